@@ -1,0 +1,194 @@
+//! Time: a monotonic stamp in microseconds and the wall clock, each read in exactly one place.
+//!
+//! Everything that decides by time takes a [`Stamp`] as an argument, so that it can be replayed.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A point on the process's monotonic clock, in microseconds since the first reading.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Stamp(pub u64);
+
+impl Stamp {
+    /// The earliest stamp.
+    pub const ZERO: Self = Self(0);
+
+    /// Microseconds from `earlier` to `self`; 0 when `earlier` is later.
+    #[must_use]
+    pub fn micros_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// Time from `earlier` to `self`; zero when `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.micros_since(earlier))
+    }
+
+    /// The stamp `by` later, saturating.
+    #[must_use]
+    pub fn plus(self, by: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_add(u64::try_from(by.as_micros()).unwrap_or(u64::MAX)),
+        )
+    }
+}
+
+fn origin() -> (Instant, SystemTime) {
+    static ORIGIN: OnceLock<(Instant, SystemTime)> = OnceLock::new();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this module is the one reader of the clocks"
+    )]
+    *ORIGIN.get_or_init(|| (Instant::now(), SystemTime::now()))
+}
+
+/// Reads the monotonic clock.
+#[must_use]
+pub fn now() -> Stamp {
+    let (start, _) = origin();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this module is the one reader of the clocks"
+    )]
+    let elapsed = Instant::now().saturating_duration_since(start);
+    // One microsecond is added so that a reading never equals `Stamp::ZERO`, which means "never".
+    Stamp(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX - 1) + 1)
+}
+
+/// Reads the wall clock: microseconds since the Unix epoch, 0 when the clock is before it.
+#[must_use]
+pub fn wall() -> u64 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this module is the one reader of the clocks"
+    )]
+    let now = SystemTime::now();
+    now.duration_since(UNIX_EPOCH).map_or(0, |since| {
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    })
+}
+
+/// The wall-clock time (microseconds since the Unix epoch) of a stamp, without reading a clock.
+///
+/// It is derived from the pair of readings taken at start, so steps of the wall clock after that
+/// do not show.
+#[must_use]
+pub fn wall_of(stamp: Stamp) -> u64 {
+    let (_, wall) = origin();
+    let base = wall.duration_since(UNIX_EPOCH).map_or(0, |since| {
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    });
+    base.saturating_add(stamp.0)
+}
+
+/// A calendar date and time in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Civil {
+    /// Year, e.g. 2026.
+    pub year: u32,
+    /// Month, 1 to 12.
+    pub month: u8,
+    /// Day of the month, 1 to 31.
+    pub day: u8,
+    /// Hour, 0 to 23.
+    pub hour: u8,
+    /// Minute, 0 to 59.
+    pub minute: u8,
+    /// Second, 0 to 59.
+    pub second: u8,
+    /// Microsecond within the second.
+    pub micro: u32,
+    /// Day of the week, 0 = Sunday.
+    pub weekday: u8,
+}
+
+impl Civil {
+    /// The UTC date of `micros` microseconds since the Unix epoch (proleptic Gregorian calendar).
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "every narrowed value is a bounded remainder"
+    )]
+    pub fn from_unix_micros(micros: u64) -> Self {
+        let seconds = micros / 1_000_000;
+        let days = seconds / 86_400;
+        let of_day = seconds % 86_400;
+        // Days since 0000-03-01, in 400-year eras of 146,097 days.
+        let shifted = days + 719_468;
+        let era = shifted / 146_097;
+        let day_of_era = shifted % 146_097;
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month_from_march = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+        let month = if month_from_march < 10 {
+            month_from_march + 3
+        } else {
+            month_from_march - 9
+        };
+        let year = year_of_era + era * 400 + u64::from(month <= 2);
+        Self {
+            year: year as u32,
+            month: month as u8,
+            day: day as u8,
+            hour: (of_day / 3_600) as u8,
+            minute: (of_day % 3_600 / 60) as u8,
+            second: (of_day % 60) as u8,
+            micro: (micros % 1_000_000) as u32,
+            weekday: ((days + 4) % 7) as u8,
+        }
+    }
+}
+
+/// Names of the days, from Sunday, as HTTP dates spell them (RFC 9110 section 5.6.7).
+pub const DAY_NAMES: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+/// Names of the months, as HTTP dates spell them.
+pub const MONTH_NAMES: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
+/// RFC 3339 in UTC with milliseconds, e.g. `2026-11-21T07:30:00.123Z`.
+#[must_use]
+pub fn rfc3339(unix_micros: u64) -> String {
+    let c = Civil::from_unix_micros(unix_micros);
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+        c.year,
+        c.month,
+        c.day,
+        c.hour,
+        c.minute,
+        c.second,
+        c.micro / 1_000
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn civil_dates_match_known_days() {
+        let cases = [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400_000_000, "2000-02-29T00:00:00.000Z"),
+            (1_795_246_199_999_000, "2026-11-21T07:29:59.999Z"),
+            (4_102_444_800_000_000, "2100-01-01T00:00:00.000Z"),
+        ];
+        for (micros, expected) in cases {
+            assert_eq!(rfc3339(micros), expected);
+        }
+        assert_eq!(Civil::from_unix_micros(1_795_246_199_999_000).weekday, 6);
+    }
+
+    #[test]
+    fn stamps_never_go_back() {
+        let first = now();
+        let second = now();
+        assert!(second >= first && first > Stamp::ZERO);
+        assert_eq!(first.micros_since(second.plus(Duration::from_secs(1))), 0);
+    }
+}

@@ -1,0 +1,21 @@
+//! What happened: phases, fault kinds, Attempts and the record of a whole request.
+//!
+//! [`Attempt`] is the one currency between subsystems: balancing learns from Attempts, health checks
+//! are Attempts made on purpose, access logs print them. [`FaultKind`] is one closed table from which
+//! every mapping (status, RFC 9209 type, HAProxy letters, Envoy flag, NGINX phrase) comes.
+//!
+//! Not here: why something happened. A fault is the coordinates of a symptom, never a cause.
+
+#![forbid(unsafe_code)]
+
+mod attempt;
+mod errno;
+mod kind;
+mod phase;
+mod record;
+
+pub use attempt::{Attempt, Evidence, RetryRefusal, Reuse, TcpFacts};
+pub use errno::errno_name;
+pub use kind::{Fault, FaultKind, HaproxyWho, Party, Retry};
+pub use phase::{Phase, Side};
+pub use record::{Address, Protocol, Record, RequestId, Timings};
