@@ -17,9 +17,6 @@ struct Table {
     ids: Map<&'static str, u32>,
 }
 
-#[expect(
-    reason = "written only while a configuration is loaded"
-)]
 fn table() -> &'static RwLock<Table> {
     static TABLE: OnceLock<RwLock<Table>> = OnceLock::new();
     TABLE.get_or_init(|| {
