@@ -1,0 +1,264 @@
+//! Real programs as peers: nginx, gunicorn, curl, wrk.
+
+use std::process::Command;
+
+use crate::process::{Process, Signal, output, program};
+use crate::stream::Stream;
+use crate::temp::TempDir;
+use crate::wait::{LIMIT, until};
+
+/// A running nginx with the folder it lives in.
+#[derive(Debug)]
+pub struct Nginx {
+    process: Process,
+    address: String,
+    /// Where its files are; `html/` holds what the default configuration serves.
+    pub folder: TempDir,
+}
+
+impl Nginx {
+    /// Starts nginx with a `server { … }` body; the socket it listens on is added.
+    ///
+    /// # Panics
+    /// When nginx is missing or does not start.
+    #[must_use]
+    pub fn start(server: &str) -> Self {
+        let folder = TempDir::new();
+        let socket = folder.file("nginx.sock");
+        std::fs::create_dir_all(folder.path().join("html")).expect("a folder");
+        let root = folder.path().display();
+        let text = format!(
+            "daemon off; master_process off; worker_processes 1; pid {root}/nginx.pid;\n\
+             error_log stderr info;\n\
+             events {{ worker_connections 512; }}\n\
+             http {{\n access_log off; client_body_temp_path {root}/body;\n \
+             proxy_temp_path {root}/proxy; fastcgi_temp_path {root}/fcgi;\n \
+             uwsgi_temp_path {root}/uwsgi; scgi_temp_path {root}/scgi;\n\
+             server {{ listen unix:{socket}; root {root}/html;\n{server}\n}} }}\n"
+        );
+        let config = folder.write("nginx.conf", &text);
+        let mut command = Command::new(program("nginx", "nginx-light"));
+        command.args(["-p", &root.to_string(), "-c", &config, "-e", "stderr"]);
+        let process = Process::start(command);
+        let address = format!("unix:{socket}");
+        wait_listening(&address, &process);
+        Self {
+            process,
+            address,
+            folder,
+        }
+    }
+
+    /// `unix:/path`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Puts a file below its root.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn file(&self, name: &str, bytes: &[u8]) {
+        let path = self.folder.path().join("html").join(name);
+        std::fs::write(path, bytes).expect("write a file");
+    }
+
+    /// What it said to its error log.
+    #[must_use]
+    pub fn errors(&self) -> String {
+        self.process.stderr.text()
+    }
+}
+
+/// A running gunicorn.
+#[derive(Debug)]
+pub struct Gunicorn {
+    process: Process,
+    address: String,
+    _folder: TempDir,
+}
+
+impl Gunicorn {
+    /// Starts gunicorn with a module text that defines `app`.
+    ///
+    /// # Panics
+    /// When gunicorn is missing or does not start.
+    #[must_use]
+    pub fn start(module: &str, options: &[&str]) -> Self {
+        let folder = TempDir::new();
+        folder.write("scripted_app.py", module);
+        let socket = folder.file("gunicorn.sock");
+        let mut command = Command::new(program("gunicorn", "gunicorn"));
+        command
+            .current_dir(folder.path())
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .args(["--bind", &format!("unix:{socket}"), "--workers", "1"])
+            .args(["--worker-tmp-dir", &folder.path().display().to_string()])
+            .args(options)
+            .arg("scripted_app:app");
+        let process = Process::start(command);
+        let address = format!("unix:{socket}");
+        wait_listening(&address, &process);
+        Self {
+            process,
+            address,
+            _folder: folder,
+        }
+    }
+
+    /// `unix:/path`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+impl Drop for Gunicorn {
+    fn drop(&mut self) {
+        // The arbiter ends its workers only when it is asked to.
+        if self.process.is_running() {
+            self.process.signal(Signal::Int);
+            crate::wait::within(LIMIT, || (!self.process.is_running()).then_some(()))
+                .unwrap_or_default();
+        }
+    }
+}
+
+fn wait_listening(address: &str, process: &Process) {
+    until(
+        &format!("{address} to listen; stderr: {}", process.stderr.text()),
+        || Stream::connect(address).ok(),
+    );
+}
+
+/// Runs curl and gives its standard output; fails when curl does.
+///
+/// # Panics
+/// When curl is missing or fails.
+pub fn curl(arguments: &[&str]) -> String {
+    let mut command = Command::new(program("curl", "curl"));
+    output(
+        command
+            .args([
+                "--silent",
+                "--show-error",
+                "--max-time",
+                "20",
+                "--noproxy",
+                "*",
+            ])
+            .args(arguments),
+    )
+}
+
+/// What wrk measured.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// Requests answered.
+    pub requests: u64,
+    /// Responses with a status of 400 or above.
+    pub refused: u64,
+    /// Connections that could not be opened, and broken or timed-out reads and writes.
+    pub broken: u64,
+    /// All that it printed.
+    pub text: String,
+}
+
+/// A running wrk.
+#[derive(Debug)]
+pub struct Wrk(Process);
+
+impl Wrk {
+    /// Starts wrk against `http://address/`.
+    ///
+    /// # Panics
+    /// When wrk is missing.
+    #[must_use]
+    pub fn start(address: &str, connections: u32, seconds: u32) -> Self {
+        let mut command = Command::new(program("wrk", "wrk"));
+        command
+            .args(["-t", "1", "-c", &connections.to_string()])
+            .args(["-d", &seconds.to_string(), "--timeout", "10s"])
+            .arg(format!("http://{address}/"));
+        Self(Process::start(command))
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.0.is_running()
+    }
+
+    /// Waits for its end and reads its summary.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[must_use]
+    pub fn finish(mut self) -> Load {
+        let status = self.0.wait(std::time::Duration::from_secs(120));
+        let text = self.0.stdout.to_end().join("\n");
+        assert!(status.success(), "wrk: {status}\n{text}");
+        summary(text)
+    }
+}
+
+fn summary(text: String) -> Load {
+    let line = |mark: &str| text.lines().find(|l| l.contains(mark)).unwrap_or_default();
+    let first_number = |line: &str| {
+        line.split_whitespace()
+            .find_map(|w| w.parse().ok())
+            .unwrap_or(0)
+    };
+    let numbers = |line: &str| -> u64 {
+        line.split([' ', ','])
+            .filter_map(|w| w.parse::<u64>().ok())
+            .sum()
+    };
+    Load {
+        requests: first_number(line("requests in")),
+        refused: numbers(line("Non-2xx")),
+        broken: numbers(line("Socket errors")),
+        text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::behave;
+    use crate::client::Client;
+    use crate::server::Server;
+
+    #[test]
+    fn curl_talks_to_a_scripted_server() {
+        let server = Server::script(behave::ok("hello"));
+        assert_eq!(curl(&[&format!("http://{}/x", server.address())]), "hello");
+        assert!(
+            server
+                .only()
+                .header("user-agent")
+                .unwrap()
+                .starts_with("curl/")
+        );
+    }
+
+    #[test]
+    fn nginx_serves() {
+        let nginx = Nginx::start("location / { return 200 nginx; }");
+        assert_eq!(Client::connect(nginx.address()).get("/").text(), "nginx");
+    }
+
+    #[test]
+    fn gunicorn_serves() {
+        let app = "def app(environ, start):\n    start('200 OK', [('Content-Length', '2')])\n    return [b'wsgi'[:2]]\n";
+        let gunicorn = Gunicorn::start(app, &[]);
+        assert_eq!(Client::connect(gunicorn.address()).get("/").text(), "ws");
+    }
+
+    #[test]
+    fn the_summary_of_wrk_is_read() {
+        let text = "  1234 requests in 1.00s, 1.00MB read\n  Socket errors: connect 1, read 2, write 3, timeout 4\n  Non-2xx or 3xx responses: 5\n";
+        let load = summary(text.to_owned());
+        assert_eq!((load.requests, load.broken, load.refused), (1234, 10, 5));
+    }
+}
