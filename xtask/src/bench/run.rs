@@ -1,0 +1,328 @@
+//! Carries the cases out.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use clearway_base::clock;
+
+use super::Bench;
+use super::case::{Case, Kind};
+use super::guard::{Process, Spawn};
+use super::load::{Load, Wrk, file_size, syslog_sink, to_f64};
+use super::peer::{Origin, Peer, Proxy, Shape, Start};
+use super::report::{Outcome, Row};
+use super::{host, idle};
+
+const SMALL: Load = Load {
+    connections: 64,
+    path: "/",
+    close: false,
+};
+
+/// Runs one case.
+///
+/// # Errors
+/// When Clearway or the set-up fails. A peer that fails is a note in the outcome.
+pub(super) fn case(bench: &Bench, case: &Case) -> Result<Outcome, String> {
+    let origin = Origin::start(&bench.programs, &bench.cores.load, &bench.folder)?;
+    match case.kind {
+        Kind::Load { .. } => load(bench, case.kind, &origin),
+        Kind::IdleMemory => each(bench, |peer, row| idle_memory(bench, peer, &origin, row)),
+        Kind::Syscalls => each(bench, |peer, row| syscalls(bench, peer, &origin, row)),
+        Kind::Startup => each(bench, |peer, row| startup(bench, peer, &origin, row)),
+        Kind::Workers => workers(bench, &origin),
+    }
+}
+
+/// A row per peer, one after the other.
+fn each(
+    bench: &Bench,
+    mut measure: impl FnMut(Peer, &mut Row) -> Result<(), String>,
+) -> Result<Outcome, String> {
+    let mut outcome = Outcome::default();
+    for peer in &bench.peers {
+        let mut row = Row::new(peer.name());
+        match measure(*peer, &mut row) {
+            Ok(()) => outcome.rows.push(row),
+            Err(why) => excuse(&mut outcome, *peer, why)?,
+        }
+    }
+    Ok(outcome)
+}
+
+/// A failing peer is left out with a note; Clearway may not fail.
+fn excuse(outcome: &mut Outcome, peer: Peer, why: String) -> Result<(), String> {
+    if peer == Peer::Clearway {
+        return Err(why);
+    }
+    outcome
+        .notes
+        .push(format!("{} left out: {why}", peer.name()));
+    Ok(())
+}
+
+fn load(bench: &Bench, kind: Kind, origin: &Origin) -> Result<Outcome, String> {
+    let Kind::Load {
+        connections,
+        path,
+        close,
+        tcp,
+        log,
+        splice,
+    } = kind
+    else {
+        return Err("not a load case".to_owned());
+    };
+    let shape = Shape {
+        tcp,
+        log_port: if log { Some(syslog_sink()?) } else { None },
+        keepalive: connections.max(64) * 4,
+        ..Shape::http()
+    };
+    let mut peers = bench.peers.clone();
+    if splice {
+        peers.push(Peer::HaproxySplice);
+    }
+    let ask = Load {
+        connections,
+        path,
+        close,
+    };
+    let wrk = Wrk::new(&bench.folder, &bench.cores.load)?;
+    let mut outcome = Outcome::default();
+    let mut running = Vec::new();
+    for peer in peers {
+        let start = Start {
+            peer,
+            shape: &shape,
+            origin: origin.port,
+            cores: &bench.cores.proxy,
+        };
+        let warm = Proxy::start(&bench.programs, &start, &bench.folder)
+            .and_then(|proxy| wrk.run(proxy.port, ask, 1).map(|_| proxy));
+        match warm {
+            Ok(proxy) => running.push((proxy, Row::new(peer.name()))),
+            Err(why) => excuse(&mut outcome, peer, why)?,
+        }
+    }
+    for round in 0..bench.rounds {
+        // Another one begins each round: nobody is always first after the pause.
+        let first = usize::try_from(round).unwrap_or(0) % running.len().max(1);
+        running.rotate_left(first.min(1));
+        for (proxy, row) in &mut running {
+            let pids = proxy.process.tree();
+            row.add(wrk.measure(proxy.port, ask, bench.seconds, &pids)?);
+        }
+    }
+    outcome.rows = running.into_iter().map(|(_, row)| row).collect();
+    outcome.rows.sort_by_key(|row| row.label.clone());
+    if log {
+        note_logs(bench, &mut outcome);
+    }
+    Ok(outcome)
+}
+
+fn note_logs(bench: &Bench, outcome: &mut Outcome) {
+    for name in ["access.json", "access.log"] {
+        let size = file_size(&bench.folder.path().join(name));
+        outcome
+            .notes
+            .push(format!("{name}: {} KiB written", size >> 10));
+    }
+}
+
+fn idle_memory(bench: &Bench, peer: Peer, origin: &Origin, row: &mut Row) -> Result<(), String> {
+    // HAProxy counts two files for each connection it allows.
+    let room = (host::file_limit().0 / 2).saturating_sub(400);
+    let count = bench.idle.min(u32::try_from(room).unwrap_or(u32::MAX));
+    let shape = Shape {
+        connections: u64::from(count) + 100,
+        ..Shape::http()
+    };
+    let proxy = Proxy::start(
+        &bench.programs,
+        &on_one(bench, peer, &shape, origin),
+        &bench.folder,
+    )?;
+    // The first requests build what is there once: pools, buffers, the server connection.
+    drop(idle::open(proxy.port, 10)?);
+    let pids = proxy.process.tree();
+    let before = host::rss_kib(&pids);
+    let held = idle::open(proxy.port, count)?;
+    let after = host::rss_kib(&pids);
+    let alive = held.iter().filter(|stream| is_open(stream)).count();
+    let held_by_peer = format!("{alive} of {count} connections still open");
+    if alive != held.len() {
+        return Err(format!("idle connections were closed: {held_by_peer}"));
+    }
+    row.value(to_f64(after.saturating_sub(before)) * 1024.0 / f64::from(count));
+    row.rss_kib = after;
+    row.note = held_by_peer;
+    Ok(())
+}
+
+fn is_open(stream: &TcpStream) -> bool {
+    let blocked = |error: &std::io::Error| error.kind() == std::io::ErrorKind::WouldBlock;
+    stream.set_nonblocking(true).is_ok()
+        && stream.peek(&mut [0]).is_err_and(|error| blocked(&error))
+}
+
+fn syscalls(bench: &Bench, peer: Peer, origin: &Origin, row: &mut Row) -> Result<(), String> {
+    let shape = Shape::http();
+    let proxy = Proxy::start(
+        &bench.programs,
+        &on_one(bench, peer, &shape, origin),
+        &bench.folder,
+    )?;
+    let wrk = Wrk::new(&bench.folder, &bench.cores.load)?;
+    wrk.run(proxy.port, SMALL, 1)?;
+    let strace = crate::shell::find("strace").ok_or("strace is missing")?;
+    let table = bench.folder.path().join(format!("strace-{}", peer.name()));
+    let mut args: Vec<String> = ["-c", "-f", "-o"].map(str::to_owned).to_vec();
+    args.push(table.display().to_string());
+    for pid in proxy.process.tree() {
+        args.extend(["-p".to_owned(), pid.to_string()]);
+    }
+    let spawn = Spawn {
+        name: "strace",
+        cores: &bench.cores.load,
+        program: &strace,
+        args,
+    };
+    let mut tracer = Process::start(&spawn, &bench.folder)?;
+    let log = bench.folder.path().join("strace.out");
+    tracer.wait_until("did not attach", || {
+        std::fs::read_to_string(&log).is_ok_and(|text| text.contains("attached"))
+    })?;
+    let told = wrk.measure(proxy.port, SMALL, bench.seconds.max(2), &[])?;
+    tracer.interrupt();
+    let text = std::fs::read_to_string(&table)
+        .map_err(|error| format!("{}: {error}; {}", table.display(), tracer.said()))?;
+    let calls = parse_strace(&text);
+    let total: u64 = calls.iter().map(|(count, _)| count).sum();
+    if total == 0 {
+        return Err(format!("strace counted nothing: {}", tracer.said()));
+    }
+    row.value(to_f64(total) / told.requests);
+    row.note = calls
+        .iter()
+        .take(6)
+        .map(|(count, name)| format!("{name} {:.2}", to_f64(*count) / told.requests))
+        .collect::<Vec<_>>()
+        .join(", ");
+    Ok(())
+}
+
+/// Calls and names of strace's summary, most calls first.
+fn parse_strace(text: &str) -> Vec<(u64, String)> {
+    let mut calls: Vec<(u64, String)> = text
+        .lines()
+        .filter_map(|line| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            let name = words.last().filter(|name| **name != "total")?;
+            let count = words.get(3)?.parse().ok()?;
+            Some((count, (*name).to_owned()))
+        })
+        .collect();
+    calls.sort_by(|a, b| b.cmp(a));
+    calls
+}
+
+fn startup(bench: &Bench, peer: Peer, origin: &Origin, row: &mut Row) -> Result<(), String> {
+    let shape = Shape {
+        backends: 1000,
+        // NGINX reserves memory for each: enough for the one that is used.
+        keepalive: 16,
+        ..Shape::http()
+    };
+    for _ in 0..bench.rounds.min(3) {
+        let start = on_one(bench, peer, &shape, origin);
+        let begin = clock::now();
+        let mut proxy = Proxy::spawn(&bench.programs, &start, &bench.folder)?;
+        let port = proxy.port;
+        proxy
+            .process
+            .wait_until("did not answer", || idle::open(port, 1).is_ok())?;
+        let took: Duration = clock::now().since(begin);
+        row.value(took.as_secs_f64() * 1000.0);
+        row.rss_kib = host::rss_kib(&proxy.process.tree());
+    }
+    Ok(())
+}
+
+fn workers(bench: &Bench, origin: &Origin) -> Result<Outcome, String> {
+    let wrk = Wrk::new(&bench.folder, &bench.cores.load)?;
+    let mut outcome = Outcome::default();
+    for peer in &bench.peers {
+        for workers in [1, 2] {
+            let shape = Shape {
+                workers,
+                ..Shape::http()
+            };
+            let cores = if workers == 1 {
+                &bench.cores.proxy
+            } else {
+                &bench.cores.proxy_two
+            };
+            let start = Start {
+                peer: *peer,
+                shape: &shape,
+                origin: origin.port,
+                cores,
+            };
+            let mut row = Row::new(&format!("{} × {workers}", peer.name()));
+            let measured = Proxy::start(&bench.programs, &start, &bench.folder).and_then(|proxy| {
+                wrk.run(proxy.port, SMALL, 1)?;
+                for _ in 0..bench.rounds.min(3) {
+                    let pids = proxy.process.tree();
+                    row.add(wrk.measure(proxy.port, SMALL, bench.seconds, &pids)?);
+                }
+                Ok(())
+            });
+            match measured {
+                Ok(()) => outcome.rows.push(row),
+                Err(why) => excuse(&mut outcome, *peer, why)?,
+            }
+        }
+    }
+    outcome.notes.push(if bench.cores.room_for_two {
+        "one wrk thread on one core makes the load: it may be what limits requests per second"
+            .to_owned()
+    } else {
+        "two cores: the second worker shares its core with the load and the server, so this shows \
+         the cost of a second worker, not what it gains"
+            .to_owned()
+    });
+    Ok(outcome)
+}
+
+fn on_one<'a>(bench: &'a Bench, peer: Peer, shape: &'a Shape, origin: &Origin) -> Start<'a> {
+    Start {
+        peer,
+        shape,
+        origin: origin.port,
+        cores: &bench.cores.proxy,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strace_summaries_are_read() {
+        let text = "% time     seconds  usecs/call     calls    errors syscall\n\
+            ------ ----------- ----------- --------- --------- ------------------\n \
+            60.00    0.500000           5    100000           writev\n \
+            40.00    0.300000           3    200000       100 recvfrom\n\
+            ------ ----------- ----------- --------- --------- ------------------\n\
+            100.00    0.800000           4    300000       100 total\n";
+        assert_eq!(
+            parse_strace(text),
+            [
+                (200_000, "recvfrom".to_owned()),
+                (100_000, "writev".to_owned())
+            ]
+        );
+    }
+}
