@@ -1,0 +1,312 @@
+//! Choosing one member of a backend: one file per algorithm, one line per algorithm in the list
+//! below.
+//!
+//! What no algorithm has to care about is done once, in [`Picker`]: tiers, members already tried,
+//! members that are full, and callers that forgot to rebuild.
+
+mod consistent_hash;
+mod field;
+mod first;
+mod least_requests;
+mod maglev;
+mod peak_ewma;
+mod power_of_two;
+#[cfg(test)]
+mod properties;
+mod random;
+mod round_robin;
+mod weights;
+
+use clearway_base::clock::Stamp;
+
+use crate::member::Member;
+use field::{Field, Pass};
+
+/// What decides how an algorithm spreads requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spread {
+    /// Every member gets a share by its weight.
+    Weight,
+    /// Equal keys go to the same member; keys are spread by weight.
+    Key,
+    /// The order of the members: one is filled before the next gets anything.
+    Order,
+}
+
+macro_rules! algorithms {
+    ($(
+        $(#[doc = $doc:literal])+
+        $variant:ident $({ $($(#[doc = $field_doc:literal])+ $field:ident: $type:ty = $default:expr),+ $(,)? })?
+            = $name:literal, $module:ident::$state:ident, $spread:ident;
+    )+) => {
+        /// How a backend chooses a server.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Algorithm {
+            $($(#[doc = $doc])+ $variant $({ $($(#[doc = $field_doc])+ $field: $type,)+ })?,)+
+        }
+
+        impl Algorithm {
+            /// Every algorithm with its default settings.
+            pub const ALL: &'static [Self] =
+                &[$(Self::$variant $({ $($field: $default,)+ })?,)+];
+
+            /// The name in configuration, logs and documentation.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant { .. } => $name,)+ }
+            }
+
+            /// What it does, in a few sentences for the reference page.
+            #[must_use]
+            pub fn doc(self) -> &'static str {
+                match self { $(Self::$variant { .. } => concat!($($doc, "\n",)+).trim_ascii(),)+ }
+            }
+
+            /// What decides how it spreads requests.
+            #[must_use]
+            pub fn spread(self) -> Spread {
+                match self { $(Self::$variant { .. } => Spread::$spread,)+ }
+            }
+        }
+
+        /// The running state of the chosen algorithm.
+        enum State { $($variant($module::$state),)+ }
+
+        impl State {
+            fn new(algorithm: Algorithm, seed: u64) -> Self {
+                match algorithm {
+                    $(Algorithm::$variant $({ $($field,)+ })? =>
+                        Self::$variant($module::$state::new(seed $($(, $field)+)?)),)+
+                }
+            }
+
+            fn rebuild(&mut self, members: &[Member], live: &[u32]) {
+                match self { $(Self::$variant(state) => state.rebuild(members, live),)+ }
+            }
+
+            fn pick(&mut self, field: &Field<'_>, ask: &Ask<'_>) -> Option<usize> {
+                match self { $(Self::$variant(state) => state.pick(field, ask),)+ }
+            }
+        }
+    };
+}
+
+// Adding an algorithm: a file with `new(seed, settings…)`, `rebuild(members, live)` and
+// `pick(field, ask)`, and one entry here; the tests in `properties` then run on it.
+algorithms! {
+    /// Servers take turns, each as often as its weight says, turns of heavy servers spread out
+    /// evenly. The default: fair, predictable, needs no knowledge about the servers.
+    RoundRobin = "round_robin", round_robin::RoundRobin, Weight;
+
+    /// The server with the fewest unfinished requests for its weight; equals are drawn by lot. Good
+    /// when requests differ much in duration.
+    LeastRequests = "least_requests", least_requests::LeastRequests, Weight;
+
+    /// Two servers are drawn by lot and the one with fewer unfinished requests for its weight gets
+    /// the request. Nearly as even as least_requests, at a cost that does not grow with the number
+    /// of servers, and several balancers do not rush to the same server.
+    PowerOfTwo = "power_of_two", power_of_two::PowerOfTwo, Weight;
+
+    /// Two servers are drawn by lot and the one with the lower latency × (unfinished requests + 1)
+    /// gets the request. The latency average jumps up to slow responses at once and fades slowly,
+    /// so a stalling server loses traffic within one response. Good when servers differ in speed.
+    PeakEwma = "peak_ewma", peak_ewma::PeakEwma, Weight;
+
+    /// A lot drawn by weight, without any memory.
+    Random = "random", random::Random, Weight;
+
+    /// The first server in the order of the configuration that has room (maxconn), then the next:
+    /// fills servers one after the other, so that the last can be switched off.
+    First = "first", first::First, Order;
+
+    /// Equal keys go to the same server (a ring of points). When a server comes or goes, only its
+    /// share of the keys moves. A server that already has more than `bounded_load` times its fair
+    /// share of the unfinished requests passes the key on to the next on the ring, so a hot key
+    /// cannot sink its server.
+    ConsistentHash {
+        /// How far above its fair share of unfinished requests a server may go.
+        bound: Bound = Bound::DEFAULT,
+    } = "consistent_hash", consistent_hash::ConsistentHash, Key;
+
+    /// Equal keys go to the same server (a lookup table): shares of the keys are more even than on
+    /// a ring and the look-up is one memory access; slightly more keys move when a server is added
+    /// or removed for good.
+    Maglev = "maglev", maglev::Maglev, Key;
+}
+
+impl Algorithm {
+    /// The algorithm with a name, with its default settings.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|a| a.name() == name)
+    }
+}
+
+/// How far above its fair share of unfinished requests a server may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound(u32);
+
+impl Bound {
+    /// No bound: a key always goes to its server while that is usable and has room.
+    pub const NONE: Self = Self(0);
+    /// A quarter above the fair share.
+    pub const DEFAULT: Self = Self(125);
+
+    /// A bound from a factor as configured, e.g. 1.25, kept in whole percents; 0 means none.
+    /// `None` for factors that are below 1 (no server could take the last request), above 100 or no
+    /// number.
+    #[must_use]
+    pub fn from_factor(factor: f64) -> Option<Self> {
+        if factor == 0.0 {
+            return Some(Self::NONE);
+        }
+        if !(1.0..=100.0).contains(&factor) {
+            return None;
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 100 and 10,000 after the check above"
+        )]
+        let percent = (factor * 100.0).round() as u32;
+        Some(Self(percent))
+    }
+
+    /// The bound in percent of the fair share; 0 = none.
+    #[must_use]
+    pub fn percent(self) -> u32 {
+        self.0
+    }
+}
+
+/// What a request brings to the choice.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// Stable hash of what algorithms that go by key shall keep together; without one they spread
+    /// by `random`.
+    pub key: Option<u64>,
+    /// Indices of members already tried: chosen again only if nothing else is usable.
+    pub exclude: &'a [usize],
+    /// A fresh random number.
+    pub random: u64,
+    /// The time now.
+    pub now: Stamp,
+}
+
+/// Chooses members of one backend, for one worker.
+pub struct Picker {
+    algorithm: Algorithm,
+    state: State,
+    /// Indices of the open members of the lowest tier that has any, ascending.
+    live: Vec<u32>,
+}
+
+impl Picker {
+    /// A picker without members; `seed` should differ between workers, so that they do not begin
+    /// their turns with the same server.
+    #[must_use]
+    pub fn new(algorithm: &Algorithm, seed: u64) -> Self {
+        Self {
+            algorithm: *algorithm,
+            state: State::new(*algorithm, seed),
+            live: Vec::new(),
+        }
+    }
+
+    /// The algorithm it runs.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// To be called after the list of members, or a weight, tier or usability changed. Turns and
+    /// positions on hash rings survive. May allocate and, for algorithms that go by key, cost about
+    /// a millisecond when weights or members (not only usability) changed.
+    pub fn rebuild(&mut self, members: &[Member]) {
+        let tier = members.iter().filter(|m| m.is_open()).map(|m| m.tier).min();
+        self.live.clear();
+        self.live.extend(
+            (0_u32..)
+                .zip(members)
+                .filter(|(_, m)| m.is_open() && Some(m.tier) == tier)
+                .map(|(index, _)| index),
+        );
+        self.state.rebuild(members, &self.live);
+    }
+
+    /// The index of the member that shall get the request; `None` only when no member is open.
+    ///
+    /// Members already tried or full are passed over while there is another in the same tier. The
+    /// caller then notes the choice with [`Member::started`]. Does not allocate.
+    pub fn pick(&mut self, members: &[Member], ask: &Ask<'_>) -> Option<usize> {
+        for &pass in Pass::ALL {
+            if pass.ignores_tried() && ask.exclude.is_empty() {
+                break;
+            }
+            let field = Field {
+                members,
+                live: &self.live,
+                exclude: ask.exclude,
+                pass,
+            };
+            if let Some(index) = self.state.pick(&field, ask) {
+                debug_assert!(members.get(index).is_some_and(Member::is_open));
+                return Some(index);
+            }
+        }
+        last_resort(members, ask)
+    }
+}
+
+/// A choice without any prepared state, for the time between a change of the members and the
+/// rebuild after it: every prepared member just became unusable.
+fn last_resort(members: &[Member], ask: &Ask<'_>) -> Option<usize> {
+    let open = || members.iter().enumerate().filter(|(_, m)| m.is_open());
+    let tried = |index: usize| ask.exclude.contains(&index);
+    open()
+        .min_by_key(|&(index, m)| (m.tier, tried(index), m.is_full(), m.inflight))
+        .map(|(index, _)| index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_again_and_docs_are_sentences() {
+        for algorithm in Algorithm::ALL {
+            assert_eq!(Algorithm::parse(algorithm.name()), Some(*algorithm));
+            assert!(algorithm.doc().ends_with('.'), "{}", algorithm.doc());
+        }
+        assert_eq!(Algorithm::parse("roundrobin"), None);
+    }
+
+    #[test]
+    fn bounds_are_checked() {
+        assert_eq!(Bound::from_factor(1.25), Some(Bound::DEFAULT));
+        assert_eq!(Bound::from_factor(0.0), Some(Bound::NONE));
+        for bad in [0.99, -1.0, f64::NAN, f64::INFINITY, 101.0] {
+            assert_eq!(Bound::from_factor(bad), None);
+        }
+    }
+
+    #[test]
+    fn a_forgotten_rebuild_never_yields_an_unusable_member() {
+        for algorithm in Algorithm::ALL {
+            let mut picker = Picker::new(algorithm, 1);
+            let mut members = vec![Member::new(1, 100), Member::new(2, 100)];
+            members[1].tier = 1;
+            picker.rebuild(&members);
+            members[0].usable = false;
+            let ask = Ask {
+                key: None,
+                exclude: &[],
+                random: 3,
+                now: Stamp(1),
+            };
+            assert_eq!(picker.pick(&members, &ask), Some(1), "{}", algorithm.name());
+            members[1].weight = 0;
+            assert_eq!(picker.pick(&members, &ask), None, "{}", algorithm.name());
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! What every algorithm must keep, whatever the members.
