@@ -81,6 +81,10 @@ fn missing() -> Vec<&'static Tool> {
 
 fn packages(tools: &[&Tool]) -> Vec<&'static str> {
     let mut packages: Vec<_> = tools.iter().map(|tool| tool.package).collect();
+    if packages.contains(&"nginx-light") {
+        // Without it NGINX cannot take part in the layer 4 case of the benchmark.
+        packages.push("libnginx-mod-stream");
+    }
     packages.sort_unstable();
     packages.dedup();
     packages
@@ -128,5 +132,6 @@ mod tests {
         let packages = packages(&all);
         assert_eq!(packages.iter().filter(|p| **p == "util-linux").count(), 1);
         assert!(advice(&packages).contains("nghttp2-client"));
+        assert!(packages.contains(&"libnginx-mod-stream"));
     }
 }

@@ -19,6 +19,9 @@ const SMALL: Load = Load {
     close: false,
 };
 
+const NGINX_TABLE: &str = "NGINX fills its table of connections when it starts (worker_connections \
+     20000): that part is in its RSS, not in its growth";
+
 /// Runs one case.
 ///
 /// # Errors
@@ -27,7 +30,11 @@ pub(super) fn case(bench: &Bench, case: &Case) -> Result<Outcome, String> {
     let origin = Origin::start(&bench.programs, &bench.cores.load, &bench.folder)?;
     match case.kind {
         Kind::Load { .. } => load(bench, case.kind, &origin),
-        Kind::IdleMemory => each(bench, |peer, row| idle_memory(bench, peer, &origin, row)),
+        Kind::IdleMemory => {
+            let mut outcome = each(bench, |peer, row| idle_memory(bench, peer, &origin, row))?;
+            outcome.notes.push(NGINX_TABLE.to_owned());
+            Ok(outcome)
+        }
         Kind::Syscalls => each(bench, |peer, row| syscalls(bench, peer, &origin, row)),
         Kind::Startup => each(bench, |peer, row| startup(bench, peer, &origin, row)),
         Kind::Workers => workers(bench, &origin),
