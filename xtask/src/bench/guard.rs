@@ -9,6 +9,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use clearway_base::clock;
@@ -32,9 +33,11 @@ impl Folder {
     /// # Errors
     /// When either fails.
     pub(crate) fn create() -> Result<Self, String> {
-        let name = format!("clearway-bench-{}", std::process::id());
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("clearway-bench-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        fs::create_dir(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         let janitor = Command::new("sh")
             .args(["-c", JANITOR, "sh"])
             .arg(&path)

@@ -237,9 +237,23 @@ impl Proxy {
     }
 }
 
-/// Servers of one backend: one, or ten names for the same address in the start-up case.
-fn servers(shape: &Shape) -> u32 {
-    if shape.backends > 1 { 10 } else { 1 }
+/// Addresses of a backend's servers: the origin alone, or in the start-up case ten that all differ,
+/// of which only those of the first backend are ever used.
+fn servers(start: &Start<'_>, backend: u32) -> Vec<String> {
+    let origin = format!("127.0.0.1:{}", start.origin);
+    if start.shape.backends == 1 || backend == 0 {
+        return vec![origin; if start.shape.backends == 1 { 1 } else { 10 }];
+    }
+    (0..10)
+        .map(|server| {
+            format!(
+                "127.{}.{}.{}:8080",
+                1 + backend / 250,
+                backend % 250,
+                server + 1
+            )
+        })
+        .collect()
 }
 
 fn clearway(start: &Start<'_>, port: u16) -> Result<String, String> {
@@ -258,13 +272,10 @@ fn clearway(start: &Start<'_>, port: u16) -> Result<String, String> {
         shape.workers
     );
     for backend in 0..shape.backends {
-        let servers: Vec<String> = (0..servers(shape))
-            .map(|server| {
-                format!(
-                    "{{ name = \"s{server}\", address = \"127.0.0.1:{}\" }}",
-                    start.origin
-                )
-            })
+        let servers: Vec<String> = servers(start, backend)
+            .into_iter()
+            .enumerate()
+            .map(|(index, address)| format!("{{ name = \"s{index}\", address = \"{address}\" }}"))
             .collect();
         text.push_str(&format!(
             "\n[backend.app{backend}]\nservers = [{}]\n",
@@ -307,8 +318,8 @@ fn haproxy(start: &Start<'_>, port: u16) -> String {
     ));
     for backend in 0..shape.backends {
         text.push_str(&format!("\nbackend app{backend}\n"));
-        for server in 0..servers(shape) {
-            text.push_str(&format!("  server s{server} 127.0.0.1:{}\n", start.origin));
+        for (index, address) in servers(start, backend).into_iter().enumerate() {
+            text.push_str(&format!("  server s{index} {address}\n"));
         }
     }
     text
@@ -342,8 +353,8 @@ fn nginx(
     ));
     for backend in 0..shape.backends {
         text.push_str(&format!("  upstream app{backend} {{\n"));
-        for _ in 0..servers(shape) {
-            text.push_str(&format!("    server 127.0.0.1:{};\n", start.origin));
+        for address in servers(start, backend) {
+            text.push_str(&format!("    server {address};\n"));
         }
         text.push_str(&format!(
             "    keepalive {};\n    keepalive_requests 1000000000;\n  }}\n",
@@ -417,7 +428,8 @@ mod tests {
         };
         let text = clearway(&start(Peer::Clearway), 8000).unwrap();
         assert_eq!(text.matches("[backend.app").count(), 3);
-        assert_eq!(text.matches("127.0.0.1:8001").count(), 30);
+        assert_eq!(text.matches("address = \"127.0.0.1:8001\"").count(), 10);
+        assert_eq!(text.matches("address = \"127.1.").count(), 20);
         let text = haproxy(&start(Peer::Haproxy), 8000);
         assert!(text.contains("httplog") && !text.contains("splice"));
         assert!(haproxy(&start(Peer::HaproxySplice), 8000).contains("splice-auto"));

@@ -122,8 +122,27 @@ fn links(file: &File) -> Vec<Finding> {
                 findings.push(file.finding("link", index + 1, message));
             }
         }
+        for path in line
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter(|code| is_path(code))
+        {
+            if !root.join(path).exists() {
+                let message = format!("there is no `{path}`");
+                findings.push(file.finding("link", index + 1, message));
+            }
+        }
     }
     findings
+}
+
+/// Whether code in a text is a path from the top of the repository, without a placeholder.
+fn is_path(code: &str) -> bool {
+    let ours = ["crates/", "docs/", "xtask/"]
+        .iter()
+        .any(|top| code.starts_with(top));
+    ours && !code.contains([' ', '<', '*', '{'])
 }
 
 #[cfg(test)]
@@ -167,9 +186,11 @@ mod tests {
 
     #[test]
     fn links_lead_somewhere() {
-        let text = "[a](Cargo.toml) [b](https://example.org) [c](#there) [d](missing.md)";
+        let text = "[a](Cargo.toml) [b](https://example.org) [c](#there) [d](missing.md)\n\
+            `xtask/src` `xtask/<name>` `xtask/missing`";
         let findings = links(&file("x.md", text));
-        assert_eq!(findings.len(), 1);
+        assert_eq!(findings.len(), 2);
         assert!(findings[0].message.contains("missing.md"));
+        assert!(findings[1].message.contains("xtask/missing"));
     }
 }
