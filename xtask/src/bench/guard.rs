@@ -191,7 +191,7 @@ impl Drop for Process {
         }
         let tree = self.tree();
         host::signal("TERM", &[self.child.id()]);
-        if self.reap(Duration::from_secs(1)) {
+        if self.reap(Duration::from_secs(3)) {
             return;
         }
         // Still one of ours: the children of a live parent keep their pids until it reaps them.

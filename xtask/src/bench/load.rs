@@ -1,8 +1,12 @@
 //! Load by wrk(1), and the CPU time it cost the proxy.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
 
@@ -139,7 +143,7 @@ impl Wrk {
     }
 }
 
-fn number(value: &Value, key: &str) -> f64 {
+pub(crate) fn number(value: &Value, key: &str) -> f64 {
     value.get(key).and_then(Value::as_f64).unwrap_or(0.0)
 }
 
@@ -152,24 +156,48 @@ pub(crate) fn to_f64(count: u64) -> f64 {
     count as f64
 }
 
-/// Takes syslog datagrams until the end of the program and throws them away.
+/// Takes syslog datagrams until the end of the program, counts them and throws them away.
+pub(crate) struct SyslogSink {
+    pub(crate) port: u16,
+    pub(crate) received: Arc<AtomicU64>,
+}
+
+/// Starts a [`SyslogSink`].
 ///
 /// # Errors
 /// When there is no socket.
-pub(crate) fn syslog_sink() -> Result<u16, String> {
+pub(crate) fn syslog_sink() -> Result<SyslogSink, String> {
     let socket = UdpSocket::bind(("127.0.0.1", 0)).map_err(|error| error.to_string())?;
+    let received = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&received);
     let port = socket
         .local_addr()
         .map_err(|error| error.to_string())?
         .port();
     std::thread::spawn(move || {
         let mut buffer = [0; 8192];
-        while socket.recv(&mut buffer).is_ok() {}
+        while socket.recv(&mut buffer).is_ok() {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
     });
-    Ok(port)
+    Ok(SyslogSink { port, received })
 }
 
-/// Size of a file, 0 when there is none.
-pub(crate) fn file_size(file: &Path) -> u64 {
-    file.metadata().map_or(0, |meta| meta.len())
+/// Lines of a file, 0 when there is none.
+pub(crate) fn count_lines(file: &Path) -> u64 {
+    let Ok(file) = File::open(file) else {
+        return 0;
+    };
+    let mut reader = BufReader::with_capacity(1 << 20, file);
+    let mut count = 0;
+    while let Ok(chunk) = reader.fill_buf() {
+        if chunk.is_empty() {
+            break;
+        }
+        let lines = chunk.iter().filter(|byte| **byte == b'\n').count();
+        count += u64::try_from(lines).unwrap_or(0);
+        let length = chunk.len();
+        reader.consume(length);
+    }
+    count
 }

@@ -15,6 +15,10 @@ pub(crate) struct Row {
     pub(crate) samples: Vec<Sample>,
     pub(crate) rss_kib: u64,
     pub(crate) note: String,
+    /// Requests before the measured ones.
+    pub(crate) warm_up: f64,
+    /// Requests that stand in no log although they should.
+    pub(crate) lost: f64,
 }
 
 impl Row {
@@ -26,6 +30,8 @@ impl Row {
             samples: Vec::new(),
             rss_kib: 0,
             note: String::new(),
+            warm_up: 0.0,
+            lost: 0.0,
         }
     }
 
@@ -47,7 +53,7 @@ impl Row {
     }
 
     fn errors(&self) -> f64 {
-        self.samples.iter().map(|sample| sample.errors).sum()
+        self.lost + self.samples.iter().map(|sample| sample.errors).sum::<f64>()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Carries the cases out.
 
 use std::net::TcpStream;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clearway_base::clock;
@@ -8,7 +9,7 @@ use clearway_base::clock;
 use super::Bench;
 use super::case::{Case, Kind};
 use super::guard::{Process, Spawn};
-use super::load::{Load, Wrk, file_size, syslog_sink, to_f64};
+use super::load::{Load, SyslogSink, Wrk, count_lines, number, syslog_sink, to_f64};
 use super::peer::{Origin, Peer, Proxy, Shape, Start};
 use super::report::{Outcome, Row};
 use super::{host, idle};
@@ -80,9 +81,10 @@ fn load(bench: &Bench, kind: Kind, origin: &Origin) -> Result<Outcome, String> {
     else {
         return Err("not a load case".to_owned());
     };
+    let sink = if log { Some(syslog_sink()?) } else { None };
     let shape = Shape {
         tcp,
-        log_port: if log { Some(syslog_sink()?) } else { None },
+        log_port: sink.as_ref().map(|sink| sink.port),
         keepalive: connections.max(64) * 4,
         ..Shape::http()
     };
@@ -106,9 +108,13 @@ fn load(bench: &Bench, kind: Kind, origin: &Origin) -> Result<Outcome, String> {
             cores: &bench.cores.proxy,
         };
         let warm = Proxy::start(&bench.programs, &start, &bench.folder)
-            .and_then(|proxy| wrk.run(proxy.port, ask, 1).map(|_| proxy));
+            .and_then(|proxy| wrk.run(proxy.port, ask, 1).map(|told| (proxy, told)));
         match warm {
-            Ok(proxy) => running.push((proxy, Row::new(peer.name()))),
+            Ok((proxy, told)) => {
+                let mut row = Row::new(peer.name());
+                row.warm_up = number(&told, "requests");
+                running.push((proxy, row));
+            }
             Err(why) => excuse(&mut outcome, peer, why)?,
         }
     }
@@ -123,19 +129,30 @@ fn load(bench: &Bench, kind: Kind, origin: &Origin) -> Result<Outcome, String> {
     }
     outcome.rows = running.into_iter().map(|(_, row)| row).collect();
     outcome.rows.sort_by_key(|row| row.label.clone());
-    if log {
-        note_logs(bench, &mut outcome);
+    if let Some(sink) = sink {
+        for row in &mut outcome.rows {
+            compare_log(bench, &sink, row);
+        }
     }
     Ok(outcome)
 }
 
-fn note_logs(bench: &Bench, outcome: &mut Outcome) {
-    for name in ["access.json", "access.log"] {
-        let size = file_size(&bench.folder.path().join(name));
-        outcome
-            .notes
-            .push(format!("{name}: {} KiB written", size >> 10));
-    }
+/// A log that drops lines is cheap: each answered request must stand in it. The proxies have ended.
+fn compare_log(bench: &Bench, sink: &SyslogSink, row: &mut Row) {
+    let lines = |name: &str| count_lines(&bench.folder.path().join(name));
+    let written = to_f64(match row.label.as_str() {
+        "clearway" => lines("access.json"),
+        "nginx" => lines("access.log"),
+        _ => sink.received.load(Ordering::Relaxed),
+    });
+    let asked = row.warm_up
+        + row
+            .samples
+            .iter()
+            .map(|sample| sample.requests)
+            .sum::<f64>();
+    row.lost = (asked - written).max(0.0);
+    row.note = format!("{written:.0} log lines for {asked:.0} requests");
 }
 
 fn idle_memory(bench: &Bench, peer: Peer, origin: &Origin, row: &mut Row) -> Result<(), String> {
