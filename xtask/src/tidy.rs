@@ -158,6 +158,13 @@ fn has_word(text: &str, word: &str) -> bool {
 mod tests {
     use super::*;
 
+    pub(super) fn file(path: &str, text: &str) -> File {
+        File {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        }
+    }
+
     #[test]
     fn the_repository_is_tidy() {
         let findings = check().unwrap();

@@ -147,14 +147,8 @@ fn is_path(code: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::file;
     use super::*;
-
-    fn file(path: &str, text: &str) -> File {
-        File {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
-    }
 
     #[test]
     fn tests_do_not_count_as_length() {

@@ -185,6 +185,7 @@ fn table(text: &str) -> Vec<Row> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::file;
     use super::*;
 
     const TABLE: &str = "text\n<!-- tidy: layers -->\n\
@@ -206,10 +207,8 @@ mod tests {
     fn messages(package: &Package) -> Vec<String> {
         let rows = table(TABLE);
         let row = rows.iter().find(|row| row.name == package.name).unwrap();
-        let root = File {
-            path: format!("{}/src/lib.rs", package.folder),
-            text: "//! x\n#![forbid(unsafe_code)]\n".to_owned(),
-        };
+        let root = format!("{}/src/lib.rs", package.folder);
+        let root = file(&root, "//! x\n#![forbid(unsafe_code)]\n");
         let mut all = edges(row, package, &rows);
         all.extend(freedoms(row, package, &[root]));
         all
@@ -245,11 +244,7 @@ mod tests {
 
     #[test]
     fn unlisted_crates_are_found() {
-        let page = File {
-            path: PAGE.to_owned(),
-            text: TABLE.to_owned(),
-        };
-        let findings = check(&[page], &[package("other", &[])]);
+        let findings = check(&[file(PAGE, TABLE)], &[package("other", &[])]);
         assert_eq!(
             findings.len(),
             5,

@@ -62,14 +62,8 @@ fn is_used(text: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::file;
     use super::*;
-
-    fn file(path: &str, text: &str) -> File {
-        File {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
-    }
 
     #[test]
     fn declared_but_unlisted_is_found() {

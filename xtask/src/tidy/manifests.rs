@@ -69,14 +69,8 @@ fn entries(text: &str, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = (u
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::file;
     use super::*;
-
-    fn file(path: &str, text: &str) -> File {
-        File {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
-    }
 
     #[test]
     fn each_dependency_has_a_reason_and_a_user() {
