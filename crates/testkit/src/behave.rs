@@ -1,5 +1,7 @@
 //! Ready-made scripts for [`crate::Server::script`].
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use crate::server::Conn;
@@ -352,6 +354,45 @@ pub fn full_backlog() -> (String, impl Sized) {
     panic!("the accept queue does not fill up");
 }
 
+/// A Unix socket whose accept queue is full.
+///
+/// # Panics
+/// When no socket can be opened or the queue does not fill up.
+#[must_use]
+pub fn full_unix_backlog() -> (String, impl Sized) {
+    let folder = crate::temp::TempDir::new();
+    let path = folder.file("full.sock");
+    let address = socket2::SockAddr::unix(&path).expect("a short path");
+    let unix = || {
+        socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).expect("a socket")
+    };
+    let socket = unix();
+    socket.bind(&address).expect("bind");
+    socket.listen(0).expect("listen");
+    let mut held = Vec::new();
+    for _ in 0..16 {
+        let filler = unix();
+        filler.set_nonblocking(true).expect("non-blocking");
+        if filler.connect(&address).is_err() {
+            return (format!("unix:{path}"), (socket, held, folder));
+        }
+        held.push(filler);
+    }
+    panic!("the accept queue does not fill up");
+}
+
+/// Answers with a status that can be changed while the server runs, and with `body`.
+pub fn status_of(status: &Arc<AtomicU16>, body: &str) -> impl Script + use<> {
+    let (status, body) = (Arc::clone(status), body.to_owned());
+    move |mut conn| {
+        while conn.request().is_some() {
+            if !conn.send(response(status.load(Ordering::SeqCst), &body)) {
+                return;
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -373,6 +414,19 @@ mod tests {
         let error =
             std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100)).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_full_unix_backlog_does_not_take_more() {
+        let (address, _guard) = full_unix_backlog();
+        let socket =
+            socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let path = address.strip_prefix("unix:").unwrap();
+        let error = socket
+            .connect(&socket2::SockAddr::unix(path).unwrap())
+            .unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
     }
 
     #[test]

@@ -216,7 +216,6 @@ impl Clearway {
     }
 
     /// `GET target` on a new connection to listener `web`.
-    #[must_use]
     pub fn get(&self, target: &str) -> Response {
         self.client().get(target)
     }
@@ -261,7 +260,6 @@ impl Clearway {
     ///
     /// # Panics
     /// When there is none.
-    #[must_use]
     pub fn server(&self, name: &str) -> Value {
         let all = self.servers();
         find_server(&all, name).unwrap_or_else(|| panic!("no server {name} in {all:#}"))
@@ -286,7 +284,6 @@ impl Clearway {
     ///
     /// # Panics
     /// When there is none.
-    #[must_use]
     pub fn receipt(&self, id: &str) -> Value {
         until(&format!("receipt {id}"), || {
             let response = self.admin().get(&format!("/api/v1/receipts/{id}"));
@@ -310,7 +307,6 @@ impl Clearway {
     ///
     /// # Panics
     /// When it does not come.
-    #[must_use]
     pub fn fault(&self, id: &str) -> FaultRecord {
         self.find_fault(|record| record.json["id"] == id)
     }
@@ -319,7 +315,6 @@ impl Clearway {
     ///
     /// # Panics
     /// When it does not come.
-    #[must_use]
     pub fn fault_with(&self, code: &str) -> FaultRecord {
         self.find_fault(|record| record.code() == code)
     }
@@ -352,7 +347,6 @@ impl Clearway {
     ///
     /// # Panics
     /// When it does not come.
-    #[must_use]
     pub fn access(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         self.process
             .stdout
@@ -379,7 +373,6 @@ impl Clearway {
     ///
     /// # Panics
     /// When it does not come.
-    #[must_use]
     pub fn wait_stderr(&self, text: &str) -> String {
         self.process
             .stderr

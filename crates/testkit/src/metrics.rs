@@ -50,6 +50,16 @@ impl Metrics {
         self.samples(name, labels).map(|s| s.value).sum()
     }
 
+    /// As [`Metrics::sum`], of a metric that counts.
+    ///
+    /// # Panics
+    /// When the sum is no whole number.
+    #[must_use]
+    pub fn count(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
+        let sum = self.sum(name, labels);
+        format!("{sum}").parse().expect("a whole number")
+    }
+
     /// Whether there is a sample with this name and these labels.
     #[must_use]
     pub fn has(&self, name: &str, labels: &[(&str, &str)]) -> bool {

@@ -213,7 +213,6 @@ pub fn program(name: &str, package: &str) -> PathBuf {
 ///
 /// # Panics
 /// When it fails.
-#[must_use]
 pub fn output(command: &mut Command) -> String {
     let output = command
         .output()
