@@ -291,11 +291,15 @@ fn clearway(start: &Start<'_>, port: u16) -> Result<String, String> {
     Ok(text)
 }
 
+/// By default HAProxy closes kept server connections once a quarter of its files is in use, which would
+/// compare limits instead of proxies in the case with 1,000 connections.
+const HAPROXY_POOL: &str = "  tune.pool-high-fd-ratio 90\n  tune.pool-low-fd-ratio 80\n";
+
 fn haproxy(start: &Start<'_>, port: u16) -> String {
     let shape = start.shape;
     let mode = if shape.tcp { "tcp" } else { "http" };
     let mut text = format!(
-        "global\n  nbthread {}\n  maxconn {}\n{}\ndefaults\n  mode {mode}\n  \
+        "global\n  nbthread {}\n  maxconn {}\n{HAPROXY_POOL}{}\ndefaults\n  mode {mode}\n  \
          timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n",
         shape.workers,
         shape.connections,
