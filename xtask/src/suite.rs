@@ -142,6 +142,8 @@ fn unit(filter: &[String]) -> Command {
 fn counted(command: &mut Command) -> Result<String, String> {
     let words = shell::words(command);
     let mut child = command
+        // Colours would hide the closing lines that are counted.
+        .env("CARGO_TERM_COLOR", "never")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
