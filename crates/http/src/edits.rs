@@ -1,0 +1,114 @@
+//! Changes to a head that rules ask for, kept beside it until it is encoded.
+
+use crate::head::Span;
+
+/// One change.
+#[derive(Clone, Copy, Debug)]
+enum Edit {
+    Set { name: Span, value: Span },
+    Add { name: Span, value: Span },
+    Remove { name: Span },
+}
+
+/// Changes in the order in which they were asked for. Made to be used again.
+#[derive(Clone, Debug, Default)]
+pub struct Edits {
+    text: Vec<u8>,
+    edits: Vec<Edit>,
+    target: Option<Span>,
+    host: Option<Span>,
+}
+
+impl Edits {
+    /// Forgets all changes, keeping the memory.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.edits.clear();
+        (self.target, self.host) = (None, None);
+    }
+
+    /// Replaces all fields with a name by one.
+    pub fn set(&mut self, name: &str, value: &[u8]) {
+        let (name, value) = (self.keep(name.as_bytes()), self.keep(value));
+        self.edits.push(Edit::Set { name, value });
+    }
+
+    /// Adds a field behind those there are.
+    pub fn add(&mut self, name: &str, value: &[u8]) {
+        let (name, value) = (self.keep(name.as_bytes()), self.keep(value));
+        self.edits.push(Edit::Add { name, value });
+    }
+
+    /// Removes all fields with a name.
+    pub fn remove(&mut self, name: &str) {
+        let name = self.keep(name.as_bytes());
+        self.edits.push(Edit::Remove { name });
+    }
+
+    /// Replaces the request target (origin form).
+    pub fn set_target(&mut self, target: &[u8]) {
+        self.target = Some(self.keep(target));
+    }
+
+    /// Replaces the host.
+    pub fn set_host(&mut self, host: &[u8]) {
+        self.host = Some(self.keep(host));
+    }
+
+    /// The new target, if any.
+    #[must_use]
+    pub fn target(&self) -> Option<&[u8]> {
+        self.target.map(|span| span.of(&self.text))
+    }
+
+    /// The new host, if any.
+    #[must_use]
+    pub fn host(&self) -> Option<&[u8]> {
+        self.host.map(|span| span.of(&self.text))
+    }
+
+    /// Whether no header is changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.edits.is_empty()
+    }
+
+    /// Whether fields of the message with this name are dropped.
+    pub(crate) fn drops(&self, name: &[u8]) -> bool {
+        self.edits.iter().any(|edit| match edit {
+            Edit::Set { name: n, .. } | Edit::Remove { name: n } => {
+                n.of(&self.text).eq_ignore_ascii_case(name)
+            }
+            Edit::Add { .. } => false,
+        })
+    }
+
+    /// Writes the fields that were set or added and not set or removed again later.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        for (at, edit) in self.edits.iter().enumerate() {
+            let (Edit::Set { name, value } | Edit::Add { name, value }) = edit else {
+                continue;
+            };
+            let name = name.of(&self.text);
+            let later = self.edits.get(at + 1..).unwrap_or_default();
+            let undone = later.iter().any(|edit| match edit {
+                Edit::Set { name: n, .. } | Edit::Remove { name: n } => {
+                    n.of(&self.text).eq_ignore_ascii_case(name)
+                }
+                Edit::Add { .. } => false,
+            });
+            if !undone {
+                out.extend_from_slice(name);
+                out.extend_from_slice(b": ");
+                out.extend_from_slice(value.of(&self.text));
+                out.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Span {
+        let start = self.text.len();
+        self.text.extend_from_slice(bytes);
+        Span::new(start, self.text.len())
+    }
+}

@@ -1,0 +1,383 @@
+//! Writing heads: what came, minus what concerns one connection, plus what a proxy adds.
+
+use std::net::IpAddr;
+
+use crate::edits::Edits;
+use crate::head::{Framing, Known, Version, list};
+use crate::reply::reason;
+use crate::request::RequestHead;
+use crate::response::ResponseHead;
+
+/// What happens to `X-Forwarded-For`, `-Proto`, `-Host` and `-Port`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum XForwarded {
+    /// Kept from trusted peers and added to; replaced otherwise.
+    #[default]
+    Append,
+    /// Always replaced.
+    Replace,
+    /// Passed on untouched.
+    Off,
+}
+
+/// What is said about the client.
+#[derive(Clone, Copy, Debug)]
+pub struct ForwardPolicy<'a> {
+    /// The client's address; `None` on a Unix socket.
+    pub client: Option<IpAddr>,
+    /// `http` or `https`.
+    pub proto: &'a str,
+    /// Port the client connected to, when it is to be told.
+    pub port: Option<u16>,
+    /// Name in `Via`; `None` = no `Via`.
+    pub via: Option<&'a str>,
+    /// What happens to `X-Forwarded-*`.
+    pub mode: XForwarded,
+    /// Whether `Forwarded` (RFC 7239) is written.
+    pub forwarded: bool,
+    /// Whether the peer's own forwarding fields are believed.
+    pub trusted: bool,
+}
+
+fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn number(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// Writes the head for a server (RFC 9112 section 3, RFC 9110 sections 7.6 and 7.8).
+pub fn encode_request(
+    head: &RequestHead,
+    buf: &[u8],
+    edits: &Edits,
+    policy: &ForwardPolicy<'_>,
+    out: &mut Vec<u8>,
+) {
+    out.extend_from_slice(head.method_text.of(buf));
+    out.push(b' ');
+    write_target(head, buf, edits, out);
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    let host = edits.host().unwrap_or_else(|| head.host.of(buf));
+    field(out, b"Host", host);
+    let changed = !edits.is_empty();
+    let replaces = policy.mode == XForwarded::Replace || !policy.trusted;
+    let mut via_before: Option<&[u8]> = None;
+    let (mut for_before, mut proto_seen, mut host_seen, mut forwarded_before) =
+        (None, false, false, None);
+    for f in &head.fields {
+        if f.hop {
+            continue;
+        }
+        let value = f.value.of(buf);
+        match f.known {
+            Known::Host => continue,
+            Known::Via if policy.via.is_some() => {
+                if via_before.is_some() {
+                    field(out, b"Via", via_before.unwrap_or_default());
+                }
+                via_before = Some(value);
+                continue;
+            }
+            Known::XForwardedFor
+            | Known::XForwardedProto
+            | Known::XForwardedHost
+            | Known::XForwardedPort
+            | Known::Forwarded
+                if policy.mode != XForwarded::Off && replaces =>
+            {
+                continue;
+            }
+            Known::XForwardedFor if policy.mode != XForwarded::Off => {
+                if let Some(earlier) = for_before.replace(value) {
+                    field(out, b"X-Forwarded-For", earlier);
+                }
+                continue;
+            }
+            Known::Forwarded if policy.forwarded => {
+                if let Some(earlier) = forwarded_before.replace(value) {
+                    field(out, b"Forwarded", earlier);
+                }
+                continue;
+            }
+            Known::XForwardedProto => proto_seen = true,
+            Known::XForwardedHost => host_seen = true,
+            _ => {}
+        }
+        let name = f.name.of(buf);
+        if changed && edits.drops(name) {
+            continue;
+        }
+        field(out, name, value);
+    }
+    if policy.mode != XForwarded::Off {
+        write_x_forwarded(out, policy, (for_before, proto_seen, host_seen), host);
+    }
+    if policy.forwarded {
+        write_forwarded(out, policy, forwarded_before, host);
+    }
+    if let Some(via) = policy.via {
+        write_via(out, head.version, via, via_before);
+    }
+    match head.framing {
+        Framing::Length(length) => {
+            out.extend_from_slice(b"Content-Length: ");
+            number(out, length);
+            out.extend_from_slice(b"\r\n");
+        }
+        Framing::Chunked => {
+            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+            pass(head, Known::Trailer, b"Trailer", buf, out);
+        }
+        Framing::None if has_empty_length(head) => {
+            out.extend_from_slice(b"Content-Length: 0\r\n");
+        }
+        Framing::None | Framing::UntilClose => {}
+    }
+    if head.upgrade {
+        out.extend_from_slice(b"Connection: upgrade\r\n");
+        pass(head, Known::Upgrade, b"Upgrade", buf, out);
+    } else if accepts_trailers(head, buf) {
+        // Trailers are relayed, so the wish for them may be too (RFC 9110 section 10.1.4).
+        out.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n");
+    }
+    edits.write(out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Whether the client said `Content-Length: 0`, which some servers insist on for POST.
+fn has_empty_length(head: &RequestHead) -> bool {
+    head.fields.iter().any(|f| f.known == Known::ContentLength)
+}
+
+fn accepts_trailers(head: &RequestHead, buf: &[u8]) -> bool {
+    head.fields
+        .iter()
+        .filter(|f| f.known == Known::Te)
+        .any(|f| list(f.value.of(buf)).any(|item| item.eq_ignore_ascii_case(b"trailers")))
+}
+
+/// Writes all fields of a kind although they concern one connection.
+fn pass(head: &RequestHead, known: Known, name: &[u8], buf: &[u8], out: &mut Vec<u8>) {
+    for f in head.fields.iter().filter(|f| f.known == known) {
+        field(out, name, f.value.of(buf));
+    }
+}
+
+/// The target in origin form, or `*`.
+fn write_target(head: &RequestHead, buf: &[u8], edits: &Edits, out: &mut Vec<u8>) {
+    if let Some(target) = edits.target() {
+        return out.extend_from_slice(target);
+    }
+    if head.path.is_empty() {
+        let is_asterisk = head.target.of(buf) == b"*";
+        out.push(if is_asterisk { b'*' } else { b'/' });
+    } else {
+        out.extend_from_slice(head.path.of(buf));
+    }
+    if head.has_query {
+        out.push(b'?');
+        out.extend_from_slice(head.query.of(buf));
+    }
+}
+
+fn write_ip(out: &mut Vec<u8>, ip: IpAddr) {
+    if let IpAddr::V4(v4) = ip {
+        for (at, octet) in v4.octets().into_iter().enumerate() {
+            if at > 0 {
+                out.push(b'.');
+            }
+            number(out, u64::from(octet));
+        }
+    } else {
+        use std::io::Write;
+        // Writing into memory cannot fail.
+        write!(out, "{ip}").unwrap_or_default();
+    }
+}
+
+fn write_x_forwarded(
+    out: &mut Vec<u8>,
+    policy: &ForwardPolicy<'_>,
+    seen: (Option<&[u8]>, bool, bool),
+    host: &[u8],
+) {
+    let (for_before, proto_seen, host_seen) = seen;
+    if policy.client.is_some() || for_before.is_some() {
+        out.extend_from_slice(b"X-Forwarded-For: ");
+        if let Some(before) = for_before {
+            out.extend_from_slice(before);
+            if policy.client.is_some() {
+                out.extend_from_slice(b", ");
+            }
+        }
+        if let Some(ip) = policy.client {
+            write_ip(out, ip);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+    if !proto_seen {
+        field(out, b"X-Forwarded-Proto", policy.proto.as_bytes());
+    }
+    if !host_seen && !host.is_empty() {
+        field(out, b"X-Forwarded-Host", host);
+    }
+    if let Some(port) = policy.port {
+        out.extend_from_slice(b"X-Forwarded-Port: ");
+        number(out, u64::from(port));
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// `Forwarded` (RFC 7239 section 4).
+fn write_forwarded(
+    out: &mut Vec<u8>,
+    policy: &ForwardPolicy<'_>,
+    before: Option<&[u8]>,
+    host: &[u8],
+) {
+    out.extend_from_slice(b"Forwarded: ");
+    if let Some(before) = before {
+        out.extend_from_slice(before);
+        out.extend_from_slice(b", ");
+    }
+    out.extend_from_slice(b"for=");
+    match policy.client {
+        Some(ip @ IpAddr::V4(_)) => write_ip(out, ip),
+        Some(ip @ IpAddr::V6(_)) => {
+            out.extend_from_slice(b"\"[");
+            write_ip(out, ip);
+            out.extend_from_slice(b"]\"");
+        }
+        None => out.extend_from_slice(b"unknown"),
+    }
+    out.extend_from_slice(b";proto=");
+    out.extend_from_slice(policy.proto.as_bytes());
+    if !host.is_empty() {
+        out.extend_from_slice(b";host=\"");
+        out.extend_from_slice(host);
+        out.push(b'"');
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// `Via` (RFC 9110 section 7.6.3).
+fn write_via(out: &mut Vec<u8>, received: Version, via: &str, before: Option<&[u8]>) {
+    out.extend_from_slice(b"Via: ");
+    if let Some(before) = before {
+        out.extend_from_slice(before);
+        out.extend_from_slice(b", ");
+    }
+    out.extend_from_slice(match received {
+        Version::Http10 => b"1.0 ",
+        Version::Http11 => b"1.1 ",
+    });
+    out.extend_from_slice(via.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// How often `name` stands in `Via`: how often the request has passed here.
+#[must_use]
+pub fn via_count(head: &RequestHead, buf: &[u8], name: &str) -> usize {
+    head.fields
+        .iter()
+        .filter(|f| f.known == Known::Via)
+        .flat_map(|f| list(f.value.of(buf)))
+        .filter(|hop| hop.rsplit(|&b| b == b' ').next() == Some(name.as_bytes()))
+        .count()
+}
+
+/// How a response is passed on.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseOptions<'a> {
+    /// What the client speaks.
+    pub client_version: Version,
+    /// Whether its connection is kept.
+    pub keep_alive: bool,
+    /// Where the body ends for the client.
+    pub framing: Framing,
+    /// Name in `Via`; `None` = no `Via`.
+    pub via: Option<&'a str>,
+    /// The response switches protocols.
+    pub upgrade: bool,
+}
+
+/// Writes the head for a client (RFC 9112 sections 4, 6 and 9).
+pub fn encode_response(
+    head: &ResponseHead,
+    buf: &[u8],
+    edits: &Edits,
+    options: &ResponseOptions<'_>,
+    out: &mut Vec<u8>,
+) {
+    write_status(head, buf, out);
+    let changed = !edits.is_empty();
+    let mut length = None;
+    for f in &head.fields {
+        let value = f.value.of(buf);
+        if f.known == Known::ContentLength {
+            length = Some(value);
+        }
+        let name = f.name.of(buf);
+        if f.hop || (changed && edits.drops(name)) {
+            continue;
+        }
+        field(out, name, value);
+    }
+    if let Some(via) = options.via {
+        write_via(out, head.version, via, None);
+    }
+    match options.framing {
+        Framing::Length(length) => {
+            out.extend_from_slice(b"Content-Length: ");
+            number(out, length);
+            out.extend_from_slice(b"\r\n");
+        }
+        Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        // What HEAD or 304 says about a body that is not sent (RFC 9110 section 8.6).
+        Framing::None if head.status >= 200 && head.status != 204 => {
+            if let Some(length) = length {
+                field(out, b"Content-Length", length);
+            }
+        }
+        Framing::None | Framing::UntilClose => {}
+    }
+    if options.upgrade {
+        out.extend_from_slice(b"Connection: upgrade\r\n");
+        for f in head.fields.iter().filter(|f| f.known == Known::Upgrade) {
+            field(out, b"Upgrade", f.value.of(buf));
+        }
+    } else if !options.keep_alive {
+        out.extend_from_slice(b"Connection: close\r\n");
+    } else if options.client_version == Version::Http10 {
+        out.extend_from_slice(b"Connection: keep-alive\r\n");
+    }
+    edits.write(out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes an interim response (1xx) for the client.
+pub fn encode_interim(head: &ResponseHead, buf: &[u8], out: &mut Vec<u8>) {
+    write_status(head, buf, out);
+    for f in head.fields.iter().filter(|f| !f.hop) {
+        field(out, f.name.of(buf), f.value.of(buf));
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_status(head: &ResponseHead, buf: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    number(out, u64::from(head.status));
+    out.push(b' ');
+    let phrase = head.reason.of(buf);
+    if phrase.is_empty() {
+        out.extend_from_slice(reason(head.status).as_bytes());
+    } else {
+        out.extend_from_slice(phrase);
+    }
+    out.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,249 @@
+//! What request and response heads have in common.
+
+/// A range of the buffer a head was parsed from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// First byte.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+}
+
+impl Span {
+    /// The span `start..end`; positions beyond 4 GiB do not occur in heads.
+    #[must_use]
+    pub fn new(start: usize, end: usize) -> Self {
+        let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Self {
+            start: narrow(start),
+            end: narrow(end),
+        }
+    }
+
+    /// The bytes in the buffer the head was parsed from; empty for another buffer.
+    #[must_use]
+    pub fn of(self, buf: &[u8]) -> &[u8] {
+        buf.get(self.start as usize..self.end as usize)
+            .unwrap_or_default()
+    }
+
+    /// Number of bytes.
+    #[must_use]
+    pub fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// Whether it covers nothing.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+}
+
+macro_rules! known {
+    ($($variant:ident = $name:literal,)+) => {
+        /// Header fields that have a meaning here, classified once while parsing.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Known {
+            /// Any other field.
+            Other,
+            $(#[doc = concat!("`", $name, "`.")] $variant,)+
+        }
+
+        impl Known {
+            /// The lower-case name; empty for [`Known::Other`].
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { Self::Other => "", $(Self::$variant => $name,)+ }
+            }
+
+            /// The field with a name, in any case.
+            #[must_use]
+            pub fn of(name: &[u8]) -> Self {
+                $(if name.len() == $name.len() && name.eq_ignore_ascii_case($name.as_bytes()) {
+                    return Self::$variant;
+                })+
+                Self::Other
+            }
+        }
+    };
+}
+
+known! {
+    Host = "host",
+    Accept = "accept",
+    Cookie = "cookie",
+    Referer = "referer",
+    UserAgent = "user-agent",
+    Connection = "connection",
+    ContentType = "content-type",
+    ContentLength = "content-length",
+    AcceptEncoding = "accept-encoding",
+    AcceptLanguage = "accept-language",
+    Date = "date",
+    Server = "server",
+    Via = "via",
+    Te = "te",
+    Trailer = "trailer",
+    Upgrade = "upgrade",
+    Expect = "expect",
+    Location = "location",
+    SetCookie = "set-cookie",
+    Forwarded = "forwarded",
+    KeepAlive = "keep-alive",
+    CacheControl = "cache-control",
+    XForwardedFor = "x-forwarded-for",
+    XForwardedProto = "x-forwarded-proto",
+    XForwardedHost = "x-forwarded-host",
+    XForwardedPort = "x-forwarded-port",
+    XRealIp = "x-real-ip",
+    XRequestId = "x-request-id",
+    ProxyStatus = "proxy-status",
+    ProxyConnection = "proxy-connection",
+    Authorization = "authorization",
+    TransferEncoding = "transfer-encoding",
+    Http2Settings = "http2-settings",
+}
+
+/// One header field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Which, if it has a meaning here.
+    pub known: Known,
+    /// It concerns this connection alone and is not forwarded (RFC 9110 section 7.6.1).
+    pub hop: bool,
+    /// The name as it came.
+    pub name: Span,
+    /// The value without white space around it.
+    pub value: Span,
+}
+
+/// Protocol version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.0.
+    Http10,
+    /// HTTP/1.1.
+    #[default]
+    Http11,
+}
+
+/// Request method.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`.
+    #[default]
+    Get,
+    /// `HEAD`.
+    Head,
+    /// `POST`.
+    Post,
+    /// `PUT`.
+    Put,
+    /// `DELETE`.
+    Delete,
+    /// `OPTIONS`.
+    Options,
+    /// `PATCH`.
+    Patch,
+    /// `TRACE`.
+    Trace,
+    /// `CONNECT`.
+    Connect,
+    /// Any other token.
+    Other,
+}
+
+impl Method {
+    /// The method with a name; case matters (RFC 9110 section 9.1).
+    #[must_use]
+    pub fn of(name: &[u8]) -> Self {
+        match name {
+            b"GET" => Self::Get,
+            b"HEAD" => Self::Head,
+            b"POST" => Self::Post,
+            b"PUT" => Self::Put,
+            b"DELETE" => Self::Delete,
+            b"OPTIONS" => Self::Options,
+            b"PATCH" => Self::Patch,
+            b"TRACE" => Self::Trace,
+            b"CONNECT" => Self::Connect,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether it only reads (RFC 9110 section 9.2.1).
+    #[must_use]
+    pub fn is_safe(self) -> bool {
+        matches!(self, Self::Get | Self::Head | Self::Options | Self::Trace)
+    }
+
+    /// Whether sending it twice has the effect of once (RFC 9110 section 9.2.2).
+    #[must_use]
+    pub fn is_idempotent(self) -> bool {
+        self.is_safe() || matches!(self, Self::Put | Self::Delete)
+    }
+}
+
+/// Where a body ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Framing {
+    /// There is no body.
+    #[default]
+    None,
+    /// After so many bytes.
+    Length(u64),
+    /// Where the chunked coding says.
+    Chunked,
+    /// Where the connection ends; responses only.
+    UntilClose,
+}
+
+/// Limits of a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// Bytes of the first line.
+    pub line: usize,
+    /// Bytes of the whole head.
+    pub bytes: usize,
+    /// Header fields.
+    pub count: usize,
+}
+
+impl Default for HeadLimits {
+    fn default() -> Self {
+        Self {
+            line: 8 << 10,
+            bytes: 32 << 10,
+            count: 100,
+        }
+    }
+}
+
+/// How far a head has been parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// More bytes are needed.
+    Partial,
+    /// The head is complete.
+    Complete,
+}
+
+/// Walks the items of a comma-separated list, without white space around them.
+pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value
+        .split(|&b| b == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|item| !item.is_empty())
+}
+
+/// Reads a plain decimal number that fits (RFC 9110 section 8.6).
+pub(crate) fn decimal(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || value.len() > 19 {
+        return None;
+    }
+    value.iter().try_fold(0_u64, |sum, &b| {
+        b.is_ascii_digit().then(|| sum * 10 + u64::from(b - b'0'))
+    })
+}

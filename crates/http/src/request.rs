@@ -1,0 +1,674 @@
+//! Request heads (RFC 9112 sections 2 to 6, RFC 9110 sections 7 and 8).
+
+use clearway_outcome::FaultKind;
+
+use crate::head::{
+    Field, Framing, HeadLimits, Known, Method, Progress, Span, Version, decimal, list,
+};
+use crate::scan::{self, Bad, Line};
+
+/// A parsed request head. Points into the buffer it was parsed from.
+#[derive(Clone, Debug, Default)]
+pub struct RequestHead {
+    /// The method.
+    pub method: Method,
+    /// Its name as it came.
+    pub method_text: Span,
+    /// The whole request target.
+    pub target: Span,
+    /// The version.
+    pub version: Version,
+    /// The fields, in order.
+    pub fields: Vec<Field>,
+    /// Bytes of the head, the empty line included (and one before the request line, if there was).
+    pub len: usize,
+    /// Where the body ends.
+    pub framing: Framing,
+    /// Whether the client keeps the connection open.
+    pub keep_alive: bool,
+    /// Host and port: of an absolute target, else of `Host`.
+    pub host: Span,
+    /// The path of the target; empty for `*`.
+    pub path: Span,
+    /// The query, without `?`.
+    pub query: Span,
+    /// Whether there is a `?`.
+    pub has_query: bool,
+    /// Whether the client waits for `100 Continue`.
+    pub expect_continue: bool,
+    /// Whether the client asks for another protocol.
+    pub upgrade: bool,
+    /// Where the next line begins: a head that was partial is not scanned again from the start.
+    scanned: usize,
+    line_done: bool,
+    is_absolute: bool,
+}
+
+impl RequestHead {
+    /// Parses the head at the start of `buf`.
+    ///
+    /// Call it again with the same bytes and more after [`Progress::Partial`]; after
+    /// [`Progress::Complete`] or an error the next call begins a new head.
+    ///
+    /// # Errors
+    /// The fault kind the request is refused with.
+    pub fn parse(&mut self, buf: &[u8], limits: &HeadLimits) -> Result<Progress, FaultKind> {
+        let parsed = self.parse_on(buf, limits);
+        if !matches!(parsed, Ok(Progress::Partial)) {
+            self.scanned = 0;
+            self.line_done = false;
+        }
+        parsed
+    }
+
+    fn parse_on(&mut self, buf: &[u8], limits: &HeadLimits) -> Result<Progress, FaultKind> {
+        if !self.line_done {
+            self.fields.clear();
+            match self.parse_line(buf, limits)? {
+                Progress::Partial => return Ok(Progress::Partial),
+                Progress::Complete => self.line_done = true,
+            }
+        }
+        loop {
+            match scan::line(buf, self.scanned).map_err(refuse)? {
+                Line::Field(field, next) => {
+                    if next > limits.bytes {
+                        return Err(FaultKind::HeadersTooLarge);
+                    }
+                    if self.fields.len() >= limits.count {
+                        return Err(FaultKind::TooManyHeaders);
+                    }
+                    self.fields.push(field);
+                    self.scanned = next;
+                }
+                Line::End(next) if next > limits.bytes => return Err(FaultKind::HeadersTooLarge),
+                Line::End(next) => {
+                    self.len = next;
+                    self.judge(buf)?;
+                    return Ok(Progress::Complete);
+                }
+                Line::Partial if buf.len() >= limits.bytes => {
+                    return Err(FaultKind::HeadersTooLarge);
+                }
+                Line::Partial => return Ok(Progress::Partial),
+            }
+        }
+    }
+
+    /// The request line: `METHOD SP TARGET SP VERSION CRLF` (RFC 9112 section 3).
+    fn parse_line(&mut self, buf: &[u8], limits: &HeadLimits) -> Result<Progress, FaultKind> {
+        // One empty line before the request line is ignored (section 2.2).
+        let at = if buf.starts_with(b"\r\n") { 2 } else { 0 };
+        let rest = buf.get(at..).unwrap_or_default();
+        foreign(rest)?;
+        let Some(end) = memchr::memchr(b'\n', rest) else {
+            if rest.len() > limits.line {
+                return Err(FaultKind::RequestLineTooLong);
+            }
+            if let Some(cr) = memchr::memchr(b'\r', rest)
+                && cr + 1 < rest.len()
+            {
+                return Err(FaultKind::BareCr);
+            }
+            let method_len = rest.iter().take_while(|&&b| scan::is_token(b)).count();
+            if rest
+                .get(method_len)
+                .is_some_and(|&b| b != b' ' && b != b'\r')
+            {
+                return Err(FaultKind::MethodInvalid);
+            }
+            return Ok(Progress::Partial);
+        };
+        if end + 1 > limits.line {
+            return Err(FaultKind::RequestLineTooLong);
+        }
+        let line = rest.get(..end).unwrap_or_default();
+        let Some(line) = line.strip_suffix(b"\r") else {
+            return Err(FaultKind::BareLf);
+        };
+        let method_len = line.iter().take_while(|&&b| scan::is_token(b)).count();
+        match line.get(method_len) {
+            Some(b' ') if method_len > 0 => {}
+            None | Some(b' ') => return Err(FaultKind::RequestLineInvalid),
+            Some(b'\r') => return Err(FaultKind::BareCr),
+            Some(_) => return Err(FaultKind::MethodInvalid),
+        }
+        let tail = line.get(method_len + 1..).unwrap_or_default();
+        let target_len = tail.iter().take_while(|&&b| scan::is_target(b)).count();
+        match tail.get(target_len) {
+            Some(b' ') if target_len > 0 => {}
+            None | Some(b' ') => return Err(FaultKind::RequestLineInvalid),
+            Some(b'\r') => return Err(FaultKind::BareCr),
+            Some(_) => return Err(FaultKind::TargetInvalid),
+        }
+        self.version = match tail.get(target_len + 1..) {
+            Some(b"HTTP/1.1") => Version::Http11,
+            Some(b"HTTP/1.0") => Version::Http10,
+            Some(other) if other.starts_with(b"HTTP/") && !other.contains(&b' ') => {
+                return Err(FaultKind::VersionUnsupported);
+            }
+            Some(_) | None => return Err(FaultKind::RequestLineInvalid),
+        };
+        self.method_text = Span::new(at, at + method_len);
+        self.method = Method::of(self.method_text.of(buf));
+        let target_at = at + method_len + 1;
+        self.target = Span::new(target_at, target_at + target_len);
+        self.scanned = at + end + 1;
+        self.split_target(buf)?;
+        Ok(Progress::Complete)
+    }
+
+    /// The four forms of a target (RFC 9112 section 3.2).
+    fn split_target(&mut self, buf: &[u8]) -> Result<(), FaultKind> {
+        if self.method == Method::Connect {
+            return Err(FaultKind::ConnectMethodRefused);
+        }
+        let target = self.target.of(buf);
+        let start = self.target.start as usize;
+        (self.host, self.is_absolute) = (Span::default(), false);
+        let path_at = if target.starts_with(b"/") {
+            0
+        } else if target == b"*" && self.method == Method::Options {
+            (self.path, self.query, self.has_query) = (Span::default(), Span::default(), false);
+            return Ok(());
+        } else {
+            let scheme = [&b"http://"[..], b"https://"].into_iter().find(|s| {
+                target
+                    .get(..s.len())
+                    .is_some_and(|t| t.eq_ignore_ascii_case(s))
+            });
+            let Some(scheme) = scheme else {
+                return Err(FaultKind::TargetInvalid);
+            };
+            let authority = target.get(scheme.len()..).unwrap_or_default();
+            let len = authority
+                .iter()
+                .take_while(|&&b| b != b'/' && b != b'?')
+                .count();
+            if len == 0 {
+                return Err(FaultKind::TargetInvalid);
+            }
+            let at = start + scheme.len();
+            (self.host, self.is_absolute) = (Span::new(at, at + len), true);
+            scheme.len() + len
+        };
+        let tail = target.get(path_at..).unwrap_or_default();
+        let query_at = memchr::memchr(b'?', tail);
+        let path_end = query_at.unwrap_or(tail.len());
+        self.path = Span::new(start + path_at, start + path_at + path_end);
+        self.has_query = query_at.is_some();
+        self.query = match query_at {
+            Some(at) => Span::new(start + path_at + at + 1, start + target.len()),
+            None => Span::default(),
+        };
+        Ok(())
+    }
+
+    /// Judges the fields as a whole: host, framing, connection.
+    fn judge(&mut self, buf: &[u8]) -> Result<(), FaultKind> {
+        self.framing = Framing::None;
+        self.keep_alive = self.version == Version::Http11;
+        (self.expect_continue, self.upgrade) = (false, false);
+        let (mut host, mut length, mut chunked) = (None, None, false);
+        let (mut has_upgrade, mut named) = (false, false);
+        let mut asks_upgrade = false;
+        for index in 0..self.fields.len() {
+            let Some(field) = self.fields.get(index).copied() else {
+                break;
+            };
+            let value = field.value.of(buf);
+            let hop = match field.known {
+                Known::Host => {
+                    if host.replace(field.value).is_some() {
+                        return Err(FaultKind::HostDuplicated);
+                    }
+                    false
+                }
+                Known::ContentLength => {
+                    let number = decimal(value).ok_or(FaultKind::ContentLengthInvalid)?;
+                    if length.replace(number).is_some() {
+                        return Err(FaultKind::ContentLengthDuplicated);
+                    }
+                    true
+                }
+                Known::TransferEncoding => {
+                    if self.version == Version::Http10 {
+                        return Err(FaultKind::TransferEncodingInHttp10);
+                    }
+                    if std::mem::replace(&mut chunked, true) {
+                        return Err(FaultKind::TransferEncodingInvalid);
+                    }
+                    transfer_coding(value)?;
+                    true
+                }
+                Known::Connection => {
+                    for option in list(value) {
+                        if option.eq_ignore_ascii_case(b"close") {
+                            self.keep_alive = false;
+                        } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                            self.keep_alive |= self.version == Version::Http10;
+                        } else if option.eq_ignore_ascii_case(b"upgrade") {
+                            asks_upgrade = true;
+                        } else {
+                            named = true;
+                        }
+                    }
+                    true
+                }
+                Known::Upgrade => {
+                    has_upgrade = true;
+                    true
+                }
+                Known::Expect => {
+                    if !value.eq_ignore_ascii_case(b"100-continue") {
+                        return Err(FaultKind::ExpectationUnsupported);
+                    }
+                    // An HTTP/1.0 client cannot take an interim response (RFC 9110 section 10.1.1).
+                    self.expect_continue = self.version == Version::Http11;
+                    false
+                }
+                Known::KeepAlive
+                | Known::ProxyConnection
+                | Known::Te
+                | Known::Trailer
+                | Known::Http2Settings => true,
+                _ => false,
+            };
+            if hop && let Some(field) = self.fields.get_mut(index) {
+                field.hop = true;
+            }
+        }
+        if self.version == Version::Http10 && closes(&self.fields, buf) {
+            self.keep_alive = false;
+        }
+        self.upgrade = asks_upgrade && has_upgrade && self.version == Version::Http11;
+        if named {
+            mark_named(&mut self.fields, buf);
+        }
+        self.framing = match (length, chunked) {
+            (Some(_), true) => return Err(FaultKind::ContentLengthWithTransferEncoding),
+            (None, true) => Framing::Chunked,
+            (Some(0) | None, false) => Framing::None,
+            (Some(length), false) => Framing::Length(length),
+        };
+        self.judge_host(host, buf)
+    }
+
+    /// `Host` (RFC 9112 section 3.2): exactly one in HTTP/1.1, sound, equal to an absolute target's.
+    fn judge_host(&mut self, host: Option<Span>, buf: &[u8]) -> Result<(), FaultKind> {
+        let Some(host) = host else {
+            if self.version == Version::Http11 {
+                return Err(FaultKind::HostMissing);
+            }
+            return Ok(());
+        };
+        if !crate::uri::is_host(host.of(buf)) {
+            return Err(FaultKind::HostInvalid);
+        }
+        if !self.is_absolute {
+            self.host = host;
+        } else if !crate::uri::is_host(self.host.of(buf)) {
+            return Err(FaultKind::TargetInvalid);
+        } else if !crate::uri::same_host(self.host.of(buf), host.of(buf)) {
+            return Err(FaultKind::HostMismatch);
+        }
+        Ok(())
+    }
+
+    /// The value of the first field of a kind.
+    #[must_use]
+    pub fn field<'b>(&self, known: Known, buf: &'b [u8]) -> Option<&'b [u8]> {
+        self.fields
+            .iter()
+            .find(|f| f.known == known)
+            .map(|f| f.value.of(buf))
+    }
+
+    /// The value of the first field with a name, in any case.
+    #[must_use]
+    pub fn header<'b>(&self, name: &str, buf: &'b [u8]) -> Option<&'b [u8]> {
+        header(&self.fields, name.as_bytes(), buf)
+    }
+
+    /// The value of a cookie (RFC 6265 section 4.2.1).
+    #[must_use]
+    pub fn cookie<'b>(&self, name: &[u8], buf: &'b [u8]) -> Option<&'b [u8]> {
+        self.fields
+            .iter()
+            .filter(|f| f.known == Known::Cookie)
+            .flat_map(|f| f.value.of(buf).split(|&b| b == b';'))
+            .find_map(|pair| pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"="))
+    }
+}
+
+/// The value of the first field with a name, in any case.
+pub(crate) fn header<'b>(fields: &[Field], name: &[u8], buf: &'b [u8]) -> Option<&'b [u8]> {
+    fields
+        .iter()
+        .find(|f| f.name.of(buf).eq_ignore_ascii_case(name))
+        .map(|f| f.value.of(buf))
+}
+
+/// Marks the fields that `Connection` names as its own (RFC 9110 section 7.6.1).
+pub(crate) fn mark_named(fields: &mut [Field], buf: &[u8]) {
+    for index in 0..fields.len() {
+        let Some(connection) = fields.get(index).filter(|f| f.known == Known::Connection) else {
+            continue;
+        };
+        let value = connection.value.of(buf);
+        for field in fields.iter_mut() {
+            // `Host` and framing cannot be named away: that would be a way to smuggle.
+            if !matches!(field.known, Known::Host)
+                && list(value).any(|option| field.name.of(buf).eq_ignore_ascii_case(option))
+            {
+                field.hop = true;
+            }
+        }
+    }
+}
+
+/// Whether any `Connection` field says `close`.
+pub(crate) fn closes(fields: &[Field], buf: &[u8]) -> bool {
+    fields
+        .iter()
+        .filter(|f| f.known == Known::Connection)
+        .any(|f| list(f.value.of(buf)).any(|option| option.eq_ignore_ascii_case(b"close")))
+}
+
+/// Only `chunked`, once, is understood (RFC 9112 section 6.1).
+fn transfer_coding(value: &[u8]) -> Result<(), FaultKind> {
+    if value.eq_ignore_ascii_case(b"chunked") {
+        return Ok(());
+    }
+    let mut codings = 0;
+    let (mut chunked, mut last_chunked) = (0, false);
+    for coding in list(value) {
+        codings += 1;
+        last_chunked = coding.eq_ignore_ascii_case(b"chunked");
+        chunked += usize::from(last_chunked);
+        if !coding
+            .iter()
+            .all(|&b| scan::is_token(b) || matches!(b, b';' | b'=' | b' ' | b'"'))
+        {
+            return Err(FaultKind::TransferEncodingInvalid);
+        }
+    }
+    if codings == 0 || chunked > 1 || (chunked == 1 && !last_chunked) {
+        return Err(FaultKind::TransferEncodingInvalid);
+    }
+    Err(FaultKind::TransferEncodingUnsupported)
+}
+
+/// Other protocols on this port, told by their first bytes.
+fn foreign(start: &[u8]) -> Result<(), FaultKind> {
+    if start.starts_with(&[0x16, 0x03]) {
+        return Err(FaultKind::TlsOnPlainPort);
+    }
+    if start.starts_with(b"PRI * HTTP/2.0") {
+        return Err(FaultKind::Http2OnHttp1Port);
+    }
+    Ok(())
+}
+
+fn refuse(bad: Bad) -> FaultKind {
+    match bad {
+        Bad::Name => FaultKind::HeaderNameInvalid,
+        Bad::SpaceBeforeColon => FaultKind::HeaderSpaceBeforeColon,
+        Bad::Value => FaultKind::HeaderValueInvalid,
+        Bad::Folded => FaultKind::HeaderFolded,
+        Bad::BareCr => FaultKind::BareCr,
+        Bad::BareLf => FaultKind::BareLf,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &[u8]) -> Result<Progress, FaultKind> {
+        RequestHead::default().parse(text, &HeadLimits::default())
+    }
+
+    #[test]
+    fn attempts_to_smuggle_or_split_are_refused_each_as_its_own_kind() {
+        use FaultKind as K;
+        let line = "GET / HTTP/1.1\r\nHost: a\r\n";
+        let cases: &[(String, FaultKind)] = &[
+            (
+                "GET  / HTTP/1.1\r\nHost: a\r\n\r\n".into(),
+                K::RequestLineInvalid,
+            ),
+            ("GET /\r\nHost: a\r\n\r\n".into(), K::RequestLineInvalid),
+            (
+                "GET / HTTP/1.1 \r\nHost: a\r\n\r\n".into(),
+                K::RequestLineInvalid,
+            ),
+            (
+                " GET / HTTP/1.1\r\nHost: a\r\n\r\n".into(),
+                K::RequestLineInvalid,
+            ),
+            ("G@T / HTTP/1.1\r\nHost: a\r\n\r\n".into(), K::MethodInvalid),
+            (
+                "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n".into(),
+                K::TargetInvalid,
+            ),
+            (
+                "GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n".into(),
+                K::TargetInvalid,
+            ),
+            ("GET a HTTP/1.1\r\nHost: a\r\n\r\n".into(), K::TargetInvalid),
+            (
+                "GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n".into(),
+                K::TargetInvalid,
+            ),
+            ("GET * HTTP/1.1\r\nHost: a\r\n\r\n".into(), K::TargetInvalid),
+            (
+                "GET / HTTP/2.0\r\nHost: a\r\n\r\n".into(),
+                K::VersionUnsupported,
+            ),
+            (
+                "GET / HTTP/1.2\r\nHost: a\r\n\r\n".into(),
+                K::VersionUnsupported,
+            ),
+            (
+                "GET / http/1.1\r\nHost: a\r\n\r\n".into(),
+                K::RequestLineInvalid,
+            ),
+            ("GET / HTTP/1.1\nHost: a\r\n\r\n".into(), K::BareLf),
+            ("GET /\rx HTTP/1.1\r\nHost: a\r\n\r\n".into(), K::BareCr),
+            ("GET / HTTP/1.1\r\nHost: a\n\r\n".into(), K::BareLf),
+            ("GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n".into(), K::BareCr),
+            (format!("{line}X: a\0b\r\n\r\n"), K::HeaderValueInvalid),
+            (format!("{line}X: a\x7f\r\n\r\n"), K::HeaderValueInvalid),
+            (format!("{line}X : a\r\n\r\n"), K::HeaderSpaceBeforeColon),
+            (format!("{line}X\t: a\r\n\r\n"), K::HeaderSpaceBeforeColon),
+            (format!("{line}X Y: a\r\n\r\n"), K::HeaderNameInvalid),
+            (format!("{line}: a\r\n\r\n"), K::HeaderNameInvalid),
+            (format!("{line}X\0: a\r\n\r\n"), K::HeaderNameInvalid),
+            (format!("{line}X\r\n\r\n"), K::HeaderNameInvalid),
+            (format!("{line}X: a\r\n b\r\n\r\n"), K::HeaderFolded),
+            (format!("{line}X: a\r\n\tb\r\n\r\n"), K::HeaderFolded),
+            ("GET / HTTP/1.1\r\n\r\n".into(), K::HostMissing),
+            (format!("{line}Host: a\r\n\r\n"), K::HostDuplicated),
+            ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n".into(), K::HostInvalid),
+            ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n".into(), K::HostInvalid),
+            (
+                "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n".into(),
+                K::HostMismatch,
+            ),
+            (
+                format!("{line}Content-Length: 1\r\nContent-Length: 1\r\n\r\n"),
+                K::ContentLengthDuplicated,
+            ),
+            (
+                format!("{line}Content-Length: 1, 1\r\n\r\n"),
+                K::ContentLengthInvalid,
+            ),
+            (
+                format!("{line}Content-Length: +1\r\n\r\n"),
+                K::ContentLengthInvalid,
+            ),
+            (
+                format!("{line}Content-Length: -1\r\n\r\n"),
+                K::ContentLengthInvalid,
+            ),
+            (
+                format!("{line}Content-Length: 0x1\r\n\r\n"),
+                K::ContentLengthInvalid,
+            ),
+            (
+                format!("{line}Content-Length: \r\n\r\n"),
+                K::ContentLengthInvalid,
+            ),
+            (
+                format!("{line}Content-Length: 99999999999999999999\r\n\r\n"),
+                K::ContentLengthInvalid,
+            ),
+            (
+                format!("{line}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
+                K::ContentLengthWithTransferEncoding,
+            ),
+            (
+                format!("{line}Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n"),
+                K::ContentLengthWithTransferEncoding,
+            ),
+            (
+                format!("{line}Transfer-Encoding: gzip, chunked\r\n\r\n"),
+                K::TransferEncodingUnsupported,
+            ),
+            (
+                format!("{line}Transfer-Encoding: identity\r\n\r\n"),
+                K::TransferEncodingUnsupported,
+            ),
+            (
+                format!("{line}Transfer-Encoding: xchunked\r\n\r\n"),
+                K::TransferEncodingUnsupported,
+            ),
+            (
+                format!("{line}Transfer-Encoding: chunked, identity\r\n\r\n"),
+                K::TransferEncodingInvalid,
+            ),
+            (
+                format!("{line}Transfer-Encoding: chunked, chunked\r\n\r\n"),
+                K::TransferEncodingInvalid,
+            ),
+            (
+                format!("{line}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
+                K::TransferEncodingInvalid,
+            ),
+            (
+                format!("{line}Transfer-Encoding: \r\n\r\n"),
+                K::TransferEncodingInvalid,
+            ),
+            (
+                format!("{line}Transfer-Encoding: \x0bchunked\r\n\r\n"),
+                K::HeaderValueInvalid,
+            ),
+            (
+                "GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n".into(),
+                K::TransferEncodingInHttp10,
+            ),
+            (
+                format!("{line}Expect: something\r\n\r\n"),
+                K::ExpectationUnsupported,
+            ),
+            (
+                "CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n".into(),
+                K::ConnectMethodRefused,
+            ),
+            (
+                "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(),
+                K::Http2OnHttp1Port,
+            ),
+        ];
+        for (text, kind) in cases {
+            assert_eq!(parse(text.as_bytes()), Err(*kind), "{text:?}");
+        }
+        assert_eq!(
+            parse(&[0x16, 0x03, 0x01, 0x02, 0x00]),
+            Err(K::TlsOnPlainPort)
+        );
+    }
+
+    #[test]
+    fn limits_hold_while_the_head_is_still_coming() {
+        let limits = HeadLimits {
+            line: 64,
+            bytes: 256,
+            count: 3,
+        };
+        let check = |text: &str| RequestHead::default().parse(text.as_bytes(), &limits);
+        assert_eq!(
+            check(&format!("GET /{}", "a".repeat(64))),
+            Err(FaultKind::RequestLineTooLong)
+        );
+        let head = "GET / HTTP/1.1\r\nHost: a\r\n";
+        assert_eq!(
+            check(&format!("{head}X: {}", "b".repeat(256))),
+            Err(FaultKind::HeadersTooLarge)
+        );
+        let many = format!("{head}A: 1\r\nB: 2\r\nC: 3\r\n");
+        assert_eq!(check(&many), Err(FaultKind::TooManyHeaders));
+        assert_eq!(check(head), Ok(Progress::Partial));
+    }
+
+    #[test]
+    fn a_head_parses_alike_in_whole_and_in_pieces() {
+        let text = b"\r\nPOST http://Example.org:80/a/b?x=1&y HTTP/1.1\r\nHost: example.org\r\n\
+            Connection: keep-alive, X-Own\r\nX-Own: 1\r\nContent-Length:  12 \r\nCookie: a=1; sid=2\r\n\
+            Expect: 100-continue\r\n\r\nbody";
+        let mut whole = RequestHead::default();
+        assert_eq!(
+            whole.parse(text, &HeadLimits::default()),
+            Ok(Progress::Complete)
+        );
+        assert_eq!(whole.len, text.len() - 4);
+        assert_eq!(whole.framing, Framing::Length(12));
+        assert_eq!(whole.path.of(text), b"/a/b");
+        assert_eq!(whole.query.of(text), b"x=1&y");
+        assert_eq!(whole.host.of(text), b"Example.org:80");
+        assert_eq!(whole.cookie(b"sid", text), Some(&b"2"[..]));
+        assert!(whole.keep_alive && whole.expect_continue && !whole.upgrade);
+        let own = whole
+            .fields
+            .iter()
+            .find(|f| f.name.of(text) == b"X-Own")
+            .unwrap();
+        assert!(own.hop);
+        for cut in 0..whole.len {
+            let mut head = RequestHead::default();
+            assert_eq!(
+                head.parse(&text[..cut], &HeadLimits::default()),
+                Ok(Progress::Partial),
+                "{cut}"
+            );
+            assert_eq!(
+                head.parse(text, &HeadLimits::default()),
+                Ok(Progress::Complete)
+            );
+            assert_eq!(
+                (head.fields.len(), head.len),
+                (whole.fields.len(), whole.len)
+            );
+            assert_eq!(head.framing, whole.framing);
+        }
+    }
+
+    #[test]
+    fn keep_alive_follows_version_and_connection() {
+        let keeps = |text: &str| {
+            let mut head = RequestHead::default();
+            head.parse(text.as_bytes(), &HeadLimits::default()).unwrap();
+            head.keep_alive
+        };
+        assert!(keeps("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert!(!keeps(
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        ));
+        assert!(!keeps("GET / HTTP/1.0\r\n\r\n"));
+        assert!(keeps("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"));
+        assert!(!keeps(
+            "GET / HTTP/1.0\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n"
+        ));
+    }
+}

@@ -1,0 +1,161 @@
+//! The scanner for header sections that requests, responses and trailers share.
+
+use crate::head::{Field, Known, Span};
+
+const TOKEN: u8 = 1;
+const VALUE: u8 = 2;
+const TARGET: u8 = 4;
+
+/// What each byte may be part of: tokens (RFC 9110 section 5.6.2), field values (5.5), targets.
+static CLASS: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0_usize;
+    while byte < 256 {
+        let mut class = 0;
+        if byte == 9 || (byte >= 0x20 && byte != 0x7f) {
+            class |= VALUE;
+        }
+        if byte > 0x20 && byte < 0x7f {
+            let is_delimiter = matches!(
+                byte as u8,
+                b'"' | b'('
+                    | b')'
+                    | b','
+                    | b'/'
+                    | b':'
+                    | b';'
+                    | b'<'
+                    | b'='
+                    | b'>'
+                    | b'?'
+                    | b'@'
+                    | b'['
+                    | b'\\'
+                    | b']'
+                    | b'{'
+                    | b'}'
+            );
+            if !is_delimiter {
+                class |= TOKEN;
+            }
+            // What browsers send unescaped is let through; what could end a line or a fragment is
+            // not.
+            if !matches!(byte as u8, b'#' | b'"' | b'<' | b'>' | b'\\') {
+                class |= TARGET;
+            }
+        }
+        table[byte] = class;
+        byte += 1;
+    }
+    table
+}
+
+/// Whether a byte may stand in a token.
+pub(crate) fn is_token(byte: u8) -> bool {
+    CLASS[usize::from(byte)] & TOKEN != 0
+}
+
+/// Whether a byte may stand in a field value.
+pub(crate) fn is_value(byte: u8) -> bool {
+    CLASS[usize::from(byte)] & VALUE != 0
+}
+
+/// Whether a byte may stand in a request target.
+pub(crate) fn is_target(byte: u8) -> bool {
+    CLASS[usize::from(byte)] & TARGET != 0
+}
+
+/// How a header line can be wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bad {
+    Name,
+    SpaceBeforeColon,
+    Value,
+    Folded,
+    BareCr,
+    BareLf,
+}
+
+/// What the next line of a header section is.
+#[derive(Debug)]
+pub(crate) enum Line {
+    /// A field, and where the next line begins.
+    Field(Field, usize),
+    /// The empty line, and where what follows begins.
+    End(usize),
+    /// It is not complete.
+    Partial,
+}
+
+/// Reads one line of a header section that begins at `at`.
+pub(crate) fn line(buf: &[u8], at: usize) -> Result<Line, Bad> {
+    let rest = buf.get(at..).unwrap_or_default();
+    match rest.first() {
+        None => return Ok(Line::Partial),
+        Some(b'\r') => {
+            return match rest.get(1) {
+                None => Ok(Line::Partial),
+                Some(b'\n') => Ok(Line::End(at + 2)),
+                Some(_) => Err(Bad::BareCr),
+            };
+        }
+        Some(b'\n') => return Err(Bad::BareLf),
+        Some(b' ' | b'\t') => return Err(Bad::Folded),
+        Some(_) => {}
+    }
+    let name_len = rest.iter().position(|&b| !is_token(b));
+    let Some(name_len) = name_len else {
+        return Ok(Line::Partial);
+    };
+    match rest.get(name_len) {
+        Some(b':') if name_len > 0 => {}
+        Some(b' ' | b'\t') if name_len > 0 => return Err(space_or_name(rest, name_len)),
+        Some(b'\n') => return Err(Bad::BareLf),
+        _ => return Err(Bad::Name),
+    }
+    let value_at = name_len + 1;
+    let tail = rest.get(value_at..).unwrap_or_default();
+    let Some(value_len) = tail.iter().position(|&b| !is_value(b)) else {
+        return Ok(Line::Partial);
+    };
+    match (tail.get(value_len), tail.get(value_len + 1)) {
+        (Some(b'\r'), Some(b'\n')) => {}
+        (Some(b'\r'), None) => return Ok(Line::Partial),
+        (Some(b'\r'), Some(_)) => return Err(Bad::BareCr),
+        (Some(b'\n'), _) => return Err(Bad::BareLf),
+        _ => return Err(Bad::Value),
+    }
+    let raw = tail.get(..value_len).unwrap_or_default();
+    let lead = raw.iter().take_while(|&&b| b == b' ' || b == b'\t').count();
+    let trail = raw
+        .iter()
+        .rev()
+        .take_while(|&&b| b == b' ' || b == b'\t')
+        .count();
+    let start = at + value_at + lead.min(value_len);
+    let end = (at + value_at + value_len).saturating_sub(trail).max(start);
+    let name = Span::new(at, at + name_len);
+    let field = Field {
+        known: Known::of(name.of(buf)),
+        hop: false,
+        name,
+        value: Span::new(start, end),
+    };
+    Ok(Line::Field(field, at + value_at + value_len + 2))
+}
+
+/// White space after a name: before its colon, or in the middle of nothing.
+fn space_or_name(rest: &[u8], name_len: usize) -> Bad {
+    let next = rest
+        .get(name_len..)
+        .unwrap_or_default()
+        .iter()
+        .find(|&&b| b != b' ' && b != b'\t');
+    if next == Some(&b':') {
+        Bad::SpaceBeforeColon
+    } else {
+        Bad::Name
+    }
+}
