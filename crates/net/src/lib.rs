@@ -1,1 +1,19 @@
-//! TBD
+//! Sockets, connecting, names, splice, kernel evidence and health probes.
+//!
+//! Beside `clearway-base` this is the only crate with `unsafe` in it: [`kernel`] and [`splice`] hold
+//! every system call that the standard library, tokio and socket2 lack.
+//!
+//! Not here: what to do about a failure. A failed connect comes back as an error number that
+//! [`connect::fault`] turns into a [`clearway_outcome::FaultKind`]; who is tried next is decided above.
+
+pub mod connect;
+pub mod dns;
+pub mod kernel;
+pub mod listen;
+pub mod probe;
+pub mod splice;
+pub mod stream;
+pub mod timer;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,776 @@
+//! Listening sockets: opened by control, one per worker, and accepted from by workers.
+//!
+//! Each worker has an IP socket of its own with `SO_REUSEPORT`, so the kernel spreads connections
+//! and no lock is shared. Unix sockets have no such option: there the workers share one queue.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clearway_outcome::{Address, errno_name};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
+
+use crate::kernel;
+use crate::stream::Stream;
+
+/// Seconds after which a connection without data is handed over all the same.
+const DEFER_SECONDS: u16 = 1;
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Bind {
+    /// An IPv4 or IPv6 address and port.
+    Ip {
+        /// The address; port 0 lets the kernel choose.
+        address: SocketAddr,
+        /// `[::]` takes IPv4 connections too.
+        dual: bool,
+    },
+    /// A Unix socket.
+    Unix {
+        /// The path of the socket.
+        path: PathBuf,
+        /// Its permissions; as the process's umask leaves them when `None`.
+        mode: Option<u32>,
+    },
+}
+
+impl Bind {
+    /// Reads `127.0.0.1:80`, `[::1]:80`, `:80` or `*:80` (all addresses, IPv4 and IPv6),
+    /// `unix:/path` or `unix:/path,mode=660`.
+    ///
+    /// # Errors
+    /// A sentence about what is wrong with the text.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if let Some(rest) = text.strip_prefix("unix:") {
+            return Self::parse_unix(rest);
+        }
+        let Some((host, port)) = text.rsplit_once(':') else {
+            return Err(format!(
+                "{text:?} has no port: write an address as \"0.0.0.0:80\""
+            ));
+        };
+        let port: u16 = match port.parse() {
+            // `parse` also takes a sign.
+            Ok(number) if port.bytes().all(|b| b.is_ascii_digit()) => number,
+            _ => return Err(format!("{port:?} is not a port number from 0 to 65535")),
+        };
+        if host.is_empty() || host == "*" {
+            let address = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
+            return Ok(Self::Ip {
+                address,
+                dual: true,
+            });
+        }
+        let bracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+        let ip: Result<IpAddr, _> = match bracketed {
+            Some(inner) => inner.parse::<Ipv6Addr>().map(IpAddr::V6),
+            None => host.parse::<Ipv4Addr>().map(IpAddr::V4),
+        };
+        match ip {
+            Ok(ip) => Ok(Self::Ip {
+                address: SocketAddr::new(ip, port),
+                dual: false,
+            }),
+            Err(_) if bracketed.is_none() && host.parse::<Ipv6Addr>().is_ok() => Err(format!(
+                "an IPv6 address needs brackets: \"[{host}]:{port}\""
+            )),
+            Err(_) => Err(format!("{host:?} is not an IP address of this host")),
+        }
+    }
+
+    fn parse_unix(text: &str) -> Result<Self, String> {
+        let (path, mode) = match text.rsplit_once(",mode=") {
+            None => (text, None),
+            Some((path, octal)) => match u32::from_str_radix(octal, 8) {
+                Ok(mode) if mode <= 0o777 => (path, Some(mode)),
+                _ => return Err(format!("{octal:?} is not a mode such as 660")),
+            },
+        };
+        if path.is_empty() {
+            return Err("\"unix:\" needs the path of a socket behind it".to_owned());
+        }
+        Ok(Self::Unix {
+            path: path.into(),
+            mode,
+        })
+    }
+}
+
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip {
+                address,
+                dual: true,
+            } => write!(f, "*:{}", address.port()),
+            Self::Ip {
+                address,
+                dual: false,
+            } => address.fmt(f),
+            Self::Unix { path, mode: None } => write!(f, "unix:{}", path.display()),
+            Self::Unix {
+                path,
+                mode: Some(mode),
+            } => {
+                write!(f, "unix:{},mode={mode:o}", path.display())
+            }
+        }
+    }
+}
+
+/// How sockets are opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Connections that may wait to be accepted, per socket; `net.core.somaxconn` caps it.
+    pub backlog: u32,
+    /// Several sockets may share the address.
+    pub reuse_port: bool,
+    /// Connections are handed over when their first data has come.
+    pub defer_accept: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            backlog: 4_096,
+            reuse_port: true,
+            defer_accept: false,
+        }
+    }
+}
+
+/// A socket that could not be opened; prints as a sentence.
+#[derive(Debug)]
+pub struct ListenError {
+    /// What was to be opened.
+    pub bind: Bind,
+    /// System error number, 0 when none was involved.
+    pub errno: i32,
+    words: String,
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot listen on {}: {}", self.bind, self.words)?;
+        match errno_name(self.errno) {
+            Some(name) => write!(f, " ({name})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for ListenError {}
+
+impl ListenError {
+    fn new(bind: &Bind, error: &io::Error) -> Self {
+        let errno = error.raw_os_error().unwrap_or(0);
+        let words = match bind {
+            Bind::Ip { address, .. } => ip_words(*address, errno),
+            Bind::Unix { path, .. } => unix_words(path, errno),
+        };
+        let words = words.unwrap_or_else(|| error.to_string());
+        Self {
+            bind: bind.clone(),
+            errno,
+            words,
+        }
+    }
+}
+
+fn ip_words(address: SocketAddr, errno: i32) -> Option<String> {
+    let (ip, port) = (address.ip(), address.port());
+    Some(match errno {
+        libc::EADDRINUSE => format!("port {port} is already in use by another process"),
+        libc::EACCES => format!(
+            "ports below {} need CAP_NET_BIND_SERVICE (or root)",
+            first_free_port()
+        ),
+        libc::EADDRNOTAVAIL => format!("this host does not have the address {ip}"),
+        libc::EAFNOSUPPORT if address.is_ipv6() => "this host has no IPv6".to_owned(),
+        errno => return shortage(errno),
+    })
+}
+
+fn unix_words(path: &Path, errno: i32) -> Option<String> {
+    let folder = path
+        .parent()
+        .map(|p| p.display().to_string())
+        .unwrap_or_default();
+    Some(match errno {
+        libc::EADDRINUSE => "another process listens there already".to_owned(),
+        libc::EACCES | libc::EPERM => format!("no permission to create a socket in {folder}"),
+        libc::ENOENT => format!("the folder {folder} does not exist"),
+        libc::EROFS => "the file system is read-only".to_owned(),
+        errno => return shortage(errno),
+    })
+}
+
+fn shortage(errno: i32) -> Option<String> {
+    Some(match errno {
+        libc::EMFILE => "this process has no file descriptor left".to_owned(),
+        libc::ENFILE => "the system has no file descriptor left".to_owned(),
+        libc::ENOBUFS | libc::ENOMEM => "the kernel has no memory left for it".to_owned(),
+        _ => return None,
+    })
+}
+
+/// The first port that needs no privilege.
+fn first_free_port() -> u32 {
+    std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(1_024)
+}
+
+/// An open listening socket that no runtime knows yet: it may go to any thread.
+#[derive(Debug)]
+pub struct Socket {
+    inner: Inner,
+    address: String,
+}
+
+#[derive(Debug)]
+enum Inner {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener, Arc<SocketFile>),
+}
+
+impl Socket {
+    /// The real address as text, with the port that the kernel chose: `127.0.0.1:8080`,
+    /// `unix:/run/a.sock`.
+    #[must_use]
+    pub fn address_text(&self) -> String {
+        self.address.clone()
+    }
+
+    /// The real address, when it is an IP address.
+    #[must_use]
+    pub fn local(&self) -> Option<SocketAddr> {
+        match &self.inner {
+            Inner::Tcp(listener) => listener.local_addr().ok(),
+            Inner::Unix(..) => None,
+        }
+    }
+
+    fn tcp(listener: std::net::TcpListener) -> io::Result<Self> {
+        let address = listener.local_addr()?.to_string();
+        Ok(Self {
+            inner: Inner::Tcp(listener),
+            address,
+        })
+    }
+
+    fn try_clone(&self) -> io::Result<Self> {
+        let inner = match &self.inner {
+            Inner::Tcp(listener) => Inner::Tcp(listener.try_clone()?),
+            Inner::Unix(listener, file) => Inner::Unix(listener.try_clone()?, Arc::clone(file)),
+        };
+        Ok(Self {
+            inner,
+            address: self.address.clone(),
+        })
+    }
+}
+
+/// Opens one listening socket.
+///
+/// # Errors
+/// A sentence about what stands in the way.
+pub fn open(bind: &Bind, options: &Options) -> Result<Socket, ListenError> {
+    match bind {
+        Bind::Ip { address, dual } => open_ip(*address, *dual, options)
+            .and_then(Socket::tcp)
+            .map_err(|error| ListenError::new(bind, &error)),
+        Bind::Unix { path, mode } => open_unix(bind, path, *mode, options),
+    }
+}
+
+/// Opens `count` sockets on the same address: `SO_REUSEPORT` for IP, one shared queue for Unix.
+///
+/// # Errors
+/// A sentence about what stands in the way; none is open then.
+pub fn open_many(bind: &Bind, options: &Options, count: usize) -> Result<Vec<Socket>, ListenError> {
+    let options = Options {
+        reuse_port: options.reuse_port || count > 1,
+        ..*options
+    };
+    let first = open(bind, &options)?;
+    let mut sockets = Vec::with_capacity(count);
+    for _ in 1..count {
+        let next = match (bind, first.local()) {
+            // Port 0 was chosen by the kernel for the first one; the others have to follow.
+            (Bind::Ip { dual, .. }, Some(address)) => {
+                open_ip(address, *dual, &options).and_then(Socket::tcp)
+            }
+            _ => first.try_clone(),
+        };
+        sockets.push(next.map_err(|error| ListenError::new(bind, &error))?);
+    }
+    sockets.insert(0, first);
+    Ok(sockets)
+}
+
+/// Whether some process listens on `bind` already, even one that would share it.
+///
+/// With `SO_REUSEPORT` a second instance of the same user opens the same port without an error and
+/// takes half of the connections: worth asking before the first start.
+#[must_use]
+pub fn is_taken(bind: &Bind) -> bool {
+    let exclusive = Options {
+        backlog: 1,
+        reuse_port: false,
+        defer_accept: false,
+    };
+    match bind {
+        Bind::Ip { address, .. } if address.port() == 0 => false,
+        Bind::Ip { address, dual } => bind_ip(*address, *dual, &exclusive)
+            .is_err_and(|error| error.raw_os_error() == Some(libc::EADDRINUSE)),
+        Bind::Unix { path, .. } => matches!(unix_state(path), Ok(UnixState::Listened)),
+    }
+}
+
+fn open_ip(
+    address: SocketAddr,
+    dual: bool,
+    options: &Options,
+) -> io::Result<std::net::TcpListener> {
+    let socket = bind_ip(address, dual, options)?;
+    if options.defer_accept {
+        kernel::set_defer_accept(socket.as_raw_fd(), DEFER_SECONDS)?;
+    }
+    socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+fn bind_ip(address: SocketAddr, dual: bool, options: &Options) -> io::Result<socket2::Socket> {
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let new = |domain| socket2::Socket::new(domain, kind, Some(Protocol::TCP));
+    let (socket, address) = match new(Domain::for_address(address)) {
+        // A host without IPv6 still has all of IPv4 to listen on.
+        Err(error) if dual && error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
+            let any = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
+            (new(Domain::IPV4)?, any)
+        }
+        socket => (socket?, address),
+    };
+    if address.is_ipv6() {
+        socket.set_only_v6(!dual)?;
+    }
+    // Connections of a former process in TIME-WAIT must not keep us from starting.
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(options.reuse_port)?;
+    // Accepted sockets inherit it, which saves a system call for each.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn open_unix(
+    bind: &Bind,
+    path: &Path,
+    mode: Option<u32>,
+    options: &Options,
+) -> Result<Socket, ListenError> {
+    let failed = |error: io::Error| ListenError::new(bind, &error);
+    let refused = |errno, words: &str| ListenError {
+        bind: bind.clone(),
+        errno,
+        words: words.to_owned(),
+    };
+    let address = SockAddr::unix(path)
+        .map_err(|_| refused(0, "the path is too long for a socket (107 bytes at most)"))?;
+    match unix_state(path).map_err(failed)? {
+        UnixState::Free => {}
+        UnixState::Stale => std::fs::remove_file(path).map_err(failed)?,
+        UnixState::Listened => {
+            return Err(refused(
+                libc::EADDRINUSE,
+                "another process listens there already",
+            ));
+        }
+        UnixState::NoSocket => {
+            return Err(refused(0, "a file that is not a socket is in the way"));
+        }
+    }
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = socket2::Socket::new(Domain::UNIX, kind, None).map_err(failed)?;
+    socket.bind(&address).map_err(failed)?;
+    let file = Arc::new(SocketFile::of(path).map_err(failed)?);
+    if let Some(mode) = mode {
+        // Before listen: nobody can have connected under other permissions.
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(path, permissions).map_err(failed)?;
+    }
+    socket
+        .listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))
+        .map_err(failed)?;
+    let address = format!("unix:{}", path.display());
+    Ok(Socket {
+        inner: Inner::Unix(socket.into(), file),
+        address,
+    })
+}
+
+enum UnixState {
+    Free,
+    Stale,
+    Listened,
+    NoSocket,
+}
+
+/// What is at `path`: only a socket that refuses connections is left over from a former process.
+fn unix_state(path: &Path) -> io::Result<UnixState> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(UnixState::Free),
+        Err(error) => return Err(error),
+        Ok(meta) if !meta.file_type().is_socket() => return Ok(UnixState::NoSocket),
+        Ok(_) => {}
+    }
+    // Non-blocking: a listener with a full queue would make us wait.
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
+    match socket.connect(&SockAddr::unix(path)?) {
+        Err(error) if error.raw_os_error() == Some(libc::ECONNREFUSED) => Ok(UnixState::Stale),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(UnixState::Free),
+        Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => Ok(UnixState::Listened),
+        Err(error) => Err(error),
+        Ok(()) => Ok(UnixState::Listened),
+    }
+}
+
+/// The file of a Unix socket; removed with the last socket, unless somebody has replaced it.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        let meta = std::fs::symlink_metadata(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            device: meta.dev(),
+            inode: meta.ino(),
+        })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let ours = std::fs::symlink_metadata(&self.path)
+            .is_ok_and(|meta| (meta.dev(), meta.ino()) == (self.device, self.inode));
+        if ours {
+            // A file that stays is taken for left over at the next start.
+            std::fs::remove_file(&self.path).unwrap_or_default();
+        }
+    }
+}
+
+/// Takes connections from a [`Socket`] on a worker's runtime.
+#[derive(Debug)]
+pub struct Acceptor(Accepting);
+
+#[derive(Debug)]
+enum Accepting {
+    Tcp(tokio::net::TcpListener),
+    Unix(
+        tokio::net::UnixListener,
+        #[expect(
+            dead_code,
+            reason = "held so that the file stays while the socket is open"
+        )]
+        Arc<SocketFile>,
+    ),
+}
+
+impl Acceptor {
+    /// Registers the socket with the runtime of the calling thread.
+    ///
+    /// # Errors
+    /// When the runtime cannot watch it.
+    pub fn new(socket: Socket) -> io::Result<Self> {
+        Ok(Self(match socket.inner {
+            Inner::Tcp(listener) => Accepting::Tcp(tokio::net::TcpListener::from_std(listener)?),
+            Inner::Unix(listener, file) => {
+                Accepting::Unix(tokio::net::UnixListener::from_std(listener)?, file)
+            }
+        }))
+    }
+
+    /// The next connection and who it is from. Cancel safe.
+    ///
+    /// # Errors
+    /// What `accept(2)` says: a shortage on this host, or a connection that is gone already.
+    pub async fn accept(&self) -> io::Result<(Stream, Address)> {
+        match &self.0 {
+            Accepting::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok((Stream::Tcp(stream), Address::Ip(plain(peer))))
+            }
+            Accepting::Unix(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Stream::Unix(stream), Address::Unix))
+            }
+        }
+    }
+
+    /// A connection that the kernel has completed already, if any: asks the kernel itself, so that
+    /// nothing is lost when the socket is closed afterwards.
+    #[must_use]
+    pub fn try_accept(&self) -> Option<io::Result<(Stream, Address)>> {
+        let accepted = match &self.0 {
+            Accepting::Tcp(listener) => SockRef::from(listener).accept(),
+            Accepting::Unix(listener, _) => SockRef::from(listener).accept(),
+        };
+        match accepted {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(error) => Some(Err(error)),
+            Ok((socket, peer)) => Some(self.adopt(socket, &peer)),
+        }
+    }
+
+    fn adopt(&self, socket: socket2::Socket, peer: &SockAddr) -> io::Result<(Stream, Address)> {
+        socket.set_nonblocking(true)?;
+        match &self.0 {
+            Accepting::Tcp(_) => {
+                let peer = peer.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+                let stream = tokio::net::TcpStream::from_std(socket.into())?;
+                Ok((Stream::Tcp(stream), Address::Ip(plain(peer))))
+            }
+            Accepting::Unix(..) => {
+                let stream = tokio::net::UnixStream::from_std(socket.into())?;
+                Ok((Stream::Unix(stream), Address::Unix))
+            }
+        }
+    }
+}
+
+/// An IPv4 address is one, even where a socket for both families shows it as IPv6.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use super::*;
+    use crate::testing::{block_on, scratch};
+
+    fn bind(text: &str) -> Bind {
+        Bind::parse(text).unwrap()
+    }
+
+    #[test]
+    fn binds_are_read_and_printed() {
+        for (text, printed) in [
+            ("127.0.0.1:80", "127.0.0.1:80"),
+            ("[::1]:8080", "[::1]:8080"),
+            ("[::]:80", "[::]:80"),
+            (":80", "*:80"),
+            ("*:80", "*:80"),
+            ("unix:/run/a.sock", "unix:/run/a.sock"),
+            ("unix:/run/a.sock,mode=660", "unix:/run/a.sock,mode=660"),
+        ] {
+            assert_eq!(bind(text).to_string(), printed);
+            assert_eq!(bind(&bind(text).to_string()), bind(text));
+        }
+        for (text, hint) in [
+            ("127.0.0.1", "no port"),
+            ("127.0.0.1:http", "not a port number"),
+            ("127.0.0.1:+80", "not a port number"),
+            ("127.0.0.1:65536", "not a port number"),
+            ("::1:80", "brackets"),
+            ("localhost:80", "not an IP address"),
+            ("[127.0.0.1]:80", "not an IP address"),
+            ("unix:", "path"),
+            ("unix:/a,mode=9", "mode"),
+        ] {
+            let error = Bind::parse(text).unwrap_err();
+            assert!(error.contains(hint), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn many_sockets_share_a_port_that_the_kernel_chose() {
+        let sockets = open_many(&bind("127.0.0.1:0"), &Options::default(), 3).unwrap();
+        let first = sockets[0].address_text();
+        assert!(sockets.iter().all(|s| s.address_text() == first) && !first.ends_with(":0"));
+        block_on(async {
+            let acceptors: Vec<Acceptor> = sockets
+                .into_iter()
+                .map(|s| Acceptor::new(s).unwrap())
+                .collect();
+            let client = TcpStream::connect(&first).unwrap();
+            let mut taken: Vec<_> = acceptors.iter().filter_map(Acceptor::try_accept).collect();
+            assert_eq!(taken.len(), 1);
+            let (stream, peer) = taken.remove(0).unwrap();
+            assert_eq!(peer, Address::Ip(client.local_addr().unwrap()));
+            let Stream::Tcp(stream) = stream else {
+                panic!()
+            };
+            assert!(stream.nodelay().unwrap(), "inherited");
+        });
+    }
+
+    #[test]
+    fn accepting_waits_for_a_connection() {
+        block_on(async {
+            let socket = open(&bind("127.0.0.1:0"), &Options::default()).unwrap();
+            let address = socket.local().unwrap();
+            let acceptor = Acceptor::new(socket).unwrap();
+            assert!(acceptor.try_accept().is_none());
+            let (accepted, connected) =
+                tokio::join!(acceptor.accept(), tokio::net::TcpStream::connect(address));
+            assert_eq!(
+                accepted.unwrap().1,
+                Address::Ip(connected.unwrap().local_addr().unwrap())
+            );
+        });
+    }
+
+    #[test]
+    fn deferred_connections_come_with_their_data() {
+        use std::io::Write;
+        block_on(async {
+            let options = Options {
+                defer_accept: true,
+                ..Options::default()
+            };
+            let socket = open(&bind("127.0.0.1:0"), &options).unwrap();
+            let mut client = TcpStream::connect(socket.local().unwrap()).unwrap();
+            let acceptor = Acceptor::new(socket).unwrap();
+            assert!(acceptor.try_accept().is_none(), "nothing was sent yet");
+            client.write_all(b"x").unwrap();
+            let (stream, _) = acceptor.accept().await.unwrap();
+            assert_eq!(stream.peek_now().unwrap_or(1), 1);
+        });
+    }
+
+    #[test]
+    fn both_families_arrive_as_what_they_are() {
+        block_on(async {
+            let socket = open(&bind("*:0"), &Options::default()).unwrap();
+            let port = socket.local().unwrap().port();
+            let acceptor = Acceptor::new(socket).unwrap();
+            let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let (_, peer) = acceptor.accept().await.unwrap();
+            assert_eq!(peer, Address::Ip(client.local_addr().unwrap()));
+        });
+    }
+
+    #[test]
+    fn only_ipv6_means_only_ipv6() {
+        let Ok(socket) = open(&bind("[::]:0"), &Options::default()) else {
+            return; // A host without IPv6.
+        };
+        let port = socket.local().unwrap().port();
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    }
+
+    #[test]
+    fn errors_are_sentences() {
+        let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = bind(&busy.local_addr().unwrap().to_string());
+        let error = open(&taken, &Options::default()).unwrap_err();
+        let port = busy.local_addr().unwrap().port();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "cannot listen on 127.0.0.1:{port}: port {port} is already in use by another \
+                 process (EADDRINUSE)"
+            )
+        );
+        let foreign = open(&bind("192.0.2.1:0"), &Options::default()).unwrap_err();
+        assert!(
+            foreign
+                .to_string()
+                .contains("does not have the address 192.0.2.1"),
+            "{foreign}"
+        );
+        let low = ip_words("0.0.0.0:80".parse().unwrap(), libc::EACCES).unwrap();
+        assert!(low.contains("CAP_NET_BIND_SERVICE"), "{low}");
+        let lost = open(&bind("unix:/no/such/folder/a.sock"), &Options::default()).unwrap_err();
+        assert!(
+            lost.to_string().contains("/no/such/folder does not exist"),
+            "{lost}"
+        );
+        let long = format!("unix:/{}", "x".repeat(200));
+        let long = open(&bind(&long), &Options::default()).unwrap_err();
+        assert!(long.to_string().contains("too long"), "{long}");
+    }
+
+    #[test]
+    fn a_port_that_would_be_shared_is_noticed() {
+        let socket = open(&bind("127.0.0.1:0"), &Options::default()).unwrap();
+        let same = bind(&socket.address_text());
+        assert!(open(&same, &Options::default()).is_ok(), "shared silently");
+        assert!(is_taken(&same));
+        assert!(!is_taken(&bind("127.0.0.1:0")));
+        drop(socket);
+        assert!(!is_taken(&same));
+    }
+
+    #[test]
+    fn a_left_over_unix_socket_is_replaced_and_a_live_one_is_not() {
+        let dir = scratch();
+        let path = dir.path().join("a.sock");
+        let at = Bind::Unix {
+            path: path.clone(),
+            mode: Some(0o640),
+        };
+        let former = UnixListener::bind(&path).unwrap();
+        let error = open(&at, &Options::default()).unwrap_err();
+        assert_eq!(error.errno, libc::EADDRINUSE);
+        assert!(is_taken(&at));
+        drop(former);
+        assert!(path.exists());
+        let sockets = open_many(&at, &Options::default(), 2).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(
+            sockets[1].address_text(),
+            format!("unix:{}", path.display())
+        );
+        block_on(async {
+            let acceptors: Vec<Acceptor> = sockets
+                .into_iter()
+                .map(|s| Acceptor::new(s).unwrap())
+                .collect();
+            let client = UnixStream::connect(&path).unwrap();
+            let (stream, peer) = acceptors[1].try_accept().unwrap().unwrap();
+            assert!(matches!((stream, peer), (Stream::Unix(_), Address::Unix)));
+            drop(client);
+        });
+        assert!(!path.exists(), "removed with the last socket");
+    }
+
+    #[test]
+    fn a_file_in_the_way_or_a_successor_is_left_alone() {
+        let dir = scratch();
+        let path = dir.path().join("precious");
+        std::fs::write(&path, "text").unwrap();
+        let at = Bind::Unix {
+            path: path.clone(),
+            mode: None,
+        };
+        let error = open(&at, &Options::default()).unwrap_err();
+        assert!(error.to_string().contains("not a socket"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "text");
+        std::fs::remove_file(&path).unwrap();
+        let old = open(&at, &Options::default()).unwrap();
+        // Another process replaces the file while the old socket is still open.
+        let kept = dir.path().join("kept");
+        std::fs::rename(&path, &kept).unwrap();
+        let successor = UnixListener::bind(&path).unwrap();
+        drop(old);
+        assert!(UnixStream::connect(&path).is_ok());
+        drop(successor);
+    }
+}
