@@ -94,15 +94,6 @@ impl Stream {
         }
     }
 
-    /// Makes the receive buffer as small as the kernel allows, so that a peer feels back-pressure
-    /// early.
-    pub fn small_receive_buffer(&self) {
-        drop(match self {
-            Self::Tcp(s) => SockRef::from(s).set_recv_buffer_size(4096),
-            Self::Unix(s) => SockRef::from(s).set_recv_buffer_size(4096),
-        });
-    }
-
     /// The peer's address as text; empty for Unix sockets.
     #[must_use]
     pub fn peer(&self) -> String {

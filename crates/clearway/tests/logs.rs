@@ -1,0 +1,242 @@
+//! Logs in their formats, and what happens when they cannot be written.
+
+use std::io::Read;
+use std::process::Command;
+
+use clearway_testkit::{Clearway, Server, behave, process, wait};
+
+fn with_log(log: &str, server: &Server) -> Clearway {
+    Clearway::setup(&format!(
+        "[log]\n{log}\n[listener.web]\nbind = \"127.0.0.1:0\"\n[backend.app]\nservers = [\"$A\"]\nretries = {{ max = 0 }}\n"
+    ))
+    .set("A", server.address())
+    .start()
+}
+
+/// Waits until a file has a line in which `wanted` holds.
+fn line_of(path: &str, wanted: impl Fn(&str) -> bool) -> String {
+    wait::until(path, || {
+        let text = std::fs::read_to_string(path).ok()?;
+        let whole = text.rfind('\n').map(|end| text.split_at(end).0)?;
+        whole.lines().find(|l| wanted(l)).map(str::to_owned)
+    })
+}
+
+#[test]
+fn json_has_everything() {
+    let server = Server::script(behave::ok("hello"));
+    let clearway = with_log(
+        "access = \"$DIR/access.log\"\nformat = \"json\"\nfaults = \"stderr\"",
+        &server,
+    );
+    clearway.client().get_with(
+        "/page?x=1",
+        "User-Agent: tester/1\r\nReferer: http://a/\r\n",
+    );
+    let line = line_of(&clearway.file("access.log"), |l| l.contains("/page"));
+    let record: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(record["status"], 200, "{line}");
+    assert_eq!(record["method"], "GET");
+    assert_eq!(record["listener"], "web");
+    assert_eq!(record["backend"], "app");
+    assert!(record["fault"].is_null());
+    for part in [
+        "/page?x=1",
+        "tester/1",
+        "http://a/",
+        "127.0.0.1",
+        server.address(),
+    ] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+}
+
+#[test]
+fn combined_is_what_existing_tools_read() {
+    let server = Server::script(behave::ok("hello"));
+    let clearway = with_log(
+        "access = \"$DIR/access.log\"\nformat = \"combined\"",
+        &server,
+    );
+    clearway
+        .client()
+        .get_with("/page", "User-Agent: tester/1\r\nReferer: http://a/\r\n");
+    let line = line_of(&clearway.file("access.log"), |l| l.contains("/page"));
+    let (before, after) = line.split_once(" \"GET /page HTTP/1.1\" ").unwrap();
+    assert!(before.starts_with("127.0.0.1 - - ["), "{line}");
+    assert!(
+        after.starts_with("200 5 \"http://a/\" \"tester/1\""),
+        "{line}"
+    );
+}
+
+#[test]
+fn haproxy_is_what_existing_tools_read() {
+    let server = Server::script(behave::ok("hello"));
+    let clearway = with_log(
+        "access = \"$DIR/access.log\"\nformat = \"haproxy\"",
+        &server,
+    );
+    clearway.get("/page");
+    let line = line_of(&clearway.file("access.log"), |l| l.contains("/page"));
+    assert!(line.contains("127.0.0.1:"), "{line}");
+    assert!(line.contains(" web app/"), "{line}");
+    assert!(line.contains(" 200 "), "{line}");
+    assert!(line.contains(" ---- "), "{line}");
+    assert!(line.ends_with("\"GET /page HTTP/1.1\""), "{line}");
+    let (address, _guard) = behave::closed_port();
+    let clearway = Clearway::setup(
+        "[log]\naccess = \"$DIR/access.log\"\nformat = \"haproxy\"\n\
+         [listener.web]\nbind = \"127.0.0.1:0\"\n[backend.app]\nservers = [\"$A\"]\nretries = { max = 0 }\n",
+    )
+    .set("A", &address)
+    .start();
+    assert_eq!(clearway.get("/refused").status, 502);
+    let line = line_of(&clearway.file("access.log"), |l| l.contains("/refused"));
+    assert!(line.contains(" 502 ") && line.contains(" SC-- "), "{line}");
+}
+
+#[test]
+fn clients_cannot_forge_lines() {
+    for format in ["json", "combined", "haproxy"] {
+        let server = Server::script(behave::ok("hello"));
+        let clearway = with_log(
+            &format!("access = \"$DIR/access.log\"\nformat = \"{format}\""),
+            &server,
+        );
+        clearway.client().get_with(
+            "/quote\"x%0afake",
+            "User-Agent: a\" 200 0 \"b\\\u{e9}\r\nReferer: \"}\tx\r\n",
+        );
+        clearway.get("/end");
+        let path = clearway.file("access.log");
+        line_of(&path, |l| l.contains("/end"));
+        let text = std::fs::read(&path).unwrap();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        assert_eq!(text.lines().count(), 2, "{format}: {text}");
+        if format == "json" {
+            for line in text.lines() {
+                assert!(
+                    serde_json::from_str::<serde_json::Value>(line).is_ok(),
+                    "{line}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_request_is_logged_once() {
+    let server = Server::script(behave::ok("x"));
+    let clearway = with_log("access = \"$DIR/access.log\"\nformat = \"json\"", &server);
+    let mut client = clearway.client();
+    for number in 0..500 {
+        client.get(&format!("/number/{number}/"));
+    }
+    let path = clearway.file("access.log");
+    line_of(&path, |l| l.contains("/number/499/"));
+    let text = std::fs::read_to_string(&path).unwrap();
+    for number in 0..500 {
+        let count = text.matches(&format!("/number/{number}/\"")).count()
+            + text.matches(&format!("/number/{number}/ ")).count();
+        assert_eq!(count, 1, "request {number}");
+    }
+}
+
+#[test]
+fn the_last_lines_are_written_before_the_end() {
+    let server = Server::script(behave::ok("x"));
+    let folder = clearway_testkit::TempDir::new();
+    let path = folder.file("access.log");
+    let clearway = with_log(&format!("access = \"{path}\"\nformat = \"json\""), &server);
+    clearway.get("/last");
+    assert!(clearway.stop().success());
+    assert!(std::fs::read_to_string(&path).unwrap().contains("/last"));
+}
+
+#[test]
+fn a_moved_log_is_opened_again_on_reload() {
+    let server = Server::script(behave::ok("x"));
+    let clearway = with_log("access = \"$DIR/access.log\"\nformat = \"json\"", &server);
+    let path = clearway.file("access.log");
+    clearway.get("/one");
+    line_of(&path, |l| l.contains("/one"));
+    std::fs::rename(&path, clearway.file("access.log.1")).unwrap();
+    assert_eq!(clearway.hup(), "ok");
+    clearway.get("/two");
+    line_of(&path, |l| l.contains("/two"));
+}
+
+#[test]
+fn a_full_disk_stops_no_request() {
+    let server = Server::script(behave::ok("x"));
+    let clearway = with_log(
+        "access = \"/dev/full\"\nformat = \"json\"\nfaults = \"/dev/full\"",
+        &server,
+    );
+    let mut client = clearway.client();
+    for _ in 0..300 {
+        assert_eq!(client.get("/").status, 200);
+    }
+    clearway.wait_metric("clearway_log_dropped_total", &[], 1.0);
+}
+
+#[test]
+fn a_reader_that_does_not_read_stops_no_request() {
+    let server = Server::script(behave::ok("x"));
+    let folder = clearway_testkit::TempDir::new();
+    let fifo = folder.file("access.fifo");
+    process::output(Command::new("mkfifo").arg(&fifo));
+    // Opened for both directions, so that opening never blocks and nobody reads.
+    let mut reader = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&fifo)
+        .unwrap();
+    let clearway = with_log(
+        &format!("access = \"{fifo}\"\nformat = \"json\"\nbuffer = \"64KiB\""),
+        &server,
+    );
+    let mut client = clearway.client();
+    let long = "u".repeat(2000);
+    for _ in 0..400 {
+        assert_eq!(
+            client
+                .get_with("/", &format!("User-Agent: {long}\r\n"))
+                .status,
+            200
+        );
+    }
+    clearway.wait_metric("clearway_log_dropped_total", &[], 1.0);
+    let mut some = [0; 1000];
+    assert!(reader.read(&mut some).unwrap() > 0);
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_is_an_error_at_the_start() {
+    let folder = clearway_testkit::TempDir::new();
+    let path = folder.write(
+        "clearway.toml",
+        "[log]\naccess = \"/no/such/folder/access.log\"\n[admin]\nlisten = \"off\"\n[listener.web]\nbind = \"127.0.0.1:0\"\n[backend.app]\nservers = [\"127.0.0.1:1\"]\n",
+    );
+    let mut command = Command::new(clearway_testkit::clearway::binary());
+    command.args(["run", "-c", &path]);
+    let mut process = process::Process::start(command);
+    assert!(!process.wait(wait::LIMIT).success());
+    let text = process.stderr.to_end().join("\n");
+    assert!(text.contains("/no/such/folder/access.log"), "{text}");
+}
+
+#[test]
+fn logs_can_be_off() {
+    let server = Server::script(behave::ok("x"));
+    let clearway = with_log("access = \"off\"\nfaults = \"off\"", &server);
+    assert_eq!(clearway.get("/quiet").status, 200);
+    assert_eq!(clearway.client().get_with("/", "Expect: x\r\n").status, 417);
+    clearway.wait_metric("clearway_requests_total", &[], 2.0);
+    let said = clearway.stdout().join("\n") + &clearway.stderr().join("\n");
+    assert!(
+        !said.contains("/quiet") && !said.contains("expectation"),
+        "{said}"
+    );
+}

@@ -1,0 +1,247 @@
+//! When a failed try is followed by another, and when not.
+
+use clearway_testkit::{Clearway, Conn, Server, behave};
+
+/// Two servers, the first of which is bad; `balance = "first"` makes it the first choice.
+fn bad_first(bad: &str, retries: &str) -> (Clearway, Server) {
+    let good = Server::script(behave::echo_body());
+    let clearway = Clearway::over(
+        &[bad, good.address()],
+        &format!("balance = \"first\"\nejection = \"off\"\n{retries}\n"),
+    );
+    (clearway, good)
+}
+
+#[test]
+fn a_refused_connection_is_tried_elsewhere() {
+    let (address, _guard) = behave::closed_port();
+    let (clearway, _good) = bad_first(&address, "");
+    let mut client = clearway.client();
+    assert_eq!(client.get("/").status, 200);
+    // Nothing was sent, so methods that are not idempotent may be tried again as well.
+    assert_eq!(client.post("/", "hello").text(), "hello");
+    let record = clearway.access(|r| r["attempts"].as_array().is_some_and(|a| a.len() == 2));
+    assert!(record.to_string().contains("connect_refused"), "{record}");
+    assert_eq!(record["status"], 200);
+    clearway.wait_metric("clearway_retries_total", &[("backend", "app")], 2.0);
+    assert!(
+        clearway.faults().is_empty(),
+        "a request that was saved has not failed"
+    );
+    assert_eq!(
+        clearway.metrics().count(
+            "clearway_server_faults_total",
+            &[("fault", "connect_refused")]
+        ),
+        2,
+        "the server failed all the same"
+    );
+}
+
+#[test]
+fn a_stale_connection_is_replaced_without_a_trace_for_the_client() {
+    for server in [
+        Server::script(behave::close_after(1)),
+        Server::script(behave::reset_after(1)),
+    ] {
+        let clearway = Clearway::over(&[server.address()], "");
+        let mut client = clearway.client();
+        for number in 0..10 {
+            let response = client.get("/");
+            assert_eq!(
+                (response.status, response.text().as_str()),
+                (200, "kept"),
+                "{number}"
+            );
+        }
+        assert!(clearway.faults().is_empty());
+        assert!(clearway.metrics().count("clearway_retries_total", &[]) >= 1);
+    }
+}
+
+#[test]
+fn a_buffered_post_survives_a_stale_connection() {
+    let server = Server::script(behave::close_after(1));
+    let clearway = Clearway::over(&[server.address()], "");
+    let mut client = clearway.client();
+    for _ in 0..5 {
+        assert_eq!(client.post("/", "small body").text(), "kept");
+    }
+    assert!(
+        server
+            .seen()
+            .iter()
+            .all(|r| r.body == b"small body" || r.body.is_empty())
+    );
+}
+
+#[test]
+fn a_closed_idle_connection_is_noticed_before_it_is_used() {
+    let server = Server::script(|mut conn: Conn| {
+        conn.request();
+        conn.send(behave::response(200, "once"));
+        // Keep-alive was promised, and broken at once.
+    });
+    let clearway = Clearway::over(&[server.address()], "retries = { max = 0 }");
+    let mut client = clearway.client();
+    for number in 1..=5 {
+        assert_eq!(client.post("/", "x").text(), "once");
+        server.wait_ended(number);
+    }
+    assert!(clearway.faults().is_empty(), "{:?}", clearway.faults());
+}
+
+#[test]
+fn failures_after_sending_are_not_retried_by_default() {
+    let bad = Server::script(behave::close_after_request());
+    let (clearway, good) = bad_first(bad.address(), "");
+    let response = clearway.client().post("/", "pay 100");
+    assert_eq!(response.status, 502);
+    let record = clearway.fault(&response.id());
+    assert_eq!(record.attempt_codes(), ["server_closed_no_response"]);
+    assert_eq!(good.requests(), 0);
+    let receipt = clearway.receipt(&response.id()).to_string();
+    assert!(
+        receipt.contains("not-configured") || receipt.contains("not configured"),
+        "{receipt}"
+    );
+}
+
+#[test]
+fn configured_faults_are_retried_for_idempotent_methods_only() {
+    let bad = Server::script(behave::close_after_request());
+    let (clearway, good) = bad_first(
+        bad.address(),
+        "retries = { on = [\"connect\", \"server_closed_no_response\"] }",
+    );
+    let mut client = clearway.client();
+    assert_eq!(client.get("/").status, 200);
+    let response = client.post("/", "pay 100");
+    assert_eq!(response.status, 502);
+    assert_eq!(good.requests(), 1);
+    let receipt = clearway.receipt(&response.id()).to_string();
+    assert!(receipt.contains("method"), "{receipt}");
+}
+
+#[test]
+fn any_method_is_retried_where_the_configuration_says_so() {
+    let bad = Server::script(behave::close_after_request());
+    let (clearway, good) = bad_first(
+        bad.address(),
+        "retries = { on = [\"server_closed_no_response\"], methods = \"any\" }",
+    );
+    assert_eq!(clearway.client().post("/", "safe").text(), "safe");
+    assert_eq!(good.only().body, b"safe");
+}
+
+#[test]
+fn statuses_are_retried_where_the_configuration_says_so() {
+    let bad = Server::script(behave::status(503));
+    let (clearway, _good) = bad_first(bad.address(), "retries = { on = [503] }");
+    let mut client = clearway.client();
+    assert_eq!(client.get("/").status, 200);
+    assert_eq!(
+        client.post("/", "x").status,
+        503,
+        "the server's answer, not one of the balancer"
+    );
+    let (clearway, _good) = bad_first(bad.address(), "");
+    assert_eq!(clearway.get("/").status, 503);
+}
+
+#[test]
+fn the_last_answer_passes_when_retries_are_used_up() {
+    let servers = [
+        Server::script(behave::status(503)),
+        Server::script(behave::status(503)),
+    ];
+    let clearway = Clearway::over(
+        &[servers[0].address(), servers[1].address()],
+        "retries = { max = 1, on = [503] }",
+    );
+    let response = clearway.get("/");
+    assert_eq!(
+        (response.status, response.text().as_str()),
+        (503, "scripted")
+    );
+    assert_eq!(servers[0].requests() + servers[1].requests(), 2);
+}
+
+#[test]
+fn the_number_of_retries_is_limited() {
+    let guards: Vec<_> = (0..5).map(|_| behave::closed_port()).collect();
+    let addresses: Vec<&str> = guards.iter().map(|(a, _)| a.as_str()).collect();
+    let clearway = Clearway::over(&addresses, "retries = { max = 2 }\nejection = \"off\"");
+    let response = clearway.get("/");
+    assert_eq!(response.status, 502);
+    let record = clearway.fault(&response.id());
+    assert_eq!(record.attempt_codes(), ["connect_refused"; 3]);
+    let mut tried: Vec<String> = record
+        .attempts()
+        .iter()
+        .map(|a| a["address"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    tried.sort();
+    tried.dedup();
+    assert_eq!(
+        tried.len(),
+        3,
+        "each try goes to another server: {}",
+        record.json
+    );
+}
+
+#[test]
+fn a_body_that_is_too_large_to_keep_is_not_replayed() {
+    let bad = Server::script(behave::close_after_request());
+    let (clearway, good) = bad_first(
+        bad.address(),
+        "retries = { on = [\"server_closed_no_response\"], methods = \"any\", body_buffer = \"1KiB\" }",
+    );
+    let response = clearway.client().post("/", "x".repeat(100_000));
+    assert_eq!(response.status, 502);
+    assert_eq!(good.requests(), 0);
+    let receipt = clearway.receipt(&response.id()).to_string();
+    assert!(receipt.contains("body"), "{receipt}");
+}
+
+#[test]
+fn a_response_that_began_is_never_replaced() {
+    let bad = Server::script(behave::answer_and_close(
+        "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc",
+    ));
+    let (clearway, good) = bad_first(
+        bad.address(),
+        "retries = { on = [\"response_body_short\", \"server_closed_no_response\"] }",
+    );
+    let response = clearway.get("/");
+    assert_eq!(response.body, b"abc");
+    assert_ne!(response.end, clearway_testkit::End::Complete);
+    assert_eq!(good.requests(), 0);
+}
+
+#[test]
+fn the_budget_bounds_a_storm_of_retries() {
+    let servers = [
+        Server::script(behave::close_after_request()),
+        Server::script(behave::close_after_request()),
+    ];
+    let clearway = Clearway::over(
+        &[servers[0].address(), servers[1].address()],
+        "ejection = \"off\"\nretries = { max = 3, on = [\"server_closed_no_response\"], budget = 0.1, budget_min = 0 }",
+    );
+    let mut client = clearway.client();
+    for _ in 0..200 {
+        assert_eq!(client.get("/").status, 502);
+    }
+    let tries = servers[0].requests() + servers[1].requests();
+    assert!(
+        (200..=260).contains(&tries),
+        "200 requests became {tries} tries"
+    );
+    let refused = clearway
+        .faults()
+        .iter()
+        .any(|f| f.json.to_string().contains("budget"));
+    assert!(refused, "the record must say why there was no other try");
+}
