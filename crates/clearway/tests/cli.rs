@@ -165,7 +165,7 @@ fn ctl_reloads() {
     let running = Clearway::over(&[old.address()], "");
     running.rewrite(&clearway::simple(&[new.address()], ""));
     let admin = running.address("admin").to_owned();
-    let (ok, out, err) = run(&["ctl", "reload", "--admin", &admin]);
+    let (ok, out, err) = run(&["ctl", "--admin", &admin, "reload"]);
     assert!(ok, "{out}{err}");
     assert_eq!(running.get("/").text(), "new");
 }

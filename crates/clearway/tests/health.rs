@@ -185,14 +185,20 @@ fn consecutive_failures_eject_a_server() {
         "retries = { max = 0 }\nejection = { consecutive = 3, duration = \"60s\" }",
     );
     let mut client = clearway.client();
-    let failed = (0..40).filter(|_| client.get("/").status == 502).count();
-    // Each of two workers may count for itself.
-    assert!((3..=6).contains(&failed), "{failed} requests failed");
-    let entry = clearway.wait_state(broken.address(), &["ejected", "down"]);
+    // Failures are judged beside the traffic, so a few more may follow the third.
+    while broken.requests() < 3 {
+        client.get("/");
+    }
+    let entry = clearway.wait_state(broken.address(), &["ejected"]);
     assert!(
         entry.to_string().contains("server_closed_no_response"),
         "{entry:#}"
     );
+    let before = broken.requests();
+    for _ in 0..40 {
+        assert_eq!(client.get("/").text(), "well");
+    }
+    assert_eq!(broken.requests(), before);
 }
 
 #[test]
@@ -216,7 +222,7 @@ fn an_ejected_server_gets_another_chance() {
     for _ in 0..20 {
         client.get("/");
     }
-    clearway.wait_state(shaky.address(), &["ejected", "down"]);
+    clearway.wait_state(shaky.address(), &["ejected"]);
     status.store(true, Ordering::SeqCst);
     wait::until("the server to be used again", || {
         (client.get("/").text() == "shaky").then_some(())
