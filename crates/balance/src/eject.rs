@@ -212,7 +212,7 @@ impl Ejector {
         let policy = self.policy;
         let mut changes = Vec::new();
         for (server, watch) in self.servers.iter_mut().enumerate() {
-            if !watch.until.is_some_and(|until| until <= now) {
+            if watch.until.is_none_or(|until| until > now) {
                 continue;
             }
             watch.until = None;

@@ -12,7 +12,7 @@ impl First {
         Self
     }
 
-    pub(super) fn rebuild(&mut self, _members: &[Member], _live: &[u32]) {}
+    pub(super) fn rebuild(&self, _members: &[Member], _live: &[u32]) {}
 
     pub(super) fn pick(&self, field: &Field<'_>, _ask: &Ask<'_>) -> Option<usize> {
         field.admitted().next().map(|(index, _)| index)

@@ -19,7 +19,7 @@ impl LeastRequests {
         Self
     }
 
-    pub(super) fn rebuild(&mut self, _members: &[Member], _live: &[u32]) {}
+    pub(super) fn rebuild(&self, _members: &[Member], _live: &[u32]) {}
 
     pub(super) fn pick(&self, field: &Field<'_>, ask: &Ask<'_>) -> Option<usize> {
         let mut rng = Rng::new(ask.random);

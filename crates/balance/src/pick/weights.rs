@@ -105,3 +105,72 @@ impl Weights {
         Some(self.entries.partition_point(|&(_, sum)| sum <= lot))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pick::field::Pass;
+
+    /// How often each ordered pair is drawn.
+    fn pairs(weights: &[u32]) -> Vec<Vec<u32>> {
+        let members: Vec<Member> = weights.iter().map(|&w| Member::new(1, w)).collect();
+        let live: Vec<u32> = (0..).take(members.len()).collect();
+        let mut table = Weights::default();
+        table.rebuild(&members, &live);
+        let field = Field {
+            members: &members,
+            live: &live,
+            exclude: &[],
+            pass: Pass::FreshWithRoom,
+        };
+        let mut rng = Rng::new(3);
+        let mut counts = vec![vec![0; members.len()]; members.len()];
+        for _ in 0..30_000 {
+            let (a, b) = table.draw_two(&field, &mut rng).unwrap();
+            counts[a][b.unwrap()] += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn two_lots_are_different_members_each_by_weight() {
+        for weights in [[100, 100, 100], [100, 200, 300], [300, 100, 200]] {
+            let counts = pairs(&weights);
+            let total: u32 = weights.iter().sum();
+            for (a, row) in counts.iter().enumerate() {
+                for (b, &count) in row.iter().enumerate() {
+                    let first = f64::from(weights[a]) / f64::from(total);
+                    let second = f64::from(weights[b]) / f64::from(total - weights[a]);
+                    let fair = if a == b {
+                        0.0
+                    } else {
+                        first * second * 30_000.0
+                    };
+                    let off = (f64::from(count) - fair).abs();
+                    assert!(
+                        off <= 5.0 * fair.sqrt(),
+                        "{weights:?} {a} {b}: {count} for {fair}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_lonely_member_has_no_second() {
+        let members = [Member::new(1, 70)];
+        let mut table = Weights::default();
+        let mut field = Field {
+            members: &members,
+            live: &[0],
+            exclude: &[],
+            pass: Pass::FreshWithRoom,
+        };
+        let mut rng = Rng::new(3);
+        assert_eq!(table.draw_two(&field, &mut rng), None);
+        table.rebuild(&members, &[0]);
+        assert_eq!(table.draw_two(&field, &mut rng), Some((0, None)));
+        field.exclude = &[0];
+        assert_eq!(table.draw_two(&field, &mut rng), None);
+    }
+}

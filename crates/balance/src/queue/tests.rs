@@ -106,6 +106,29 @@ fn newcomers_do_not_overtake_but_take_what_nobody_in_line_can_use() {
     assert_eq!(slot.slots().key(), 1);
 }
 
+/// The moment between freeing a slot and looking for a line, frozen.
+#[test]
+fn a_slot_on_its_way_to_the_line_cannot_be_snatched() {
+    let queue = Queue::new(4);
+    let slots = Slots::new(&queue, 1, 1);
+    let held = slots.try_acquire().unwrap();
+    let choices = [Arc::clone(&slots)];
+    let mut oldest = queue.wait(&choices).unwrap();
+    slots.in_use.fetch_sub(1, SeqCst);
+    assert!(slots.try_acquire().is_none());
+    let mut younger = queue.wait(&choices).unwrap();
+    assert!(poll_once(&mut younger).is_pending());
+    queue.dispatch(&slots);
+    assert!(poll_once(&mut younger).is_pending());
+    let Poll::Ready(Ok(slot)) = poll_once(&mut oldest) else {
+        panic!("not granted")
+    };
+    // The slot taken away above was this one's.
+    slots.in_use.fetch_add(1, SeqCst);
+    drop((held, slot, younger));
+    assert_eq!((slots.in_use(), queue.waiting()), (0, 0));
+}
+
 #[test]
 fn a_slot_goes_to_the_oldest_who_can_use_it() {
     let queue = Queue::new(4);
