@@ -1,1 +1,23 @@
-//! TBD
+//! The data plane: listeners, workers, the life of a request, layer 4.
+//!
+//! A worker owns everything its requests touch; what it shares is the immutable [`plan::Plan`], the
+//! [`board::Board`] that control writes, and counters with one writer each. The data plane does not
+//! know who diagnoses: it only publishes records of what happened.
+//!
+//! Start with [`plan::Plan`], [`worker::spawn`] and the picture in ARCHITECTURE.md; the request's
+//! way is in `exchange`.
+
+#![forbid(unsafe_code)]
+
+pub mod board;
+mod client;
+mod exchange;
+mod l4;
+mod listener;
+mod local;
+pub mod plan;
+mod pool;
+mod refuse;
+mod slots;
+pub mod stats;
+pub mod worker;

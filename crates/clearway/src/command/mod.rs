@@ -1,0 +1,80 @@
+//! The subcommands. Each is one file with its arguments and a `run`.
+
+mod check;
+mod ctl;
+mod demo;
+mod print;
+mod run;
+mod why;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A load balancer for layers 4 and 7 that explains every gateway error.
+#[derive(Parser)]
+#[command(version, about, disable_help_subcommand = true)]
+pub(crate) struct Command {
+    #[command(subcommand)]
+    which: Which,
+}
+
+#[derive(Subcommand)]
+enum Which {
+    /// Run the balancer on a configuration.
+    Run(run::Args),
+    /// Check a configuration and say everything that is wrong with it.
+    Check(check::Args),
+    /// Show the main job on loopback: servers that fail, and what Clearway says about it.
+    Demo(demo::Args),
+    /// Print a configuration as Clearway understands it.
+    Print(print::Args),
+    /// Control a running balancer: reload, servers, drain.
+    Ctl(ctl::Args),
+    /// Explain a failed request by its id.
+    Why(why::Args),
+}
+
+/// Where the configuration is.
+#[derive(clap::Args)]
+struct ConfigArg {
+    /// The configuration file.
+    #[arg(short = 'c', long = "config", value_name = "FILE", default_value = "clearway.toml")]
+    config: PathBuf,
+}
+
+/// Where the running balancer's admin API is.
+#[derive(clap::Args)]
+struct AdminArg {
+    /// Address of the admin API.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9180")]
+    admin: String,
+}
+
+impl Command {
+    /// Runs the chosen subcommand.
+    pub(crate) fn run(self) -> ExitCode {
+        match self.which {
+            Which::Run(args) => args.run(),
+            Which::Check(args) => args.run(),
+            Which::Demo(args) => args.run(),
+            Which::Print(args) => args.run(),
+            Which::Ctl(args) => args.run(),
+            Which::Why(args) => args.run(),
+        }
+    }
+}
+
+/// Writes text to standard output; a closed pipe is not an error worth a message.
+fn say(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}
+
+/// Writes text to standard error.
+fn complain(text: &str) {
+    use std::io::Write;
+    drop(std::io::stderr().lock().write_all(text.as_bytes()));
+}

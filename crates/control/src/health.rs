@@ -1,0 +1,117 @@
+//! Active health checks: one task per checked server, budgeted, off the workers.
+
+use std::sync::Arc;
+
+use clearway_balance::health::Machine;
+use clearway_base::clock;
+use clearway_base::hash::Map;
+use clearway_base::intern::Name;
+use clearway_base::rng::Rng;
+use clearway_net::probe;
+use clearway_proxy::board::DOWN;
+use clearway_proxy::plan::ServerPlan;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::state::State;
+use crate::task;
+
+/// Probes that may be under way at once, over all servers.
+const AT_ONCE: usize = 256;
+
+/// The checks that run now, by (backend, address).
+pub(crate) struct Checks {
+    running: Map<(Name, Name), Running>,
+    budget: Arc<Semaphore>,
+}
+
+struct Running {
+    check: Arc<clearway_proxy::plan::CheckPlan>,
+    task: JoinHandle<()>,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self { running: Map::default(), budget: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+}
+
+impl Checks {
+    /// Starts checks for servers that have none, ends those of servers that are gone, and leaves
+    /// unchanged ones alone, so that a reload does not disturb them.
+    pub(crate) fn reconcile(&mut self, state: &Arc<State>) {
+        let plan = state.plan();
+        let mut wanted: Map<(Name, Name), (Arc<ServerPlan>, Arc<clearway_proxy::plan::CheckPlan>)> =
+            Map::default();
+        for backend in &plan.backends {
+            let Some(check) = &backend.check else { continue };
+            for server in &backend.servers {
+                wanted.insert((backend.name, server.address), (Arc::clone(server), Arc::clone(check)));
+            }
+        }
+        self.running.retain(|key, running| {
+            let keep = wanted.get(key).is_some_and(|(_, check)| **check == *running.check);
+            if !keep {
+                running.task.abort();
+                // Without a check nothing could ever bring the server up again.
+                if !wanted.contains_key(key) {
+                    state.set_flags(*key, 0, DOWN);
+                }
+            }
+            keep
+        });
+        let mut missing: Vec<_> =
+            wanted.into_iter().filter(|(key, _)| !self.running.contains_key(key)).collect();
+        missing.sort_by_key(|(key, _)| *key);
+        for (key, (server, check)) in missing {
+            let budget = Arc::clone(&self.budget);
+            let task = task::spawn(watch(Arc::clone(state), key, server, Arc::clone(&check), budget));
+            self.running.insert(key, Running { check, task });
+        }
+    }
+}
+
+/// Checks one server for ever.
+async fn watch(
+    state: Arc<State>,
+    key: (Name, Name),
+    server: Arc<ServerPlan>,
+    check: Arc<clearway_proxy::plan::CheckPlan>,
+    budget: Arc<Semaphore>,
+) {
+    let mut rng = Rng::from_entropy();
+    let mut machine = Machine::new(check.policy.clone());
+    let target = check.target_of(&server);
+    // The first round is spread over one interval, so that thousands of checks do not start at once.
+    let first = check.policy.interval.min(std::time::Duration::from_secs(1)).mul_f64(rng.unit());
+    let mut next = Instant::now() + first / 4;
+    loop {
+        tokio::time::sleep_until(next).await;
+        let Ok(permit) = budget.acquire().await else { return };
+        let report = probe::run(&check.probe, &target, check.timeout).await;
+        drop(permit);
+        let now = clock::now();
+        let passed = report.attempt.fault.is_none();
+        let result = match report.attempt.fault {
+            None => Ok(report.words.clone()),
+            Some(fault) => Err((fault, report.words.clone())),
+        };
+        let transition = machine.observe(result, now);
+        {
+            let mut stories = state.stories();
+            stories.of(key).last_probe = Some((clock::wall(), passed, report.words));
+            if let Some(transition) = &transition {
+                stories.tell(key, if machine.is_up() { "up" } else { "down" }, transition.why.clone());
+            }
+        }
+        if transition.is_some() {
+            if machine.is_up() {
+                state.set_flags(key, 0, DOWN);
+            } else {
+                state.set_flags(key, DOWN, 0);
+            }
+        }
+        next = Instant::now() + machine.next_delay(&mut rng);
+    }
+}

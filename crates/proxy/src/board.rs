@@ -1,0 +1,302 @@
+//! What control says about servers and what workers count about them: shared, lock-free, and kept
+//! over reloads because it is keyed by names and addresses, not by places in a Plan.
+//!
+//! Every field has one writer. Control writes [`ServerCell`]; worker *n* writes shard *n* of each
+//! entry; everybody may read. The only exceptions are [`ListenerEntry::open`], which all workers
+//! count connections in, and the slots of servers that have a strict `maxconn`.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use clearway_balance::queue::{Queue, Slots};
+use clearway_base::clock::Stamp;
+use clearway_base::hash::{self, Map};
+use clearway_base::intern::Name;
+
+use crate::stats::{BackendShard, ListenerShard, ServerShard};
+
+/// Set when active health checks say the server is down.
+pub const DOWN: u32 = 1;
+/// Set when passive ejection has taken the server out.
+pub const EJECTED: u32 = 2;
+/// Set when the operator drains the server: sticky clients only.
+pub const DRAIN: u32 = 4;
+/// Set when the operator has taken the server out.
+pub const MAINTENANCE: u32 = 8;
+/// Set when the server is no longer in the configuration or the DNS answer.
+pub const REMOVED: u32 = 16;
+
+/// Control's word about one server: one cache line, relaxed loads.
+#[derive(Debug)]
+#[repr(align(64))]
+pub struct ServerCell {
+    flags: AtomicU32,
+    weight: AtomicU32,
+}
+
+impl ServerCell {
+    /// Which of [`DOWN`], [`EJECTED`], [`DRAIN`], [`MAINTENANCE`] and [`REMOVED`] hold.
+    #[must_use]
+    pub fn flags(&self) -> u32 {
+        self.flags.load(Ordering::Relaxed)
+    }
+
+    /// Effective weight; 100 stands for a configured weight of 1.
+    #[must_use]
+    pub fn weight(&self) -> u32 {
+        self.weight.load(Ordering::Relaxed)
+    }
+
+    /// Whether new requests may go to the server.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.flags() == 0
+    }
+
+    /// Whether requests of clients that stick to the server may still go to it.
+    #[must_use]
+    pub fn takes_sticky(&self) -> bool {
+        self.flags() & !DRAIN == 0
+    }
+}
+
+/// One server of one backend.
+pub struct ServerEntry {
+    /// Control's word.
+    pub cell: ServerCell,
+    /// Slots, where a `maxconn` asks for them.
+    pub slots: Arc<Slots>,
+    /// Per worker.
+    pub shards: Box<[ServerShard]>,
+}
+
+/// One backend.
+pub struct BackendEntry {
+    /// Bumped by control after any change of one of its cells.
+    generation: AtomicU64,
+    /// The line of requests that wait for a slot.
+    pub queue: Arc<Queue>,
+    /// Per worker.
+    pub shards: Box<[BackendShard]>,
+}
+
+impl BackendEntry {
+    /// The number of changes so far: workers look again at the cells when it moves.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+}
+
+/// One listener.
+#[derive(Debug)]
+pub struct ListenerEntry {
+    /// Connections open now, over all workers.
+    pub open: AtomicU32,
+    /// Connections by source address; used only where the configuration limits them.
+    sources: Mutex<Map<IpAddr, usize>>,
+    /// Per worker.
+    pub shards: Box<[ListenerShard]>,
+}
+
+impl ListenerEntry {
+    /// Counts a connection from `source` in; returns how many it has now.
+    pub fn enter(&self, source: IpAddr) -> usize {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = sources.entry(source).or_insert(0);
+        *held += 1;
+        *held
+    }
+
+    /// Counts a connection from `source` out.
+    pub fn leave(&self, source: IpAddr) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = sources.get_mut(&source) {
+            *held -= 1;
+            if *held == 0 {
+                sources.remove(&source);
+            }
+        }
+    }
+}
+
+/// The stable hash by which a server is placed on rings and found among waiters.
+#[must_use]
+pub fn server_key(address: Name) -> u64 {
+    hash::stable(address.as_str().as_bytes())
+}
+
+/// The registry of everything shared, owned by control.
+pub struct Board {
+    workers: usize,
+    servers: Map<(Name, Name), Arc<ServerEntry>>,
+    backends: Map<Name, Arc<BackendEntry>>,
+    listeners: Map<Name, Arc<ListenerEntry>>,
+}
+
+impl Board {
+    /// An empty board for a number of workers.
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
+        Self {
+            workers,
+            servers: Map::default(),
+            backends: Map::default(),
+            listeners: Map::default(),
+        }
+    }
+
+    /// The entry of a server, made with `weight` and `flags` when it is new.
+    pub fn server(&mut self, key: (Name, Name), weight: u32, flags: u32) -> Arc<ServerEntry> {
+        let workers = self.workers;
+        let queue = Arc::clone(&self.backend(key.0).queue);
+        let entry = self.servers.entry(key).or_insert_with(|| {
+            let slots = Slots::new(&queue, server_key(key.1), 0);
+            slots.set_open(flags == 0);
+            Arc::new(ServerEntry {
+                cell: ServerCell { flags: AtomicU32::new(flags), weight: AtomicU32::new(weight) },
+                slots,
+                shards: (0..workers).map(|_| ServerShard::default()).collect(),
+            })
+        });
+        Arc::clone(entry)
+    }
+
+    /// The entry of a backend.
+    pub fn backend(&mut self, name: Name) -> Arc<BackendEntry> {
+        let workers = self.workers;
+        let entry = self.backends.entry(name).or_insert_with(|| {
+            Arc::new(BackendEntry {
+                generation: AtomicU64::new(1),
+                queue: Queue::new(usize::MAX),
+                shards: (0..workers).map(|_| BackendShard::default()).collect(),
+            })
+        });
+        Arc::clone(entry)
+    }
+
+    /// The entry of a listener.
+    pub fn listener(&mut self, name: Name) -> Arc<ListenerEntry> {
+        let workers = self.workers;
+        let entry = self.listeners.entry(name).or_insert_with(|| {
+            Arc::new(ListenerEntry {
+                open: AtomicU32::new(0),
+                sources: Mutex::default(),
+                shards: (0..workers).map(|_| ListenerShard::default()).collect(),
+            })
+        });
+        Arc::clone(entry)
+    }
+
+    /// Sets and clears flags of a server and tells the workers; says whether anything changed.
+    pub fn set_flags(&self, key: (Name, Name), set: u32, clear: u32) -> bool {
+        let Some(entry) = self.servers.get(&key) else { return false };
+        let old = entry.cell.flags();
+        let new = (old | set) & !clear;
+        if new == old {
+            return false;
+        }
+        entry.cell.flags.store(new, Ordering::Relaxed);
+        entry.slots.set_open(new & !DRAIN == 0);
+        self.touch(key.0);
+        true
+    }
+
+    /// Sets a server's effective weight and tells the workers.
+    pub fn set_weight(&self, key: (Name, Name), weight: u32) -> bool {
+        let Some(entry) = self.servers.get(&key) else { return false };
+        if entry.cell.weight.swap(weight, Ordering::Relaxed) == weight {
+            return false;
+        }
+        self.touch(key.0);
+        true
+    }
+
+    fn touch(&self, backend: Name) {
+        if let Some(entry) = self.backends.get(&backend) {
+            entry.generation.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Forgets servers that nothing but the board holds any more.
+    pub fn sweep(&mut self) {
+        self.servers.retain(|_, entry| Arc::strong_count(entry) > 1);
+        self.backends.retain(|_, entry| Arc::strong_count(entry) > 1);
+        self.listeners.retain(|_, entry| Arc::strong_count(entry) > 1);
+    }
+}
+
+/// Longest idle time after which a server's kept connections were seen to survive, and the shortest
+/// after which they were closed: what a worker learns about a server's keep-alive time-out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IdleLesson {
+    /// Shortest idle time after which the server closed a kept connection, in µs; 0 = not seen.
+    pub closed_after_us: u64,
+    /// How many closes were seen near it.
+    pub closes: u32,
+    /// When the last close was seen.
+    pub at: Stamp,
+}
+
+impl IdleLesson {
+    /// Learns from one close after `idle_us` of idleness.
+    ///
+    /// Closes within 100 ms are taken for restarts or limits on requests, not for time-outs.
+    pub fn observe(&mut self, idle_us: u64, now: Stamp) {
+        if idle_us < 100_000 {
+            return;
+        }
+        if self.closed_after_us == 0 || idle_us < self.closed_after_us {
+            self.closed_after_us = idle_us;
+        }
+        self.closes = self.closes.saturating_add(1);
+        self.at = now;
+    }
+
+    /// How long a connection may lie idle: `configured`, or 90 % of the server's own time-out once
+    /// two closes have shown it.
+    #[must_use]
+    pub fn limit_us(&self, configured: u64) -> u64 {
+        if self.closes < 2 {
+            return configured;
+        }
+        configured.min(self.closed_after_us / 10 * 9)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_kept_while_used_and_changes_move_the_generation() {
+        let mut board = Board::new(2);
+        let key = (Name::new("app"), Name::new("10.0.0.1:80"));
+        let backend = board.backend(key.0);
+        let server = board.server(key, 100, 0);
+        assert!(server.cell.is_usable());
+        let before = backend.generation();
+        assert!(board.set_flags(key, DOWN, 0));
+        assert!(!board.set_flags(key, DOWN, 0));
+        assert!(backend.generation() > before && !server.cell.is_usable());
+        assert!(board.set_flags(key, DRAIN, DOWN) && server.cell.takes_sticky());
+        board.sweep();
+        assert!(Arc::ptr_eq(&board.server(key, 1, 0), &server));
+        drop(server);
+        board.sweep();
+        assert_eq!(board.server(key, 7, 0).cell.weight(), 7);
+    }
+
+    #[test]
+    fn the_pool_stays_below_the_learnt_time_out() {
+        let mut lesson = IdleLesson::default();
+        let now = Stamp(1);
+        lesson.observe(50_000, now);
+        lesson.observe(5_010_000, now);
+        assert_eq!(lesson.limit_us(60_000_000), 60_000_000);
+        lesson.observe(5_005_000, now);
+        assert_eq!(lesson.limit_us(60_000_000), 4_504_500);
+        assert_eq!(lesson.limit_us(1_000_000), 1_000_000);
+    }
+}

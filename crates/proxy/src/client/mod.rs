@@ -1,0 +1,225 @@
+//! A connection from a client: who it is, what it may do, and how it ends.
+
+pub(crate) mod h1;
+pub(crate) mod handshake;
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use clearway_base::clock::Stamp;
+use clearway_net::stream::{Read, Stream};
+use clearway_net::timer::Timer;
+use clearway_outcome::{Address, FaultKind};
+
+use crate::listener::Seat;
+use crate::local::LocalPlan;
+use crate::plan::ListenerPlan;
+use crate::worker::Worker;
+
+/// A reply is followed by at most this much reading of what the client was still sending.
+const LINGER_BYTES: usize = 1 << 20;
+/// And for at most this long.
+const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// A client's connection. Lives as long as its task.
+pub(crate) struct Conn {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) stream: Stream,
+    pub(crate) timer: Timer,
+    /// The client's address: from the PROXY header if there was one.
+    pub(crate) client: Address,
+    /// The address the connection came from.
+    pub(crate) peer: Address,
+    /// The address the client connected to, when a PROXY header said so.
+    pub(crate) destination: Option<SocketAddr>,
+    /// Whether forwarding headers of this client are believed.
+    pub(crate) trusted: bool,
+    /// The client has sent FIN.
+    pub(crate) half_closed: bool,
+    pub(crate) accepted: Stamp,
+    /// Requests served so far.
+    pub(crate) requests: u32,
+    /// Where the listener stands in the Plan of `generation`; `usize::MAX` = it is gone.
+    pub(crate) listener_at: usize,
+    plan: Rc<LocalPlan>,
+    /// Counts the connection as open until it is dropped.
+    pub(crate) seat: Seat,
+}
+
+impl Conn {
+    /// A connection that was just accepted.
+    pub(crate) fn new(worker: Rc<Worker>, stream: Stream, peer: Address, seat: Seat) -> Self {
+        let plan = worker.plan();
+        let listener_at = plan.listener_index(seat.listener).unwrap_or(usize::MAX);
+        let timer = worker.timers.timer();
+        let accepted = worker.tick();
+        let mut conn = Self {
+            worker,
+            stream,
+            timer,
+            client: peer,
+            peer,
+            destination: None,
+            trusted: false,
+            half_closed: false,
+            accepted,
+            requests: 0,
+            listener_at,
+            plan,
+            seat,
+        };
+        conn.trusted = conn.listener().is_some_and(|l| l.trusts(&peer));
+        conn
+    }
+
+    /// The Plan for the request that begins now: the newest one.
+    pub(crate) fn plan(&mut self) -> Rc<LocalPlan> {
+        if self.plan.plan.generation != self.worker.generation() {
+            let newest = self.worker.plan();
+            if let Some(at) = newest.listener_index(self.seat.listener) {
+                self.listener_at = at;
+                self.plan = newest;
+                self.trusted = self.listener().is_some_and(|l| l.trusts(&self.peer));
+            } else {
+                // The listener was removed: the Plan it belonged to serves to the end.
+                self.seat.orphaned = true;
+            }
+        }
+        Rc::clone(&self.plan)
+    }
+
+    /// The listener's part of the Plan.
+    pub(crate) fn listener(&self) -> Option<&ListenerPlan> {
+        self.plan.plan.listeners.get(self.listener_at).map(AsRef::as_ref)
+    }
+
+    /// Whether requests are logged.
+    pub(crate) fn access_log(&self) -> bool {
+        self.plan.plan.access_log
+    }
+
+    /// Whether the connection should end after the current request.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.worker.draining.get() || self.seat.orphaned
+    }
+
+    /// Writes all of `data` before the timer's deadline.
+    ///
+    /// # Errors
+    /// The fault kind: the client reset the connection or does not read.
+    pub(crate) async fn write_all(&mut self, mut data: &[u8]) -> Result<(), FaultKind> {
+        poll_fn(|cx| {
+            while !data.is_empty() {
+                match self.stream.poll_write(cx, data) {
+                    Poll::Ready(Ok(count)) if count > 0 => {
+                        data = data.get(count..).unwrap_or_default();
+                    }
+                    Poll::Ready(_) => return Poll::Ready(Err(FaultKind::ClientReset)),
+                    Poll::Pending if self.timer.poll_expired(cx) => {
+                        return Poll::Ready(Err(FaultKind::ClientNotReading));
+                    }
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Sends FIN and reads on for a moment, so that a reply is not lost to a reset caused by bytes
+    /// the client was still sending (RFC 9112 section 9.6).
+    pub(crate) async fn linger(&mut self) {
+        self.timer.set_after(self.worker.tick(), LINGER_TIME);
+        let small = Rc::clone(&self.worker.small);
+        let mut finished = false;
+        let mut taken = 0;
+        poll_fn(|cx| {
+            if !finished {
+                match self.stream.poll_finish(cx) {
+                    Poll::Ready(Ok(())) => finished = true,
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            loop {
+                match self.stream.poll_read(cx, &small) {
+                    Poll::Ready(Ok(Read::Bytes(lease))) => {
+                        taken += lease.len();
+                        if taken > LINGER_BYTES {
+                            return Poll::Ready(());
+                        }
+                    }
+                    Poll::Ready(Ok(Read::End) | Err(_)) => return Poll::Ready(()),
+                    Poll::Pending if self.timer.poll_expired(cx) => return Poll::Ready(()),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        })
+        .await;
+    }
+}
+
+/// What a client did while its response was awaited.
+pub(crate) enum Seen {
+    /// It sent FIN; it may still read.
+    Finished,
+    /// It is gone.
+    Reset,
+}
+
+/// Watches a client that has nothing to say until it is answered.
+pub(crate) struct ClientWatch {
+    /// Nothing more can be learnt: it has sent FIN or the next request.
+    done: bool,
+}
+
+impl ClientWatch {
+    /// A watch; pointless when the client has already `finished`.
+    pub(crate) fn new(finished: bool) -> Self {
+        Self { done: finished }
+    }
+
+    /// Looks, without a system call unless something arrived. Bytes are left where they are.
+    ///
+    /// Only a client whose request `is_read` is watched: before that its bytes belong to the body.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &Stream,
+        is_read: bool,
+    ) -> Option<Seen> {
+        if self.done || !is_read {
+            return None;
+        }
+        loop {
+            match stream.poll_readable(cx) {
+                Poll::Pending => return None,
+                Poll::Ready(Err(_)) => {
+                    self.done = true;
+                    return Some(Seen::Reset);
+                }
+                Poll::Ready(Ok(())) => {}
+            }
+            match stream.peek_now() {
+                Ok(0) => {
+                    self.done = true;
+                    return Some(Seen::Finished);
+                }
+                Ok(_) => {
+                    self.done = true;
+                    return None;
+                }
+                // The readiness was stale and is cleared now: look again, to be woken.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => {
+                    self.done = true;
+                    return Some(Seen::Reset);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Rules and limits that a request must pass before a server is chosen.
+
+use clearway_base::intern::Name;
+use clearway_http::{ForwardPolicy, Framing, encode_request};
+use clearway_outcome::{FaultKind, Phase};
+use clearway_rules::{Flow, View};
+
+use super::talk::Answer;
+use super::{Exchange, Stop};
+
+/// A request may pass this balancer at most this often (counted in `Via`).
+const MAX_HOPS: usize = 8;
+
+impl Exchange<'_> {
+    /// Applies limits and rules: those of the listener, then those of the route.
+    pub(super) fn admit(&mut self) -> Result<(), Stop> {
+        let limit = self.body_limit();
+        if let Framing::Length(length) = self.request.head.framing
+            && length > limit
+        {
+            let fault = self.client_fault(FaultKind::BodyTooLarge, Phase::Admit);
+            return Err(Stop::Fault(fault));
+        }
+        let plan = std::rc::Rc::clone(&self.plan);
+        let listener = plan.listener(self.conn.listener_at);
+        if let Some(via) = &listener.via {
+            let hops = clearway_http::via_count(&self.request.head, self.lease.filled(), via);
+            if hops >= MAX_HOPS {
+                let fault = self.local_fault(FaultKind::ProxyLoop, Phase::Admit);
+                return Err(Stop::Fault(fault));
+            }
+        }
+        let Some(at) = self.route else { return Ok(()) };
+        let route = plan.route(at.listener, at.route);
+        for program in [&listener.program, &route.program].into_iter().flatten() {
+            let view = View {
+                head: &self.request.head,
+                buf: self.lease.filled(),
+                client: self.conn.client,
+                listener: listener.name,
+                scheme: "http",
+                id: self.id,
+                response: None,
+                backend: Name::NONE,
+                server: Name::NONE,
+            };
+            let flow =
+                program.run_request(&view, &mut self.request.scratch, &mut self.request.edits);
+            if let Flow::Reply(reply) = flow {
+                return Err(Stop::Reply(reply));
+            }
+        }
+        if self.backend.is_none() {
+            return Err(Stop::Fault(self.local_fault(FaultKind::NoRoute, Phase::Route)));
+        }
+        Ok(())
+    }
+
+    /// Largest request body allowed here, in bytes.
+    pub(super) fn body_limit(&self) -> u64 {
+        match self.route_plan().limits.body_bytes {
+            0 => u64::MAX,
+            limit => limit,
+        }
+    }
+
+    /// Applies the rules for the response of a member.
+    pub(super) fn respond_rules(&mut self, answer: &Answer) -> Result<(), Stop> {
+        let plan = std::rc::Rc::clone(&self.plan);
+        let Some(at) = self.route else { return Ok(()) };
+        let (listener, route) = (plan.listener(at.listener), plan.route(at.listener, at.route));
+        let Some(backend) = &self.backend else { return Ok(()) };
+        let server = backend.servers.get(answer.member).map_or(Name::NONE, |s| s.plan.name);
+        for program in [&listener.program, &route.program].into_iter().flatten() {
+            if !program.has_response_rules() {
+                continue;
+            }
+            let view = View {
+                head: &self.request.head,
+                buf: self.lease.filled(),
+                client: self.conn.client,
+                listener: listener.name,
+                scheme: "http",
+                id: self.id,
+                response: Some((&self.request.response, answer.buffer.filled())),
+                backend: backend.plan.name,
+                server,
+            };
+            let flow = program.run_response(
+                &view,
+                &mut self.request.scratch,
+                &mut self.request.response_edits,
+            );
+            if let Flow::Reply(reply) = flow {
+                return Err(Stop::Reply(reply));
+            }
+        }
+        if let Some(member) = self.stick_to
+            && let Some(cookie) = backend.plan.sticky.as_ref().and_then(|s| s.set_cookie(member))
+        {
+            self.request.response_edits.add("Set-Cookie", cookie.as_bytes());
+        }
+        Ok(())
+    }
+
+    /// Encodes the request head for a server into the worker's buffer.
+    pub(super) fn encode_head(&self, _member: usize) {
+        let listener = self.plan.listener(self.conn.listener_at);
+        let mut out = self.conn.worker.out.borrow_mut();
+        out.clear();
+        let policy = ForwardPolicy {
+            client: self.conn.client.ip(),
+            proto: "http",
+            port: None,
+            via: listener.via.as_deref(),
+            mode: listener.x_forwarded,
+            forwarded: listener.forwarded,
+            trusted: self.conn.trusted,
+        };
+        encode_request(&self.request.head, self.lease.filled(), &self.request.edits, &policy, &mut out);
+    }
+}

@@ -1,0 +1,103 @@
+//! Choosing a server: stickiness first, then the backend's algorithm, then a slot.
+
+use std::rc::Rc;
+
+use clearway_balance::{Ask, Spread};
+use clearway_base::hash;
+use clearway_outcome::{Fault, FaultKind, Phase, Side};
+
+use super::{Exchange, Stop};
+use crate::local::{Flight, LocalBackend, LocalServer};
+use crate::plan::HashKey;
+use crate::slots;
+
+/// The member that gets the next Attempt.
+pub(super) struct Chosen {
+    pub(super) member: usize,
+    pub(super) server: Rc<LocalServer>,
+    pub(super) queued_us: Option<u64>,
+}
+
+impl Exchange<'_> {
+    /// Chooses a member and counts the Attempt as in flight on it.
+    pub(super) async fn choose(&mut self) -> Result<Chosen, Stop> {
+        let Some(backend) = self.backend.clone() else {
+            return Err(Stop::Fault(self.local_fault(FaultKind::NoServers, Phase::Choose)));
+        };
+        let picked = match self.sticky_member(&backend) {
+            Some(member) => Some(member),
+            None => self.pick(&backend),
+        };
+        let limit = self.route_plan().timeouts.queue;
+        let taken = slots::take(self.conn, &backend, picked, limit).await;
+        let (member, slot, queued_us) = taken.map_err(|fault| self.unchosen(&backend, fault))?;
+        if backend.plan.sticky.is_some() && self.sticky_member(&backend) != Some(member) {
+            self.stick_to = Some(member);
+        }
+        let Some(server) = backend.servers.get(member).cloned() else {
+            return Err(Stop::Fault(self.local_fault(FaultKind::NoServers, Phase::Choose)));
+        };
+        self.flight = Some(Flight::begin(&backend, member, self.conn.worker.now()));
+        self.slot = slot;
+        self.replayable = true;
+        Ok(Chosen { member, server, queued_us })
+    }
+
+    /// Nothing could be chosen: counts it and, after a failed Attempt, keeps that fault instead.
+    fn unchosen(&mut self, backend: &Rc<LocalBackend>, fault: Fault) -> Stop {
+        if fault.kind.is_client_abort() {
+            return Stop::Cut(fault);
+        }
+        backend.shard().faults.one(fault.kind);
+        match self.request.attempts.last_mut() {
+            Some(last) if last.fault.is_some() => {
+                last.refusal = Some(clearway_outcome::RetryRefusal::NoServer);
+                Stop::Fault(last.fault.unwrap_or(fault))
+            }
+            _ => Stop::Fault(Fault { side: Side::Local, ..fault }),
+        }
+    }
+
+    /// The member that the client's cookie names, if it may serve it and was not tried yet.
+    fn sticky_member(&self, backend: &LocalBackend) -> Option<usize> {
+        let sticky = backend.plan.sticky.as_ref()?;
+        let cookie = self.request.head.cookie(sticky.name().as_bytes(), self.lease.filled())?;
+        let member = sticky.find(cookie)?;
+        let fits = backend.takes_sticky(member) && !self.request.tried.contains(&member);
+        fits.then_some(member)
+    }
+
+    fn pick(&self, backend: &LocalBackend) -> Option<usize> {
+        let by_key = backend.plan.algorithm.spread() == Spread::Key;
+        let key = if by_key { self.hash_key(&backend.plan.hash_key) } else { None };
+        let random = self.conn.worker.rng.borrow_mut().next_u64();
+        let now = self.arrival.complete;
+        backend.pick(&Ask { key, exclude: &self.request.tried, random, now })
+    }
+
+    /// The hash of what the backend keeps together; `None` when the request does not have it.
+    fn hash_key(&self, key: &HashKey) -> Option<u64> {
+        let (head, buf) = (&self.request.head, self.lease.filled());
+        let bytes = match key {
+            HashKey::Source => return self.conn.client.ip().map(|ip| slots::source_key(&ip)),
+            HashKey::Uri => head.target.of(buf),
+            HashKey::Path => head.path.of(buf),
+            HashKey::Header(name) => head.header(name, buf)?,
+            HashKey::Cookie(name) => head.cookie(name.as_bytes(), buf)?,
+            HashKey::Query(name) => {
+                clearway_http::uri::query_param(head.query.of(buf), name.as_bytes())?
+            }
+        };
+        Some(hash::stable(bytes))
+    }
+}
+
+/// The fault of a backend that has no usable server.
+pub(crate) fn none_usable(backend: &LocalBackend) -> Fault {
+    let kind = if backend.servers.is_empty() {
+        backend.plan.empty_because
+    } else {
+        FaultKind::AllServersDown
+    };
+    Fault::new(kind, Phase::Choose, Side::Local)
+}

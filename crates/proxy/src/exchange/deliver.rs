@@ -1,0 +1,371 @@
+//! The response on its way to the client.
+
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use clearway_http::{Framing, ResponseOptions, Version, encode_response};
+use clearway_outcome::{Attempt, Fault, FaultKind, Phase, Side};
+
+use super::evidence;
+use super::pump::{Coding, Cut, Pump, Source, Supplies};
+use super::talk::Answer;
+use super::tunnel::{self, Ends};
+use super::{Exchange, Next, Stop};
+
+/// Bodies up to this size are copied behind the head: one plain write costs less than a gathering
+/// one.
+const COPY_BELOW: usize = 4_096;
+
+/// How the body of a response is passed on.
+struct Shape {
+    source: Source,
+    coding: Coding,
+    /// What the client is told.
+    framing: Framing,
+    /// Whether the client can tell the end without a close.
+    delimited: bool,
+}
+
+/// A body on its way, both directions: the request's rest may still be going up.
+struct Transfer {
+    answer: Answer,
+    pump: Pump,
+    progress: u64,
+    client_silent: bool,
+}
+
+impl Exchange<'_> {
+    /// Writes the response and relays its body; the Attempt is finished here.
+    pub(super) async fn deliver(&mut self, mut answer: Answer) -> Result<Next, Stop> {
+        if self.request.response.status == 101 {
+            return self.switch_protocols(answer).await;
+        }
+        let shape = self.shape();
+        let delimited = shape.delimited;
+        let keep = self.keeps_client(&answer, &shape);
+        self.respond_rules(&answer)?;
+        let head_len = self.request.response.len;
+        self.encode_response_head(&answer, shape.framing, keep);
+        let mut pump = Pump::new(shape.source, shape.coding);
+        let empty = self.conn.worker.small.lease();
+        let buffer = std::mem::replace(&mut answer.buffer, empty);
+        if let Err(cut) = pump.feed(buffer, head_len) {
+            let fault = self.body_cut(&cut);
+            self.fail_attempt(&answer, fault);
+            return Err(Stop::Fault(fault));
+        }
+        self.status = self.request.response.status;
+        let mut transfer =
+            Transfer { answer, pump, progress: u64::MAX, client_silent: false };
+        if let Err(error) = self.write_first(&mut transfer).await {
+            let fault = self.client_write_fault(&error);
+            self.finish_attempt(&transfer.answer);
+            return Err(Stop::Cut(fault));
+        }
+        let moved = if transfer.pump.is_done() {
+            Ok(())
+        } else {
+            let moved = poll_fn(|cx| self.poll_transfer(cx, &mut transfer)).await;
+            self.conn.worker.tick();
+            moved
+        };
+        self.body_out = transfer.pump.given;
+        let received = transfer.pump.taken + head_len as u64;
+        if let Some(attempt) = self.request.attempts.last_mut() {
+            attempt.bytes_received = received;
+        }
+        match moved {
+            Ok(()) => Ok(self.finish(transfer, keep)),
+            Err(fault) => {
+                if fault.side == Side::Server {
+                    self.fail_attempt(&transfer.answer, fault);
+                } else {
+                    self.finish_attempt(&transfer.answer);
+                }
+                self.bytes_out += transfer.pump.given;
+                if !delimited {
+                    // Only a reset tells this client that the body is not whole.
+                    self.conn.stream.reset_on_close();
+                }
+                Err(Stop::Cut(fault))
+            }
+        }
+    }
+
+    /// How the body is read and written (RFC 9112 section 6).
+    fn shape(&self) -> Shape {
+        let response = &self.request.response;
+        let modern = self.request.head.version == Version::Http11;
+        let same = |source, framing| Shape { source, coding: Coding::Same, framing, delimited: true };
+        match response.framing {
+            Framing::None => same(Source::Length(0), Framing::None),
+            Framing::Length(length) => same(Source::Length(length), Framing::Length(length)),
+            Framing::Chunked if modern => {
+                same(Source::Chunked(Default::default()), Framing::Chunked)
+            }
+            Framing::Chunked => Shape {
+                source: Source::Chunked(Default::default()),
+                coding: Coding::Dechunk,
+                framing: Framing::UntilClose,
+                delimited: false,
+            },
+            Framing::UntilClose if modern => Shape {
+                source: Source::UntilClose,
+                coding: Coding::Enchunk,
+                framing: Framing::Chunked,
+                delimited: true,
+            },
+            Framing::UntilClose => Shape {
+                source: Source::UntilClose,
+                coding: Coding::Same,
+                framing: Framing::UntilClose,
+                delimited: false,
+            },
+        }
+    }
+
+    /// Whether the client's connection can carry another request afterwards.
+    fn keeps_client(&self, answer: &Answer, shape: &Shape) -> bool {
+        self.request.head.keep_alive
+            && shape.delimited
+            && !self.conn.half_closed
+            && !self.conn.is_leaving()
+            && answer.upload.is_read()
+            && !answer.upload_failed
+    }
+
+    /// Encodes the head into the worker's buffer.
+    fn encode_response_head(&mut self, answer: &Answer, framing: Framing, keep_alive: bool) {
+        let worker = Rc::clone(&self.conn.worker);
+        let mut out = worker.out.borrow_mut();
+        out.clear();
+        let options = ResponseOptions {
+            client_version: self.request.head.version,
+            keep_alive,
+            framing,
+            via: self.plan.listener(self.conn.listener_at).via.as_deref(),
+            upgrade: self.request.response.status == 101,
+        };
+        encode_response(
+            &self.request.response,
+            answer.buffer.filled(),
+            &self.request.response_edits,
+            &options,
+            &mut out,
+        );
+    }
+
+    /// Writes the head and the body bytes at hand in one system call.
+    async fn write_first(&mut self, transfer: &mut Transfer) -> io::Result<()> {
+        let worker = Rc::clone(&self.conn.worker);
+        let now = worker.now();
+        self.replied = Some(now);
+        poll_fn(|cx| {
+            let mut out = worker.out.borrow_mut();
+            let pump = &mut transfer.pump;
+            let direct = !pump.has_prefix();
+            let body = if direct { pump.ready_bytes() } else { b"" };
+            let head_len = out.len();
+            if body.len() <= COPY_BELOW {
+                out.extend_from_slice(body);
+            }
+            let polled = if out.len() > head_len || body.is_empty() {
+                self.conn.stream.poll_write(cx, &out)
+            } else {
+                self.conn.stream.poll_write_two(cx, &out, body)
+            };
+            let count = match polled {
+                Poll::Ready(Ok(count)) => count,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => 0,
+            };
+            self.bytes_out += head_len as u64;
+            if count < head_len {
+                pump.prepend(out.get(count..head_len).unwrap_or_default());
+                pump.given = pump.given.saturating_sub((head_len - count) as u64);
+            } else {
+                pump.wrote(count - head_len);
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Moves both bodies until the response is over.
+    fn poll_transfer(
+        &mut self,
+        cx: &mut Context<'_>,
+        transfer: &mut Transfer,
+    ) -> Poll<Result<(), Fault>> {
+        let worker = Rc::clone(&self.conn.worker);
+        let supplies = Supplies { buffers: &worker.large, pipes: Some(&worker.pipes) };
+        let Transfer { answer, pump, .. } = transfer;
+        if !answer.upload_failed && !answer.upload.is_done() && !transfer.client_silent {
+            let polled = answer.upload.poll(
+                cx,
+                &mut self.conn.stream,
+                &mut answer.server.stream,
+                &mut self.lease,
+                supplies,
+            );
+            match polled {
+                Poll::Ready(Err(Cut::SinkError(_))) => answer.upload_failed = true,
+                // The response may still be delivered to a client that stopped sending.
+                Poll::Ready(Err(_)) => transfer.client_silent = true,
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+            }
+        }
+        match pump.poll(cx, &mut answer.server.stream, &mut self.conn.stream, supplies) {
+            Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+            Poll::Ready(Err(Cut::SinkError(error))) => {
+                return Poll::Ready(Err(self.client_write_fault(&error)));
+            }
+            Poll::Ready(Err(cut)) => return Poll::Ready(Err(self.body_cut(&cut))),
+            Poll::Pending => {}
+        }
+        let progress = pump.taken + pump.given + answer.upload.progress();
+        if progress != transfer.progress {
+            transfer.progress = progress;
+            let timeouts = &self.route_plan().timeouts;
+            let limit =
+                if pump.has_output() { timeouts.client_write } else { timeouts.server_idle };
+            self.conn.timer.set_after(worker.tick(), limit);
+        }
+        if self.conn.timer.poll_expired(cx) {
+            return Poll::Ready(Err(if transfer.pump.has_output() {
+                self.client_fault(FaultKind::ClientNotReading, Phase::Deliver)
+            } else {
+                let attempt = self.request.attempts.last();
+                self.fault_of(attempt, FaultKind::ResponseBodyStalled, Phase::ResponseBody, 0)
+            }));
+        }
+        Poll::Pending
+    }
+
+    /// All was delivered: gives the connections back and says what comes next.
+    fn finish(&mut self, transfer: Transfer, keep: bool) -> Next {
+        let Transfer { answer, mut pump, .. } = transfer;
+        self.bytes_out += pump.given;
+        self.finish_attempt(&answer);
+        let now = self.conn.worker.now();
+        let clean = pump.leftover().is_none();
+        let Answer { mut server, member, upload, upload_failed, .. } = answer;
+        let sent_all = upload.is_done() && !upload_failed;
+        if clean && sent_all && self.request.response.keep_alive {
+            server.uses += 1;
+            if let Some(backend) = &self.backend
+                && let Some(home) = backend.servers.get(member)
+            {
+                home.give_back(server, now);
+            }
+        }
+        if !sent_all {
+            return Next::Linger;
+        }
+        let empty = self.conn.worker.small.lease();
+        let leftover = upload.leftover(std::mem::replace(&mut self.lease, empty));
+        if keep { Next::KeepAlive(leftover) } else { Next::Close }
+    }
+
+    /// A switch of protocols: both sides become a tunnel (RFC 9110 section 7.8).
+    async fn switch_protocols(&mut self, mut answer: Answer) -> Result<Next, Stop> {
+        if !self.request.head.upgrade {
+            let attempt = self.request.attempts.last();
+            let fault =
+                self.fault_of(attempt, FaultKind::UpgradeUnexpected, Phase::ResponseHead, 0);
+            self.fail_attempt(&answer, fault);
+            return Err(Stop::Fault(fault));
+        }
+        self.respond_rules(&answer)?;
+        self.encode_response_head(&answer, Framing::None, true);
+        let head_len = self.request.response.len;
+        self.status = 101;
+        let mut down = Pump::new(Source::UntilClose, Coding::Same);
+        let mut up = Pump::new(Source::UntilClose, Coding::Same);
+        down.prepend(&self.conn.worker.out.borrow());
+        self.replied = Some(self.conn.worker.now());
+        let empty = self.conn.worker.small.lease();
+        let from_server = std::mem::replace(&mut answer.buffer, empty);
+        // Neither feed can fail: a tunnel has no framing.
+        drop(down.feed(from_server, head_len));
+        let empty = self.conn.worker.small.lease();
+        let lease = std::mem::replace(&mut self.lease, empty);
+        drop(up.feed(lease, self.request.head.len));
+        let timeouts = self.route_plan().timeouts.clone();
+        let mut ends = Ends { up, down };
+        let result = tunnel::run(self.conn, &mut answer.server.stream, &mut ends, &timeouts).await;
+        self.conn.worker.tick();
+        self.bytes_out += ends.down.given;
+        self.body_out = ends.down.given;
+        self.bytes_in += ends.up.taken;
+        if let Some(attempt) = self.request.attempts.last_mut() {
+            attempt.bytes_sent += ends.up.given;
+            attempt.bytes_received = ends.down.taken;
+        }
+        match result {
+            Ok(()) => {
+                self.finish_attempt(&answer);
+                Ok(Next::Close)
+            }
+            Err(fault) if fault.side == Side::Server => {
+                self.fail_attempt(&answer, fault);
+                Err(Stop::Cut(fault))
+            }
+            Err(fault) => {
+                self.finish_attempt(&answer);
+                Err(Stop::Cut(fault))
+            }
+        }
+    }
+
+    fn client_write_fault(&self, error: &io::Error) -> Fault {
+        let errno = error.raw_os_error().unwrap_or(0);
+        self.client_fault(FaultKind::ClientReset, Phase::Deliver).with_errno(errno)
+    }
+
+    /// The fault of a response body that could not be read to its end.
+    fn body_cut(&self, cut: &Cut) -> Fault {
+        let (kind, errno) = match cut {
+            Cut::SourceClosed => (FaultKind::ResponseBodyShort, 0),
+            Cut::SourceError(error) | Cut::SinkError(error) => {
+                (FaultKind::ResponseBodyReset, error.raw_os_error().unwrap_or(0))
+            }
+            Cut::Framing(_) => (FaultKind::ResponseChunkInvalid, 0),
+        };
+        self.fault_of(self.request.attempts.last(), kind, Phase::ResponseBody, errno)
+    }
+
+    fn fault_of(
+        &self,
+        attempt: Option<&Attempt>,
+        kind: FaultKind,
+        phase: Phase,
+        errno: i32,
+    ) -> Fault {
+        let began = attempt.map_or(self.arrival.started, |a| a.started);
+        let elapsed = self.conn.worker.now().micros_since(began);
+        Fault::new(kind, phase, Side::Server).with_errno(errno).after(elapsed)
+    }
+
+    /// Marks the Attempt as failed, with the facts of its connection.
+    fn fail_attempt(&mut self, answer: &Answer, fault: Fault) {
+        let first = answer.buffer.filled();
+        let evidence = evidence::gather(Some(&answer.server.stream), first);
+        if let Some(attempt) = self.request.attempts.last_mut() {
+            attempt.fault = Some(fault);
+            attempt.evidence = Some(evidence);
+            attempt.refusal = Some(clearway_outcome::RetryRefusal::ResponseStarted);
+        }
+        self.close_attempt(answer.member);
+    }
+
+    /// Marks the Attempt as done.
+    fn finish_attempt(&mut self, answer: &Answer) {
+        if let Some(attempt) = self.request.attempts.last_mut() {
+            attempt.bytes_sent = answer.upload.totals().0;
+        }
+        self.close_attempt(answer.member);
+    }
+}

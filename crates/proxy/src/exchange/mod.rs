@@ -1,0 +1,210 @@
+//! The life of one request, in the order of the picture in ARCHITECTURE.md:
+//! route → admit → choose → reach → relay → settle, with the one backward edge for retries.
+//!
+//! Only this driver writes replies of our own, only [`settle`] reports.
+
+mod admit;
+mod choose;
+mod deliver;
+mod evidence;
+pub(crate) mod pump;
+mod reach;
+mod reply;
+mod retry;
+mod route;
+mod settle;
+mod talk;
+pub(crate) mod tunnel;
+mod upload;
+
+use std::rc::Rc;
+
+use clearway_base::buffer::Lease;
+use clearway_base::clock::Stamp;
+use clearway_base::intern::Name;
+use clearway_http::{Edits, RequestHead, ResponseHead};
+use clearway_outcome::{Attempt, Fault, FaultKind, Phase, RequestId, Side};
+use clearway_rules::{LocalReply, Scratch};
+use smallvec::SmallVec;
+
+use crate::client::Conn;
+use crate::local::{Flight, LocalBackend, LocalPlan};
+use crate::plan::RoutePlan;
+use crate::slots::Slot;
+
+pub(crate) use choose::none_usable;
+pub(crate) use evidence::gather;
+pub(crate) use reach::{connect_fault, open};
+pub(crate) use reply::{ReplyOptions, encode_fault};
+
+/// Everything a request needs that is worth keeping from one request to the next.
+#[derive(Default)]
+pub(crate) struct Request {
+    pub(crate) head: RequestHead,
+    pub(crate) response: ResponseHead,
+    pub(crate) edits: Edits,
+    pub(crate) response_edits: Edits,
+    pub(crate) scratch: Scratch,
+    pub(crate) attempts: SmallVec<[Attempt; 2]>,
+    /// Members of the backend that were tried.
+    pub(crate) tried: SmallVec<[usize; 4]>,
+}
+
+impl Request {
+    /// Forgets the last request, keeping the memory.
+    pub(crate) fn clear(&mut self) {
+        self.edits.clear();
+        self.response_edits.clear();
+        self.scratch.clear();
+        self.attempts.clear();
+        self.tried.clear();
+    }
+}
+
+/// What to do with the client's connection afterwards.
+pub(crate) enum Next {
+    /// Read the next request; these bytes of it are already here.
+    KeepAlive(Option<Lease>),
+    /// Everything was written: close.
+    Close,
+    /// A reply was written that the client may not have read while it was still sending.
+    Linger,
+    /// The response was cut: close so that the client notices.
+    Abort,
+}
+
+/// Why the steps ended without a response from a server.
+pub(crate) enum Stop {
+    /// A fault that is answered with its status.
+    Fault(Fault),
+    /// A rule answered.
+    Reply(LocalReply),
+    /// The client is gone or the response has begun: nothing can be answered.
+    Cut(Fault),
+}
+
+/// When the request came in.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival {
+    /// First byte of the request.
+    pub(crate) started: Stamp,
+    /// Head complete.
+    pub(crate) complete: Stamp,
+    /// Idle time of the connection before it.
+    pub(crate) idle_us: u64,
+}
+
+/// One request on its way.
+pub(crate) struct Exchange<'a> {
+    pub(crate) conn: &'a mut Conn,
+    pub(crate) request: &'a mut Request,
+    /// The bytes the head points into, with whatever came behind it.
+    pub(crate) lease: Lease,
+    pub(crate) plan: Rc<LocalPlan>,
+    pub(crate) arrival: Arrival,
+    pub(crate) id: RequestId,
+    pub(crate) route: Option<RouteAt>,
+    pub(crate) backend: Option<Rc<LocalBackend>>,
+    /// Cookie to set because a sticky server was chosen anew.
+    pub(crate) stick_to: Option<usize>,
+    pub(crate) status: u16,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) body_out: u64,
+    pub(crate) replied: Option<Stamp>,
+    pub(crate) fault: Option<Fault>,
+    /// The Attempt in flight, and its slot where servers have a `maxconn`.
+    pub(crate) flight: Option<Flight>,
+    pub(crate) slot: Option<Slot>,
+    /// Whether the request can be sent again from memory, after a failed Attempt.
+    pub(crate) replayable: bool,
+    /// Body bytes read from the client beyond those in `lease`.
+    pub(crate) upload_read: u64,
+    /// Only fresh connections: a kept one has just died.
+    pub(crate) fresh_only: bool,
+}
+
+/// The place of a route in the Plan the request began with.
+#[derive(Clone, Copy)]
+pub(crate) struct RouteAt {
+    listener: usize,
+    route: usize,
+}
+
+/// Serves one request whose head is complete and sound.
+pub(crate) async fn run(
+    conn: &mut Conn,
+    request: &mut Request,
+    lease: Lease,
+    arrival: Arrival,
+) -> Next {
+    let plan = conn.plan();
+    let id = conn.worker.next_id();
+    let bytes_in = request.head.len as u64;
+    let mut exchange = Exchange {
+        conn,
+        request,
+        lease,
+        plan,
+        arrival,
+        id,
+        route: None,
+        backend: None,
+        stick_to: None,
+        status: 0,
+        bytes_in,
+        bytes_out: 0,
+        body_out: 0,
+        replied: None,
+        fault: None,
+        flight: None,
+        slot: None,
+        replayable: true,
+        upload_read: 0,
+        fresh_only: false,
+    };
+    let next = match exchange.steps().await {
+        Ok(next) => next,
+        Err(Stop::Fault(fault)) => exchange.reply_fault(fault).await,
+        Err(Stop::Reply(reply)) => exchange.reply_local(&reply).await,
+        Err(Stop::Cut(fault)) => {
+            exchange.fault = Some(fault);
+            Next::Abort
+        }
+    };
+    exchange.settle();
+    next
+}
+
+impl Exchange<'_> {
+    /// The steps of a request that goes well; the first that does not ends them.
+    async fn steps(&mut self) -> Result<Next, Stop> {
+        self.find_route()?;
+        self.admit()?;
+        let answer = self.obtain().await?;
+        self.deliver(answer).await
+    }
+
+    /// The route that was found.
+    pub(crate) fn route_plan(&self) -> &RoutePlan {
+        let at = self.route.unwrap_or(RouteAt { listener: self.conn.listener_at, route: usize::MAX });
+        self.plan.route(at.listener, at.route)
+    }
+
+    /// The name of the route, for records.
+    pub(crate) fn route_name(&self) -> Name {
+        self.route.map_or(Name::NONE, |at| self.plan.route(at.listener, at.route).name)
+    }
+
+    /// A fault on our own side, timed from the start of the request.
+    pub(crate) fn local_fault(&self, kind: FaultKind, phase: Phase) -> Fault {
+        let elapsed = self.conn.worker.now().micros_since(self.arrival.started);
+        Fault::new(kind, phase, Side::Local).after(elapsed)
+    }
+
+    /// A fault on the client's side, timed from the start of the request.
+    pub(crate) fn client_fault(&self, kind: FaultKind, phase: Phase) -> Fault {
+        let elapsed = self.conn.worker.now().micros_since(self.arrival.started);
+        Fault::new(kind, phase, Side::Client).after(elapsed)
+    }
+}

@@ -1,0 +1,435 @@
+//! One direction of a relay: reads from one stream, follows the body's framing, writes to the other.
+//!
+//! Bounded by one leased buffer (or one pipe when splicing), so a slow reader slows the writer and
+//! nothing piles up. A pump that waits for bytes holds no buffer.
+
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use clearway_base::buffer::{Lease, Pool};
+use clearway_http::{ChunkedDecoder, Relayed};
+use clearway_net::splice::{Pipe, PipePool};
+use clearway_net::stream::{Read, Stream};
+use clearway_outcome::FaultKind;
+use tokio::io::Interest;
+
+/// Bodies with more than this left go through a pipe without being copied to user space.
+const SPLICE_ABOVE: u64 = 32 * 1_024;
+/// Most bytes moved by one splice call.
+const SPLICE_CHUNK: usize = 1 << 20;
+
+/// Where the bytes end.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// After this many more bytes.
+    Length(u64),
+    /// Where the chunked coding says.
+    Chunked(ChunkedDecoder),
+    /// With FIN, and that is a proper end.
+    UntilClose,
+}
+
+/// How the bytes are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coding {
+    /// As they came.
+    Same,
+    /// Without the chunked framing they came in.
+    Dechunk,
+    /// In chunks of our own.
+    Enchunk,
+}
+
+/// Why a pump stopped before the end.
+#[derive(Debug)]
+pub(crate) enum Cut {
+    /// FIN from the source before the end of the body.
+    SourceClosed,
+    /// The source failed.
+    SourceError(io::Error),
+    /// The body's framing is broken.
+    Framing(FaultKind),
+    /// The destination failed.
+    SinkError(io::Error),
+}
+
+/// The buffers a pump draws from.
+#[derive(Clone, Copy)]
+pub(crate) struct Supplies<'a> {
+    /// Read buffers.
+    pub(crate) buffers: &'a Rc<Pool>,
+    /// Pipes, when splicing is allowed.
+    pub(crate) pipes: Option<&'a Rc<PipePool>>,
+}
+
+struct Splice {
+    pipe: Pipe,
+    held: usize,
+}
+
+/// One direction of a relay.
+pub(crate) struct Pump {
+    source: Source,
+    coding: Coding,
+    /// Bytes to write before those in `buffer`: a head, a chunk header, trailers.
+    prefix: Vec<u8>,
+    prefix_done: usize,
+    buffer: Option<Lease>,
+    /// Bytes of `buffer` that are ready to be written.
+    start: usize,
+    end: usize,
+    /// Bytes of `buffer` that the framing has looked at.
+    parsed: usize,
+    splice: Option<Splice>,
+    ended: bool,
+    closing_chunk_written: bool,
+    /// Largest body allowed, in bytes; `u64::MAX` = no limit.
+    pub(crate) limit: u64,
+    /// Body bytes taken from the source, framing included.
+    pub(crate) taken: u64,
+    /// Those of `taken` that somebody else had read and passed on: see [`Pump::begin`].
+    pub(crate) begun: u64,
+    /// Bytes written to the sink.
+    pub(crate) given: u64,
+}
+
+impl Pump {
+    /// A pump that has read nothing yet.
+    pub(crate) fn new(source: Source, coding: Coding) -> Self {
+        let ended = matches!(source, Source::Length(0));
+        Self {
+            source,
+            coding,
+            prefix: Vec::new(),
+            prefix_done: 0,
+            buffer: None,
+            start: 0,
+            end: 0,
+            parsed: 0,
+            splice: None,
+            ended,
+            closing_chunk_written: false,
+            limit: u64::MAX,
+            taken: 0,
+            begun: 0,
+            given: 0,
+        }
+    }
+
+    /// Notes that the first `used` bytes of the body were already read and looked at elsewhere.
+    ///
+    /// # Errors
+    /// [`Cut::Framing`] when they are more than the limit.
+    pub(crate) fn begin(&mut self, used: u64, ended: bool, trailers: &[u8]) -> Result<(), Cut> {
+        (self.taken, self.begun, self.ended) = (used, used, ended);
+        self.prefix.extend_from_slice(trailers);
+        if used > self.limit {
+            return Err(Cut::Framing(FaultKind::BodyTooLarge));
+        }
+        Ok(())
+    }
+
+    /// Whether bytes wait to be written.
+    pub(crate) fn has_output(&self) -> bool {
+        self.has_prefix()
+            || self.start < self.end
+            || self.splice.as_ref().is_some_and(|splice| splice.held > 0)
+    }
+
+    /// Puts bytes in front of everything that is still to be written.
+    pub(crate) fn prepend(&mut self, bytes: &[u8]) {
+        debug_assert!(self.start == self.end || self.prefix_done == self.prefix.len());
+        self.prefix.drain(..self.prefix_done);
+        self.prefix_done = 0;
+        self.prefix.splice(0..0, bytes.iter().copied());
+    }
+
+    /// Hands over a buffer of which the first `parsed` bytes are none of the body.
+    ///
+    /// # Errors
+    /// [`Cut::Framing`] when the bytes break the body's framing.
+    pub(crate) fn feed(&mut self, buffer: Lease, from: usize) -> Result<(), Cut> {
+        debug_assert!(self.buffer.is_none());
+        self.parsed = from;
+        (self.start, self.end) = (from, from);
+        self.buffer = Some(buffer);
+        self.decode()
+    }
+
+    /// The bytes that can be written now without reading more: after [`Pump::feed`].
+    pub(crate) fn ready_bytes(&self) -> &[u8] {
+        let filled = self.buffer.as_ref().map(Lease::filled).unwrap_or_default();
+        filled.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Whether something comes before [`Pump::ready_bytes`].
+    pub(crate) fn has_prefix(&self) -> bool {
+        self.prefix_done < self.prefix.len()
+    }
+
+    /// Marks `count` of the ready bytes as written.
+    pub(crate) fn wrote(&mut self, count: usize) {
+        self.start += count;
+        debug_assert!(self.start <= self.end);
+        self.given += count as u64;
+    }
+
+    /// Whether all was read and written.
+    pub(crate) fn is_done(&self) -> bool {
+        self.ended
+            && self.start == self.end
+            && !self.has_prefix()
+            && self.splice.as_ref().is_none_or(|s| s.held == 0)
+            && (self.coding != Coding::Enchunk || self.closing_chunk_written)
+    }
+
+    /// Whether the source has delivered the whole body.
+    pub(crate) fn is_read(&self) -> bool {
+        self.ended
+    }
+
+    /// Bytes behind the end of the body that came with it: the next message, or garbage.
+    pub(crate) fn leftover(&mut self) -> Option<Lease> {
+        debug_assert!(self.ended);
+        let mut buffer = self.buffer.take()?;
+        buffer.consume(self.parsed);
+        (!buffer.is_empty()).then_some(buffer)
+    }
+
+    /// Moves bytes until both sides would block or the body is over. Cancel safe.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Stream,
+        to: &mut Stream,
+        supplies: Supplies<'_>,
+    ) -> Poll<Result<(), Cut>> {
+        loop {
+            ready!(self.poll_flush(cx, to)).map_err(Cut::SinkError)?;
+            if self.ended {
+                if self.coding == Coding::Enchunk && !self.closing_chunk_written {
+                    self.closing_chunk_written = true;
+                    self.set_prefix(b"0\r\n\r\n");
+                    continue;
+                }
+                return Poll::Ready(Ok(()));
+            }
+            if self.buffer.as_ref().is_some_and(|b| self.parsed < b.len()) {
+                self.decode()?;
+                if self.start < self.end || self.has_prefix() || self.ended {
+                    continue;
+                }
+            }
+            self.compact();
+            if self.may_splice(supplies.pipes) {
+                return self.poll_splice(cx, from, to);
+            }
+            ready!(self.poll_fill(cx, from, supplies.buffers))?;
+        }
+    }
+
+    /// Writes what is ready.
+    pub(crate) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut Stream,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let prefix = self.prefix.get(self.prefix_done..).unwrap_or_default();
+            let filled = self.buffer.as_ref().map(Lease::filled).unwrap_or_default();
+            let body = filled.get(self.start..self.end).unwrap_or_default();
+            let count = match (prefix.is_empty(), body.is_empty()) {
+                (true, true) => return Poll::Ready(Ok(())),
+                (true, false) => ready!(to.poll_write(cx, body))?,
+                (false, true) => ready!(to.poll_write(cx, prefix))?,
+                (false, false) => ready!(to.poll_write_two(cx, prefix, body))?,
+            };
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            let of_prefix = count.min(prefix.len());
+            self.prefix_done += of_prefix;
+            self.start += count - of_prefix;
+            self.given += count as u64;
+            if self.prefix_done == self.prefix.len() {
+                self.prefix.clear();
+                self.prefix_done = 0;
+            }
+        }
+    }
+
+    /// Reads into the buffer and decodes.
+    fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Stream,
+        pool: &Rc<Pool>,
+    ) -> Poll<Result<(), Cut>> {
+        let count = if let Some(buffer) = &mut self.buffer {
+            ready!(from.poll_read_into(cx, buffer)).map_err(Cut::SourceError)?
+        } else {
+            match ready!(from.poll_read(cx, pool)).map_err(Cut::SourceError)? {
+                Read::End => 0,
+                Read::Bytes(lease) => {
+                    let count = lease.len();
+                    self.buffer = Some(lease);
+                    count
+                }
+            }
+        };
+        if count == 0 {
+            self.ended = matches!(self.source, Source::UntilClose);
+            return Poll::Ready(if self.ended { Ok(()) } else { Err(Cut::SourceClosed) });
+        }
+        Poll::Ready(self.decode())
+    }
+
+    /// Follows the framing over the bytes not looked at yet.
+    fn decode(&mut self) -> Result<(), Cut> {
+        debug_assert!(self.start == self.end);
+        let Some(buffer) = &self.buffer else { return Ok(()) };
+        let input = buffer.filled().get(self.parsed..).unwrap_or_default();
+        if input.is_empty() {
+            return Ok(());
+        }
+        let mut trailers = Vec::new();
+        let (skip, pass, used, ended) = match &mut self.source {
+            Source::UntilClose => (0, input.len(), input.len(), false),
+            Source::Length(left) => {
+                let pass = input.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= pass as u64;
+                (0, pass, pass, *left == 0)
+            }
+            Source::Chunked(decoder) => {
+                let relayed = if self.coding == Coding::Same {
+                    decoder.relay(input, &mut trailers)
+                } else {
+                    decoder.extract(input)
+                };
+                let Relayed { skip, pass, used, done } = relayed.map_err(Cut::Framing)?;
+                (skip, pass, used, done)
+            }
+        };
+        self.start = self.parsed + skip;
+        self.end = self.start + pass;
+        self.parsed += used;
+        self.taken += used as u64;
+        self.ended = ended;
+        if self.taken > self.limit {
+            return Err(Cut::Framing(FaultKind::BodyTooLarge));
+        }
+        if self.coding == Coding::Enchunk && pass > 0 {
+            self.frame_chunk(pass);
+        }
+        if !trailers.is_empty() {
+            self.append_trailers(&trailers);
+        }
+        Ok(())
+    }
+
+    /// Frames the ready bytes as one chunk of our own; its closing CRLF is written as part of the
+    /// buffer's own copy because prefixes come first.
+    fn frame_chunk(&mut self, len: usize) {
+        let body: Vec<u8> = self.ready_bytes().to_vec();
+        clearway_http::write_chunk_header(len, &mut self.prefix);
+        self.prefix.extend_from_slice(&body);
+        self.prefix.extend_from_slice(b"\r\n");
+        self.start = self.end;
+    }
+
+    /// Moves the ready bytes and `trailers` into the prefix, so that trailers come last.
+    fn append_trailers(&mut self, trailers: &[u8]) {
+        let body: Vec<u8> = self.ready_bytes().to_vec();
+        self.prefix.extend_from_slice(&body);
+        self.prefix.extend_from_slice(trailers);
+        self.start = self.end;
+    }
+
+    fn set_prefix(&mut self, bytes: &[u8]) {
+        self.prefix.clear();
+        self.prefix.extend_from_slice(bytes);
+        self.prefix_done = 0;
+    }
+
+    /// Drops what was written; gives the buffer back when nothing is left in it.
+    fn compact(&mut self) {
+        if let Some(buffer) = &mut self.buffer {
+            buffer.consume(self.parsed);
+            if buffer.is_empty() {
+                self.buffer = None;
+            }
+        }
+        (self.start, self.end, self.parsed) = (0, 0, 0);
+    }
+
+    /// Whether the rest goes through a pipe; takes one when it newly does.
+    fn may_splice(&mut self, pipes: Option<&Rc<PipePool>>) -> bool {
+        let Some(pipes) = pipes else { return false };
+        if self.splice.is_some() {
+            return true;
+        }
+        let worth_it = match self.source {
+            Source::Length(left) => left > SPLICE_ABOVE && self.limit == u64::MAX,
+            // A tunnel or an endless body is worth a pipe once it has shown to be bulk.
+            Source::UntilClose => self.taken > 4 * SPLICE_ABOVE,
+            Source::Chunked(_) => false,
+        };
+        if worth_it && self.buffer.is_none() && self.coding == Coding::Same {
+            // Without descriptors for a pipe, copying still works.
+            self.splice = pipes.take().ok().map(|pipe| Splice { pipe, held: 0 });
+        }
+        self.splice.is_some()
+    }
+
+    fn poll_splice(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Stream,
+        to: &mut Stream,
+    ) -> Poll<Result<(), Cut>> {
+        let Some(splice) = &mut self.splice else { return Poll::Pending };
+        loop {
+            while splice.held > 0 {
+                ready!(to.poll_writable(cx)).map_err(Cut::SinkError)?;
+                let (fd, held) = (to.fd(), splice.held);
+                let pipe = &splice.pipe;
+                match to.try_io(Interest::WRITABLE, || pipe.splice_out(fd, held)) {
+                    Ok(count) => {
+                        splice.held -= count;
+                        self.given += count as u64;
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Poll::Ready(Err(Cut::SinkError(error))),
+                }
+            }
+            let want = match self.source {
+                Source::Length(0) => {
+                    self.ended = true;
+                    self.splice = None;
+                    return Poll::Ready(Ok(()));
+                }
+                Source::Length(left) => usize::try_from(left).unwrap_or(usize::MAX),
+                Source::UntilClose | Source::Chunked(_) => usize::MAX,
+            };
+            ready!(from.poll_readable(cx)).map_err(Cut::SourceError)?;
+            let (fd, pipe) = (from.fd(), &splice.pipe);
+            match from.try_io(Interest::READABLE, || pipe.splice_in(fd, want.min(SPLICE_CHUNK))) {
+                Ok(0) => {
+                    self.ended = matches!(self.source, Source::UntilClose);
+                    self.splice = None;
+                    return Poll::Ready(if self.ended { Ok(()) } else { Err(Cut::SourceClosed) });
+                }
+                Ok(count) => {
+                    splice.held = count;
+                    self.taken += count as u64;
+                    if let Source::Length(left) = &mut self.source {
+                        *left -= count as u64;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(Cut::SourceError(error))),
+            }
+        }
+    }
+}

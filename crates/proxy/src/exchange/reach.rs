@@ -1,0 +1,203 @@
+//! Getting an answer: choose a server, reach it, talk to it, and go round again where that is allowed.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use clearway_http::proxy_protocol;
+use clearway_net::connect;
+use clearway_net::stream::Stream;
+use clearway_outcome::{Attempt, Fault, FaultKind, Phase, RetryRefusal, Side};
+
+use super::choose::Chosen;
+use super::talk::{Answer, Failed};
+use super::{Exchange, Stop, evidence};
+use crate::client::Conn;
+use crate::local::LocalServer;
+use crate::plan::SendProxy;
+use crate::pool::ServerConn;
+
+impl Exchange<'_> {
+    /// Tries servers until one answers or no further Attempt is allowed.
+    pub(super) async fn obtain(&mut self) -> Result<Answer, Stop> {
+        loop {
+            let Chosen { member, server, queued_us } = self.choose().await?;
+            let began = self.conn.worker.now();
+            let plan = &server.plan;
+            let mut attempt = Attempt::begin(plan.backend, plan.name, plan.address, began);
+            attempt.queued_us = queued_us;
+            let failed = match self.reach(&server, &mut attempt).await {
+                Err(fault) => Failed::Server(fault),
+                Ok(conn) => match self.talk(conn, member, &mut attempt).await {
+                    Ok(answer) => match self.judge(answer, attempt) {
+                        Some(answer) => return Ok(answer),
+                        None => continue,
+                    },
+                    Err(failed) => failed,
+                },
+            };
+            self.after_failure(failed, attempt, member)?;
+        }
+    }
+
+    /// Accepts a response, or gives it up because its status is one to retry.
+    fn judge(&mut self, answer: Answer, mut attempt: Attempt) -> Option<Answer> {
+        let status = self.request.response.status;
+        attempt.status = status;
+        let verdict = self.may_retry_status(status, answer.upload.is_replayable());
+        if let Some(Err(refusal)) = verdict {
+            attempt.refusal = Some(refusal);
+        }
+        self.request.attempts.push(attempt);
+        if !matches!(verdict, Some(Ok(()))) {
+            return Some(answer);
+        }
+        self.close_attempt(answer.member);
+        self.count_retry(answer.member);
+        None
+    }
+
+    /// Files a failed Attempt; `Ok` means that another may follow.
+    fn after_failure(
+        &mut self,
+        failed: Failed,
+        mut attempt: Attempt,
+        member: usize,
+    ) -> Result<(), Stop> {
+        match failed {
+            Failed::Client(fault) => {
+                attempt.fault = Some(fault);
+                attempt.refusal = Some(RetryRefusal::ClientGone);
+                self.request.attempts.push(attempt);
+                self.close_attempt(member);
+                Err(if fault.kind.is_client_abort() { Stop::Cut(fault) } else { Stop::Fault(fault) })
+            }
+            Failed::Server(fault) => {
+                attempt.fault = Some(fault);
+                self.request.attempts.push(attempt);
+                let verdict = self.may_retry(&fault, self.replayable);
+                if let (Err(refusal), Some(last)) = (verdict, self.request.attempts.last_mut()) {
+                    last.refusal = Some(refusal);
+                }
+                self.close_attempt(member);
+                if verdict.is_err() {
+                    return Err(Stop::Fault(fault));
+                }
+                // A server that closed one kept connection has probably closed them all.
+                self.fresh_only |=
+                    matches!(fault.kind, FaultKind::ReusedClosed | FaultKind::ReusedReset);
+                self.count_retry(member);
+                Ok(())
+            }
+        }
+    }
+
+    fn count_retry(&mut self, member: usize) {
+        self.request.tried.push(member);
+        if let Some(backend) = &self.backend {
+            backend.shard().retries.one();
+        }
+    }
+
+    /// A kept connection, or a fresh one within `timeouts.connect`.
+    async fn reach(
+        &mut self,
+        server: &Rc<LocalServer>,
+        attempt: &mut Attempt,
+    ) -> Result<ServerConn, Fault> {
+        let now = attempt.started;
+        if !self.fresh_only
+            && let Some(conn) = server.checkout(now)
+        {
+            attempt.reuse = conn.reuse(now);
+            attempt.connected_us = Some(0);
+            server.shard().reuses.one();
+            return Ok(conn);
+        }
+        let limit = self.route_plan().timeouts.connect;
+        let stream = open(self.conn, server, limit).await.map_err(|(kind, errno)| {
+            attempt.evidence = Some(evidence::gather(None, &[]));
+            self.server_fault(attempt, kind, Phase::Connect, errno)
+        })?;
+        let now = self.conn.worker.tick();
+        let connect_us = now.micros_since(attempt.started);
+        attempt.connected_us = Some(connect_us);
+        if let Some(backend) = &self.backend {
+            backend.shard().connect.record(connect_us);
+        }
+        Ok(ServerConn::new(stream, now))
+    }
+
+    /// What passes from a failed Attempt to the one that may follow it.
+    pub(super) fn learn_close(&self, server: &ServerConn) {
+        if let (Some(backend), Some(flight)) = (&self.backend, &self.flight)
+            && let Some(home) = backend.servers.get(flight.member())
+        {
+            home.learn(server, self.conn.worker.now());
+        }
+    }
+}
+
+/// Opens a connection and sends the PROXY header that the backend wants.
+///
+/// # Errors
+/// The fault kind and error number; the connection is closed.
+pub(crate) async fn open(
+    conn: &mut Conn,
+    server: &Rc<LocalServer>,
+    limit: std::time::Duration,
+) -> Result<Stream, (FaultKind, i32)> {
+    let worker = Rc::clone(&conn.worker);
+    conn.timer.set_after(worker.now(), limit);
+    let mut connecting = pin!(connect::connect(&server.plan.target, server.plan.source));
+    let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending if conn.timer.poll_expired(cx) => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await;
+    let mut stream = match connected {
+        None => {
+            worker.tick();
+            return Err((FaultKind::ConnectTimeout, 0));
+        }
+        Some(Err(error)) => {
+            worker.tick();
+            return Err((connect::fault(&error), error.errno));
+        }
+        Some(Ok(stream)) => stream,
+    };
+    server.shard().connects.one();
+    let mut header = Vec::new();
+    match server.plan.send_proxy {
+        SendProxy::Off => return Ok(stream),
+        SendProxy::V1 => proxy_protocol::write_v1(source(conn), destination(conn), &mut header),
+        SendProxy::V2 => proxy_protocol::write_v2(source(conn), destination(conn), &mut header),
+    }
+    // A fresh socket takes a header of this size at once or never.
+    let written = poll_fn(|cx| stream.poll_write(cx, &header)).await;
+    match written {
+        Ok(count) if count == header.len() => Ok(stream),
+        Ok(_) => Err((FaultKind::ServerClosedWhileSending, 0)),
+        Err(error) => {
+            Err((FaultKind::ServerResetWhileSending, error.raw_os_error().unwrap_or(0)))
+        }
+    }
+}
+
+fn source(conn: &Conn) -> Option<std::net::SocketAddr> {
+    match conn.client {
+        clearway_outcome::Address::Ip(address) => Some(address),
+        clearway_outcome::Address::Unix => None,
+    }
+}
+
+fn destination(conn: &Conn) -> Option<std::net::SocketAddr> {
+    conn.destination.or_else(|| conn.stream.local())
+}
+
+/// A fault on the server's side of a layer-4 connection.
+pub(crate) fn connect_fault(kind: FaultKind, errno: i32, elapsed_us: u64) -> Fault {
+    Fault::new(kind, Phase::Connect, Side::Server).with_errno(errno).after(elapsed_us)
+}

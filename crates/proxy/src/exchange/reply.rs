@@ -1,0 +1,162 @@
+//! Replies of our own: for faults, and for rules that answer by themselves.
+
+use std::rc::Rc;
+
+use clearway_http::{Framing, Method, Reply, reason, write_reply};
+use clearway_outcome::{Fault, Phase};
+use clearway_rules::LocalReply;
+use clearway_telemetry::proxy_status;
+
+use super::{Exchange, Next};
+use crate::plan::ErrorPage;
+
+/// What a reply says about the connection and the request.
+pub(crate) struct ReplyOptions<'a> {
+    pub(crate) status: u16,
+    pub(crate) fault: Option<Fault>,
+    pub(crate) id: clearway_outcome::RequestId,
+    pub(crate) page: Option<&'a ErrorPage>,
+    pub(crate) keep_alive: bool,
+    pub(crate) head_only: bool,
+    /// Status the server sent, when it sent one.
+    pub(crate) received: u16,
+}
+
+/// Encodes the reply for a fault: status, `Proxy-Status` (RFC 9209), request id, a short text.
+pub(crate) fn encode_fault(options: &ReplyOptions<'_>, date: &[u8; 29], out: &mut Vec<u8>) {
+    let id = options.id.text();
+    let mut proxy_status = Vec::with_capacity(64);
+    if let Some(fault) = options.fault {
+        proxy_status::write(&fault, options.received, &mut proxy_status);
+    }
+    let code = options.fault.map_or("", |fault| fault.kind.code());
+    let text;
+    let (body, content_type): (&[u8], &[u8]) = match options.page {
+        Some(page) => (&page.body, page.content_type.as_bytes()),
+        None => {
+            text = format!(
+                "{} {}\n{code}\nrequest id {}\n",
+                options.status,
+                reason(options.status),
+                options.id
+            );
+            (text.as_bytes(), b"text/plain; charset=utf-8")
+        }
+    };
+    let mut headers: Vec<(&str, &[u8])> = vec![("Content-Type", content_type)];
+    if !proxy_status.is_empty() {
+        headers.push(("Proxy-Status", &proxy_status));
+    }
+    headers.push(("X-Request-Id", &id));
+    let reply = Reply {
+        status: options.status,
+        headers: &headers,
+        body,
+        keep_alive: options.keep_alive,
+        head_only: options.head_only,
+    };
+    write_reply(&reply, date, out);
+}
+
+impl Exchange<'_> {
+    /// Answers a fault with its status, unless nothing can be sent.
+    pub(super) async fn reply_fault(&mut self, fault: Fault) -> Next {
+        self.fault = Some(fault);
+        let status = fault.kind.status();
+        if status == 0 || fault.kind.is_client_abort() {
+            return Next::Abort;
+        }
+        let received = self.request.attempts.last().map_or(0, |attempt| attempt.status);
+        let worker = Rc::clone(&self.conn.worker);
+        let keep_alive = self.keeps_after_reply();
+        let mut out = Vec::new();
+        {
+            let listener = self.plan.listener(self.conn.listener_at);
+            let page = listener.errors.for_fault(fault.kind, status);
+            let options = ReplyOptions {
+                status: page.and_then(|p| p.status).unwrap_or(status),
+                fault: Some(fault),
+                id: self.id,
+                page,
+                keep_alive,
+                head_only: self.request.head.method == Method::Head,
+                received,
+            };
+            self.status = options.status;
+            let mut date = worker.date.borrow_mut();
+            encode_fault(&options, date.at(clearway_base::clock::wall_of(worker.now())), &mut out);
+        }
+        self.send_reply(&out, keep_alive).await
+    }
+
+    /// Writes the answer of a rule.
+    pub(super) async fn reply_local(&mut self, reply: &LocalReply) -> Next {
+        if let Some(kind) = reply.fault {
+            self.fault = Some(self.local_fault(kind, Phase::Admit));
+        }
+        self.status = reply.status;
+        let keep_alive = self.keeps_after_reply();
+        let worker = Rc::clone(&self.conn.worker);
+        let mut out = Vec::new();
+        {
+            let id = self.id.text();
+            let mut headers: Vec<(&str, &[u8])> =
+                reply.headers.iter().map(|(n, v)| (n.as_str(), v.as_slice())).collect();
+            if self.fault.is_some() {
+                headers.push(("X-Request-Id", &id));
+            }
+            let mut date = worker.date.borrow_mut();
+            let reply = Reply {
+                status: reply.status,
+                headers: &headers,
+                body: &reply.body,
+                keep_alive,
+                head_only: self.request.head.method == Method::Head,
+            };
+            write_reply(&reply, date.at(clearway_base::clock::wall_of(worker.now())), &mut out);
+        }
+        self.send_reply(&out, keep_alive).await
+    }
+
+    async fn send_reply(&mut self, out: &[u8], keep_alive: bool) -> Next {
+        let now = self.conn.worker.now();
+        self.replied = Some(now);
+        let limit = self.route_plan().timeouts.client_write;
+        self.conn.timer.set_after(now, limit);
+        let written = self.conn.write_all(out).await;
+        self.conn.worker.tick();
+        self.bytes_out += out.len() as u64;
+        if let Err(kind) = written {
+            // The failure that led here stays the fault of the request.
+            let gone = self.client_fault(kind, Phase::Deliver);
+            self.fault.get_or_insert(gone);
+            return Next::Abort;
+        }
+        if !keep_alive {
+            return Next::Linger;
+        }
+        self.lease.consume(self.request_len());
+        let empty = self.conn.worker.small.lease();
+        let rest = std::mem::replace(&mut self.lease, empty);
+        Next::KeepAlive((!rest.is_empty()).then_some(rest))
+    }
+
+    /// Whether the connection can go on after a reply: only if the whole request is in the buffer.
+    fn keeps_after_reply(&self) -> bool {
+        self.request.head.keep_alive
+            && !self.conn.half_closed
+            && !self.conn.is_leaving()
+            && self.upload_read == 0
+            && self.lease.len() >= self.request_len()
+            && !matches!(self.request.head.framing, Framing::Chunked)
+    }
+
+    /// Length of head and body, where the head tells.
+    fn request_len(&self) -> usize {
+        let body = match self.request.head.framing {
+            Framing::Length(length) => usize::try_from(length).unwrap_or(usize::MAX),
+            Framing::None | Framing::Chunked | Framing::UntilClose => 0,
+        };
+        self.request.head.len.saturating_add(body)
+    }
+}

@@ -1,0 +1,70 @@
+//! Whether a failed Attempt may be followed by another, and if not, why.
+
+use clearway_config::model::{RetryMethods, RetryOn};
+use clearway_http::Method;
+use clearway_outcome::{Fault, Retry, RetryRefusal};
+
+use super::Exchange;
+
+impl Exchange<'_> {
+    /// Decides whether another Attempt may follow one that ended in `fault`.
+    ///
+    /// Takes from the retry budget when it allows.
+    pub(crate) fn may_retry(&self, fault: &Fault, replayable: bool) -> Result<(), RetryRefusal> {
+        let rules = &self.route_plan().retries;
+        let wanted = match fault.kind.retry() {
+            Retry::Never => false,
+            Retry::Always => rules.on.contains(&RetryOn::Connect),
+            Retry::Reused => rules.on.contains(&RetryOn::Reused),
+            Retry::Configured => false,
+        } || rules.on.contains(&RetryOn::Fault(fault.kind));
+        if !wanted {
+            return Err(RetryRefusal::NotConfigured);
+        }
+        // Nothing of the request reached a server when no connection was made.
+        let reached = !matches!(fault.kind.retry(), Retry::Always);
+        self.may_try_again(reached, replayable)
+    }
+
+    /// Decides whether a response with `status` is given up for another Attempt.
+    pub(crate) fn may_retry_status(&self, status: u16, replayable: bool) -> Option<Result<(), RetryRefusal>> {
+        let rules = &self.route_plan().retries;
+        if status < 400 || !rules.on.contains(&RetryOn::Status(status)) {
+            return None;
+        }
+        Some(self.may_try_again(true, replayable))
+    }
+
+    fn may_try_again(&self, reached: bool, replayable: bool) -> Result<(), RetryRefusal> {
+        let rules = &self.route_plan().retries;
+        if self.request.attempts.len() > rules.max as usize {
+            return Err(RetryRefusal::Attempts);
+        }
+        if reached && !self.is_repeatable(rules.methods) {
+            return Err(RetryRefusal::Method);
+        }
+        if !replayable {
+            return Err(RetryRefusal::BodySent);
+        }
+        let now = self.conn.worker.now();
+        let total = self.route_plan().timeouts.total;
+        if !total.is_zero() && now.since(self.arrival.started) >= total {
+            return Err(RetryRefusal::Deadline);
+        }
+        let Some(backend) = &self.backend else { return Err(RetryRefusal::NoServer) };
+        if !backend.budget.borrow_mut().try_retry(now) {
+            return Err(RetryRefusal::Budget);
+        }
+        Ok(())
+    }
+
+    /// Whether the request may be sent twice after a server may have seen it (RFC 9110 section 9.2.2).
+    fn is_repeatable(&self, methods: RetryMethods) -> bool {
+        match methods {
+            RetryMethods::Any => true,
+            RetryMethods::Idempotent => {
+                self.request.head.method != Method::Other && self.request.head.method.is_idempotent()
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Finding the route: the first that matches, in the order of the configuration.
+
+use clearway_outcome::{FaultKind, Phase};
+use clearway_rules::View;
+
+use super::{Exchange, RouteAt, Stop};
+
+impl Exchange<'_> {
+    /// Finds the route and the backend behind it.
+    pub(super) fn find_route(&mut self) -> Result<(), Stop> {
+        let at = self.conn.listener_at;
+        let Some(listener) = self.plan.plan.listeners.get(at) else {
+            return Err(Stop::Fault(self.local_fault(FaultKind::NoRoute, Phase::Route)));
+        };
+        let view = View {
+            head: &self.request.head,
+            buf: self.lease.filled(),
+            client: self.conn.client,
+            listener: listener.name,
+            scheme: "http",
+            id: self.id,
+            response: None,
+            backend: clearway_base::intern::Name::NONE,
+            server: clearway_base::intern::Name::NONE,
+        };
+        let route = match listener.router.find(&view, &mut self.request.scratch) {
+            Some(route) => route,
+            // Beyond the routes: the listener's own backend.
+            None if listener.fallback.backend.is_some() => usize::MAX,
+            None => return Err(Stop::Fault(self.local_fault(FaultKind::NoRoute, Phase::Route))),
+        };
+        self.route = Some(RouteAt { listener: at, route });
+        let backend = self.plan.route(at, route).backend;
+        self.backend = backend.and_then(|index| self.plan.backends.get(index).cloned());
+        Ok(())
+    }
+}

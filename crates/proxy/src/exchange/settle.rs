@@ -1,0 +1,126 @@
+//! The end of a request: counts, learns and reports. The only place that does.
+
+use std::rc::Rc;
+
+use clearway_http::Known;
+use clearway_outcome::{Attempt, Fault, Protocol, Record, Timings};
+
+use super::Exchange;
+use crate::stats::class;
+
+impl Exchange<'_> {
+    /// Ends the last Attempt: times it, tells the picker, the counters and the breaker.
+    pub(super) fn close_attempt(&mut self, member: usize) {
+        let now = self.conn.worker.now();
+        let Some(attempt) = self.request.attempts.last_mut() else { return };
+        attempt.ended_us = now.micros_since(attempt.started);
+        // Only an answer says how fast the server is.
+        let latency = attempt.first_byte_us.filter(|_| attempt.fault.is_none());
+        if let Some(flight) = self.flight.take() {
+            flight.end(latency, now);
+        }
+        self.slot = None;
+        let Some(backend) = &self.backend else { return };
+        if let Some(first_byte) = attempt.first_byte_us {
+            backend.shard().first_byte.record(first_byte);
+        }
+        let Some(server) = backend.servers.get(member) else { return };
+        let shard = server.shard();
+        shard.bytes_out.add(attempt.bytes_sent);
+        shard.bytes_in.add(attempt.bytes_received);
+        match attempt.fault {
+            None => shard.successes.one(),
+            Some(fault) => shard.faults.one(fault.kind),
+        }
+    }
+
+    /// Counts and reports the whole request.
+    pub(super) fn settle(&mut self) {
+        let now = self.conn.worker.now();
+        let worker = Rc::clone(&self.conn.worker);
+        let total_us = now.micros_since(self.arrival.started);
+        let status = self.status_for_log();
+        if let Some(backend) = &self.backend {
+            let shard = backend.shard();
+            if let Some(responses) = shard.responses.get(class(status)) {
+                responses.one();
+            }
+            shard.total.record(total_us);
+            if self.fault.is_none() && self.request.attempts.len() > 1 {
+                shard.prevented.one();
+            }
+        }
+        let log = self.plan.plan.access_log;
+        let listener = self.plan.listener(self.conn.listener_at);
+        if let Some(shard) = listener.entry.shards.get(worker.index) {
+            if let Some(responses) = shard.responses.get(class(status)) {
+                responses.one();
+            }
+            shard.bytes_in.add(self.bytes_in);
+            shard.bytes_out.add(self.bytes_out);
+            if let Some(fault) = self.fault.filter(|fault| !self.is_servers(*fault)) {
+                shard.faults.one(fault.kind);
+            }
+        }
+        let failed = self.fault.is_some() || self.request.attempts.len() > 1;
+        if !log && !failed {
+            return;
+        }
+        let buf = self.lease_for_log();
+        let head = &self.request.head;
+        let record = Record {
+            id: self.id,
+            started: self.arrival.started,
+            client: self.conn.client,
+            listener: listener.name,
+            route: self.route_name(),
+            backend: self.backend.as_ref().map_or(Default::default(), |b| b.plan.name),
+            protocol: match head.version {
+                clearway_http::Version::Http10 => Protocol::Http10,
+                clearway_http::Version::Http11 => Protocol::Http11,
+            },
+            method: head.method_text.of(buf),
+            target: head.target.of(buf),
+            host: head.host.of(buf),
+            referer: head.field(Known::Referer, buf).unwrap_or_default(),
+            user_agent: head.field(Known::UserAgent, buf).unwrap_or_default(),
+            status,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            body_out: self.body_out,
+            timings: Timings {
+                idle_us: self.arrival.idle_us,
+                head_us: self.arrival.complete.micros_since(self.arrival.started),
+                reply_us: self.replied.map(|at| at.micros_since(self.arrival.started)),
+                total_us,
+            },
+            attempts: &self.request.attempts,
+            fault: self.fault,
+            connections: (
+                self.conn.seat.open_now,
+                self.backend.as_ref().map_or(0, |b| b.inflight()),
+            ),
+            worker: u16::try_from(worker.index).unwrap_or(u16::MAX),
+        };
+        worker.publish(&record, log, failed);
+    }
+
+    /// What the log says was sent: 499 for a client that left before anything was.
+    fn status_for_log(&self) -> u16 {
+        match self.fault {
+            Some(fault) if self.status == 0 => fault.kind.status(),
+            _ => self.status,
+        }
+    }
+
+    /// Whether the fault is already counted with a server.
+    fn is_servers(&self, fault: Fault) -> bool {
+        let by_attempt = |attempt: &Attempt| attempt.fault.is_some_and(|f| f.kind == fault.kind);
+        self.request.attempts.last().is_some_and(by_attempt) && !fault.kind.is_client_abort()
+    }
+
+    /// The bytes the request's head points into, if they are still there.
+    fn lease_for_log(&self) -> &[u8] {
+        self.lease.filled()
+    }
+}

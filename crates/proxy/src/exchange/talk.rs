@@ -1,0 +1,400 @@
+//! One conversation with one server: the request goes out, the head of the response comes in.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use clearway_base::buffer::Lease;
+use clearway_http::{HeadLimits, Progress, encode_interim};
+use clearway_net::stream::Read;
+use clearway_outcome::{Attempt, Fault, FaultKind, Phase, Side};
+
+use super::evidence;
+use super::pump::{Cut, Supplies};
+use super::upload::Upload;
+use super::Exchange;
+use crate::client::{ClientWatch, Seen};
+use crate::pool::ServerConn;
+
+/// A response whose head is complete: the parsed head lies in the request state.
+pub(crate) struct Answer {
+    pub(crate) server: ServerConn,
+    /// Which member answered.
+    pub(crate) member: usize,
+    /// The bytes the response head points into, with whatever came behind it.
+    pub(crate) buffer: Lease,
+    pub(crate) upload: Upload,
+    /// The server takes no more of the request.
+    pub(crate) upload_failed: bool,
+}
+
+/// How a conversation failed.
+pub(super) enum Failed {
+    /// On the server's side: another Attempt may follow.
+    Server(Fault),
+    /// The client is gone or broke its own body.
+    Client(Fault),
+}
+
+/// What ended one round of waiting.
+enum Event {
+    /// A head, interim or final, is complete.
+    Head,
+    Failed(Failed),
+}
+
+/// The state of one conversation.
+struct Talk<'t> {
+    attempt: &'t mut Attempt,
+    server: ServerConn,
+    upload: Upload,
+    upload_error: Option<io::Error>,
+    buffer: Option<Lease>,
+    watch: ClientWatch,
+    progress: u64,
+    awaiting_continue: bool,
+}
+
+impl Exchange<'_> {
+    /// Sends the request over `server` and reads the head of the response.
+    ///
+    /// On failure the connection is closed, after facts about it were read into `attempt`.
+    pub(super) async fn talk(
+        &mut self,
+        server: ServerConn,
+        member: usize,
+        attempt: &mut Attempt,
+    ) -> Result<Answer, Failed> {
+        let limit = self.body_limit();
+        let upload = Upload::new(&self.request.head.framing, &self.lease, self.request.head.len, limit)
+            .map_err(|cut| Failed::Client(self.upload_cut(&cut)))?;
+        let mut talk = Talk {
+            attempt,
+            server,
+            upload,
+            upload_error: None,
+            buffer: None,
+            watch: ClientWatch::new(self.conn.half_closed),
+            progress: 0,
+            awaiting_continue: self.request.head.expect_continue,
+        };
+        self.send_first(&mut talk, member).await;
+        let mut interim = 0;
+        loop {
+            match self.next_head(&mut talk).await {
+                Event::Failed(failed) => return Err(self.give_up(talk, failed)),
+                Event::Head if self.request.response.is_interim() => {
+                    interim += 1;
+                    talk.awaiting_continue = false;
+                    if interim > self.route_plan().limits.interim_responses {
+                        let fault = self.server_fault(talk.attempt, FaultKind::TooManyInterim, Phase::ResponseHead, 0);
+                        return Err(self.give_up(talk, Failed::Server(fault)));
+                    }
+                    if let Err(fault) = self.pass_interim(&mut talk).await {
+                        return Err(self.give_up(talk, Failed::Client(fault)));
+                    }
+                }
+                Event::Head => break,
+            }
+        }
+        let Talk { server, upload, upload_error, buffer, .. } = talk;
+        self.note_upload(&upload);
+        let Some(buffer) = buffer else {
+            let fault = self.local_fault(FaultKind::InternalPanic, Phase::ResponseHead);
+            return Err(Failed::Server(fault));
+        };
+        Ok(Answer { server, member, buffer, upload, upload_failed: upload_error.is_some() })
+    }
+
+    /// Encodes the head and writes it, with the body bytes at hand, in one system call.
+    async fn send_first(&mut self, talk: &mut Talk<'_>, member: usize) {
+        let worker = std::rc::Rc::clone(&self.conn.worker);
+        self.encode_head(member);
+        poll_fn(|cx| {
+            let out = worker.out.borrow();
+            let first = talk.upload.first(&self.lease);
+            let written = if first.is_empty() {
+                talk.server.stream.poll_write(cx, &out)
+            } else {
+                talk.server.stream.poll_write_two(cx, &out, first)
+            };
+            let count = match written {
+                Poll::Ready(Ok(count)) => count,
+                // The error shows again, with its kind, when the response is awaited.
+                Poll::Ready(Err(_)) | Poll::Pending => 0,
+            };
+            talk.upload.wrote_first(&out, count);
+            Poll::Ready(())
+        })
+        .await;
+        if talk.upload.is_done() {
+            self.sent(talk);
+        } else {
+            talk.progress = u64::MAX;
+        }
+    }
+
+    /// Everything is sent: from now on the server's time runs.
+    fn sent(&self, talk: &mut Talk<'_>) {
+        let connected = talk.attempt.connected_us.unwrap_or(0);
+        talk.attempt.sent_us = Some(connected);
+        let now = talk.attempt.started.plus(Duration::from_micros(connected));
+        self.conn.timer.set_after(now, self.route_plan().timeouts.response);
+    }
+
+    /// Waits until a response head is complete or something failed, sending the rest meanwhile.
+    async fn next_head(&mut self, talk: &mut Talk<'_>) -> Event {
+        if let Some(event) = self.parse_head(talk) {
+            return event;
+        }
+        poll_fn(|cx| self.poll_head(cx, talk)).await
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>, talk: &mut Talk<'_>) -> Poll<Event> {
+        if let Some(failed) = self.poll_upload(cx, talk) {
+            return Poll::Ready(Event::Failed(failed));
+        }
+        loop {
+            let read = match &mut talk.buffer {
+                Some(buffer) => talk.server.stream.poll_read_into(cx, buffer).map_ok(|n| n > 0),
+                None => match talk.server.stream.poll_read(cx, &self.conn.worker.large) {
+                    Poll::Ready(Ok(Read::Bytes(lease))) => {
+                        talk.buffer = Some(lease);
+                        let now = self.conn.worker.tick();
+                        talk.attempt.first_byte_us = Some(now.micros_since(talk.attempt.started));
+                        Poll::Ready(Ok(true))
+                    }
+                    Poll::Ready(Ok(Read::End)) => Poll::Ready(Ok(false)),
+                    Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                    Poll::Pending => Poll::Pending,
+                },
+            };
+            match read {
+                Poll::Ready(Ok(true)) => {
+                    if let Some(event) = self.parse_head(talk) {
+                        return Poll::Ready(event);
+                    }
+                }
+                Poll::Ready(Ok(false)) => {
+                    self.conn.worker.tick();
+                    return Poll::Ready(self.server_ended(talk, None));
+                }
+                Poll::Ready(Err(error)) => {
+                    self.conn.worker.tick();
+                    return Poll::Ready(self.server_ended(talk, Some(&error)));
+                }
+                Poll::Pending => break,
+            }
+        }
+        if let Some(seen) = talk.watch.poll(cx, &self.conn.stream, talk.upload.is_read()) {
+            self.conn.worker.tick();
+            match seen {
+                Seen::Reset => {
+                    let fault = self.client_fault(FaultKind::ClientReset, Phase::Wait);
+                    return Poll::Ready(Event::Failed(Failed::Client(fault)));
+                }
+                Seen::Finished => {
+                    self.conn.half_closed = true;
+                    let grace = self.route_plan().timeouts.half_closed;
+                    let response = self.route_plan().timeouts.response;
+                    if !grace.is_zero() && (response.is_zero() || grace < response) {
+                        self.conn.timer.set_after(self.conn.worker.now(), grace);
+                    }
+                }
+            }
+        }
+        if self.conn.timer.poll_expired(cx) {
+            self.conn.worker.tick();
+            return Poll::Ready(Event::Failed(self.timed_out(talk)));
+        }
+        Poll::Pending
+    }
+
+    /// Drives the upload; `Some` when the client failed.
+    fn poll_upload(&mut self, cx: &mut Context<'_>, talk: &mut Talk<'_>) -> Option<Failed> {
+        if talk.upload.is_done() || talk.upload_error.is_some() {
+            return None;
+        }
+        let supplies = Supplies {
+            buffers: &self.conn.worker.large,
+            pipes: Some(&self.conn.worker.pipes),
+        };
+        let polled = talk.upload.poll(
+            cx,
+            &mut self.conn.stream,
+            &mut talk.server.stream,
+            &mut self.lease,
+            supplies,
+        );
+        match polled {
+            Poll::Ready(Ok(())) => {
+                let now = self.conn.worker.tick();
+                talk.attempt.sent_us = Some(now.micros_since(talk.attempt.started));
+                self.conn.timer.set_after(now, self.route_plan().timeouts.response);
+            }
+            // The server may have answered before it stopped taking the body: read on.
+            Poll::Ready(Err(Cut::SinkError(error))) => talk.upload_error = Some(error),
+            Poll::Ready(Err(cut)) => {
+                return Some(Failed::Client(self.upload_cut(&cut)));
+            }
+            Poll::Pending => {
+                let progress = talk.upload.progress();
+                if progress != talk.progress {
+                    talk.progress = progress;
+                    let timeouts = &self.route_plan().timeouts;
+                    let limit = if talk.upload.waits_for_server() {
+                        timeouts.server_write
+                    } else if talk.awaiting_continue {
+                        timeouts.response
+                    } else {
+                        timeouts.request_body
+                    };
+                    self.conn.timer.set_after(self.conn.worker.tick(), limit);
+                }
+            }
+        }
+        None
+    }
+
+    /// Parses what is in the buffer; `None` when more is needed.
+    fn parse_head(&mut self, talk: &mut Talk<'_>) -> Option<Event> {
+        let buffer = talk.buffer.as_ref()?;
+        if buffer.is_empty() {
+            return None;
+        }
+        let limits = &self.route_plan().limits;
+        let limits = HeadLimits {
+            line: limits.response_header_bytes,
+            bytes: limits.response_header_bytes,
+            count: limits.header_count,
+        };
+        let method = self.request.head.method;
+        match self.request.response.parse(buffer.filled(), &limits, method) {
+            Ok(Progress::Complete) => Some(Event::Head),
+            Ok(Progress::Partial) if buffer.is_full() => {
+                let kind = FaultKind::ResponseHeadersTooLarge;
+                let fault = self.server_fault(talk.attempt, kind, Phase::ResponseHead, 0);
+                Some(Event::Failed(Failed::Server(fault)))
+            }
+            Ok(Progress::Partial) => None,
+            Err(kind) => {
+                let fault = self.server_fault(talk.attempt, kind, Phase::ResponseHead, 0);
+                Some(Event::Failed(Failed::Server(fault)))
+            }
+        }
+    }
+
+    /// Forwards an interim response (RFC 9110 section 15.2) and drops it from the buffer.
+    async fn pass_interim(&mut self, talk: &mut Talk<'_>) -> Result<(), Fault> {
+        let Some(buffer) = &mut talk.buffer else { return Ok(()) };
+        let mut copy = Vec::new();
+        if self.request.head.version == clearway_http::Version::Http11 {
+            encode_interim(&self.request.response, buffer.filled(), &mut copy);
+        }
+        buffer.consume(self.request.response.len);
+        let now = self.conn.worker.now();
+        self.conn.timer.set_after(now, self.route_plan().timeouts.client_write);
+        let written = self.conn.write_all(&copy).await;
+        let now = self.conn.worker.tick();
+        self.bytes_out += copy.len() as u64;
+        if let Err(kind) = written {
+            return Err(self.client_fault(kind, Phase::Deliver));
+        }
+        if talk.upload.is_done() {
+            self.conn.timer.set_after(now, self.route_plan().timeouts.response);
+        } else {
+            talk.progress = u64::MAX;
+        }
+        Ok(())
+    }
+
+    /// The server's stream ended or failed before the head was complete.
+    fn server_ended(&self, talk: &Talk<'_>, error: Option<&io::Error>) -> Event {
+        let got_bytes = talk.buffer.as_ref().is_some_and(|b| !b.is_empty());
+        let error = error.or(talk.upload_error.as_ref());
+        let errno = error.and_then(io::Error::raw_os_error).unwrap_or(0);
+        let reused = talk.attempt.is_reused();
+        let (kind, phase) = match (got_bytes, error.is_some()) {
+            (true, false) => (FaultKind::ResponseHeadTruncated, Phase::ResponseHead),
+            (true, true) => (FaultKind::ResponseHeadReset, Phase::ResponseHead),
+            (false, false) if reused => (FaultKind::ReusedClosed, Phase::Wait),
+            (false, true) if reused => (FaultKind::ReusedReset, Phase::Wait),
+            (false, false) if !talk.upload.is_done() => {
+                (FaultKind::ServerClosedWhileSending, Phase::Send)
+            }
+            (false, true) if !talk.upload.is_done() => {
+                (FaultKind::ServerResetWhileSending, Phase::Send)
+            }
+            (false, false) => (FaultKind::ServerClosedNoResponse, Phase::Wait),
+            (false, true) => (FaultKind::ServerResetNoResponse, Phase::Wait),
+        };
+        Event::Failed(Failed::Server(self.server_fault(talk.attempt, kind, phase, errno)))
+    }
+
+    /// The deadline passed: whose was it?
+    fn timed_out(&self, talk: &Talk<'_>) -> Failed {
+        if self.conn.half_closed {
+            return Failed::Client(self.client_fault(FaultKind::ClientClosed, Phase::Wait));
+        }
+        if !talk.upload.is_done() && talk.upload_error.is_none() {
+            if talk.upload.waits_for_server() {
+                let kind = FaultKind::ServerWriteTimeout;
+                return Failed::Server(self.server_fault(talk.attempt, kind, Phase::Send, 0));
+            }
+            if !talk.awaiting_continue {
+                let kind = FaultKind::RequestBodyTimeout;
+                return Failed::Client(self.client_fault(kind, Phase::RequestBody));
+            }
+        }
+        let (kind, phase) = if talk.buffer.as_ref().is_some_and(|b| !b.is_empty()) {
+            (FaultKind::ResponseHeadStalled, Phase::ResponseHead)
+        } else {
+            (FaultKind::ResponseTimeout, Phase::Wait)
+        };
+        Failed::Server(self.server_fault(talk.attempt, kind, phase, 0))
+    }
+
+    /// The fault of a request body that could not be read to its end.
+    pub(super) fn upload_cut(&self, cut: &Cut) -> Fault {
+        let (kind, errno) = match cut {
+            Cut::SourceClosed => (FaultKind::RequestBodyTruncated, 0),
+            Cut::SourceError(error) | Cut::SinkError(error) => {
+                (FaultKind::ClientReset, error.raw_os_error().unwrap_or(0))
+            }
+            Cut::Framing(kind) => (*kind, 0),
+        };
+        self.client_fault(kind, Phase::RequestBody).with_errno(errno)
+    }
+
+    /// A fault on the server's side, timed from the start of the Attempt.
+    pub(super) fn server_fault(
+        &self,
+        attempt: &Attempt,
+        kind: FaultKind,
+        phase: Phase,
+        errno: i32,
+    ) -> Fault {
+        let elapsed = self.conn.worker.now().micros_since(attempt.started);
+        Fault::new(kind, phase, Side::Server).with_errno(errno).after(elapsed)
+    }
+
+    /// Reads the facts of a failed conversation and closes it.
+    fn give_up(&mut self, talk: Talk<'_>, failed: Failed) -> Failed {
+        let first = talk.buffer.as_ref().map(Lease::filled).unwrap_or_default();
+        talk.attempt.evidence = Some(evidence::gather(Some(&talk.server.stream), first));
+        talk.attempt.bytes_received = first.len() as u64;
+        talk.attempt.bytes_sent = talk.upload.totals().0;
+        self.replayable = talk.upload.is_replayable();
+        self.note_upload(&talk.upload);
+        if matches!(&failed, Failed::Server(f) if f.kind == FaultKind::ReusedClosed) {
+            self.learn_close(&talk.server);
+        }
+        failed
+    }
+
+    /// Takes over what the upload read from the client.
+    fn note_upload(&mut self, upload: &Upload) {
+        self.upload_read = upload.totals().1;
+    }
+}

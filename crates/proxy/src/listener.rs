@@ -1,0 +1,188 @@
+//! Accepting connections: limits, exhaustion, and closing a socket without losing its queue.
+
+use std::cell::Cell;
+use std::io;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use clearway_base::intern::Name;
+use clearway_net::listen::Acceptor;
+use clearway_net::stream::Stream;
+use clearway_outcome::{Address, FaultKind};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::board::ListenerEntry;
+use crate::client::{Conn, h1};
+use crate::l4;
+use crate::plan::Mode;
+use crate::refuse;
+use crate::worker::{Listen, Worker};
+
+/// How long accepting pauses when no descriptor or memory is left.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The accept loops of a worker, by (listener, bind).
+#[derive(Default)]
+pub(crate) struct Acceptors(Vec<((Name, Name), Rc<Stop>)>);
+
+#[derive(Default)]
+struct Stop {
+    asked: Cell<bool>,
+    notify: Notify,
+}
+
+impl Acceptors {
+    /// Starts accepting from a socket.
+    pub(crate) fn open(&mut self, worker: &Rc<Worker>, listen: Listen) {
+        let stop = Rc::new(Stop::default());
+        self.0.push(((listen.listener, listen.bind), Rc::clone(&stop)));
+        worker.spawn(accept_loop(Rc::clone(worker), listen, stop));
+    }
+
+    /// Stops accepting, after the connections already queued were taken.
+    pub(crate) fn close(&mut self, key: (Name, Name)) {
+        self.0.retain(|(known, stop)| {
+            if *known == key {
+                stop.asked.set(true);
+                stop.notify.notify_one();
+            }
+            *known != key
+        });
+    }
+
+    /// Stops accepting anywhere.
+    pub(crate) fn close_all(&mut self) {
+        for (_, stop) in self.0.drain(..) {
+            stop.asked.set(true);
+            stop.notify.notify_one();
+        }
+    }
+}
+
+async fn accept_loop(worker: Rc<Worker>, listen: Listen, stop: Rc<Stop>) {
+    let Listen { listener, socket, .. } = listen;
+    let Ok(acceptor) = Acceptor::new(socket) else { return };
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            accepted = acceptor.accept() => accepted,
+            () = stop.notify.notified() => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => admit(&worker, listener, stream, peer),
+            Err(error) => recover(&worker, listener, &error).await,
+        }
+        if stop.asked.get() {
+            break;
+        }
+    }
+    // What the kernel has already completed for us must not be reset by closing the socket.
+    while let Some(Ok((stream, peer))) = acceptor.try_accept() {
+        admit(&worker, listener, stream, peer);
+    }
+}
+
+/// Waits out a shortage; other errors concern one connection that is already gone.
+async fn recover(worker: &Rc<Worker>, listener: Name, error: &io::Error) {
+    let kind = match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => FaultKind::OutOfFiles,
+        Some(libc::ENOBUFS | libc::ENOMEM) => FaultKind::OutOfMemory,
+        _ => return,
+    };
+    let plan = worker.plan();
+    if let Some(shard) = plan.listener_shard(listener, worker.index) {
+        shard.accept_paused.one();
+        shard.faults.one(kind);
+    }
+    for backend in &plan.backends {
+        for server in &backend.servers {
+            server.shed();
+        }
+    }
+    tokio::time::sleep_until(Instant::now() + PAUSE).await;
+}
+
+/// Takes a connection in, or refuses it.
+fn admit(worker: &Rc<Worker>, listener: Name, stream: Stream, peer: Address) {
+    let plan = worker.plan();
+    let Some(at) = plan.listener_index(listener) else { return };
+    let Some(listener_plan) = plan.plan.listeners.get(at) else { return };
+    let mode = listener_plan.mode;
+    let limits = &listener_plan.limits;
+    let seat = Seat::take(worker, listener, &listener_plan.entry, peer.ip(), limits.connections_per_source);
+    let open = seat.open_now;
+    let over_source = seat.over_source;
+    let mut conn = Conn::new(Rc::clone(worker), stream, peer, seat);
+    if limits.connections > 0 && open as usize > limits.connections {
+        return refuse::connection(&mut conn, FaultKind::ListenerFull);
+    }
+    if over_source {
+        return refuse::connection(&mut conn, FaultKind::SourceFull);
+    }
+    match mode {
+        Mode::Http => worker.spawn(h1::serve(conn)),
+        Mode::Tcp => worker.spawn(l4::serve(conn)),
+    }
+}
+
+/// A connection's place among those open: counts itself out on drop.
+pub(crate) struct Seat {
+    pub(crate) listener: Name,
+    /// The listener is no longer in the configuration.
+    pub(crate) orphaned: bool,
+    /// Connections open on the listener, this one included, when it came.
+    pub(crate) open_now: u32,
+    over_source: bool,
+    worker: Rc<Worker>,
+    entry: Arc<ListenerEntry>,
+    source: Option<IpAddr>,
+}
+
+impl Seat {
+    fn take(
+        worker: &Rc<Worker>,
+        listener: Name,
+        entry: &Arc<ListenerEntry>,
+        source: Option<IpAddr>,
+        per_source: usize,
+    ) -> Self {
+        let open_now = entry.open.fetch_add(1, Ordering::Relaxed) + 1;
+        worker.shard().connections.up();
+        if let Some(shard) = entry.shards.get(worker.index) {
+            shard.accepted.one();
+        }
+        let source = source.filter(|_| per_source > 0);
+        let held = source.map_or(0, |ip| entry.enter(ip));
+        Self {
+            listener,
+            orphaned: false,
+            open_now,
+            over_source: per_source > 0 && held > per_source,
+            worker: Rc::clone(worker),
+            entry: Arc::clone(entry),
+            source,
+        }
+    }
+
+    /// The listener's shared entry.
+    pub(crate) fn entry(&self) -> &ListenerEntry {
+        &self.entry
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.entry.open.fetch_sub(1, Ordering::Relaxed);
+        if let Some(ip) = self.source {
+            self.entry.leave(ip);
+        }
+        self.worker.shard().connections.down();
+        if self.worker.draining.get() && self.worker.shard().connections.value() == 0 {
+            self.worker.emptied.notify_one();
+        }
+    }
+}

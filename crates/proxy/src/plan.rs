@@ -1,0 +1,293 @@
+//! The Plan: Config compiled. Ids for names, routing tables, rule programs; immutable, swapped whole.
+//!
+//! [`crate::compile`] makes it. Parts that a reload leaves unchanged are the same `Arc`s as before,
+//! so that workers can tell by pointer what they may keep.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clearway_balance::Algorithm;
+use clearway_balance::budget::{self, Budget};
+use clearway_balance::sticky::Sticky;
+use clearway_balance::{eject, health};
+use clearway_base::hash::Map;
+use clearway_base::intern::Name;
+use clearway_config::model::{Limits, RetryMethods, RetryOn, Timeouts};
+use clearway_http::{HeadLimits, XForwarded};
+use clearway_net::connect::Target;
+use clearway_net::connect::Target as Probe;
+use clearway_outcome::{Address, FaultKind};
+use clearway_rules::{Program, Router};
+use ipnet::IpNet;
+
+use crate::board::{BackendEntry, ListenerEntry, ServerEntry};
+
+/// Everything the data plane needs to know.
+pub struct Plan {
+    /// Counts the Plans of this process; a worker compares it once per request.
+    pub generation: u64,
+    /// Listeners, in the order of the configuration.
+    pub listeners: Vec<Arc<ListenerPlan>>,
+    /// Backends, in the order of the configuration.
+    pub backends: Vec<Arc<BackendPlan>>,
+    /// Whether requests are logged.
+    pub access_log: bool,
+}
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// HTTP/1.
+    Http,
+    /// Bytes.
+    Tcp,
+}
+
+/// One listener.
+pub struct ListenerPlan {
+    /// Its name.
+    pub name: Name,
+    /// What it speaks.
+    pub mode: Mode,
+    /// Routes by their place in `routes`.
+    pub router: Router,
+    /// Routes that this listener can reach, in order.
+    pub routes: Vec<RoutePlan>,
+    /// What happens when no route matches: the listener's own backend, if it has one.
+    pub fallback: RoutePlan,
+    /// The listener's own rules.
+    pub program: Option<Program>,
+    /// Time-outs before a route is known.
+    pub timeouts: Timeouts,
+    /// Limits before a route is known.
+    pub limits: Limits,
+    /// Whether connections begin with a PROXY header.
+    pub proxy_protocol: bool,
+    /// Who may send PROXY headers and forwarding fields.
+    pub trusted: Vec<IpNet>,
+    /// What happens to `X-Forwarded-*`.
+    pub x_forwarded: XForwarded,
+    /// Whether `Forwarded` (RFC 7239) is written.
+    pub forwarded: bool,
+    /// Name in `Via`; `None` = no `Via`.
+    pub via: Option<String>,
+    /// Pages for errors.
+    pub errors: ErrorPages,
+    /// What is shared about it.
+    pub entry: Arc<ListenerEntry>,
+}
+
+impl ListenerPlan {
+    /// Whether forwarding fields and PROXY headers from an address are believed.
+    ///
+    /// A peer on a Unix socket is local and passed the socket's file mode.
+    #[must_use]
+    pub fn trusts(&self, peer: &Address) -> bool {
+        match peer.ip() {
+            None => true,
+            Some(ip) => {
+                let ip = unmap(ip);
+                self.trusted.iter().any(|net| net.contains(&ip))
+            }
+        }
+    }
+
+    /// Limits of a request head.
+    #[must_use]
+    pub fn head_limits(&self) -> HeadLimits {
+        HeadLimits {
+            line: self.limits.request_line,
+            bytes: self.limits.header_bytes,
+            count: self.limits.header_count,
+        }
+    }
+}
+
+/// An IPv4 address in IPv6 clothes is the IPv4 address.
+fn unmap(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(ip, IpAddr::V4),
+        IpAddr::V4(_) => ip,
+    }
+}
+
+/// One route of one listener.
+pub struct RoutePlan {
+    /// Its name.
+    pub name: Name,
+    /// Where its requests go; `None` when its rules always answer.
+    pub backend: Option<usize>,
+    /// Its rules.
+    pub program: Option<Program>,
+    /// Time-outs, all levels merged.
+    pub timeouts: Timeouts,
+    /// Limits, all levels merged.
+    pub limits: Limits,
+    /// Retry rules, all levels merged.
+    pub retries: RetryPlan,
+}
+
+/// When failed Attempts are followed by others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RetryPlan {
+    /// Attempts after the first.
+    pub max: u32,
+    /// After what.
+    pub on: Vec<RetryOn>,
+    /// Which methods may be sent twice.
+    pub methods: RetryMethods,
+}
+
+/// Active checks of a backend's servers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckPlan {
+    /// How often, and how many results make a verdict.
+    pub policy: health::Policy,
+    /// What is asked.
+    pub probe: Probe,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// Port to check instead of the server's own.
+    pub port: Option<u16>,
+}
+
+/// A page that replaces the short text of an error reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorPage {
+    /// Status to send instead.
+    pub status: Option<u16>,
+    /// Media type of the body.
+    pub content_type: String,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Pages by fault and by status.
+#[derive(Clone, Debug, Default)]
+pub struct ErrorPages {
+    /// By fault kind.
+    pub by_fault: Map<FaultKind, ErrorPage>,
+    /// By status.
+    pub by_status: Map<u16, ErrorPage>,
+}
+
+impl ErrorPages {
+    /// The page for a fault answered with a status: the fault's own before the status's.
+    #[must_use]
+    pub fn for_fault(&self, kind: FaultKind, status: u16) -> Option<&ErrorPage> {
+        self.by_fault.get(&kind).or_else(|| self.by_status.get(&status))
+    }
+}
+
+/// What a hash algorithm keeps together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashKey {
+    /// The client's address.
+    Source,
+    /// The whole request target.
+    Uri,
+    /// The path.
+    Path,
+    /// A header's value.
+    Header(String),
+    /// A cookie's value.
+    Cookie(String),
+    /// A query parameter's value.
+    Query(String),
+}
+
+/// How long and how many connections are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Idle connections per server and worker.
+    pub max_idle: usize,
+    /// Longest idle time in microseconds.
+    pub idle_us: u64,
+    /// Requests per connection; 0 = no limit.
+    pub max_requests: u32,
+    /// Longest life in microseconds; 0 = no limit.
+    pub max_age_us: u64,
+}
+
+/// One backend with its servers as they are now.
+pub struct BackendPlan {
+    /// Its name.
+    pub name: Name,
+    /// How servers are chosen.
+    pub algorithm: Algorithm,
+    /// What hash algorithms go by.
+    pub hash_key: HashKey,
+    /// The servers.
+    pub servers: Vec<Arc<ServerPlan>>,
+    /// Why there are no servers, if there are none.
+    pub empty_because: FaultKind,
+    /// What is kept of connections.
+    pub keep: Keep,
+    /// Cookie stickiness.
+    pub sticky: Option<Sticky>,
+    /// Whether any server has a `maxconn`.
+    pub has_maxconn: bool,
+    /// Share of requests that may be retries.
+    pub budget: budget::Policy,
+    /// Active checks.
+    pub check: Option<Arc<CheckPlan>>,
+    /// Passive ejection.
+    pub ejection: Option<eject::Policy>,
+    /// Time over which a server that came up gets its full weight.
+    pub slow_start: Duration,
+    /// What is shared about it.
+    pub entry: Arc<BackendEntry>,
+}
+
+impl BackendPlan {
+    /// A fresh retry budget for one worker.
+    #[must_use]
+    pub fn new_budget(&self) -> Budget {
+        Budget::new(self.budget)
+    }
+}
+
+/// What is sent before the first byte of a server connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendProxy {
+    /// Nothing.
+    Off,
+    /// A PROXY header, text form.
+    V1,
+    /// A PROXY header, binary form.
+    V2,
+}
+
+/// One server.
+pub struct ServerPlan {
+    /// Its backend's name.
+    pub backend: Name,
+    /// Its configured name, or its address.
+    pub name: Name,
+    /// Its address as text.
+    pub address: Name,
+    /// Where to connect.
+    pub target: Target,
+    /// Address to connect from.
+    pub source: Option<IpAddr>,
+    /// Stable hash of its identity.
+    pub key: u64,
+    /// Effective weight at first: 100 per configured weight of 1.
+    pub weight: u32,
+    /// 0 is used first.
+    pub tier: u8,
+    /// Requests at once over all workers; 0 = no limit.
+    pub maxconn: u32,
+    /// What is sent before the first byte.
+    pub send_proxy: SendProxy,
+    /// What is shared about it.
+    pub entry: Arc<ServerEntry>,
+}
+
+/// A Unix path as it stands in records.
+#[must_use]
+pub fn unix_text(path: &PathBuf) -> String {
+    format!("unix:{}", path.display())
+}

@@ -1,0 +1,139 @@
+//! Kept connections to servers: taken last in first out, never used after news arrived on them.
+//!
+//! A connection that lies idle belongs to the worker and has no task. The sweep looks at all of them
+//! a few times a second, closes those that are too old or that the server closed, and learns from the
+//! latter how long the server keeps idle connections.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use clearway_base::clock::Stamp;
+use clearway_net::stream::Stream;
+use clearway_outcome::Reuse;
+use tokio::time::Instant;
+
+use crate::local::LocalServer;
+use crate::worker::Worker;
+
+/// How often idle connections are looked at.
+const SWEEP_EVERY: Duration = Duration::from_millis(250);
+
+/// A connection to a server, with its history.
+pub(crate) struct ServerConn {
+    pub(crate) stream: Stream,
+    pub(crate) opened: Stamp,
+    /// Requests carried so far.
+    pub(crate) uses: u32,
+    pub(crate) idle_since: Stamp,
+}
+
+impl ServerConn {
+    /// A connection that has carried nothing yet.
+    pub(crate) fn new(stream: Stream, now: Stamp) -> Self {
+        Self { stream, opened: now, uses: 0, idle_since: now }
+    }
+
+    /// Its history at the moment a request takes it.
+    pub(crate) fn reuse(&self, now: Stamp) -> Reuse {
+        if self.uses == 0 {
+            return Reuse::default();
+        }
+        Reuse {
+            uses: self.uses,
+            idle_us: now.micros_since(self.idle_since),
+            age_us: now.micros_since(self.opened),
+        }
+    }
+}
+
+impl LocalServer {
+    /// The most recently used kept connection that is still good, if any.
+    pub(crate) fn checkout(&self, now: Stamp) -> Option<ServerConn> {
+        let limit = self.idle_limit_us();
+        let mut idle = self.idle.borrow_mut();
+        let mut taken = None;
+        while let Some(conn) = idle.pop() {
+            if conn.stream.has_news() {
+                self.learn(&conn, now);
+            } else if now.micros_since(conn.idle_since) < limit && !self.is_worn(&conn, now) {
+                taken = Some(conn);
+                break;
+            }
+        }
+        self.shard().idle.set(u32::try_from(idle.len()).unwrap_or(u32::MAX));
+        taken
+    }
+
+    /// Keeps a connection for the next request, if it may be kept.
+    pub(crate) fn give_back(&self, mut conn: ServerConn, now: Stamp) {
+        conn.idle_since = now;
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < self.keep.max_idle && !self.is_worn(&conn, now) && !self.is_retired() {
+            idle.push(conn);
+        }
+        self.shard().idle.set(u32::try_from(idle.len()).unwrap_or(u32::MAX));
+    }
+
+    /// Closes kept connections that the server closed or that are too old.
+    pub(crate) fn sweep(&self, now: Stamp) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.is_empty() {
+            return;
+        }
+        let limit = self.idle_limit_us();
+        idle.retain(|conn| {
+            if conn.stream.has_news() {
+                self.learn(conn, now);
+                return false;
+            }
+            now.micros_since(conn.idle_since) < limit && !self.is_worn(conn, now)
+        });
+        self.shard().idle.set(u32::try_from(idle.len()).unwrap_or(u32::MAX));
+    }
+
+    /// Closes all kept connections, e.g. because descriptors have run out.
+    pub(crate) fn shed(&self) {
+        self.idle.borrow_mut().clear();
+        self.shard().idle.set(0);
+    }
+
+    /// Takes note that the server closed a connection while it lay idle.
+    pub(crate) fn learn(&self, conn: &ServerConn, now: Stamp) {
+        self.shard().idle_closes.one();
+        let mut lesson = self.lesson.get();
+        lesson.observe(now.micros_since(conn.idle_since), now);
+        self.lesson.set(lesson);
+        let learnt = if lesson.closes < 2 { 0 } else { lesson.closed_after_us / 1_000 };
+        self.shard().idle_limit_ms.set(u32::try_from(learnt).unwrap_or(u32::MAX));
+    }
+
+    fn idle_limit_us(&self) -> u64 {
+        self.lesson.get().limit_us(self.keep.idle_us)
+    }
+
+    /// Whether the connection has reached its allowed age or number of requests.
+    fn is_worn(&self, conn: &ServerConn, now: Stamp) -> bool {
+        (self.keep.max_requests > 0 && conn.uses >= self.keep.max_requests)
+            || (self.keep.max_age_us > 0 && now.micros_since(conn.opened) >= self.keep.max_age_us)
+    }
+}
+
+/// Looks at the kept connections of a worker for ever.
+pub(crate) async fn sweep(worker: Rc<Worker>) {
+    let mut next = Instant::now() + SWEEP_EVERY;
+    loop {
+        tokio::time::sleep_until(next).await;
+        next = Instant::now() + SWEEP_EVERY;
+        let (plan, now) = (worker.plan(), worker.tick());
+        // The readiness of thousands of sockets is looked at: the cooperative budget, made for
+        // tasks that serve one connection, must not hide some of them.
+        let look = std::pin::pin!(async {
+            for backend in &plan.backends {
+                for server in &backend.servers {
+                    server.sweep(now);
+                }
+            }
+        });
+        tokio::task::coop::unconstrained(look).await;
+    }
+}

@@ -1,0 +1,157 @@
+//! Connections and requests that never get as far as an exchange: refused, answered where that is
+//! possible, and reported like every other failure.
+
+use std::rc::Rc;
+use std::task::{Context, Waker};
+
+use clearway_base::buffer::Lease;
+use clearway_base::clock::{self, Stamp};
+use clearway_outcome::{Fault, FaultKind, Phase, Protocol, Record, Side, Timings};
+
+use crate::client::Conn;
+use crate::exchange::{Next, ReplyOptions, Request, encode_fault};
+use crate::plan::Mode;
+use crate::stats::class;
+
+/// A request whose head is refused: answers with the status of `kind` and closes.
+pub(crate) async fn bad_head(
+    conn: &mut Conn,
+    _request: &mut Request,
+    lease: &Lease,
+    kind: FaultKind,
+    started: Stamp,
+) -> Next {
+    let worker = Rc::clone(&conn.worker);
+    let now = worker.now();
+    let fault = Fault::new(kind, Phase::RequestHead, Side::Client).after(now.micros_since(started));
+    let id = worker.next_id();
+    let mut out = Vec::new();
+    {
+        let page = conn.listener().and_then(|l| l.errors.for_fault(kind, kind.status()));
+        let options = ReplyOptions {
+            status: page.and_then(|p| p.status).unwrap_or_else(|| kind.status()),
+            fault: Some(fault),
+            id,
+            page,
+            keep_alive: false,
+            head_only: false,
+            received: 0,
+        };
+        let mut date = worker.date.borrow_mut();
+        encode_fault(&options, date.at(clock::wall_of(now)), &mut out);
+    }
+    let limit = conn.listener().map(|l| l.timeouts.client_write).unwrap_or_default();
+    conn.timer.set_after(now, limit);
+    // Whether the client still reads does not change what is reported.
+    let written = conn.write_all(&out).await;
+    worker.tick();
+    let sent = if written.is_ok() { out.len() as u64 } else { 0 };
+    report(conn, id, fault, started, (lease.filled(), kind.status(), sent));
+    Next::Linger
+}
+
+/// A connection refused before anything was read from it.
+pub(crate) fn connection(conn: &mut Conn, kind: FaultKind) {
+    let worker = Rc::clone(&conn.worker);
+    let now = worker.now();
+    let fault = Fault::new(kind, Phase::Accept, Side::Local);
+    let id = worker.next_id();
+    let mut sent = 0;
+    if conn.listener().is_some_and(|l| l.mode == Mode::Http && !l.proxy_protocol) {
+        let options = ReplyOptions {
+            status: kind.status(),
+            fault: Some(fault),
+            id,
+            page: None,
+            keep_alive: false,
+            head_only: false,
+            received: 0,
+        };
+        let mut out = Vec::new();
+        {
+            let mut date = worker.date.borrow_mut();
+            encode_fault(&options, date.at(clock::wall_of(now)), &mut out);
+        }
+        // One try: a refused connection gets no time.
+        let mut cx = Context::from_waker(Waker::noop());
+        if let std::task::Poll::Ready(Ok(count)) = conn.stream.poll_write(&mut cx, &out) {
+            sent = count as u64;
+        }
+    }
+    report(conn, id, fault, now, (b"", if sent > 0 { kind.status() } else { 0 }, sent));
+}
+
+/// A connection whose PROXY header is missing, broken or not trusted.
+pub(crate) fn handshake(conn: &mut Conn, kind: FaultKind) {
+    let now = conn.worker.tick();
+    let elapsed = now.micros_since(conn.accepted);
+    let fault = Fault::new(kind, Phase::Handshake, Side::Client).after(elapsed);
+    let id = conn.worker.next_id();
+    report(conn, id, fault, conn.accepted, (b"", 0, 0));
+}
+
+/// A client that connected and sent nothing in time: counted, not answered.
+pub(crate) fn silent_client(conn: &mut Conn) {
+    let now = conn.worker.tick();
+    let elapsed = now.micros_since(conn.accepted);
+    let kind = FaultKind::RequestHeadTimeout;
+    let fault = Fault::new(kind, Phase::RequestHead, Side::Client).after(elapsed);
+    let id = conn.worker.next_id();
+    report(conn, id, fault, conn.accepted, (b"", 0, 0));
+}
+
+/// Counts and publishes a refusal. `what` is the bytes read, the status and the bytes sent.
+fn report(
+    conn: &Conn,
+    id: clearway_outcome::RequestId,
+    fault: Fault,
+    started: Stamp,
+    what: (&[u8], u16, u64),
+) {
+    let (bytes, status, sent) = what;
+    let worker = &conn.worker;
+    let shards = &conn.seat.entry().shards;
+    if let Some(shard) = shards.get(worker.index) {
+        shard.faults.one(fault.kind);
+        shard.bytes_in.add(bytes.len() as u64);
+        shard.bytes_out.add(sent);
+        if let Some(responses) = shard.responses.get(class(status)) {
+            responses.one();
+        }
+    }
+    let is_tcp = conn.listener().is_some_and(|l| l.mode == Mode::Tcp);
+    let first_line = bytes.split(|&b| b == b'\n' || b == b'\r').next().unwrap_or_default();
+    let mut words = first_line.splitn(3, |&b| b == b' ');
+    let method = words.next().unwrap_or_default();
+    let target = words.next().unwrap_or_default();
+    let now = worker.now();
+    let record = Record {
+        id,
+        started,
+        client: conn.client,
+        listener: conn.seat.listener,
+        route: Default::default(),
+        backend: Default::default(),
+        protocol: if is_tcp { Protocol::Tcp } else { Protocol::Http11 },
+        method: method.get(..method.len().min(64)).unwrap_or_default(),
+        target: target.get(..target.len().min(512)).unwrap_or_default(),
+        host: b"",
+        referer: b"",
+        user_agent: b"",
+        status,
+        bytes_in: bytes.len() as u64,
+        bytes_out: sent,
+        body_out: 0,
+        timings: Timings {
+            idle_us: 0,
+            head_us: 0,
+            reply_us: (sent > 0).then(|| now.micros_since(started)),
+            total_us: now.micros_since(started),
+        },
+        attempts: &[],
+        fault: Some(fault),
+        connections: (conn.seat.open_now, 0),
+        worker: u16::try_from(worker.index).unwrap_or(u16::MAX),
+    };
+    worker.publish(&record, conn.access_log(), true);
+}

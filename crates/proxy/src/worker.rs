@@ -1,0 +1,342 @@
+//! A worker: one thread, one current-thread runtime, everything it needs in `Rc` and `Cell`.
+//!
+//! Nothing here is shared but the [`Shared`] counters, the Plan it was given and the rings it writes
+//! to. A panic in a connection's task ends that connection and is counted; the worker goes on.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::thread::JoinHandle;
+
+use clearway_base::buffer::Pool;
+use clearway_base::clock::{self, Stamp};
+use clearway_base::intern::Name;
+use clearway_base::ring;
+use clearway_base::rng::Rng;
+use clearway_http::DateCache;
+use clearway_net::listen::Socket;
+use clearway_net::splice::PipePool;
+use clearway_net::timer::Timers;
+use clearway_outcome::{Record, RequestId};
+use clearway_telemetry::codec;
+use slab::Slab;
+use tokio::sync::{Notify, mpsc};
+
+use crate::exchange::Request;
+use crate::listener;
+use crate::local::LocalPlan;
+use crate::plan::Plan;
+use crate::stats::WorkerShard;
+
+/// Size of the buffers that requests are read into.
+pub(crate) const SMALL_BUFFER: usize = 16 * 1_024;
+/// Size of the buffers that responses and bodies are read into, and the largest head.
+pub(crate) const LARGE_BUFFER: usize = 64 * 1_024;
+
+/// What all workers and control share.
+#[derive(Debug)]
+pub struct Shared {
+    /// One per worker.
+    pub workers: Box<[WorkerShard]>,
+    /// Told when a failed request was recorded.
+    pub failed: Notify,
+    /// Told when an access log ring is more than half full.
+    pub log_waiting: Notify,
+}
+
+impl Shared {
+    /// Counters for a number of workers.
+    #[must_use]
+    pub fn new(workers: usize) -> Arc<Self> {
+        Arc::new(Self {
+            workers: (0..workers).map(|_| WorkerShard::default()).collect(),
+            failed: Notify::new(),
+            log_waiting: Notify::new(),
+        })
+    }
+}
+
+/// A listening socket for a worker, and how it is told apart from others.
+pub struct Listen {
+    /// The listener it belongs to.
+    pub listener: Name,
+    /// The address as configured: sockets are kept over reloads by (listener, bind).
+    pub bind: Name,
+    /// The socket, non-blocking.
+    pub socket: Socket,
+}
+
+/// What control asks of a worker.
+pub enum Command {
+    /// Use this Plan from the next request on; open and close these sockets.
+    Apply {
+        /// The new Plan.
+        plan: Arc<Plan>,
+        /// Sockets to accept from.
+        open: Vec<Listen>,
+        /// Sockets to stop accepting from, after emptying their queues.
+        close: Vec<(Name, Name)>,
+    },
+    /// Stop accepting, finish what is in flight, close what is idle.
+    Drain,
+    /// Give up whatever is left and end.
+    Stop,
+}
+
+/// How a worker is set up.
+pub struct Setup {
+    /// Which worker, from 0.
+    pub index: usize,
+    /// The core to run on, if any.
+    pub core: Option<usize>,
+    /// Counters shared with control.
+    pub shared: Arc<Shared>,
+    /// The Plan to begin with.
+    pub plan: Arc<Plan>,
+    /// Size of the access log ring in bytes.
+    pub log_ring: usize,
+    /// Size of the ring for failed requests in bytes.
+    pub receipt_ring: usize,
+}
+
+/// A running worker, as control holds it.
+pub struct Handle {
+    /// Where commands go.
+    pub commands: mpsc::UnboundedSender<Command>,
+    /// Access log records.
+    pub access: ring::Reader,
+    /// Records of failed requests.
+    pub receipts: ring::Reader,
+    /// The thread; it ends after [`Command::Stop`], or after [`Command::Drain`] when nothing is left.
+    pub thread: JoinHandle<()>,
+}
+
+/// Starts a worker.
+///
+/// # Errors
+/// When the thread or its runtime cannot be made.
+pub fn spawn(setup: Setup) -> std::io::Result<Handle> {
+    let (commands, inbox) = mpsc::unbounded_channel();
+    let (access_writer, access) = ring::ring(setup.log_ring);
+    let (receipt_writer, receipts) = ring::ring(setup.receipt_ring);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_io_events_per_tick(512)
+        .build_local(tokio::runtime::LocalOptions::default());
+    // The runtime cannot leave its thread: this one only proves that one can be made.
+    drop(runtime?);
+    let thread = std::thread::Builder::new()
+        .name(format!("clearway-w{}", setup.index))
+        .spawn(move || run(setup, inbox, access_writer, receipt_writer))?;
+    Ok(Handle { commands, access, receipts, thread })
+}
+
+fn run(
+    setup: Setup,
+    inbox: mpsc::UnboundedReceiver<Command>,
+    access: ring::Writer,
+    receipts: ring::Writer,
+) {
+    if let Some(core) = setup.core {
+        // Running unpinned is slower, not wrong.
+        clearway_net::kernel::pin_to_core(core).unwrap_or_default();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_io_events_per_tick(512)
+        .build_local(tokio::runtime::LocalOptions::default());
+    let Ok(runtime) = runtime else { return };
+    let worker = Worker::new(setup, access, receipts);
+    runtime.block_on(worker.obey(inbox));
+}
+
+/// A worker's own state.
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    pub(crate) small: Rc<Pool>,
+    pub(crate) large: Rc<Pool>,
+    pub(crate) pipes: Rc<PipePool>,
+    pub(crate) timers: Rc<Timers>,
+    /// Heads are encoded here; never borrowed across a wait.
+    pub(crate) out: RefCell<Vec<u8>>,
+    /// Request states that are not in use.
+    pub(crate) requests: RefCell<Vec<Box<Request>>>,
+    pub(crate) rng: RefCell<Rng>,
+    pub(crate) date: RefCell<DateCache>,
+    pub(crate) shared: Arc<Shared>,
+    clock: Cell<Stamp>,
+    pub(crate) draining: Cell<bool>,
+    /// Connections that wait for their next request, to be woken when the worker drains.
+    pub(crate) parked: RefCell<Slab<Waker>>,
+    /// Told when the last connection of a draining worker ends.
+    pub(crate) emptied: Notify,
+    plan: RefCell<Rc<LocalPlan>>,
+    access: RefCell<ring::Writer>,
+    receipts: RefCell<ring::Writer>,
+    record: RefCell<Vec<u8>>,
+}
+
+impl Worker {
+    fn new(setup: Setup, access: ring::Writer, receipts: ring::Writer) -> Rc<Self> {
+        let plan = LocalPlan::new(setup.plan, setup.index, None);
+        Rc::new(Self {
+            index: setup.index,
+            small: Pool::new(SMALL_BUFFER, 256),
+            large: Pool::new(LARGE_BUFFER, 64),
+            pipes: PipePool::new(64),
+            timers: Timers::new(),
+            out: RefCell::new(Vec::with_capacity(SMALL_BUFFER)),
+            requests: RefCell::default(),
+            rng: RefCell::new(Rng::from_entropy()),
+            date: RefCell::new(DateCache::new()),
+            shared: setup.shared,
+            clock: Cell::new(clock::now()),
+            draining: Cell::new(false),
+            parked: RefCell::default(),
+            emptied: Notify::new(),
+            plan: RefCell::new(plan),
+            access: RefCell::new(access),
+            receipts: RefCell::new(receipts),
+            record: RefCell::new(Vec::with_capacity(2_048)),
+        })
+    }
+
+    /// The worker's own counters.
+    pub(crate) fn shard(&self) -> &WorkerShard {
+        // One shard per worker is made together with the workers.
+        &self.shared.workers[self.index]
+    }
+
+    /// The Plan in force now; a request keeps the one it began with.
+    pub(crate) fn plan(&self) -> Rc<LocalPlan> {
+        Rc::clone(&self.plan.borrow())
+    }
+
+    /// The generation of the Plan in force now.
+    pub(crate) fn generation(&self) -> u64 {
+        self.plan.borrow().plan.generation
+    }
+
+    /// An id nobody else has.
+    pub(crate) fn next_id(&self) -> RequestId {
+        RequestId(self.rng.borrow_mut().next_u64())
+    }
+
+    /// Takes a request state from the free list.
+    pub(crate) fn take_request(&self) -> Box<Request> {
+        self.requests.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Gives a request state back.
+    pub(crate) fn give_request(&self, mut request: Box<Request>) {
+        request.clear();
+        let mut free = self.requests.borrow_mut();
+        if free.len() < 256 {
+            free.push(request);
+        }
+    }
+
+    /// Sends a record to the log thread and, when it failed, to control.
+    pub(crate) fn publish(&self, record: &Record<'_>, log: bool, failed: bool) {
+        let mut bytes = self.record.borrow_mut();
+        bytes.clear();
+        codec::encode(record, &mut bytes);
+        if log {
+            let mut access = self.access.borrow_mut();
+            if !access.push(&bytes) {
+                self.shard().log_dropped.one();
+            }
+            if access.is_half_full() {
+                self.shared.log_waiting.notify_one();
+            }
+        }
+        if failed {
+            if !self.receipts.borrow_mut().push(&bytes) {
+                self.shard().receipts_dropped.one();
+            }
+            self.shared.failed.notify_one();
+        }
+    }
+
+    /// Spawns a task whose panic is contained and counted.
+    pub(crate) fn spawn(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
+        let guard = PanicCount(Rc::clone(self));
+        // The handle is not needed: nobody waits for a single connection.
+        drop(tokio::task::spawn_local(async move {
+            let _guard = guard;
+            task.await;
+        }));
+    }
+
+    async fn obey(self: Rc<Self>, mut inbox: mpsc::UnboundedReceiver<Command>) {
+        drop(tokio::task::spawn_local(Rc::clone(&self.timers).drive()));
+        drop(tokio::task::spawn_local(crate::pool::sweep(Rc::clone(&self))));
+        let mut acceptors = listener::Acceptors::default();
+        loop {
+            tokio::select! {
+                command = inbox.recv() => match command {
+                    Some(Command::Apply { plan, open, close }) => {
+                        let local = LocalPlan::new(plan, self.index, Some(&self.plan()));
+                        *self.plan.borrow_mut() = local;
+                        for key in close {
+                            acceptors.close(key);
+                        }
+                        for listen in open {
+                            acceptors.open(&self, listen);
+                        }
+                        self.wake_parked();
+                    }
+                    Some(Command::Drain) => {
+                        acceptors.close_all();
+                        self.draining.set(true);
+                        self.wake_parked();
+                        if self.shard().connections.value() == 0 {
+                            return;
+                        }
+                    }
+                    Some(Command::Stop) | None => return,
+                },
+                () = self.emptied.notified() => {
+                    if self.draining.get() && self.shard().connections.value() == 0 {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets every connection that waits for a request look at `draining` and the Plan again.
+    fn wake_parked(&self) {
+        let wakers: Vec<Waker> = self.parked.borrow().iter().map(|(_, w)| w.clone()).collect();
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
+    /// The time of the event being worked on: the clock is read once per event, by
+    /// [`Worker::tick`].
+    pub(crate) fn now(&self) -> Stamp {
+        self.clock.get()
+    }
+
+    /// Reads the clock: to be called when bytes, a connection or a deadline woke the task.
+    pub(crate) fn tick(&self) -> Stamp {
+        let now = clock::now();
+        self.clock.set(now);
+        now
+    }
+}
+
+/// Counts the panic of the task it lives in.
+struct PanicCount(Rc<Worker>);
+
+impl Drop for PanicCount {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.shard().panics.one();
+        }
+    }
+}
