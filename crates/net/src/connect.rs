@@ -73,11 +73,7 @@ pub struct ConnectError {
 
 impl std::fmt::Display for ConnectError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let what = match self.step {
-            Step::Socket => "no socket could be made",
-            Step::Bind => "the source address could not be used",
-            Step::Connect => connect_words(fault(self)),
-        };
+        let (_, what) = classify(self);
         match errno_name(self.errno) {
             Some(name) => write!(f, "{what} ({name})"),
             None => write!(f, "{what} (error {})", self.errno),
@@ -87,46 +83,44 @@ impl std::fmt::Display for ConnectError {
 
 impl std::error::Error for ConnectError {}
 
-fn connect_words(kind: FaultKind) -> &'static str {
-    match kind {
-        FaultKind::ConnectRefused => "the connection was refused",
-        FaultKind::ConnectTimeout => "the host did not answer",
-        FaultKind::ConnectUnreachable => "the address cannot be reached",
-        FaultKind::ConnectReset => "the connection was reset while it was being set up",
-        FaultKind::ConnectDenied => "this host forbids the connection",
-        FaultKind::UnixMissing => "the socket does not exist",
-        FaultKind::UnixBacklogFull => "the queue of the socket is full",
-        FaultKind::OutOfFiles => "no file descriptor is left",
-        FaultKind::OutOfPorts => "no local port is free",
-        FaultKind::OutOfMemory => "the kernel has no memory left",
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "`fault` yields no other kinds"
-        )]
-        _ => "the connection failed",
-    }
-}
-
 /// The kind of fault that an error is.
 #[must_use]
 pub fn fault(error: &ConnectError) -> FaultKind {
+    classify(error).0
+}
+
+/// The kind of an error and the words for it.
+fn classify(error: &ConnectError) -> (FaultKind, &'static str) {
     match error.errno {
-        libc::ENOENT if error.unix => FaultKind::UnixMissing,
-        libc::EAGAIN if error.unix => FaultKind::UnixBacklogFull,
-        libc::ECONNREFUSED => FaultKind::ConnectRefused,
-        libc::ETIMEDOUT => FaultKind::ConnectTimeout,
-        libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EHOSTDOWN | libc::ENETDOWN => {
-            FaultKind::ConnectUnreachable
-        }
-        libc::ECONNRESET | libc::ECONNABORTED | libc::EPIPE => FaultKind::ConnectReset,
+        libc::ENOENT if error.unix => (FaultKind::UnixMissing, "the socket does not exist"),
+        libc::EAGAIN if error.unix => (
+            FaultKind::UnixBacklogFull,
+            "the queue of the socket is full",
+        ),
+        libc::ECONNREFUSED => (FaultKind::ConnectRefused, "the connection was refused"),
+        libc::ETIMEDOUT => (FaultKind::ConnectTimeout, "the host did not answer"),
+        libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EHOSTDOWN | libc::ENETDOWN => (
+            FaultKind::ConnectUnreachable,
+            "the address cannot be reached",
+        ),
+        libc::ECONNRESET | libc::ECONNABORTED | libc::EPIPE => (
+            FaultKind::ConnectReset,
+            "the connection was reset while it was being set up",
+        ),
         // The bind leaves the port to connect(2), so there it means that the address is not ours.
         libc::EADDRNOTAVAIL | libc::EADDRINUSE if error.step == Step::Connect => {
-            FaultKind::OutOfPorts
+            (FaultKind::OutOfPorts, "no local port is free")
         }
-        libc::EMFILE | libc::ENFILE => FaultKind::OutOfFiles,
-        libc::ENOMEM | libc::ENOBUFS => FaultKind::OutOfMemory,
-        libc::EACCES | libc::EPERM => FaultKind::ConnectDenied,
-        _ => FaultKind::ConnectFailed,
+        libc::EMFILE | libc::ENFILE => (FaultKind::OutOfFiles, "no file descriptor is left"),
+        libc::ENOMEM | libc::ENOBUFS => (FaultKind::OutOfMemory, "the kernel has no memory left"),
+        libc::EACCES | libc::EPERM => {
+            (FaultKind::ConnectDenied, "this host forbids the connection")
+        }
+        _ if error.step == Step::Bind => (
+            FaultKind::ConnectFailed,
+            "the source address could not be used",
+        ),
+        _ => (FaultKind::ConnectFailed, "the connection failed"),
     }
 }
 

@@ -417,6 +417,16 @@ mod tests {
     }
 
     #[test]
+    fn one_resolver_serves_tasks_on_any_thread() {
+        fn assert_send(_: impl Send) {}
+        fn assert_sync(_: &impl Sync) {}
+        let resolver = Resolver::new(&Settings::default());
+        assert_sync(&resolver);
+        assert_send(resolver.resolve("a.test", 80));
+        assert_send(resolver.resolve_srv("_a._tcp.test"));
+    }
+
+    #[test]
     fn troubles_are_told_apart() {
         let server = Server::start(|name, _| match name {
             "empty.test" => Reply::new(60),

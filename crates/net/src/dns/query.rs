@@ -236,10 +236,10 @@ impl Client {
         if let NetError::Io(_) | NetError::NoConnections = error {
             return self.trouble(Reason::Unreachable, name, &error.to_string());
         }
-        let what = match error {
-            NetError::Dns(DnsError::ResponseCode(ResponseCode::ServFail)) => "SERVFAIL".to_owned(),
-            NetError::Dns(DnsError::ResponseCode(ResponseCode::Refused)) => "REFUSED".to_owned(),
-            other => other.to_string(),
+        let what = if let NetError::Dns(DnsError::ResponseCode(code)) = error {
+            code_name(*code)
+        } else {
+            error.to_string()
         };
         self.trouble(Reason::ServerFailure, name, &what)
     }
@@ -264,6 +264,17 @@ impl Client {
             ),
         };
         Trouble { reason, words }
+    }
+}
+
+/// A response code as resolvers and manuals call it.
+fn code_name(code: ResponseCode) -> String {
+    if code == ResponseCode::ServFail {
+        "SERVFAIL".to_owned()
+    } else if code == ResponseCode::Refused {
+        "REFUSED".to_owned()
+    } else {
+        code.to_str().to_owned()
     }
 }
 

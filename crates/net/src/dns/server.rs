@@ -177,7 +177,7 @@ fn respond(query: &[u8], answer: &dyn Fn(&str, u16) -> Reply, tcp: bool) -> Opti
     let question = query.get(12..at + 4)?;
     let (reply, cut) = match answer(&parts.join("."), kind) {
         Reply::Truncated(whole) => (*whole, !tcp),
-        reply => (reply, false),
+        reply @ (Reply::Records(..) | Reply::Code(_) | Reply::Silence) => (reply, false),
     };
     let (code, records) = match reply {
         Reply::Silence => return None,

@@ -1,1 +1,148 @@
-//! TBD
+//! Health probes: Attempts made on purpose, one file per kind.
+//!
+//! A probe runs on the control runtime and is told its target and its time; when to run and what
+//! follows from the result is decided above.
+
+mod http;
+mod tcp;
+mod visit;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clearway_base::clock;
+use clearway_base::intern::Name;
+use clearway_http::proxy_protocol;
+use clearway_outcome::Attempt;
+
+pub use http::{BodyMatch, Http, HttpSettings, Statuses};
+pub use tcp::Tcp;
+
+use crate::connect::Target;
+use visit::{Failure, Visit};
+
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])+ $variant:ident($type:ty) = $name:literal,)+) => {
+        /// What a probe does.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Kind { $($(#[doc = $doc])+ $variant($type),)+ }
+
+        impl Kind {
+            /// Name in the configuration and description of every kind.
+            pub const LIST: &'static [(&'static str, &'static str)] =
+                &[$(($name, concat!($($doc),+).trim_ascii_start()),)+];
+
+            /// Name in the configuration.
+            #[must_use]
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $name,)+ }
+            }
+
+            async fn check(&self, visit: &mut Visit, target: &Target) -> Result<String, Failure> {
+                match self { $(Self::$variant(kind) => kind.check(visit, target).await,)+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// Connects and closes.
+    Tcp(Tcp) = "tcp",
+    /// Sends a request over HTTP/1.1 and looks at the status and, if asked to, at the body.
+    Http(Http) = "http",
+}
+
+/// The PROXY header that comes first on a connection. A probe speaks for nobody, so it says so:
+/// UNKNOWN in version 1, LOCAL in version 2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// None.
+    #[default]
+    Off,
+    /// Version 1, text.
+    V1,
+    /// Version 2, binary.
+    V2,
+}
+
+/// A probe, ready to run any number of times.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probe {
+    /// What it does.
+    pub kind: Kind,
+    /// The PROXY header that the servers expect.
+    pub proxy_header: ProxyHeader,
+    /// The address to connect from.
+    pub source: Option<IpAddr>,
+}
+
+impl Probe {
+    /// A probe without a PROXY header, from whatever address the system chooses.
+    #[must_use]
+    pub fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            proxy_header: ProxyHeader::Off,
+            source: None,
+        }
+    }
+}
+
+/// What a probe found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProbeReport {
+    /// The Attempt; it passed when there is no fault. Backend and server are the caller's to fill in.
+    pub attempt: Attempt,
+    /// The result as a sentence.
+    pub words: String,
+}
+
+/// Runs a probe once; never takes longer than `timeout` to reach its verdict.
+///
+/// Cancel safe: dropping the future closes the connection.
+pub async fn run(probe: &Probe, target: &Target, timeout: Duration) -> ProbeReport {
+    let address = Name::new(&target.to_string());
+    let mut visit = Visit::new(Attempt::begin(
+        Name::NONE,
+        Name::NONE,
+        address,
+        clock::now(),
+    ));
+    let verdict = tokio::time::timeout(timeout, check(probe, &mut visit, target)).await;
+    let verdict = verdict.unwrap_or_else(|_| Err(visit.timed_out(timeout)));
+    let report = visit.report(verdict);
+    visit.leave().await;
+    report
+}
+
+async fn check(probe: &Probe, visit: &mut Visit, target: &Target) -> Result<String, Failure> {
+    visit.connect(target, probe.source).await?;
+    let mut header = Vec::new();
+    match probe.proxy_header {
+        ProxyHeader::Off => {}
+        ProxyHeader::V1 => proxy_protocol::write_v1(None, None, &mut header),
+        ProxyHeader::V2 => proxy_protocol::write_v2(None, None, &mut header),
+    }
+    visit.send(&header).await?;
+    probe.kind.check(visit, target).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_listed_with_a_sentence() {
+        let names: Vec<&str> = Kind::LIST.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["tcp", "http"]);
+        assert!(Kind::LIST.iter().all(|(_, doc)| doc.ends_with('.')));
+        assert_eq!(Kind::Tcp(Tcp).name(), "tcp");
+    }
+
+    #[test]
+    fn a_probe_may_run_on_any_thread() {
+        fn assert_send(_: impl Send) {}
+        let probe = Probe::new(Kind::Tcp(Tcp));
+        assert_send(run(&probe, &Target::Unix("/a".into()), Duration::from_secs(1)));
+    }
+}

@@ -1,0 +1,316 @@
+//! One connection of a probe: its phases, what was sent and received, and how it failed.
+
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clearway_base::clock;
+use clearway_outcome::{Attempt, Evidence, Fault, FaultKind, Phase, Side, errno_name};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::ProbeReport;
+use crate::connect::{self, Target};
+use crate::kernel;
+use crate::stream::Stream;
+
+/// Most bytes of a response that are read.
+pub(super) const READ_MAX: usize = 64 << 10;
+/// How long the rest of a response may take after the verdict.
+const LEAVE_LIMIT: Duration = Duration::from_millis(200);
+
+/// Why a probe did not pass.
+pub(super) struct Failure {
+    pub(super) kind: FaultKind,
+    errno: i32,
+    words: String,
+}
+
+impl Failure {
+    pub(super) fn new(kind: FaultKind, words: String) -> Self {
+        Self {
+            kind,
+            errno: 0,
+            words,
+        }
+    }
+}
+
+/// A probe under way.
+pub(super) struct Visit {
+    attempt: Attempt,
+    stage: Stage,
+    stream: Option<Stream>,
+    /// What the server sent and nobody has consumed.
+    pub(super) buf: Vec<u8>,
+    evidence: Evidence,
+    /// The server may still be writing.
+    unfinished: bool,
+}
+
+impl Visit {
+    pub(super) fn new(attempt: Attempt) -> Self {
+        Self {
+            attempt,
+            stage: Stage::Connect,
+            stream: None,
+            buf: Vec::new(),
+            evidence: Evidence::default(),
+            unfinished: false,
+        }
+    }
+
+    /// Microseconds since the Attempt began.
+    fn elapsed_us(&self) -> u64 {
+        clock::now().micros_since(self.attempt.started)
+    }
+
+    pub(super) async fn connect(
+        &mut self,
+        target: &Target,
+        source: Option<IpAddr>,
+    ) -> Result<(), Failure> {
+        let stream = connect::connect(target, source)
+            .await
+            .map_err(|error| Failure {
+                kind: connect::fault(&error),
+                errno: error.errno,
+                words: error.to_string(),
+            })?;
+        self.stream = Some(stream);
+        self.attempt.connected_us = Some(self.elapsed_us());
+        Ok(())
+    }
+
+    /// Writes all of `bytes`.
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.stage = Stage::Send;
+        let written = match &mut self.stream {
+            Some(Stream::Tcp(stream)) => stream.write_all(bytes).await,
+            Some(Stream::Unix(stream)) => stream.write_all(bytes).await,
+            None => Err(io::ErrorKind::NotConnected.into()),
+        };
+        written.map_err(|error| self.broken(&error))?;
+        self.attempt.bytes_sent += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Notes that the request is out.
+    pub(super) fn sent(&mut self) {
+        self.attempt.sent_us = Some(self.elapsed_us());
+        self.stage = Stage::Wait;
+        self.unfinished = true;
+    }
+
+    /// Notes that an interim response is complete: the final one is waited for.
+    pub(super) fn interim_done(&mut self) {
+        self.stage = if self.buf.is_empty() {
+            Stage::Wait
+        } else {
+            Stage::Head
+        };
+    }
+
+    /// Notes that the head is complete.
+    pub(super) fn head_done(&mut self, status: u16) {
+        self.attempt.status = status;
+        self.stage = Stage::Body;
+    }
+
+    /// Notes that the response is complete.
+    pub(super) fn finished(&mut self) {
+        self.unfinished = false;
+    }
+
+    /// Reads more into `buf`; `false` is FIN.
+    pub(super) async fn read(&mut self) -> Result<bool, Failure> {
+        self.buf.reserve(4_096);
+        let read = match &mut self.stream {
+            Some(Stream::Tcp(stream)) => stream.read_buf(&mut self.buf).await,
+            Some(Stream::Unix(stream)) => stream.read_buf(&mut self.buf).await,
+            None => Err(io::ErrorKind::NotConnected.into()),
+        };
+        let count = read.map_err(|error| self.broken(&error))?;
+        if count == 0 {
+            self.unfinished = false;
+            return Ok(false);
+        }
+        if self.attempt.first_byte_us.is_none() {
+            self.attempt.first_byte_us = Some(self.elapsed_us());
+            self.evidence.keep_first(&self.buf);
+        }
+        if self.stage == Stage::Wait {
+            self.stage = Stage::Head;
+        }
+        self.attempt.bytes_received += count as u64;
+        Ok(true)
+    }
+
+    /// FIN came too early.
+    pub(super) fn closed(&self) -> Failure {
+        self.ended(FinOrRst::Fin, 0)
+    }
+
+    fn broken(&mut self, error: &io::Error) -> Failure {
+        self.unfinished = false;
+        let how = if error.kind() == io::ErrorKind::BrokenPipe {
+            FinOrRst::Fin
+        } else {
+            FinOrRst::Rst
+        };
+        self.ended(how, error.raw_os_error().unwrap_or(0))
+    }
+
+    fn ended(&self, how: FinOrRst, errno: i32) -> Failure {
+        use FinOrRst::{Fin, Rst};
+        let (kind, when) = match (self.stage, how) {
+            (Stage::Connect | Stage::Send, Fin) => (
+                FaultKind::ServerClosedWhileSending,
+                "while the request was sent",
+            ),
+            (Stage::Connect | Stage::Send, Rst) => (
+                FaultKind::ServerResetWhileSending,
+                "while the request was sent",
+            ),
+            (Stage::Wait, Fin) => (
+                FaultKind::ServerClosedNoResponse,
+                "without a byte of response",
+            ),
+            (Stage::Wait, Rst) => (
+                FaultKind::ServerResetNoResponse,
+                "without a byte of response",
+            ),
+            (Stage::Head, Fin) => (
+                FaultKind::ResponseHeadTruncated,
+                "in the middle of the response head",
+            ),
+            (Stage::Head, Rst) => (
+                FaultKind::ResponseHeadReset,
+                "in the middle of the response head",
+            ),
+            (Stage::Body, Fin) => (FaultKind::ResponseBodyShort, "before the end of the body"),
+            (Stage::Body, Rst) => (FaultKind::ResponseBodyReset, "before the end of the body"),
+        };
+        let what = match how {
+            Fin => "closed",
+            Rst => "reset",
+        };
+        let mut words = format!("the server {what} the connection {when}");
+        if let Some(name) = errno_name(errno) {
+            words.push_str(&format!(" ({name})"));
+        }
+        Failure { kind, errno, words }
+    }
+
+    /// The time is over: what that means depends on how far it came.
+    pub(super) fn timed_out(&self, limit: Duration) -> Failure {
+        let (kind, what) = match self.stage {
+            Stage::Connect => (
+                FaultKind::ConnectTimeout,
+                "the connection attempt was not answered",
+            ),
+            Stage::Send => (
+                FaultKind::ServerWriteTimeout,
+                "the server did not take the request",
+            ),
+            Stage::Wait => (
+                FaultKind::ResponseTimeout,
+                "connected, but no byte of response came",
+            ),
+            Stage::Head => (
+                FaultKind::ResponseHeadStalled,
+                "the response head was not complete",
+            ),
+            Stage::Body => (FaultKind::ResponseBodyStalled, "the body was not complete"),
+        };
+        Failure::new(kind, format!("{what} within {limit:?}"))
+    }
+
+    /// Puts the verdict on record.
+    pub(super) fn report(&mut self, verdict: Result<String, Failure>) -> ProbeReport {
+        let ended_us = self.elapsed_us();
+        let mut attempt = self.attempt;
+        attempt.ended_us = ended_us;
+        let words = match verdict {
+            Ok(words) => format!("{words} in {}", milliseconds(ended_us)),
+            Err(Failure { kind, errno, words }) => {
+                let fault = Fault::new(kind, self.stage.phase(), Side::Server);
+                attempt.fault = Some(fault.with_errno(errno).after(ended_us));
+                if let Some(Stream::Tcp(_)) = &self.stream {
+                    self.evidence.tcp =
+                        self.stream.as_ref().and_then(|s| kernel::tcp_facts(s.fd()));
+                }
+                attempt.evidence = Some(self.evidence);
+                self.unfinished &= matches!(kind, FaultKind::ProbeStatus | FaultKind::ProbeBody);
+                words
+            }
+        };
+        ProbeReport { attempt, words }
+    }
+
+    /// Reads the rest of a response within bounds: closing on a server that still writes is a reset to
+    /// it, and an error in its log for every probe.
+    pub(super) async fn leave(mut self) {
+        let rest = async {
+            let mut left = READ_MAX;
+            while self.unfinished && left > 0 {
+                self.buf.clear();
+                if self.read().await.is_err() {
+                    return;
+                }
+                left = left.saturating_sub(self.buf.len());
+            }
+        };
+        // Whether it came to its end makes no difference.
+        tokio::time::timeout(LEAVE_LIMIT, rest)
+            .await
+            .unwrap_or_default();
+    }
+}
+
+#[derive(Clone, Copy)]
+enum FinOrRst {
+    Fin,
+    Rst,
+}
+
+/// How far a visit has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Connect,
+    Send,
+    Wait,
+    Head,
+    Body,
+}
+
+impl Stage {
+    fn phase(self) -> Phase {
+        match self {
+            Self::Connect => Phase::Connect,
+            Self::Send => Phase::Send,
+            Self::Wait => Phase::Wait,
+            Self::Head => Phase::ResponseHead,
+            Self::Body => Phase::ResponseBody,
+        }
+    }
+}
+
+/// A time with three digits that matter.
+fn milliseconds(us: u64) -> String {
+    match us {
+        0..10_000 => format!("{}.{:02} ms", us / 1_000, us % 1_000 / 10),
+        _ => format!("{} ms", us / 1_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_readable() {
+        assert_eq!(milliseconds(345), "0.34 ms");
+        assert_eq!(milliseconds(9_999), "9.99 ms");
+        assert_eq!(milliseconds(1_234_567), "1234 ms");
+    }
+}
