@@ -1,1 +1,104 @@
-//! TBD
+//! Configuration: the native language, the model, checks, differences, printing, documentation.
+//!
+//! Text becomes a tree, the tree a [`model::Config`], the Config is checked. No step stops at the
+//! first mistake: each returns what it understood and [`Diagnostic`]s with place, expectation and
+//! hint. What a section consists of stands in one table per concept, from which reading, defaults,
+//! printing, the reference page and the JSON Schema come.
+//!
+//! Not here: compiling a Config for workers, opening sockets, watching files.
+//! Start with [`load`], [`model::Config`] and the tables in `concept`.
+
+#![forbid(unsafe_code)]
+
+mod concept;
+mod diagnostic;
+pub mod diff;
+pub mod doc;
+mod lower;
+pub mod model;
+pub mod print;
+mod syntax;
+mod value;
+mod words;
+
+use std::path::Path;
+
+pub use diagnostic::{Diagnostic, Origin, Origins, Severity};
+pub use value::Problem;
+
+use model::Config;
+
+/// What was read, and what is wrong with it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What was understood. Not to be used when there are errors.
+    pub config: Config,
+    /// Everything that is wrong, in the order of the file.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Loaded {
+    /// Whether the configuration must not be used.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics
+            .iter()
+            .any(|found| found.severity == Severity::Error)
+    }
+
+    /// Puts the admin API elsewhere, as the command line asks.
+    pub fn override_admin(&mut self, listen: &str) {
+        let origin = Origin {
+            file: "--admin".into(),
+            ..Origin::default()
+        };
+        match lower::admin(listen) {
+            Ok(listen) => self.config.admin.listen = listen,
+            Err(problem) => {
+                let mut found = Diagnostic::error("value", &origin, problem.message);
+                found.expected = Some(problem.expected);
+                found.hint = problem.hint;
+                self.diagnostics.push(found);
+            }
+        }
+    }
+}
+
+/// Reads and checks a file.
+#[must_use]
+pub fn load(path: &Path) -> Loaded {
+    let name = path.display().to_string();
+    match std::fs::read(path) {
+        Ok(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => parse(&name, &text),
+            Err(error) => unreadable(&name, format!("this file is not UTF-8 text: {error}")),
+        },
+        Err(error) => unreadable(&name, format!("cannot read {name}: {error}")),
+    }
+}
+
+fn unreadable(name: &str, message: String) -> Loaded {
+    let origin = Origin {
+        file: name.into(),
+        ..Origin::default()
+    };
+    Loaded {
+        config: Config::default(),
+        diagnostics: vec![Diagnostic::error("file", &origin, message)],
+    }
+}
+
+/// Reads and checks a text; `name` stands in diagnostics and its folder is where relative paths lead.
+#[must_use]
+pub fn parse(name: &str, text: &str) -> Loaded {
+    let lines = diagnostic::Lines::new(name, text);
+    let (entries, mut diagnostics) = syntax::native::read(text, &lines);
+    let mut reader = value::Reader::new(&lines);
+    let config = lower::config(&entries, &mut reader);
+    diagnostics.append(&mut reader.diagnostics);
+    diagnostics.sort_by_key(|d| (d.line, d.column, d.severity));
+    Loaded {
+        config,
+        diagnostics,
+    }
+}

@@ -1,0 +1,92 @@
+//! Actions of routes and rules: what is changed, and what is answered at once.
+
+use super::{concept, table_value};
+use crate::value::{
+    HeaderName, HeaderValue, Pairs, PathPrefix, RegexText, TemplateText, Text, Token,
+};
+
+concept! {
+    /// What is done with a request and its response. In templates `${host}`, `${path}`, `${query}`,
+    /// `${target}`, `${method}`, `${client_ip}`, `${header:NAME}`, `${cookie:NAME}`, `${query:NAME}`,
+    /// `${id}`, `${scheme}` and `${listener}` stand for parts of the request; `$$` is a dollar sign.
+    Actions, "actions";
+
+    /// Sets variables, `${var:NAME}` in templates, before everything else.
+    set_variables: Pairs<Token, TemplateText> = Pairs::default(),
+        example = Some("{ tenant = \"${header:x-tenant}\" }");
+    /// Takes this off the path's begin.
+    strip_prefix: Option<PathPrefix> = None, example = Some("\"/api\"");
+    /// Changes the path.
+    rewrite: Option<Rewrite> = None, example = Some("{ prefix = \"/old/\", to = \"/new/\" }");
+    /// The `Host` the server sees.
+    set_host: Option<TemplateText> = None, example = Some("\"app.internal\"");
+    /// Headers the server sees, in place of what the client sent.
+    set_request_headers: Pairs<HeaderName, TemplateText> = Pairs::default(),
+        example = Some("{ x-real-ip = \"${client_ip}\" }");
+    /// Headers the server sees besides what the client sent.
+    add_request_headers: Pairs<HeaderName, TemplateText> = Pairs::default(),
+        example = Some("{ x-via = \"edge\" }");
+    /// Headers the server does not see.
+    remove_request_headers: Vec<HeaderName> = Vec::new(), example = Some("[\"x-debug\"]");
+    /// Headers the client sees, in place of what the server sent.
+    set_response_headers: Pairs<HeaderName, TemplateText> = Pairs::default(),
+        example = Some("{ x-frame-options = \"DENY\" }");
+    /// Headers the client sees besides what the server sent.
+    add_response_headers: Pairs<HeaderName, TemplateText> = Pairs::default(),
+        example = Some("{ vary = \"accept\" }");
+    /// Headers the client does not see.
+    remove_response_headers: Vec<HeaderName> = Vec::new(), example = Some("[\"server\"]");
+    /// Answers with a redirection.
+    redirect: Option<Redirect> = None, example = Some("{ to = \"https://${host}${target}\" }");
+    /// Answers with a text.
+    reply: Option<Reply> = None, example = Some("{ status = 200, body = \"ok\" }");
+    /// Refuses with this status.
+    deny: Option<u16> = None, range = Some((400.0, 599.0)), example = Some("403");
+}
+
+impl Actions {
+    /// Whether the request is answered without a server.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        self.redirect.is_some() || self.reply.is_some() || self.deny.is_some()
+    }
+}
+
+concept! {
+    /// A change of the path. What is left of the target, its query, stays.
+    Rewrite, "rewrite";
+
+    /// What the path has to begin with; `to` takes its place.
+    prefix: Option<PathPrefix> = None, example = Some("\"/old/\"");
+    /// What the path has to match; `to` takes the place of the match, with `$1` for a group.
+    regex: Option<RegexText> = None, example = Some("\"^/user/([0-9]+)$\"");
+    /// What takes its place.
+    to: HeaderValue = HeaderValue::default(), required = true, example = Some("\"/new/\"");
+}
+table_value!(Rewrite);
+
+concept! {
+    /// A redirection.
+    Redirect, "redirect";
+
+    /// Where to.
+    to: TemplateText = TemplateText::default(), required = true,
+        example = Some("\"https://${host}${target}\"");
+    /// 301, 302, 303, 307 or 308.
+    status: u16 = 308, range = Some((300.0, 399.0)), example = Some("302");
+}
+table_value!(Redirect);
+
+concept! {
+    /// An answer without a server.
+    Reply, "reply";
+
+    /// Its status.
+    status: u16 = 200, range = Some((200.0, 599.0)), example = Some("404");
+    /// Its body.
+    body: String = String::new(), example = Some("\"User-agent: *\"");
+    /// Media type of the body.
+    content_type: HeaderValue = HeaderValue::parse("text/plain; charset=utf-8").unwrap_or_default(),
+        example = Some("\"text/html\"");
+}
+table_value!(Reply);

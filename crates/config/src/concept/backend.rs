@@ -1,0 +1,116 @@
+//! `[backend.NAME]`: a group of servers that are alike.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clearway_balance::{Algorithm, Bound};
+
+use super::ejection::Ejection;
+use super::health::Health;
+use super::keepalive::Keepalive;
+use super::limits::LimitOverrides;
+use super::queue::Queue;
+use super::retries::Retries;
+use super::server::Server;
+use super::sticky::StickyCookie;
+use super::timeouts::TimeoutOverrides;
+use super::{concept, table_value};
+use crate::value::{HashKey, OrOff, choice_value, choices};
+
+concept! {
+    /// A group of servers that are alike.
+    Backend, "[backend.NAME]", named name;
+
+    /// The servers.
+    servers: Vec<Server> = Vec::new(), required = true,
+        example = Some("[\"10.0.0.1:8080\", { address = \"10.0.0.2:8080\", weight = 2 }]");
+    /// How a server is chosen.
+    balance: Algorithm = Algorithm::RoundRobin, example = Some("\"least_requests\"");
+    /// What `consistent_hash` and `maglev` keep together.
+    hash_key: HashKey = HashKey::Source, example = Some("\"header:x-user\"");
+    /// How far above its fair share of the unfinished requests `consistent_hash` lets a server go;
+    /// 0 = any.
+    bounded_load: f64 = 1.25, range = Some((0.0, 100.0));
+    /// How long a server takes to get its full part after it came up; `"0s"` = at once.
+    slow_start: Duration = Duration::ZERO, example = Some("\"30s\"");
+    /// Requests at the same time per server, over all workers; 0 = no limit. Others wait.
+    maxconn: u32 = 0, example = Some("100");
+    /// Requests that wait.
+    queue: Queue = Queue::default(), example = Some("{ size = 100 }");
+    /// A cookie that keeps a client on its server.
+    sticky: Option<StickyCookie> = None, example = Some("{ cookie = \"SRV\" }");
+    /// What is sent before the first byte, so that the server knows the client.
+    send_proxy: SendProxy = SendProxy::Off, example = Some("\"v2\"");
+    /// The local address to connect from.
+    source_address: Option<IpAddr> = None, example = Some("\"10.0.0.9\"");
+    /// Connections that are used again.
+    keepalive: Keepalive = Keepalive::default(), example = Some("{ idle_timeout = \"4s\" }");
+    /// Active checks; none when absent.
+    health: Option<Health> = None, example = Some("{ path = \"/health\" }");
+    /// Servers that fail requests get none for a while; `"off"` = never.
+    ejection: OrOff<Ejection> = OrOff::On(Ejection::default()), example = Some("{ consecutive = 3 }");
+    /// Failed attempts that are followed by others.
+    retries: Retries = Retries::default(), example = Some("{ max = 1 }");
+    /// Time-outs in place of those of the process and the listener.
+    timeouts: TimeoutOverrides = TimeoutOverrides::default(), example = Some("{ response = \"5m\" }");
+    /// Limits in place of those of the process and the listener.
+    limits: LimitOverrides = LimitOverrides::default(),
+        example = Some("{ response_header_bytes = \"64KiB\" }");
+}
+table_value!(Backend);
+
+choice_value!(Algorithm);
+
+choices! {
+    /// What is sent before the first byte of a server connection.
+    SendProxy {
+        /// Nothing.
+        Off = "off",
+        /// A PROXY header, text form.
+        V1 = "v1",
+        /// A PROXY header, binary form.
+        V2 = "v2",
+    }
+}
+
+impl Backend {
+    /// How a server is chosen, with its settings.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        if self.balance == Algorithm::parse("consistent_hash").unwrap_or(self.balance) {
+            let bound = Bound::from_factor(self.bounded_load).unwrap_or(Bound::DEFAULT);
+            return Algorithm::ConsistentHash { bound };
+        }
+        self.balance
+    }
+
+    /// Requests at the same time that a server takes; 0 = no limit.
+    #[must_use]
+    pub fn maxconn_of(&self, server: &Server) -> u32 {
+        server.maxconn.unwrap_or(self.maxconn)
+    }
+
+    /// How long a server takes to get its full part after it came up.
+    #[must_use]
+    pub fn slow_start_of(&self, server: &Server) -> Duration {
+        server.slow_start.unwrap_or(self.slow_start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_goes_into_the_algorithm() {
+        let mut backend = Backend {
+            balance: Algorithm::parse("consistent_hash").unwrap(),
+            bounded_load: 2.0,
+            ..Backend::default()
+        };
+        let bound = Bound::from_factor(2.0).unwrap();
+        assert_eq!(backend.algorithm(), Algorithm::ConsistentHash { bound });
+        backend.balance = Algorithm::Maglev;
+        assert_eq!(backend.algorithm(), Algorithm::Maglev);
+    }
+}

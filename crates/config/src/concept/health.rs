@@ -1,0 +1,88 @@
+//! `health`: active checks.
+
+use std::time::Duration;
+
+use clearway_balance::health;
+
+use super::{concept, table_value};
+use crate::value::{
+    HeaderName, HeaderValue, HostPattern, MethodName, Pairs, Pattern, Statuses, Text, choices,
+};
+
+concept! {
+    /// Active checks of a backend's servers. Without this section there are none.
+    Health, "health", finish settle_kind;
+
+    /// What is done. With a `path` the default is `"http"`.
+    kind: HealthKind = HealthKind::Tcp, always = true, example = Some("\"http\"");
+    /// The path to ask for, with query.
+    path: HeaderValue = HeaderValue::parse("/").unwrap_or_default(), example = Some("\"/health\"");
+    /// The method to ask with.
+    method: MethodName = MethodName::parse("GET").unwrap_or_default(), example = Some("\"HEAD\"");
+    /// The `Host` to ask for; the server's address when absent.
+    host: Option<HostPattern> = None, example = Some("\"app.example.org\"");
+    /// Further headers.
+    headers: Pairs<HeaderName, HeaderValue> = Pairs::default(), example = Some("{ x-check = \"yes\" }");
+    /// The statuses of a healthy answer.
+    expect: Statuses = Statuses::range(200, 399), example = Some("[200, \"3xx\"]");
+    /// What the first 64 KiB of the body have to contain.
+    body: Option<Pattern> = None, example = Some("\"~ ^ok\"");
+    /// The port to ask, instead of the server's own.
+    port: Option<u16> = None, range = Some((1.0, 65_535.0)), example = Some("9000");
+    /// Time between checks while nothing happens.
+    interval: Duration = Duration::from_secs(2), range = Some((0.01, 86_400.0));
+    /// Time between checks while the server is down or changing.
+    fast_interval: Duration = Duration::from_secs(1), range = Some((0.01, 86_400.0));
+    /// How long a check may take.
+    timeout: Duration = Duration::from_secs(1), range = Some((0.001, 3_600.0));
+    /// Passed checks in a row that bring a server up.
+    rise: u32 = 2, range = Some((1.0, 1_000.0));
+    /// Failed checks in a row that take a server down.
+    fall: u32 = 3, range = Some((1.0, 1_000.0));
+    /// Part of the interval by which it varies, so that many checks do not run in step.
+    jitter: f64 = 0.1, range = Some((0.0, 1.0));
+}
+table_value!(Health);
+
+choices! {
+    /// What a health check does.
+    HealthKind {
+        /// It connects.
+        Tcp = "tcp",
+        /// It asks for a path over HTTP/1.1 and looks at the answer.
+        Http = "http",
+    }
+}
+
+/// Settings of an HTTP check without `kind` mean an HTTP check.
+fn settle_kind(health: &mut Health) {
+    let http = ["path", "method", "host", "headers", "expect", "body"];
+    let asked = http.iter().any(|key| health.origins.field(key).is_some());
+    if asked && health.origins.field("kind").is_none() {
+        health.kind = HealthKind::Http;
+    }
+}
+
+impl Health {
+    /// As the health machine wants it.
+    #[must_use]
+    pub fn policy(&self) -> health::Policy {
+        health::Policy {
+            rise: self.rise,
+            fall: self.fall,
+            interval: self.interval,
+            fast_interval: self.fast_interval,
+            jitter: self.jitter,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_the_machines_own() {
+        assert_eq!(Health::default().policy(), health::Policy::default());
+    }
+}

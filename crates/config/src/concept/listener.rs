@@ -1,0 +1,77 @@
+//! `[listener.NAME]`: where clients connect.
+
+use ipnet::IpNet;
+
+use super::errors::ErrorPages;
+use super::forwarded::Forwarding;
+use super::limits::LimitOverrides;
+use super::route::Rule;
+use super::timeouts::TimeoutOverrides;
+use super::{concept, table_value};
+use crate::value::{Bind, Identifier, Pairs, choices};
+
+concept! {
+    /// Where clients connect.
+    Listener, "[listener.NAME]", named name;
+
+    /// Its addresses: `"0.0.0.0:80"`, `":80"` (all, IPv4 and IPv6), `"[::1]:80"`, `"unix:/path"`.
+    bind: Vec<Bind> = Vec::new(), required = true, example = Some("[\":80\", \"unix:/run/web.sock\"]");
+    /// What is spoken.
+    mode: Mode = Mode::Http, example = Some("\"tcp\"");
+    /// Where requests go that no route matches; with a single backend and no routes, that one.
+    backend: Option<Identifier> = None, example = Some("\"app\"");
+    /// Whether every connection begins with a PROXY header.
+    proxy_protocol: ProxyProtocol = ProxyProtocol::Off, example = Some("\"accept\"");
+    /// Who may send PROXY headers and `X-Forwarded-*`.
+    trusted: Vec<IpNet> = Vec::new(), example = Some("[\"10.0.0.0/8\"]");
+    /// Connections that may wait to be accepted; the kernel's `net.core.somaxconn` caps it.
+    backlog: u32 = 4_096, range = Some((1.0, 65_535.0));
+    /// Whether the kernel hands connections over only when their first data has come.
+    defer_accept: bool = true, example = Some("false");
+    /// What servers are told about the client.
+    forwarded: Forwarding = Forwarding::default(), example = Some("{ x_forwarded = \"replace\" }");
+    /// Time-outs in place of those of the process.
+    timeouts: TimeoutOverrides = TimeoutOverrides::default(), example = Some("{ client_idle = \"10s\" }");
+    /// Limits in place of those of the process.
+    limits: LimitOverrides = LimitOverrides::default(), example = Some("{ connections = 1000 }");
+    /// Pages in place of those of the process.
+    errors: ErrorPages = Pairs::default(), example = Some("{ 503 = { body = \"Back soon.\" } }");
+    /// What is done with its requests before routing.
+    rules: Vec<Rule> = Vec::new(), key = "rule",
+        example = Some("[{ when = { path = \"/admin/\" }, deny = 403 }]");
+}
+table_value!(Listener);
+
+choices! {
+    /// What a listener speaks.
+    Mode {
+        /// HTTP/1.0 and HTTP/1.1.
+        Http = "http",
+        /// Bytes, not looked at.
+        Tcp = "tcp",
+    }
+}
+
+choices! {
+    /// Whether connections begin with a PROXY header.
+    ProxyProtocol {
+        /// They do not.
+        Off = "off",
+        /// They have to, version 1 or 2, from an address in `trusted`.
+        Accept = "accept",
+    }
+}
+
+impl Listener {
+    /// Whether it speaks HTTP.
+    #[must_use]
+    pub fn is_http(&self) -> bool {
+        self.mode == Mode::Http
+    }
+
+    /// Whether connections have to begin with a PROXY header.
+    #[must_use]
+    pub fn accepts_proxy(&self) -> bool {
+        self.proxy_protocol == ProxyProtocol::Accept
+    }
+}

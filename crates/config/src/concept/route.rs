@@ -1,0 +1,45 @@
+//! `[[route]]` and `[[listener.NAME.rule]]`.
+
+use super::actions::Actions;
+use super::limits::LimitOverrides;
+use super::matching::{Condition, Match};
+use super::retries::RetryOverrides;
+use super::timeouts::TimeoutOverrides;
+use super::{concept, table_value};
+use crate::value::Identifier;
+
+concept! {
+    /// Where requests go. Routes are tried in the order of the file and the first that matches is
+    /// taken; when none does, the listener's `backend` is.
+    Route, "[[route]]", flatten {
+        /// What a request has to be like.
+        matching: Match,
+        /// What is done with it.
+        actions: Actions
+    };
+
+    /// Its name in logs and metrics; `route-N` when absent.
+    name: Option<Identifier> = None, example = Some("\"api\"");
+    /// The backend; not needed with `redirect`, `reply` or `deny`.
+    backend: Option<Identifier> = None, example = Some("\"app\"");
+    /// Time-outs in place of those of the process, the listener and the backend.
+    timeouts: TimeoutOverrides = TimeoutOverrides::default(), example = Some("{ response = \"5m\" }");
+    /// Retries in place of those of the backend.
+    retries: RetryOverrides = RetryOverrides::default(), example = Some("{ max = 0 }");
+    /// Limits in place of those of the process and the listener.
+    limits: LimitOverrides = LimitOverrides::default(), example = Some("{ body_bytes = \"1GiB\" }");
+}
+table_value!(Route);
+
+concept! {
+    /// Something that is done with every request of a listener that a condition holds for, before
+    /// routing. Rules apply in the order of the file.
+    Rule, "[[listener.NAME.rule]]", flatten {
+        /// What is done.
+        actions: Actions
+    };
+
+    /// When it applies; always when absent.
+    when: Condition = Condition::default(), example = Some("{ path = \"/admin/\" }");
+}
+table_value!(Rule);

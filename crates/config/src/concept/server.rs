@@ -1,0 +1,114 @@
+//! `servers`: the members of a backend.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::concept;
+use crate::syntax::{Kind, Node};
+use crate::value::{
+    Identifier, Reader, ServerAddress, Spec, Text, Value, choices, print_inline, read_table,
+    read_text, section_schema,
+};
+use crate::words;
+
+concept! {
+    /// One server: an address, or a table with an address and settings.
+    Server, "server";
+
+    /// Where it is: `"10.0.0.1:8080"`, `"app.internal:80"` (looked up again and again),
+    /// `"srv:_http._tcp.example.org"` or `"unix:/run/app.sock"`.
+    address: ServerAddress = ServerAddress::default(), required = true,
+        example = Some("\"10.0.0.1:8080\"");
+    /// Its name in logs and metrics; the address when absent.
+    name: Option<Identifier> = None, example = Some("\"app-1\"");
+    /// Its part of the requests, compared with the others; 0 = only what stickiness brings.
+    weight: u32 = 1, range = Some((0.0, 1_000.0)), example = Some("3");
+    /// Used only when no other server is usable.
+    backup: bool = false, example = Some("true");
+    /// Servers with a lower number are used first; the others when none of those is usable.
+    priority: u8 = 0, range = Some((0.0, 100.0)), example = Some("1");
+    /// Requests at the same time, over all workers; 0 = no limit. The backend's when absent.
+    maxconn: Option<u32> = None, example = Some("100");
+    /// What it may be used for.
+    state: ServerState = ServerState::Ready, example = Some("\"drain\"");
+    /// How long it takes to get its full part after it came up. The backend's when absent.
+    slow_start: Option<Duration> = None, example = Some("\"30s\"");
+}
+
+choices! {
+    /// What a server may be used for.
+    ServerState {
+        /// Everything.
+        Ready = "ready",
+        /// Clients that stick to it.
+        Drain = "drain",
+        /// Nothing.
+        Maintenance = "maint",
+    }
+}
+
+impl Server {
+    /// A server with defaults.
+    #[must_use]
+    pub fn new(address: ServerAddress) -> Self {
+        Self {
+            address,
+            ..Self::default()
+        }
+    }
+
+    /// Its name, or its address as text.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match &self.name {
+            Some(name) => name.to_string(),
+            None => self.address.to_string(),
+        }
+    }
+}
+
+impl Value for Server {
+    fn read(node: &Node, _: &Spec, reader: &mut Reader<'_>) -> Option<Self> {
+        match &node.kind {
+            Kind::Text(_) => {
+                let mut server = Self::new(read_text(node, reader)?);
+                let origin = reader.origin(&node.span);
+                server.origins = crate::diagnostic::Origins::new(origin.clone());
+                server.origins.set("address", origin);
+                Some(server)
+            }
+            Kind::Table(_) => read_table(node, reader),
+            Kind::Integer(_)
+            | Kind::Float(_)
+            | Kind::Bool(_)
+            | Kind::Date
+            | Kind::List(_)
+            | Kind::Broken => {
+                reader.wrong_type(node, "an address, or a table with an address");
+                None
+            }
+        }
+    }
+
+    fn print(&self, _: &Spec, out: &mut String) {
+        if *self == Self::new(self.address.clone()) {
+            out.push_str(&words::quoted(&self.address.text()));
+        } else {
+            print_inline(self, out);
+        }
+    }
+
+    fn kind(_: &Spec) -> String {
+        "address, or table, see server".to_owned()
+    }
+
+    fn schema(_: &Spec) -> serde_json::Value {
+        json!({ "anyOf": [{ "type": "string" }, section_schema::<Self>()] })
+    }
+
+    #[cfg(test)]
+    fn sample(rng: &mut clearway_base::rng::Rng, _: &Spec) -> Self {
+        <Self as crate::value::Section>::sample_section(rng)
+    }
+}

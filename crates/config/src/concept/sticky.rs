@@ -1,0 +1,59 @@
+//! `sticky`: clients that stay on their server.
+
+use std::time::Duration;
+
+use clearway_balance::sticky::{Policy, SameSite};
+
+use super::{concept, table_value};
+use crate::value::{CookieName, HeaderValue, Text, choices};
+
+concept! {
+    /// A cookie that keeps a client on its server for as long as that is up. Its value says nothing
+    /// about addresses.
+    StickyCookie, "sticky";
+
+    /// The cookie's name.
+    cookie: CookieName = CookieName::parse("CLEARWAY").unwrap_or_default(), example = Some("\"SRV\"");
+    /// The path below which browsers send it.
+    path: HeaderValue = HeaderValue::parse("/").unwrap_or_default();
+    /// Whether scripts are kept from reading it.
+    http_only: bool = true;
+    /// Whether it is sent over encrypted connections only.
+    secure: bool = false;
+    /// Whether browsers send it along with requests from other sites.
+    same_site: CookieSite = CookieSite::Lax;
+    /// How long browsers keep it; until they are closed when absent.
+    max_age: Option<Duration> = None, example = Some("\"1h\"");
+}
+table_value!(StickyCookie);
+
+choices! {
+    /// Whether browsers send a cookie along with requests from other sites.
+    CookieSite {
+        /// Never.
+        Strict = "strict",
+        /// Only when the user follows a link.
+        Lax = "lax",
+        /// Always; browsers then insist on `secure`.
+        None = "none",
+    }
+}
+
+impl StickyCookie {
+    /// As the balancer wants it.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        Policy {
+            name: self.cookie.to_string(),
+            path: self.path.to_string(),
+            http_only: self.http_only,
+            secure: self.secure,
+            same_site: match self.same_site {
+                CookieSite::Strict => SameSite::Strict,
+                CookieSite::Lax => SameSite::Lax,
+                CookieSite::None => SameSite::None,
+            },
+            max_age: self.max_age,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Tree to model: puts the sections of a file together.
+
+pub(crate) mod rules;
+
+use crate::diagnostic::Span;
+use crate::model::{Backend, Config, Listener, Route};
+use crate::syntax::{Entry, Kind, Node};
+use crate::value::{
+    Bind, Identifier, OrOff, Problem, Reader, Section, Spec, Text, Value, read_section,
+};
+use crate::words;
+
+/// The sections of a file.
+pub(crate) const SECTIONS: [&str; 10] = [
+    "process", "admin", "log", "resolver", "timeouts", "limits", "errors", "listener", "route",
+    "backend",
+];
+
+/// Reads a whole configuration.
+pub(crate) fn config(entries: &[Entry], reader: &mut Reader<'_>) -> Config {
+    let mut config = Config::default();
+    for entry in entries {
+        let node = &entry.value;
+        match entry.key.as_str() {
+            "process" => section(entry, reader, &mut config.process),
+            "admin" => section(entry, reader, &mut config.admin),
+            "log" => section(entry, reader, &mut config.log),
+            "resolver" => section(entry, reader, &mut config.resolver),
+            "timeouts" => section(entry, reader, &mut config.timeouts),
+            "limits" => section(entry, reader, &mut config.limits),
+            "errors" => {
+                if let Some(pages) = Value::read(node, &Spec::NONE, reader) {
+                    config.errors = pages;
+                }
+            }
+            "listener" => config.listeners = named(entry, reader, Listener::with_name),
+            "backend" => config.backends = named(entry, reader, Backend::with_name),
+            "route" => config.routes = routes(node, reader),
+            unknown => {
+                let mut problem = Problem::new(
+                    format!("there is no section `{unknown}`"),
+                    format!("one of {}", SECTIONS.join(", ")),
+                );
+                problem.hint = words::closest(unknown, SECTIONS)
+                    .map(|close| format!("did you mean `{close}`?"));
+                reader.problem(&entry.at, "unknown-key", problem);
+            }
+        }
+    }
+    config
+}
+
+fn section<S: Section>(entry: &Entry, reader: &mut Reader<'_>, into: &mut S) {
+    let title = format!("[{}]", entry.key);
+    if let Some(entries) = reader.table(&entry.value, &format!("a section {title}")) {
+        *into = read_section(&title, entries, &place(entry), reader);
+    }
+}
+
+/// Where a section is pointed at: its header, or its key in a dotted or inline form.
+fn place(entry: &Entry) -> Span {
+    entry.at.clone()
+}
+
+/// Sections with names of their own: `[listener.NAME]`.
+fn named<S: Section>(
+    entry: &Entry,
+    reader: &mut Reader<'_>,
+    with_name: fn(S, Identifier) -> S,
+) -> Vec<S> {
+    let kind = &entry.key;
+    let Some(entries) = reader.table(&entry.value, &format!("sections [{kind}.NAME]")) else {
+        return Vec::new();
+    };
+    let mut sections = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let title = format!("[{kind}.{}]", words::key(&entry.key));
+        let name = match Identifier::parse(&entry.key) {
+            Ok(name) => name,
+            Err(problem) => {
+                reader.problem(&entry.at, "name", problem);
+                continue;
+            }
+        };
+        let Kind::Table(fields) = &entry.value.kind else {
+            let expected = format!("a section [{kind}.NAME]");
+            // `[listener]` with fields: its name was forgotten.
+            let message = format!("{kind} needs a name before `{}`", entry.key);
+            let problem = Problem::new(message, expected).hint(format!("write [{kind}.web]"));
+            if !entry.value.is_broken() {
+                reader.problem(&entry.at, "missing-name", problem);
+            }
+            continue;
+        };
+        let section: S = read_section(&title, fields, &place(entry), reader);
+        sections.push(with_name(section, name));
+    }
+    sections
+}
+
+fn routes(node: &Node, reader: &mut Reader<'_>) -> Vec<Route> {
+    match &node.kind {
+        Kind::List(items) => items
+            .iter()
+            .filter_map(|item| Route::read(item, &Spec::NONE, reader))
+            .collect(),
+        Kind::Table(_) => Route::read(node, &Spec::NONE, reader).into_iter().collect(),
+        Kind::Text(_)
+        | Kind::Integer(_)
+        | Kind::Float(_)
+        | Kind::Bool(_)
+        | Kind::Date
+        | Kind::Broken => {
+            reader.wrong_type(node, "sections [[route]]");
+            Vec::new()
+        }
+    }
+}
+
+/// The address of the admin API as the command line has it.
+pub(crate) fn admin(text: &str) -> Result<OrOff<Bind>, Problem> {
+    if text == "off" {
+        return Ok(OrOff::Off);
+    }
+    Bind::parse(text).map(OrOff::On)
+}
+
+impl Listener {
+    fn with_name(self, name: Identifier) -> Self {
+        Self { name, ..self }
+    }
+}
+
+impl Backend {
+    fn with_name(self, name: Identifier) -> Self {
+        Self { name, ..self }
+    }
+}

@@ -1,0 +1,143 @@
+//! The model: what the operator wrote, as plain typed data with the place of every value.
+
+pub use crate::concept::actions::{Actions, Redirect, Reply, Rewrite};
+pub use crate::concept::admin::Admin;
+pub use crate::concept::backend::{Backend, SendProxy};
+pub use crate::concept::ejection::Ejection;
+pub use crate::concept::errors::{ErrorPage, ErrorPages};
+pub use crate::concept::forwarded::{Forwarding, XForwarded};
+pub use crate::concept::health::{Health, HealthKind};
+pub use crate::concept::keepalive::Keepalive;
+pub use crate::concept::limits::{LimitOverrides, Limits};
+pub use crate::concept::listener::{Listener, Mode, ProxyProtocol};
+pub use crate::concept::log::{Log, LogFormat, LogLevel};
+pub use crate::concept::matching::{Condition, Match, QueryName};
+pub use crate::concept::process::{Process, Workers};
+pub use crate::concept::queue::Queue;
+pub use crate::concept::resolver::Resolver;
+pub use crate::concept::retries::{Retries, RetryMethods, RetryOverrides};
+pub use crate::concept::route::{Route, Rule};
+pub use crate::concept::server::{Server, ServerState};
+pub use crate::concept::sticky::{CookieSite, StickyCookie};
+pub use crate::concept::timeouts::{TimeoutOverrides, Timeouts};
+pub use crate::diagnostic::{Origin, Origins};
+pub use crate::value::{
+    Bind, CookieName, ErrorKey, FieldTest, HashKey, HeaderName, HeaderValue, HostPattern,
+    Identifier, LogDestination, MethodName, OrOff, Pairs, PathPattern, PathPrefix, Pattern,
+    RegexText, RetryOn, ServerAddress, Statuses, TemplateText, Token,
+};
+
+/// A whole configuration.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// The process as a whole.
+    pub process: Process,
+    /// The admin API.
+    pub admin: Admin,
+    /// What is written down.
+    pub log: Log,
+    /// How names are looked up.
+    pub resolver: Resolver,
+    /// How long everybody may take.
+    pub timeouts: Timeouts,
+    /// How much everybody may take.
+    pub limits: Limits,
+    /// Pages in place of the short texts of error replies.
+    pub errors: ErrorPages,
+    /// Where clients connect, in the order of the file.
+    pub listeners: Vec<Listener>,
+    /// Where requests go; the first that matches.
+    pub routes: Vec<Route>,
+    /// The groups of servers, in the order of the file.
+    pub backends: Vec<Backend>,
+}
+
+impl Config {
+    /// The backend with a name.
+    #[must_use]
+    pub fn backend(&self, name: &str) -> Option<&Backend> {
+        self.backends
+            .iter()
+            .find(|backend| backend.name.as_str() == name)
+    }
+
+    /// The listener with a name.
+    #[must_use]
+    pub fn listener(&self, name: &str) -> Option<&Listener> {
+        self.listeners
+            .iter()
+            .find(|listener| listener.name.as_str() == name)
+    }
+
+    /// The backend of a listener's requests that no route matches: the one it names, or the only one
+    /// there is when there are no routes to choose by.
+    #[must_use]
+    pub fn default_backend(&self, listener: &Listener) -> Option<&Backend> {
+        match (&listener.backend, self.backends.as_slice()) {
+            (Some(name), _) => self.backend(name),
+            (None, [only]) => Some(only),
+            (None, _) => None,
+        }
+    }
+
+    /// The routes that a listener's requests are tried on, with their place in `routes`.
+    pub fn routes_of<'a>(
+        &'a self,
+        listener: &'a Listener,
+    ) -> impl Iterator<Item = (usize, &'a Route)> {
+        self.routes.iter().enumerate().filter(move |(_, route)| {
+            let listeners = &route.matching.listeners;
+            listener.is_http() && (listeners.is_empty() || listeners.contains(&listener.name))
+        })
+    }
+
+    /// The name of a route: its own, or `route-N` by its place, from 1.
+    #[must_use]
+    pub fn route_name(&self, index: usize) -> String {
+        let own = self.routes.get(index).and_then(|route| route.name.as_ref());
+        own.map_or_else(|| format!("route-{}", index + 1), ToString::to_string)
+    }
+
+    /// The time-outs that hold in a place, from the widest to the narrowest.
+    #[must_use]
+    pub fn timeouts_for(
+        &self,
+        listener: &Listener,
+        backend: Option<&Backend>,
+        route: Option<&Route>,
+    ) -> Timeouts {
+        let backend = backend.map(|backend| &backend.timeouts);
+        let route = route.map(|route| &route.timeouts);
+        let levels: Vec<_> = [Some(&listener.timeouts), backend, route]
+            .into_iter()
+            .flatten()
+            .collect();
+        self.timeouts.resolved(&levels)
+    }
+
+    /// The limits that hold in a place, from the widest to the narrowest.
+    #[must_use]
+    pub fn limits_for(
+        &self,
+        listener: &Listener,
+        backend: Option<&Backend>,
+        route: Option<&Route>,
+    ) -> Limits {
+        let backend = backend.map(|backend| &backend.limits);
+        let route = route.map(|route| &route.limits);
+        let levels: Vec<_> = [Some(&listener.limits), backend, route]
+            .into_iter()
+            .flatten()
+            .collect();
+        self.limits.resolved(&levels)
+    }
+
+    /// The retry rules that hold for a backend's requests on a route.
+    #[must_use]
+    pub fn retries_for(&self, backend: &Backend, route: Option<&Route>) -> Retries {
+        match route {
+            Some(route) => backend.retries.resolved(&[&route.retries]),
+            None => backend.retries.clone(),
+        }
+    }
+}

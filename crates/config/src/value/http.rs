@@ -1,0 +1,694 @@
+//! Values with HTTP syntax: header names and values, methods, statuses, patterns, templates.
+
+use clearway_outcome::FaultKind;
+use regex::Regex;
+use serde_json::{Value as Json, json};
+
+use super::text::is_token_byte;
+use super::{Problem, Reader, Spec, Text, Value, read_text, text_values};
+use crate::syntax::{Kind, Node};
+use crate::words;
+
+/// Declares a text type that only wraps a checked string.
+macro_rules! wrappers {
+    ($($(#[doc = $doc:literal])+ $name:ident, $kind:literal, $check:path, $sample:literal;)+) => {$(
+        $(#[doc = $doc])+
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text as written.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl Text for $name {
+            const KIND: &'static str = $kind;
+
+            fn parse(text: &str) -> Result<Self, Problem> {
+                $check(text)?;
+                Ok(Self(text.to_owned()))
+            }
+
+            fn text(&self) -> String {
+                self.0.clone()
+            }
+
+            #[cfg(test)]
+            fn sample(rng: &mut clearway_base::rng::Rng) -> Self {
+                let samples: Vec<&str> = $sample.split(' ').collect();
+                let index = usize::try_from(rng.below(samples.len() as u64)).unwrap();
+                Self(samples[index].to_owned())
+            }
+        }
+
+        text_values!($name);
+    )+};
+}
+
+wrappers! {
+    /// The name of a header.
+    HeaderName, "header name", check_header_name, "x-a X-Request-Id cache-control";
+    /// The value of a header.
+    HeaderValue, "header value", check_header_value, "1 yes a=b;c \"q\" ~x";
+    /// The name of a cookie.
+    CookieName, "cookie name", check_token, "SRV sid CLEARWAY_2";
+    /// A request method.
+    MethodName, "method", check_method, "GET POST PURGE";
+    /// A host, `*.` and a domain, or `*`.
+    HostPattern, "host name, \"*.domain\" or \"*\"", check_host, "a.test *.b.test * [::1] 10.0.0.1";
+    /// A path: `/exact`, `/prefix/`, `/prefix/*`, or `~ regex`.
+    PathPattern, "path, path with \"/\" or \"/*\" at its end for all below it, or \"~ regex\"", check_path, "/ /a /a/ /a/* ~^/[0-9]+$";
+    /// The begin of a path.
+    PathPrefix, "path", check_prefix, "/a /a/ /old/x";
+    /// A regular expression.
+    RegexText, "regular expression", check_regex, "^/a/(.*)$ x+";
+    /// Text with `${…}` in it.
+    TemplateText, "text with ${…}", check_template, "https://${host}${path} plain $$ ${client_ip}";
+}
+
+fn check_token(text: &str) -> Result<(), Problem> {
+    if !text.is_empty() && text.bytes().all(is_token_byte) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        format!("{text:?} is not a token"),
+        "letters, digits and !#$%&'*+-.^_`|~",
+    ))
+}
+
+fn check_header_name(text: &str) -> Result<(), Problem> {
+    check_token(text).map_err(|problem| Problem {
+        message: format!("{text:?} is not a header name"),
+        ..problem
+    })
+}
+
+/// Text that may stand in a header (RFC 9110 section 5.5).
+fn check_header_value(text: &str) -> Result<(), Problem> {
+    match text.chars().find(|c| c.is_control() && *c != '\t') {
+        None => Ok(()),
+        Some(c) => Err(Problem::new(
+            format!("{text:?} cannot stand in a header: it contains {c:?}"),
+            "text without control characters",
+        )),
+    }
+}
+
+fn check_method(text: &str) -> Result<(), Problem> {
+    check_token(text).map_err(|problem| Problem {
+        message: format!("{text:?} is not a method"),
+        ..problem
+    })?;
+    let upper = text.to_ascii_uppercase();
+    // Methods are case-sensitive (RFC 9110 section 9.1); nobody sends "get".
+    if [
+        "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE",
+    ]
+    .contains(&upper.as_str())
+        && upper != text
+    {
+        let problem = Problem::new(
+            format!("the method {text:?} is not {upper:?}"),
+            "upper case",
+        );
+        return Err(problem.hint(format!("write {upper:?}")));
+    }
+    Ok(())
+}
+
+fn check_host(text: &str) -> Result<(), Problem> {
+    let problem = |words: &str| Problem::new(format!("{text:?} {words}"), HostPattern::KIND);
+    if text == "*" {
+        return Ok(());
+    }
+    let domain = text.strip_prefix("*.").unwrap_or(text);
+    if domain.contains('*') {
+        return Err(problem("has a * elsewhere than as its first label"));
+    }
+    let literal = domain
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    if literal.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok()) {
+        return Ok(());
+    }
+    if let Some((host, port)) = domain.rsplit_once(':')
+        && port.bytes().all(|b| b.is_ascii_digit())
+    {
+        return Err(
+            problem("has a port; hosts are compared without it").hint(format!("write \"{host}\""))
+        );
+    }
+    let ok = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_' || b == b'.';
+    if domain.is_empty() || !domain.bytes().all(ok) || domain.contains("..") {
+        return Err(problem("is not a host"));
+    }
+    Ok(())
+}
+
+/// The regular expression behind `~`.
+fn regex_of(text: &str) -> Option<&str> {
+    text.strip_prefix('~').map(str::trim_start)
+}
+
+/// Checks a regular expression.
+pub(crate) fn check_regex(text: &str) -> Result<(), Problem> {
+    match Regex::new(text) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let words = error.to_string();
+            let last = words.lines().last().unwrap_or_default();
+            let reason = last.trim().trim_start_matches("error: ").to_owned();
+            let problem = Problem::new(
+                format!("{text:?} is not a regular expression: {reason}"),
+                "the syntax of Rust's regex crate",
+            );
+            let look = text.contains("(?=") || text.contains("(?!") || text.contains("(?<");
+            Err(if look {
+                problem.hint(
+                    "look-around and back-references do not exist here: matching takes linear time",
+                )
+            } else {
+                problem
+            })
+        }
+    }
+}
+
+fn check_path(text: &str) -> Result<(), Problem> {
+    if let Some(regex) = regex_of(text) {
+        return check_regex(regex);
+    }
+    let problem = |words: &str| Problem::new(format!("{text:?} {words}"), PathPattern::KIND);
+    if !text.starts_with('/') {
+        return Err(problem("does not begin with \"/\""));
+    }
+    let stem = text.strip_suffix("/*").unwrap_or(text);
+    if stem.contains('*') {
+        return Err(problem("has a * elsewhere than behind the last \"/\"")
+            .hint("use a regular expression: \"~ ^/…$\""));
+    }
+    if text.contains(['?', '#']) {
+        return Err(problem("has a query").hint("match the query with `query`"));
+    }
+    match text.chars().find(|c| c.is_control() || *c == ' ') {
+        Some(c) => Err(problem(&format!("contains {c:?}"))),
+        None => Ok(()),
+    }
+}
+
+fn check_prefix(text: &str) -> Result<(), Problem> {
+    if text.starts_with('/') && !text.contains(|c: char| "*?# ".contains(c) || c.is_control()) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        format!("{text:?} is not the begin of a path"),
+        "\"/\" and what follows it",
+    ))
+}
+
+fn check_template(text: &str) -> Result<(), Problem> {
+    check_header_value(text)?;
+    crate::lower::rules::check_template(text)
+}
+
+/// Text to find, or a regular expression.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Pattern {
+    /// Text that is contained.
+    Text(String),
+    /// `~ regex`.
+    Regex(String),
+}
+
+impl Text for Pattern {
+    const KIND: &'static str = "text or \"~ regex\"";
+
+    fn parse(text: &str) -> Result<Self, Problem> {
+        match regex_of(text) {
+            Some(regex) => check_regex(regex).map(|()| Self::Regex(regex.to_owned())),
+            None => Ok(Self::Text(text.to_owned())),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Regex(regex) => format!("~ {regex}"),
+        }
+    }
+
+    #[cfg(test)]
+    fn sample(rng: &mut clearway_base::rng::Rng) -> Self {
+        match rng.below(2) {
+            0 => Self::Text("all is well".to_owned()),
+            _ => Self::Regex("^ok".to_owned()),
+        }
+    }
+}
+
+/// What a header, cookie or query parameter has to be: `true`, text, or `~ regex`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum FieldTest {
+    /// There, with any value.
+    Present,
+    /// `false`: not there.
+    Absent,
+    /// Equal to a text.
+    Text(String),
+    /// Matched by a regular expression.
+    Regex(String),
+}
+
+impl Value for FieldTest {
+    fn read(node: &Node, _: &Spec, reader: &mut Reader<'_>) -> Option<Self> {
+        match &node.kind {
+            Kind::Bool(true) => Some(Self::Present),
+            Kind::Bool(false) => Some(Self::Absent),
+            Kind::Text(_) => read_text::<Pattern>(node, reader).map(|pattern| match pattern {
+                Pattern::Text(text) => Self::Text(text),
+                Pattern::Regex(regex) => Self::Regex(regex),
+            }),
+            Kind::Integer(_)
+            | Kind::Float(_)
+            | Kind::Date
+            | Kind::List(_)
+            | Kind::Table(_)
+            | Kind::Broken => {
+                reader.wrong_type(node, "text, \"~ regex\", true or false");
+                None
+            }
+        }
+    }
+
+    fn print(&self, _: &Spec, out: &mut String) {
+        match self {
+            Self::Present => out.push_str("true"),
+            Self::Absent => out.push_str("false"),
+            Self::Text(text) => out.push_str(&words::quoted(text)),
+            Self::Regex(regex) => out.push_str(&words::quoted(&format!("~ {regex}"))),
+        }
+    }
+
+    fn kind(_: &Spec) -> String {
+        "text, \"~ regex\", true (there) or false (not there)".to_owned()
+    }
+
+    fn schema(_: &Spec) -> Json {
+        json!({ "type": ["string", "boolean"] })
+    }
+
+    #[cfg(test)]
+    fn sample(rng: &mut clearway_base::rng::Rng, _: &Spec) -> Self {
+        match rng.below(4) {
+            0 => Self::Present,
+            1 => Self::Absent,
+            2 => Self::Text("v 1".to_owned()),
+            _ => Self::Regex("^y".to_owned()),
+        }
+    }
+}
+
+/// A set of status codes: numbers, `"2xx"` and `"200-399"`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Statuses(Vec<(u16, u16)>);
+
+const STATUSES: &str = "status codes such as 200, \"2xx\" or \"200-399\"";
+
+impl Statuses {
+    /// All statuses of a range, both ends included.
+    #[must_use]
+    pub fn range(from: u16, to: u16) -> Self {
+        Self(vec![(from, to)])
+    }
+
+    /// The ranges, both ends included.
+    #[must_use]
+    pub fn ranges(&self) -> &[(u16, u16)] {
+        &self.0
+    }
+
+    /// Whether a status is one of them.
+    #[must_use]
+    pub fn contains(&self, status: u16) -> bool {
+        self.0
+            .iter()
+            .any(|(from, to)| (*from..=*to).contains(&status))
+    }
+
+    fn parse_one(text: &str) -> Result<(u16, u16), Problem> {
+        let bad = || Problem::new(format!("{text:?} is not a set of status codes"), STATUSES);
+        let code = |text: &str| {
+            let number = text.trim().parse::<u16>().ok();
+            number
+                .filter(|code| (100..=599).contains(code))
+                .ok_or_else(bad)
+        };
+        if let Some(class) = text.strip_suffix("xx") {
+            let class: u16 = class.parse().map_err(|_| bad())?;
+            return if (1..=5).contains(&class) {
+                Ok((class * 100, class * 100 + 99))
+            } else {
+                Err(bad())
+            };
+        }
+        match text.split_once('-') {
+            None => code(text).map(|code| (code, code)),
+            Some((from, to)) => {
+                let (from, to) = (code(from)?, code(to)?);
+                if from <= to {
+                    Ok((from, to))
+                } else {
+                    Err(bad().hint("the smaller one comes first"))
+                }
+            }
+        }
+    }
+}
+
+impl Value for Statuses {
+    fn read(node: &Node, spec: &Spec, reader: &mut Reader<'_>) -> Option<Self> {
+        let result = match &node.kind {
+            Kind::Integer(number) => Self::parse_one(&number.to_string()),
+            Kind::Text(text) => Self::parse_one(text),
+            Kind::List(items) if !items.is_empty() => {
+                let parts = items
+                    .iter()
+                    .filter_map(|item| Self::read(item, spec, reader));
+                return Some(Self(parts.flat_map(|part| part.0).collect()));
+            }
+            Kind::List(_) => Err(Problem::new("this list is empty", STATUSES)),
+            Kind::Float(_) | Kind::Bool(_) | Kind::Date | Kind::Table(_) | Kind::Broken => {
+                reader.wrong_type(node, STATUSES);
+                return None;
+            }
+        };
+        let result = result.map_err(|problem| reader.problem(&node.span, "value", problem));
+        result.ok().map(|range| Self(vec![range]))
+    }
+
+    fn print(&self, _: &Spec, out: &mut String) {
+        let one = |(from, to): &(u16, u16)| match from == to {
+            true => from.to_string(),
+            false => format!("\"{from}-{to}\""),
+        };
+        match self.0.as_slice() {
+            [only] => out.push_str(&one(only)),
+            all => {
+                let all: Vec<String> = all.iter().map(one).collect();
+                out.push_str(&format!("[{}]", all.join(", ")));
+            }
+        }
+    }
+
+    fn kind(_: &Spec) -> String {
+        STATUSES.to_owned()
+    }
+
+    fn schema(_: &Spec) -> Json {
+        let one = json!({ "anyOf": [
+            { "type": "integer", "minimum": 100, "maximum": 599 },
+            { "type": "string", "pattern": "^([1-5]xx|[1-5][0-9][0-9](-[1-5][0-9][0-9])?)$" },
+        ] });
+        json!({ "anyOf": [one, { "type": "array", "items": one }] })
+    }
+
+    #[cfg(test)]
+    fn sample(rng: &mut clearway_base::rng::Rng, _: &Spec) -> Self {
+        let from = u16::try_from(rng.below(400)).unwrap() + 100;
+        Self(vec![(from, from), (from, from + 10), (300, 399)])
+    }
+}
+
+/// What hash algorithms keep together.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum HashKey {
+    /// The client's address.
+    Source,
+    /// The whole request target.
+    Uri,
+    /// The path.
+    Path,
+    /// A header's value.
+    Header(String),
+    /// A cookie's value.
+    Cookie(String),
+    /// A query parameter's value.
+    Query(String),
+}
+
+impl Text for HashKey {
+    const KIND: &'static str =
+        "\"source\", \"uri\", \"path\", \"header:name\", \"cookie:name\" or \"query:name\"";
+
+    fn parse(text: &str) -> Result<Self, Problem> {
+        let bad = || Problem::new(format!("{text:?} is not a hash key"), Self::KIND);
+        match (text, text.split_once(':')) {
+            ("source", _) => Ok(Self::Source),
+            ("uri", _) => Ok(Self::Uri),
+            ("path", _) => Ok(Self::Path),
+            (_, Some(("header", name))) => {
+                check_header_name(name).map(|()| Self::Header(name.to_owned()))
+            }
+            (_, Some(("cookie", name))) => {
+                check_token(name).map(|()| Self::Cookie(name.to_owned()))
+            }
+            (_, Some(("query", name))) if !name.is_empty() => Ok(Self::Query(name.to_owned())),
+            _ => {
+                let mut problem = bad();
+                problem.hint = words::closest(text, ["source", "uri", "path"])
+                    .map(|close| format!("did you mean {close:?}?"));
+                Err(problem)
+            }
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Source => "source".to_owned(),
+            Self::Uri => "uri".to_owned(),
+            Self::Path => "path".to_owned(),
+            Self::Header(name) => format!("header:{name}"),
+            Self::Cookie(name) => format!("cookie:{name}"),
+            Self::Query(name) => format!("query:{name}"),
+        }
+    }
+
+    #[cfg(test)]
+    fn sample(rng: &mut clearway_base::rng::Rng) -> Self {
+        match rng.below(6) {
+            0 => Self::Source,
+            1 => Self::Uri,
+            2 => Self::Path,
+            3 => Self::Header("x-user".to_owned()),
+            4 => Self::Cookie("sid".to_owned()),
+            _ => Self::Query("k".to_owned()),
+        }
+    }
+}
+
+fn parse_status(text: &str) -> Option<u16> {
+    let digits = text.len() == 3 && text.bytes().all(|b| b.is_ascii_digit());
+    text.parse()
+        .ok()
+        .filter(|code| digits && (100..=599).contains(code))
+}
+
+fn closest_fault(text: &str) -> Option<String> {
+    let codes = FaultKind::ALL.iter().map(|kind| kind.code());
+    words::closest(text, codes).map(|close| format!("did you mean {close:?}?"))
+}
+
+/// After what a request is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RetryOn {
+    /// `"connect"`: nothing reached a server.
+    Connect,
+    /// `"reused"`: the server closed a kept connection without answering a byte.
+    Reused,
+    /// A status of the response.
+    Status(u16),
+    /// A fault, by its code.
+    Fault(FaultKind),
+}
+
+const RETRY_ON: &str = "\"connect\", \"reused\", a status from 400 to 599 or the code of a fault";
+
+impl Value for RetryOn {
+    fn read(node: &Node, _: &Spec, reader: &mut Reader<'_>) -> Option<Self> {
+        let text = match &node.kind {
+            Kind::Integer(number) => number.to_string(),
+            Kind::Text(text) => text.clone(),
+            Kind::Float(_)
+            | Kind::Bool(_)
+            | Kind::Date
+            | Kind::List(_)
+            | Kind::Table(_)
+            | Kind::Broken => {
+                reader.wrong_type(node, RETRY_ON);
+                return None;
+            }
+        };
+        let status = parse_status(&text)
+            .filter(|code| *code >= 400)
+            .map(Self::Status);
+        match text.as_str() {
+            "connect" => return Some(Self::Connect),
+            "reused" => return Some(Self::Reused),
+            _ => {}
+        }
+        if let Some(found) = status.or_else(|| FaultKind::from_code(&text).map(Self::Fault)) {
+            return Some(found);
+        }
+        let mut problem = Problem::new(format!("{text:?} is nothing to retry after"), RETRY_ON);
+        problem.hint = words::closest(&text, ["connect", "reused"])
+            .map(|close| format!("did you mean {close:?}?"))
+            .or_else(|| closest_fault(&text));
+        reader.problem(&node.span, "value", problem);
+        None
+    }
+
+    fn print(&self, _: &Spec, out: &mut String) {
+        match self {
+            Self::Connect => out.push_str("\"connect\""),
+            Self::Reused => out.push_str("\"reused\""),
+            Self::Status(status) => out.push_str(&status.to_string()),
+            Self::Fault(kind) => out.push_str(&words::quoted(kind.code())),
+        }
+    }
+
+    fn kind(_: &Spec) -> String {
+        RETRY_ON.to_owned()
+    }
+
+    fn schema(_: &Spec) -> Json {
+        json!({ "anyOf": [
+            { "type": "integer", "minimum": 400, "maximum": 599 },
+            { "type": "string" },
+        ] })
+    }
+
+    #[cfg(test)]
+    fn sample(rng: &mut clearway_base::rng::Rng, _: &Spec) -> Self {
+        match rng.below(4) {
+            0 => Self::Connect,
+            1 => Self::Reused,
+            2 => Self::Status(503),
+            _ => Self::Fault(FaultKind::ResponseTimeout),
+        }
+    }
+}
+
+/// What an error page stands for: a status or a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKey {
+    /// Every local answer with this status.
+    Status(u16),
+    /// The answer to one kind of fault; goes before the status.
+    Fault(FaultKind),
+}
+
+impl Text for ErrorKey {
+    const KIND: &'static str = "status or code of a fault";
+
+    fn parse(text: &str) -> Result<Self, Problem> {
+        let status = parse_status(text)
+            .filter(|code| *code >= 400)
+            .map(Self::Status);
+        if let Some(found) = status.or_else(|| FaultKind::from_code(text).map(Self::Fault)) {
+            return Ok(found);
+        }
+        let mut problem = Problem::new(
+            format!("{text:?} is neither a status nor the code of a fault"),
+            "a status from 400 to 599, or a code such as \"all_servers_down\"",
+        );
+        problem.hint = closest_fault(text);
+        Err(problem)
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Status(status) => status.to_string(),
+            Self::Fault(kind) => kind.code().to_owned(),
+        }
+    }
+
+    #[cfg(test)]
+    fn sample(rng: &mut clearway_base::rng::Rng) -> Self {
+        match rng.below(3) {
+            0 => Self::Status(502),
+            1 => Self::Status(503),
+            _ => Self::Fault(FaultKind::AllServersDown),
+        }
+    }
+}
+
+text_values!(Pattern, HashKey);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_that_would_never_match_are_refused() {
+        for good in ["/", "/a", "/a/", "/a/*", "~ ^/x", "~^/y$"] {
+            assert!(PathPattern::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a", "/a*", "/*/b", "/a?x=1", "/a b", "~ (", "~ a(?=b)"] {
+            assert!(PathPattern::parse(bad).is_err(), "{bad}");
+        }
+        for good in ["a.test", "*.a.test", "*", "[::1]", "10.0.0.1", "localhost"] {
+            assert!(HostPattern::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "a.*.test",
+            "*a.test",
+            "a.test:80",
+            "a b",
+            "http://a",
+            "a..b",
+        ] {
+            assert!(HostPattern::parse(bad).is_err(), "{bad}");
+        }
+        assert_eq!(
+            check_method("get").unwrap_err().hint.as_deref(),
+            Some("write \"GET\"")
+        );
+        assert!(check_method("M-SEARCH").is_ok());
+    }
+
+    #[test]
+    fn statuses_are_codes_classes_and_ranges() {
+        assert_eq!(Statuses::parse_one("3xx"), Ok((300, 399)));
+        assert_eq!(Statuses::parse_one("200-399"), Ok((200, 399)));
+        assert_eq!(Statuses::parse_one("404"), Ok((404, 404)));
+        for bad in ["9xx", "99", "600", "400-200", "x", ""] {
+            assert!(Statuses::parse_one(bad).is_err(), "{bad}");
+        }
+        let set = Statuses(vec![(200, 200), (300, 399)]);
+        assert!(set.contains(200) && set.contains(304) && !set.contains(201));
+    }
+
+    #[test]
+    fn faults_are_known_by_code() {
+        assert_eq!(
+            ErrorKey::parse("all_servers_down"),
+            Ok(ErrorKey::Fault(FaultKind::AllServersDown))
+        );
+        let hint = ErrorKey::parse("all_server_down")
+            .unwrap_err()
+            .hint
+            .unwrap();
+        assert!(hint.contains("all_servers_down"));
+        assert!(ErrorKey::parse("200").is_err());
+    }
+}

@@ -1,0 +1,258 @@
+//! Plain text, names, paths, log destinations.
+
+use std::path::PathBuf;
+
+use super::{Problem, Reader, Spec, Text, Value, text_values};
+use crate::syntax::{Kind, Node};
+use crate::words;
+
+/// Any text.
+impl Value for String {
+    fn read(node: &Node, _: &Spec, reader: &mut Reader<'_>) -> Option<Self> {
+        if let Kind::Text(text) = &node.kind {
+            return Some(text.clone());
+        }
+        reader.wrong_type(node, "text in quotes");
+        None
+    }
+
+    fn print(&self, _: &Spec, out: &mut String) {
+        out.push_str(&words::quoted(self));
+    }
+
+    fn kind(_: &Spec) -> String {
+        "text".to_owned()
+    }
+
+    fn schema(_: &Spec) -> serde_json::Value {
+        serde_json::json!({ "type": "string" })
+    }
+
+    #[cfg(test)]
+    fn sample(rng: &mut clearway_base::rng::Rng, _: &Spec) -> Self {
+        sample_text(rng, "abz09 \"\\\n\t'é{}$#=.")
+    }
+}
+
+#[cfg(test)]
+pub(super) fn sample_text(rng: &mut clearway_base::rng::Rng, alphabet: &str) -> String {
+    let letters: Vec<char> = alphabet.chars().collect();
+    let letter = |rng: &mut clearway_base::rng::Rng| {
+        letters[usize::try_from(rng.below(letters.len() as u64)).unwrap()]
+    };
+    (0..=rng.below(8)).map(|_| letter(rng)).collect()
+}
+
+/// Longest name of a listener, route, backend or server.
+const NAME_MAX: usize = 128;
+
+/// A name of a listener, route, backend or server: it stands in logs, metrics and URLs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Identifier(String);
+
+impl Identifier {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Identifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::ops::Deref for Identifier {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Text for Identifier {
+    const KIND: &'static str = "name";
+
+    fn parse(text: &str) -> Result<Self, Problem> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "_-.:@".contains(c);
+        let expected = "letters, digits and _ - . : @";
+        if text.is_empty() || text == "-" {
+            return Err(Problem::new(format!("{text:?} is not a name"), expected));
+        }
+        if text.len() > NAME_MAX {
+            let message = format!("a name of {} characters is too long", text.len());
+            return Err(Problem::new(message, format!("at most {NAME_MAX}")));
+        }
+        match text.chars().find(|c| !allowed(*c)) {
+            None => Ok(Self(text.to_owned())),
+            Some(c) => Err(Problem::new(
+                format!("{text:?} is not a name: it contains {c:?}"),
+                expected,
+            )),
+        }
+    }
+
+    fn text(&self) -> String {
+        self.0.clone()
+    }
+
+    #[cfg(test)]
+    fn sample(rng: &mut clearway_base::rng::Rng) -> Self {
+        Self(sample_text(rng, "abcxyz019_.") + "n")
+    }
+}
+
+/// Whether a byte may stand in a token (RFC 9110 section 5.6.2).
+pub(super) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// A token as in HTTP: what may stand in `Via` or name a variable.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Token(String);
+
+impl Token {
+    /// A token from text that is known to be one; anything else becomes `clearway`.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self::parse(text).unwrap_or_else(|_| Self("clearway".to_owned()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Text for Token {
+    const KIND: &'static str = "token";
+
+    fn parse(text: &str) -> Result<Self, Problem> {
+        if !text.is_empty() && text.bytes().all(is_token_byte) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(Problem::new(
+            format!("{text:?} is not a token"),
+            "letters, digits and !#$%&'*+-.^_`|~",
+        ))
+    }
+
+    fn text(&self) -> String {
+        self.0.clone()
+    }
+
+    #[cfg(test)]
+    fn sample(rng: &mut clearway_base::rng::Rng) -> Self {
+        Self(sample_text(rng, "abcxyz019_-"))
+    }
+}
+
+/// Where log lines go.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum LogDestination {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// A file, which is appended to.
+    File(PathBuf),
+}
+
+impl Text for LogDestination {
+    const KIND: &'static str = "\"off\", \"stdout\", \"stderr\" or path of a file";
+
+    fn parse(text: &str) -> Result<Self, Problem> {
+        match text {
+            "off" => Ok(Self::Off),
+            "stdout" => Ok(Self::Stdout),
+            "stderr" => Ok(Self::Stderr),
+            // A bare word is more likely a mistyped choice than a file in the working directory.
+            _ if text.contains('/') && !text.contains('\0') => Ok(Self::File(text.into())),
+            _ => {
+                let mut problem =
+                    Problem::new(format!("{text:?} is no destination of a log"), Self::KIND);
+                problem.hint = Some(match words::closest(text, ["off", "stdout", "stderr"]) {
+                    Some(close) => format!("did you mean {close:?}?"),
+                    None => format!("for a file write its path: \"./{text}\""),
+                });
+                Err(problem)
+            }
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Off => "off".to_owned(),
+            Self::Stdout => "stdout".to_owned(),
+            Self::Stderr => "stderr".to_owned(),
+            Self::File(path) => path.display().to_string(),
+        }
+    }
+
+    #[cfg(test)]
+    fn sample(rng: &mut clearway_base::rng::Rng) -> Self {
+        match rng.below(4) {
+            0 => Self::Off,
+            1 => Self::Stdout,
+            2 => Self::Stderr,
+            _ => Self::File("/var/log/a b.log".into()),
+        }
+    }
+}
+
+/// A path of a file.
+impl Text for PathBuf {
+    const KIND: &'static str = "path";
+
+    fn parse(text: &str) -> Result<Self, Problem> {
+        if text.is_empty() || text.contains('\0') {
+            return Err(Problem::new(
+                format!("{text:?} is not a path"),
+                "the path of a file",
+            ));
+        }
+        Ok(text.into())
+    }
+
+    fn text(&self) -> String {
+        self.display().to_string()
+    }
+
+    #[cfg(test)]
+    fn sample(_: &mut clearway_base::rng::Rng) -> Self {
+        "pages/sorry.html".into()
+    }
+}
+
+text_values!(Identifier, Token, LogDestination, PathBuf);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_safe_in_logs_and_urls() {
+        for good in ["app", "app-1.example", "10.0.0.1:80", "a@b"] {
+            assert!(Identifier::parse(good).is_ok(), "{good}");
+        }
+        let long = "x".repeat(NAME_MAX + 1);
+        for bad in ["", "-", "a b", "a/b", "a\"b", "ä", &long] {
+            assert!(Identifier::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_mistyped_destination_is_not_taken_for_a_file() {
+        assert_eq!(
+            LogDestination::parse("/x"),
+            Ok(LogDestination::File("/x".into()))
+        );
+        let hint = LogDestination::parse("sdtout").unwrap_err().hint.unwrap();
+        assert!(hint.contains("stdout"));
+    }
+}
