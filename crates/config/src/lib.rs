@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod check;
 mod concept;
 mod diagnostic;
 pub mod diff;
@@ -95,7 +96,16 @@ pub fn parse(name: &str, text: &str) -> Loaded {
     let (entries, mut diagnostics) = syntax::native::read(text, &lines);
     let mut reader = value::Reader::new(&lines);
     let config = lower::config(&entries, &mut reader);
+    // A section that was not understood is missing, which is not what whoever wrote it should hear.
+    if diagnostics.is_empty() {
+        let unread = !reader.diagnostics.is_empty();
+        let found = check::check(&config).into_iter();
+        diagnostics.extend(found.filter(|found| !unread || found.severity == Severity::Error));
+    }
     diagnostics.append(&mut reader.diagnostics);
+    for diagnostic in diagnostics.iter_mut().filter(|found| found.file.is_empty()) {
+        diagnostic.file = name.into();
+    }
     diagnostics.sort_by_key(|d| (d.line, d.column, d.severity));
     Loaded {
         config,

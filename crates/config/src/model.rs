@@ -70,7 +70,7 @@ impl Config {
     }
 
     /// The backend of a listener's requests that no route matches: the one it names, or the only one
-    /// there is when there are no routes to choose by.
+    /// there is.
     #[must_use]
     pub fn default_backend(&self, listener: &Listener) -> Option<&Backend> {
         match (&listener.backend, self.backends.as_slice()) {

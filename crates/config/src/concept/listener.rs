@@ -18,7 +18,7 @@ concept! {
     bind: Vec<Bind> = Vec::new(), required = true, example = Some("[\":80\", \"unix:/run/web.sock\"]");
     /// What is spoken.
     mode: Mode = Mode::Http, example = Some("\"tcp\"");
-    /// Where requests go that no route matches; with a single backend and no routes, that one.
+    /// Where requests go that no route matches; when absent and there is just one backend, that one.
     backend: Option<Identifier> = None, example = Some("\"app\"");
     /// Whether every connection begins with a PROXY header.
     proxy_protocol: ProxyProtocol = ProxyProtocol::Off, example = Some("\"accept\"");

@@ -41,26 +41,26 @@ overridable! {
     total: Duration = seconds(0), example = Some("\"2m\"");
 }
 
-impl Timeouts {
-    /// Every time-out with its key.
-    #[must_use]
-    pub fn all(&self) -> [(&'static str, Duration); 13] {
-        [
-            ("client_idle", self.client_idle),
-            ("request_head", self.request_head),
-            ("request_body", self.request_body),
-            ("client_write", self.client_write),
-            ("connect", self.connect),
-            ("queue", self.queue),
-            ("server_write", self.server_write),
-            ("response", self.response),
-            ("server_idle", self.server_idle),
-            ("tunnel", self.tunnel),
-            ("half_closed", self.half_closed),
-            ("proxy_header", self.proxy_header),
-            ("total", self.total),
-        ]
-    }
+macro_rules! listed {
+    ($name:ident, $type:ty; $other:ident, $other_type:ty; $($field:ident),+) => {
+        listed!(@ $name, $type: $($field),+);
+        listed!(@ $other, $other_type: $($field),+);
+    };
+    (@ $name:ident, $type:ty: $($field:ident),+) => {
+        impl $name {
+            /// Every time-out with its key.
+            pub fn all(&self) -> impl Iterator<Item = (&'static str, $type)> {
+                [$((stringify!($field), self.$field)),+].into_iter()
+            }
+        }
+    };
+}
+
+listed! {
+    Timeouts, Duration;
+    TimeoutOverrides, Option<Duration>;
+    client_idle, request_head, request_body, client_write, connect, queue, server_write, response,
+    server_idle, tunnel, half_closed, proxy_header, total
 }
 
 #[cfg(test)]

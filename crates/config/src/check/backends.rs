@@ -1,0 +1,284 @@
+//! Backends and their servers.
+
+use clearway_balance::{Algorithm, Bound, Spread};
+use clearway_base::hash::{Map, Set};
+
+use super::{Findings, limits, time_outs};
+use crate::diagnostic::Diagnostic;
+use crate::model::{
+    Backend, Bind, Config, CookieSite, HealthKind, RetryMethods, ServerAddress, ServerState,
+};
+
+/// Time-outs that can be set once a backend is known.
+const TIME_OUTS: [&str; 8] = [
+    "connect",
+    "queue",
+    "server_write",
+    "response",
+    "server_idle",
+    "tunnel",
+    "half_closed",
+    "total",
+];
+const LIMITS: [&str; 2] = ["response_header_bytes", "interim_responses"];
+
+pub(super) fn check(config: &Config, found: &mut Findings) {
+    let uses = Uses::of(config);
+    let own: Set<std::net::SocketAddr> = config
+        .listeners
+        .iter()
+        .flat_map(|listener| &listener.bind)
+        .filter_map(|bind| match bind {
+            Bind::Ip { address, .. } if address.port() != 0 => Some(*address),
+            Bind::Ip { .. } | Bind::Unix { .. } => None,
+        })
+        .collect();
+    for backend in &config.backends {
+        let name = backend.name.as_str();
+        if !uses.http.contains(name) && !uses.tcp.contains(name) {
+            let message = format!("nothing leads to backend {name}");
+            found.warning("unused", backend.origin(), message);
+        }
+        servers(backend, &own, found);
+        traffic(backend, found);
+        balancing(backend, found);
+        health(backend, found);
+        retries(backend, found);
+        if uses.tcp.contains(name) && !uses.http.contains(name) {
+            tcp(backend, found);
+        }
+        let label = format!("backend {name}");
+        time_outs(&label, &backend.timeouts, Some(&TIME_OUTS), found);
+        limits(&label, &backend.limits, &LIMITS, found);
+    }
+}
+
+/// Which backends are used by what.
+struct Uses<'a> {
+    http: Set<&'a str>,
+    tcp: Set<&'a str>,
+}
+
+impl<'a> Uses<'a> {
+    fn of(config: &'a Config) -> Self {
+        let routed = config
+            .routes
+            .iter()
+            .filter_map(|route| route.backend.as_ref());
+        let mut uses = Self {
+            http: routed.map(|name| name.as_str()).collect(),
+            tcp: Set::default(),
+        };
+        for listener in &config.listeners {
+            let own = listener.backend.as_ref().map(|name| name.as_str());
+            let name = own.or_else(|| config.default_backend(listener).map(|b| b.name.as_str()));
+            if let Some(name) = name {
+                let set = if listener.is_http() {
+                    &mut uses.http
+                } else {
+                    &mut uses.tcp
+                };
+                set.insert(name);
+            }
+        }
+        uses
+    }
+}
+
+/// Each server once, each name once, none of them this balancer.
+fn servers(backend: &Backend, own: &Set<std::net::SocketAddr>, found: &mut Findings) {
+    if backend.servers.is_empty() {
+        let origin = backend.origins.field_or_section("servers");
+        let message = format!(
+            "backend {} has no server: every request to it fails",
+            backend.name
+        );
+        found.push(Diagnostic::warning("no-servers", origin, message));
+    }
+    let mut addresses: Map<&ServerAddress, u32> = Map::default();
+    let mut labels: Set<String> = Set::default();
+    for server in &backend.servers {
+        let origin = server.origins.field_or_section("address");
+        if let Some(line) = addresses.insert(&server.address, origin.line) {
+            let message = format!(
+                "{} is a server of this backend already, in line {line}",
+                server.address
+            );
+            let diagnostic = Diagnostic::error("duplicate", origin, message);
+            found.push(diagnostic.hint("for a larger part of the requests use `weight`"));
+        } else if !labels.insert(server.label()) {
+            let origin = server.origins.field_or_section("name");
+            found.error(
+                "duplicate",
+                origin,
+                format!("two servers are called {}", server.label()),
+            );
+        }
+        let ServerAddress::Ip(address) = &server.address else {
+            continue;
+        };
+        if own.contains(address) {
+            let message = format!(
+                "{address} is a listener of this balancer: requests would go round in a circle"
+            );
+            found.warning("loop", origin, message);
+        }
+        if address.ip().is_unspecified() {
+            let diagnostic =
+                Diagnostic::error("value", origin, format!("{address} is no host's address"));
+            found.push(diagnostic.hint(format!(
+                "for this host write \"127.0.0.1:{}\"",
+                address.port()
+            )));
+        }
+        if backend
+            .source_address
+            .is_some_and(|source| source.is_ipv4() != address.is_ipv4())
+        {
+            let message = format!(
+                "{address} cannot be reached from source_address: one is IPv4, the other IPv6"
+            );
+            found.error("contradiction", origin, message);
+        }
+    }
+}
+
+/// Backends that get nothing although they have servers.
+fn traffic(backend: &Backend, found: &mut Findings) {
+    if backend.servers.is_empty() {
+        return;
+    }
+    let origin = backend.origins.field_or_section("servers");
+    if backend.servers.iter().all(|server| server.weight == 0) {
+        let message = format!(
+            "every server of backend {} has weight 0: none gets new requests",
+            backend.name
+        );
+        found.warning("no-traffic", origin, message);
+    } else if backend
+        .servers
+        .iter()
+        .all(|server| server.state != ServerState::Ready)
+    {
+        let message = format!(
+            "no server of backend {} is ready: requests to it fail",
+            backend.name
+        );
+        found.warning("no-traffic", origin, message);
+    }
+    let limited = backend
+        .servers
+        .iter()
+        .any(|server| backend.maxconn_of(server) > 0);
+    if let (Some(origin), false) = (backend.origin_of("queue"), limited) {
+        found.no_effect(origin, "nothing waits without a limit", "set maxconn");
+    }
+}
+
+fn balancing(backend: &Backend, found: &mut Findings) {
+    let by_key = backend.balance.spread() == Spread::Key;
+    let name = backend.balance.name();
+    if let (Some(origin), false) = (backend.origin_of("hash_key"), by_key) {
+        let message = format!("{name} does not look at hash_key");
+        found.no_effect(
+            origin,
+            message,
+            "set balance = \"consistent_hash\" or \"maglev\"",
+        );
+    }
+    if let Some(origin) = backend.origin_of("bounded_load") {
+        if Bound::from_factor(backend.bounded_load).is_none() {
+            let message = format!(
+                "a bound of {} times the fair share is none",
+                backend.bounded_load
+            );
+            found.push(Diagnostic::error("value", origin, message).expected("0 (off) or 1 to 100"));
+        } else if !matches!(backend.balance, Algorithm::ConsistentHash { .. }) {
+            let message = format!("{name} does not look at bounded_load");
+            found.no_effect(origin, message, "set balance = \"consistent_hash\"");
+        }
+    }
+    if let Some(sticky) = &backend.sticky
+        && sticky.same_site == CookieSite::None
+        && !sticky.secure
+    {
+        let origin = sticky.origins.field_or_section("same_site");
+        let message = "browsers refuse a cookie with same_site = \"none\" that is not secure";
+        found.push(Diagnostic::warning("cookie", origin, message).hint("set secure = true"));
+    }
+}
+
+fn health(backend: &Backend, found: &mut Findings) {
+    if let Some(ejection) = backend.ejection.on()
+        && ejection.max_duration < ejection.duration
+    {
+        let origin = ejection.origins.field_or_section("max_duration");
+        found.error(
+            "range",
+            origin,
+            "ejection.max_duration is shorter than ejection.duration",
+        );
+    }
+    let Some(health) = &backend.health else {
+        return;
+    };
+    if backend.servers.is_empty() {
+        let origin = backend.origins.field_or_section("health");
+        found.no_effect(origin, "there is no server to check", "add servers");
+    }
+    if health.fast_interval > health.interval && health.origin_of("fast_interval").is_some() {
+        let origin = health.origins.field_or_section("fast_interval");
+        let message =
+            "fast_interval is longer than interval: a server that is down is checked less often";
+        found.warning("range", origin, message);
+    }
+    if health.kind == HealthKind::Tcp {
+        for key in ["path", "method", "host", "headers", "expect", "body"] {
+            if let Some(origin) = health.origin_of(key) {
+                let message = format!("a check of kind \"tcp\" does not look at {key}");
+                found.no_effect(origin, message, "set kind = \"http\"");
+            }
+        }
+    } else if !health.path.as_str().starts_with('/') {
+        let origin = health.origins.field_or_section("path");
+        let message = format!("{:?} is not a path", health.path.as_str());
+        found.push(
+            Diagnostic::error("value", origin, message).expected("a path that begins with \"/\""),
+        );
+    }
+}
+
+fn retries(backend: &Backend, found: &mut Findings) {
+    let retries = &backend.retries;
+    if retries.methods == RetryMethods::Any && retries.body_buffer == 0 && retries.max > 0 {
+        let origin = retries.origins.field_or_section("body_buffer");
+        let message =
+            "methods = \"any\" repeats requests without a body only, because none is kept";
+        found.push(Diagnostic::warning("no-effect", origin, message).hint("set body_buffer"));
+    }
+    if let Some(origin) = retries.origin_of("on").filter(|_| retries.max == 0) {
+        found.no_effect(
+            origin,
+            "nothing is retried with max = 0",
+            "remove `on`, or allow attempts",
+        );
+    }
+}
+
+/// Settings about HTTP messages in a backend that only sees bytes.
+fn tcp(backend: &Backend, found: &mut Findings) {
+    let name = backend.name.as_str();
+    if let Some(origin) = backend.origin_of("sticky") {
+        let message =
+            format!("backend {name} is used with mode = \"tcp\", where there are no cookies");
+        let diagnostic = Diagnostic::error("mode", origin, message);
+        found.push(diagnostic.hint("balance = \"maglev\" keeps a client's address on its server"));
+    }
+    if backend.balance.spread() == Spread::Key && backend.hash_key != crate::model::HashKey::Source
+    {
+        let origin = backend.origins.field_or_section("hash_key");
+        let message =
+            format!("backend {name} is used with mode = \"tcp\", where only the source is known");
+        found.push(Diagnostic::error("mode", origin, message).expected("hash_key = \"source\""));
+    }
+}

@@ -1,0 +1,204 @@
+//! Listeners: addresses taken twice, ways that lead nowhere, settings the mode does not know.
+
+use clearway_base::hash::Map;
+
+use super::{Findings, limits, process, routes, time_outs};
+use crate::diagnostic::{Diagnostic, Origin};
+use crate::model::{Bind, Config, Listener};
+
+/// Open files that the process needs for itself: logs, epoll, the admin API, resolving.
+const OWN_FILES: u64 = 64;
+
+pub(super) fn check(config: &Config, found: &mut Findings) {
+    if config.listeners.is_empty() {
+        found.push(
+            Diagnostic::error("no-listener", &Origin::default(), "nothing listens")
+                .expected("a section [listener.NAME]")
+                .hint("begin with: [listener.web] bind = \":8080\""),
+        );
+    }
+    binds(config, found);
+    for listener in &config.listeners {
+        leads_somewhere(config, listener, found);
+        trust(listener, found);
+        mode(listener, found);
+        let label = format!("listener {}", listener.name);
+        time_outs(&label, &listener.timeouts, None, found);
+        limits(&label, &listener.limits, &LISTENER_LIMITS, found);
+        process::pages(&listener.errors, found);
+        for rule in &listener.rules {
+            routes::actions(&rule.actions, found);
+            routes::condition_listeners(config, &rule.when, found);
+        }
+    }
+}
+
+const LISTENER_LIMITS: [&str; 9] = [
+    "connections",
+    "connections_per_source",
+    "request_line",
+    "header_bytes",
+    "header_count",
+    "body_bytes",
+    "response_header_bytes",
+    "interim_responses",
+    "hops",
+];
+
+/// Two sockets on one address: the kernel would let both open, and spread clients over them.
+fn binds(config: &Config, found: &mut Findings) {
+    let mut taken: Map<(u16, &str), Vec<(&Bind, String)>> = Map::default();
+    let admin = config.admin.listen.on().map(|bind| {
+        (
+            bind,
+            "the admin API".to_owned(),
+            config.admin.origins.field_or_section("listen"),
+        )
+    });
+    let listeners = config.listeners.iter().flat_map(|listener| {
+        let origin = listener.origins.field_or_section("bind");
+        listener
+            .bind
+            .iter()
+            .map(move |bind| (bind, format!("listener {}", listener.name), origin))
+    });
+    for (bind, owner, origin) in admin.into_iter().chain(listeners) {
+        let others = taken.entry(bind.slot()).or_default();
+        if let Some((other, by)) = others.iter().find(|(other, _)| other.overlaps(bind)) {
+            // The admin API is on by default: the one to be moved is then the admin API.
+            let message = format!("{bind} is taken already: {by} is on {other}");
+            found.error("duplicate-bind", origin, message);
+        }
+        others.push((bind, owner));
+    }
+}
+
+fn leads_somewhere(config: &Config, listener: &Listener, found: &mut Findings) {
+    if let Some(name) = &listener.backend {
+        if config.backend(name).is_none() {
+            let origin = listener.origins.field_or_section("backend");
+            found.unknown(
+                "backend",
+                name,
+                origin,
+                config.backends.iter().map(|b| b.name.as_str()),
+            );
+        }
+        return;
+    }
+    if config.default_backend(listener).is_some() || config.routes_of(listener).next().is_some() {
+        return;
+    }
+    // A listener whose rules answer everything needs no backend.
+    let answers =
+        |rule: &crate::model::Rule| rule.actions.answers() && rule.when == Default::default();
+    if listener.rules.iter().any(answers) {
+        return;
+    }
+    let message = format!("listener {} leads nowhere", listener.name);
+    let expected = match config.backends.len() {
+        0 => "a section [backend.NAME] with servers",
+        _ if listener.is_http() => "a backend, or a [[route]]",
+        _ => "a backend",
+    };
+    let diagnostic = Diagnostic::error("no-backend", listener.origin(), message).expected(expected);
+    found.push(match config.backends.first() {
+        Some(backend) => diagnostic.hint(format!("add: backend = \"{}\"", backend.name)),
+        None => diagnostic,
+    });
+}
+
+fn trust(listener: &Listener, found: &mut Findings) {
+    if listener.accepts_proxy() && listener.trusted.is_empty() {
+        let unix = !listener.bind.is_empty()
+            && listener
+                .bind
+                .iter()
+                .all(|bind| matches!(bind, Bind::Unix { .. }));
+        if !unix {
+            let origin = listener.origins.field_or_section("proxy_protocol");
+            let message = "nobody may send the PROXY headers that are asked for: every connection would be refused";
+            found.push(
+                Diagnostic::error("nobody-trusted", origin, message)
+                    .expected("`trusted` with the addresses of the proxies in front"),
+            );
+        }
+    }
+    if listener.trusted.iter().any(|net| net.prefix_len() == 0) {
+        let origin = listener.origins.field_or_section("trusted");
+        let message = "everybody is trusted: any client may pretend to have any address";
+        found.push(
+            Diagnostic::warning("all-trusted", origin, message)
+                .hint("name the networks of the proxies in front"),
+        );
+    }
+}
+
+/// Settings that mean something in HTTP only.
+fn mode(listener: &Listener, found: &mut Findings) {
+    if listener.is_http() {
+        return;
+    }
+    if !listener.rules.is_empty() {
+        let origin = listener.origins.field_or_section("rule");
+        found.error(
+            "mode",
+            origin,
+            "rules look at requests, and mode = \"tcp\" has none",
+        );
+    }
+    for key in ["errors", "forwarded"] {
+        if let Some(origin) = listener.origin_of(key) {
+            let message = format!("{key} has no effect with mode = \"tcp\"");
+            found.no_effect(origin, message, "it is about HTTP messages");
+        }
+    }
+}
+
+/// Every client connection may need a second one to a server.
+pub(super) fn open_files(config: &Config, limit: u64, found: &mut Findings) {
+    let mut sum: u64 = 0;
+    for listener in &config.listeners {
+        let limits = config.limits_for(listener, None, None);
+        if limits.connections == 0 {
+            continue;
+        }
+        let needed = u64::try_from(limits.connections)
+            .unwrap_or(u64::MAX)
+            .saturating_mul(2);
+        sum = sum.saturating_add(needed);
+        if sum.saturating_add(OWN_FILES) > limit {
+            let message = format!(
+                "limits.connections of {} needs {} open files for clients and servers, and the process may have {limit}",
+                limits.connections,
+                sum.saturating_add(OWN_FILES),
+            );
+            let origin = limits
+                .origins
+                .field("connections")
+                .unwrap_or(listener.origin());
+            found.push(
+                Diagnostic::warning("open-files", origin, message)
+                    .hint("raise LimitNOFILE (systemd) or `ulimit -n`"),
+            );
+        }
+    }
+    for backend in &config.backends {
+        let all = backend
+            .servers
+            .iter()
+            .map(|server| u64::from(backend.maxconn_of(server)));
+        let all: u64 = all.fold(0, u64::saturating_add);
+        if all.saturating_add(OWN_FILES) > limit {
+            let message = format!(
+                "the servers of backend {} may have {all} connections together, and the process {limit} open files",
+                backend.name
+            );
+            let origin = backend.origins.field_or_section("maxconn");
+            found.push(
+                Diagnostic::warning("open-files", origin, message)
+                    .hint("raise LimitNOFILE (systemd) or `ulimit -n`"),
+            );
+        }
+    }
+}
