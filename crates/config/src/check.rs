@@ -28,6 +28,16 @@ pub fn check(config: &Config) -> Vec<Diagnostic> {
     found.0
 }
 
+/// Code of the diagnostic about an admin API that others can reach.
+pub(crate) const ADMIN_EXPOSED: &str = "admin-exposed";
+
+/// Checks where the admin API listens.
+pub(crate) fn admin(config: &Config) -> Vec<Diagnostic> {
+    let mut found = Findings::default();
+    process::admin(config, &mut found);
+    found.0
+}
+
 /// Warns when what is allowed needs more open files than the process may have.
 #[must_use]
 pub fn open_files(config: &Config, limit: u64) -> Vec<Diagnostic> {

@@ -1,4 +1,17 @@
-//! Documentation from the tables.
+//! Documentation from the tables: the reference page and the JSON Schema.
+
+use clearway_balance::Algorithm;
+use serde_json::{Map, Value as Json, json};
+
+use crate::diagnostic::Lines;
+use crate::model::{
+    Actions, Admin, Backend, Condition, CookieSite, Ejection, ErrorPage, Forwarding, Health,
+    HealthKind, Keepalive, Limits, Listener, Log, LogFormat, LogLevel, Match, Mode, Process,
+    ProxyProtocol, Queue, Redirect, Reply, Resolver, Retries, RetryMethods, Rewrite, Route, Rule,
+    SendProxy, Server, ServerState, StickyCookie, Timeouts, XForwarded,
+};
+use crate::syntax::{Kind, Node};
+use crate::value::{Row, Section, Spec, Value, section_schema};
 
 /// A doc comment as one line.
 pub(crate) fn one_line(doc: &str) -> String {
@@ -6,29 +19,486 @@ pub(crate) fn one_line(doc: &str) -> String {
 }
 
 /// A value as it stands in a file, as JSON.
-pub(crate) fn toml_to_json(text: &str) -> Option<serde_json::Value> {
+pub(crate) fn toml_to_json(text: &str) -> Option<Json> {
     let whole = format!("v = {text}");
-    let lines = crate::diagnostic::Lines::new("", &whole);
-    let (entries, errors) = crate::syntax::native::read(&whole, &lines);
+    let (entries, errors) = crate::syntax::native::read(&whole, &Lines::new("", &whole));
     let entry = entries.first().filter(|_| errors.is_empty())?;
-    Some(json(&entry.value))
+    Some(to_json(&entry.value))
 }
 
-fn json(node: &crate::syntax::Node) -> serde_json::Value {
-    use crate::syntax::Kind;
-    use serde_json::Value as Json;
+fn to_json(node: &Node) -> Json {
     match &node.kind {
         Kind::Text(text) => Json::from(text.as_str()),
         Kind::Integer(number) => Json::from(*number),
         Kind::Float(number) => Json::from(*number),
         Kind::Bool(flag) => Json::from(*flag),
         Kind::Date | Kind::Broken => Json::Null,
-        Kind::List(items) => Json::Array(items.iter().map(json).collect()),
-        Kind::Table(entries) => Json::Object(
-            entries
+        Kind::List(items) => Json::Array(items.iter().map(to_json).collect()),
+        Kind::Table(entries) => {
+            let fields = entries
                 .iter()
-                .map(|e| (e.key.clone(), json(&e.value)))
-                .collect(),
+                .map(|entry| (entry.key.clone(), to_json(&entry.value)));
+            Json::Object(fields.collect())
+        }
+    }
+}
+
+/// The JSON Schema (draft 2020-12) of the native language, for editors that complete and check TOML.
+#[must_use]
+pub fn json_schema() -> Json {
+    let pages = <crate::model::ErrorPages as Value>::schema(&Spec::NONE);
+    let named = |schema: Json| json!({ "type": "object", "additionalProperties": schema });
+    let mut properties = Map::new();
+    for (key, schema) in [
+        ("process", section_schema::<Process>()),
+        ("admin", section_schema::<Admin>()),
+        ("log", section_schema::<Log>()),
+        ("resolver", section_schema::<Resolver>()),
+        ("timeouts", section_schema::<Timeouts>()),
+        ("limits", section_schema::<Limits>()),
+        ("errors", pages),
+        ("listener", named(section_schema::<Listener>())),
+        (
+            "route",
+            json!({ "type": "array", "items": section_schema::<Route>() }),
         ),
+        ("backend", named(section_schema::<Backend>())),
+    ] {
+        properties.insert(key.to_owned(), schema);
+    }
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Clearway configuration",
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": false,
+        "$defs": { "condition": section_schema::<Condition>() },
+    })
+}
+
+/// One chapter of the reference page.
+struct Chapter {
+    title: &'static str,
+    /// Where the keys may stand.
+    place: &'static str,
+    doc: &'static str,
+    rows: fn() -> Vec<Row>,
+}
+
+const fn chapter<S: Section>(place: &'static str) -> Chapter {
+    Chapter {
+        title: S::TITLE,
+        place,
+        doc: S::DOC,
+        rows: S::rows,
+    }
+}
+
+/// The chapters, in the order of the page.
+const CHAPTERS: [Chapter; 26] = [
+    chapter::<Process>(""),
+    chapter::<Admin>(""),
+    chapter::<Log>(""),
+    chapter::<Resolver>(""),
+    chapter::<Listener>(""),
+    chapter::<Forwarding>("`[listener.NAME.forwarded]`"),
+    chapter::<Rule>(""),
+    chapter::<Route>(""),
+    chapter::<Match>("`[[route]]`, `when` of a rule"),
+    chapter::<Condition>("`when` of a rule"),
+    chapter::<Actions>("`[[route]]`, `[[listener.NAME.rule]]`"),
+    chapter::<Rewrite>("`rewrite` of a route or rule"),
+    chapter::<Redirect>("`redirect` of a route or rule"),
+    chapter::<Reply>("`reply` of a route or rule"),
+    chapter::<Backend>(""),
+    chapter::<Server>("`servers` of a backend"),
+    chapter::<StickyCookie>("`[backend.NAME.sticky]`"),
+    chapter::<Keepalive>("`[backend.NAME.keepalive]`"),
+    chapter::<Queue>("`[backend.NAME.queue]`"),
+    chapter::<Health>("`[backend.NAME.health]`"),
+    chapter::<Ejection>("`[backend.NAME.ejection]`"),
+    chapter::<Retries>("`[backend.NAME.retries]`; `retries` of a route"),
+    chapter::<Timeouts>(
+        "`[timeouts]`; `timeouts` of a listener, backend or route, the narrowest of which holds",
+    ),
+    chapter::<Limits>(
+        "`[limits]`; `limits` of a listener, backend or route, the narrowest of which holds",
+    ),
+    chapter::<ErrorPage>("`[errors]`; `errors` of a listener, which go first"),
+    VALUES,
+];
+
+/// A chapter without keys.
+const VALUES: Chapter = Chapter {
+    title: "Values",
+    place: "",
+    doc: "How values are written.",
+    rows: Vec::new,
+};
+
+const INTRODUCTION: &str = "\
+# Configuration reference
+
+Generated from the tables in `crates/config/src/concept/`; change it there.
+
+A configuration is one TOML file. Keys that are not known are errors, so a mistyped one cannot be
+overlooked. `clearway check -c FILE` tells everything that is wrong, with its place; `clearway print`
+shows what is in force. The shortest useful file:
+
+```toml
+[listener.web]
+bind = \":8080\"
+
+[backend.app]
+servers = [\"127.0.0.1:9001\"]
+```
+
+Where a list is expected, a single value does too. Nested tables may be written inline
+(`health = { path = \"/\" }`) or as sections (`[backend.app.health]`).
+";
+
+const VALUES_TEXT: &str = "\
+- **duration**: `\"500ms\"`, `\"5s\"`, `\"1m30s\"`, `\"2h\"`, `\"1d\"`; units ns, us, ms, s, m, h, d.
+- **size**: `\"16KiB\"`, `\"1MiB\"`, `\"2GiB\"`, or a number of bytes.
+- **name**: letters, digits and `_ - . : @`.
+- **address** of a server: `\"10.0.0.1:80\"`, `\"[2001:db8::1]:80\"`, `\"host.example:80\"` (looked up
+  again when its records expire; every address of the answer is a server), `\"srv:_http._tcp.example\"`,
+  `\"unix:/path\"`.
+- **address to listen on**: `\"0.0.0.0:80\"`, `\"[::]:80\"` (IPv6 alone), `\":80\"` (all of both), port 0
+  for a free one, `\"unix:/path\"` or `\"unix:/path,mode=660\"`.
+- **network**: `\"10.0.0.0/8\"`, `\"2001:db8::/32\"`, or an address.
+- **regular expression**: the syntax of Rust's regex crate; matching takes linear time, so there are no
+  look-arounds and back-references. It matches anywhere in the text unless `^` and `$` hold it.
+";
+
+/// The reference page, in Markdown: every section, key, type, default, meaning and example.
+#[must_use]
+pub fn reference() -> String {
+    let mut out = INTRODUCTION.to_owned();
+    for chapter in &CHAPTERS {
+        out.push_str(&format!("\n## {}\n\n", heading(chapter.title)));
+        if !chapter.place.is_empty() {
+            out.push_str(&format!("Stands in: {}.\n\n", chapter.place));
+        }
+        out.push_str(&format!("{}\n", one_line(chapter.doc)));
+        if chapter.title == VALUES.title {
+            out.push_str(&format!("\n{VALUES_TEXT}"));
+            continue;
+        }
+        out.push_str("\n| key | type | default | meaning | example |\n|---|---|---|---|---|\n");
+        for row in own_rows(chapter) {
+            out.push_str(&table_row(&row));
+        }
+        out.push_str(&choices_of(chapter.title));
+    }
+    out.push_str("\n## Every key with its default\n\n```toml\n");
+    out.push_str(&sample());
+    out.push_str("```\n");
+    out
+}
+
+/// A chapter's rows without those that have a chapter of their own.
+fn own_rows(chapter: &Chapter) -> Vec<Row> {
+    let mut rows = (chapter.rows)();
+    let elsewhere: Vec<&str> = match chapter.title {
+        title if title == Route::TITLE => Match::specs()
+            .into_iter()
+            .chain(Actions::specs())
+            .map(|s| s.key)
+            .collect(),
+        title if title == Rule::TITLE => Actions::specs().into_iter().map(|s| s.key).collect(),
+        title if title == Condition::TITLE => Match::specs().into_iter().map(|s| s.key).collect(),
+        _ => Vec::new(),
+    };
+    rows.retain(|row| !elsewhere.contains(&row.spec.key));
+    rows
+}
+
+fn heading(title: &str) -> String {
+    if title.starts_with('[') {
+        format!("`{title}`")
+    } else {
+        title.to_owned()
+    }
+}
+
+fn table_row(row: &Row) -> String {
+    let code = |text: &str| match text {
+        "" => String::new(),
+        text => format!("`{}`", cell(text)),
+    };
+    let default = match (&row.default, row.spec.required) {
+        (_, true) => "required".to_owned(),
+        (Some(default), _) => code(default),
+        (None, _) => "–".to_owned(),
+    };
+    format!(
+        "| `{}` | {} | {default} | {} | {} |\n",
+        row.spec.key,
+        cell(&row.kind),
+        cell(&one_line(row.spec.doc)),
+        code(row.spec.example.unwrap_or_default()),
+    )
+}
+
+/// Text within a cell of a Markdown table.
+fn cell(text: &str) -> String {
+    one_line(text).replace('|', "\\|")
+}
+
+/// What each name of a choice means.
+fn choices_of(title: &str) -> String {
+    macro_rules! table {
+        ($key:literal, $type:ty) => {
+            (
+                $key,
+                <$type>::ALL
+                    .iter()
+                    .map(|choice| (choice.name(), choice.doc()))
+                    .collect(),
+            )
+        };
+    }
+    type Choices = (&'static str, Vec<(&'static str, &'static str)>);
+    let choices: Vec<Choices> = match title {
+        title if title == Log::TITLE => {
+            vec![table!("format", LogFormat), table!("level", LogLevel)]
+        }
+        title if title == Forwarding::TITLE => vec![table!("x_forwarded", XForwarded)],
+        title if title == Listener::TITLE => {
+            vec![
+                table!("mode", Mode),
+                table!("proxy_protocol", ProxyProtocol),
+            ]
+        }
+        title if title == Server::TITLE => vec![table!("state", ServerState)],
+        title if title == StickyCookie::TITLE => vec![table!("same_site", CookieSite)],
+        title if title == Health::TITLE => vec![table!("kind", HealthKind)],
+        title if title == Retries::TITLE => vec![table!("methods", RetryMethods)],
+        title if title == Backend::TITLE => {
+            vec![
+                table!("balance", Algorithm),
+                table!("send_proxy", SendProxy),
+            ]
+        }
+        _ => Vec::new(),
+    };
+    let mut out = String::new();
+    for (key, names) in choices {
+        out.push_str(&format!("\n`{key}`:\n\n"));
+        for (name, doc) in names {
+            out.push_str(&format!("- `{name}`: {}\n", one_line(doc)));
+        }
+    }
+    out
+}
+
+/// A file with every section and key, commented out where the default does.
+#[must_use]
+pub fn sample() -> String {
+    let mut out = String::new();
+    let mut section = |header: &str, doc: &str, rows: Vec<Row>, kept: &[(&str, &str)]| {
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        out.push_str(&comment(doc));
+        out.push_str(&format!("{header}\n"));
+        for row in rows {
+            out.push_str(&comment(row.spec.doc));
+            let key = row.spec.key;
+            let value = row
+                .default
+                .as_deref()
+                .or(row.spec.example)
+                .unwrap_or_default();
+            match kept.iter().find(|(kept, _)| *kept == key) {
+                Some((_, value)) => out.push_str(&format!("{key} = {value}\n")),
+                None => out.push_str(&format!("# {key} = {value}\n")),
+            }
+        }
+    };
+    section("[process]", Process::DOC, Process::rows(), &[]);
+    section("[admin]", Admin::DOC, Admin::rows(), &[]);
+    section("[log]", Log::DOC, Log::rows(), &[]);
+    section("[resolver]", Resolver::DOC, Resolver::rows(), &[]);
+    section("[timeouts]", Timeouts::DOC, Timeouts::rows(), &[]);
+    section("[limits]", Limits::DOC, Limits::rows(), &[]);
+    section("[errors]", ErrorPage::DOC, Vec::new(), &[]);
+    section(
+        "[listener.web]",
+        Listener::DOC,
+        Listener::rows(),
+        &[("bind", "\":8080\"")],
+    );
+    section(
+        "[[route]]",
+        Route::DOC,
+        Route::rows(),
+        &[("backend", "\"app\"")],
+    );
+    let servers = [("servers", "[\"10.0.0.1:8080\", \"10.0.0.2:8080\"]")];
+    section("[backend.app]", Backend::DOC, Backend::rows(), &servers);
+    let nested: [(&str, &str, Vec<Row>); 4] = [
+        ("[backend.app.health]", Health::DOC, Health::rows()),
+        ("[backend.app.ejection]", Ejection::DOC, Ejection::rows()),
+        ("[backend.app.retries]", Retries::DOC, Retries::rows()),
+        ("[backend.app.keepalive]", Keepalive::DOC, Keepalive::rows()),
+    ];
+    for (header, doc, rows) in nested {
+        section(header, doc, rows, &[]);
+    }
+    out
+}
+
+/// A doc comment as comment lines.
+fn comment(doc: &str) -> String {
+    let mut out = String::new();
+    let mut line = "#".to_owned();
+    for word in doc.split_whitespace() {
+        if line.len() + word.len() + 1 > 100 {
+            out.push_str(&format!("{line}\n"));
+            "#".clone_into(&mut line);
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    if line.len() > 1 {
+        out.push_str(&format!("{line}\n"));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_and_example_reads() {
+        for chapter in CHAPTERS {
+            for row in (chapter.rows)() {
+                assert!(
+                    !row.spec.doc.trim().is_empty(),
+                    "{} {}",
+                    chapter.title,
+                    row.spec.key
+                );
+                assert!(
+                    row.default.is_some() || row.spec.example.is_some(),
+                    "{}",
+                    row.spec.key
+                );
+            }
+        }
+        fn reads<S: Section>() {
+            for row in S::rows() {
+                for value in [row.default.as_deref(), row.spec.example]
+                    .into_iter()
+                    .flatten()
+                {
+                    let text = format!("{} = {value}\n", row.spec.key);
+                    let lines = Lines::new("t", &text);
+                    let (entries, errors) = crate::syntax::native::read(&text, &lines);
+                    let mut reader = crate::value::Reader::new(&lines);
+                    let section = S::read_fields(&entries, &(0..0), &mut reader);
+                    assert_eq!(errors, [], "{text}");
+                    assert_eq!(reader.diagnostics, [], "{text}");
+                    if row.spec.example == Some(value) && !row.spec.always {
+                        assert!(
+                            section != S::default() || row.default.as_deref() == Some(value),
+                            "{text}"
+                        );
+                    }
+                }
+            }
+        }
+        reads::<Process>();
+        reads::<Admin>();
+        reads::<Log>();
+        reads::<Resolver>();
+        reads::<Timeouts>();
+        reads::<Limits>();
+        reads::<Listener>();
+        reads::<Forwarding>();
+        reads::<Rule>();
+        reads::<Route>();
+        reads::<Condition>();
+        reads::<Rewrite>();
+        reads::<Redirect>();
+        reads::<Reply>();
+        reads::<Backend>();
+        reads::<Server>();
+        reads::<StickyCookie>();
+        reads::<Keepalive>();
+        reads::<Queue>();
+        reads::<Health>();
+        reads::<Ejection>();
+        reads::<Retries>();
+        reads::<ErrorPage>();
+    }
+
+    #[test]
+    fn the_sample_loads_and_says_nothing_but_the_defaults() {
+        let text = sample();
+        let loaded = crate::parse("sample.toml", &text);
+        assert_eq!(loaded.diagnostics, []);
+        // The nested sections are there, though empty.
+        let short = "[listener.web]\nbind = \":8080\"\n[[route]]\nbackend = \"app\"\n[backend.app]\n\
+            servers = [\"10.0.0.1:8080\", \"10.0.0.2:8080\"]\nhealth = {}\n";
+        assert_eq!(loaded.config, crate::parse("t", short).config);
+    }
+
+    #[test]
+    fn every_commented_line_of_the_sample_reads_when_uncommented() {
+        let is_key = |line: &str| {
+            line.strip_prefix("# ").is_some_and(|rest| {
+                rest.split_once(" = ").is_some_and(|(key, _)| {
+                    !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+                })
+            })
+        };
+        let text: String = sample()
+            .lines()
+            .map(|line| {
+                format!(
+                    "{}\n",
+                    if is_key(line) {
+                        line.trim_start_matches("# ")
+                    } else {
+                        line
+                    }
+                )
+            })
+            .collect();
+        let lines = Lines::new("t", &text);
+        let (entries, errors) = crate::syntax::native::read(&text, &lines);
+        // Nested sections stand there a second time, in long form.
+        assert!(
+            errors.iter().all(|e| e.message.contains("duplicate")),
+            "{errors:?}"
+        );
+        let mut reader = crate::value::Reader::new(&lines);
+        drop(crate::lower::config(&entries, &mut reader));
+        let unknown: Vec<_> = reader.diagnostics.iter().map(ToString::to_string).collect();
+        assert_eq!(unknown, Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_page_and_the_schema_name_every_key() {
+        let (page, schema) = (reference(), json_schema().to_string());
+        for chapter in CHAPTERS {
+            assert!(page.contains(&format!("\n## {}\n", heading(chapter.title))));
+            for row in (chapter.rows)() {
+                assert!(
+                    page.contains(&format!("| `{}` |", row.spec.key)),
+                    "{}",
+                    row.spec.key
+                );
+                assert!(
+                    schema.contains(&format!("\"{}\":", row.spec.key)),
+                    "{}",
+                    row.spec.key
+                );
+            }
+        }
     }
 }

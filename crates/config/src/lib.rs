@@ -54,7 +54,13 @@ impl Loaded {
             ..Origin::default()
         };
         match lower::admin(listen) {
-            Ok(listen) => self.config.admin.listen = listen,
+            Ok(listen) => {
+                self.config.admin.listen = listen;
+                self.config.admin.origins = Origins::new(origin);
+                self.diagnostics
+                    .retain(|found| found.code != check::ADMIN_EXPOSED);
+                self.diagnostics.extend(check::admin(&self.config));
+            }
             Err(problem) => {
                 let mut found = Diagnostic::error("value", &origin, problem.message);
                 found.expected = Some(problem.expected);

@@ -20,7 +20,6 @@ pub use list::{OrOff, Pairs};
 pub use text::{Identifier, LogDestination, Token};
 
 pub(crate) use choice::{choice_value, choices};
-pub(crate) use time::print as print_duration;
 
 use serde_json::{Map, Value as Json, json};
 

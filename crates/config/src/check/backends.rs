@@ -97,7 +97,12 @@ fn servers(backend: &Backend, own: &Set<std::net::SocketAddr>, found: &mut Findi
     }
     let mut addresses: Map<&ServerAddress, u32> = Map::default();
     let mut labels: Set<String> = Set::default();
-    for server in &backend.servers {
+    // One whose address could not be read has been complained about already.
+    let read = backend
+        .servers
+        .iter()
+        .filter(|server| server.address != ServerAddress::default());
+    for server in read {
         let origin = server.origins.field_or_section("address");
         if let Some(line) = addresses.insert(&server.address, origin.line) {
             let message = format!(

@@ -176,7 +176,7 @@ pub(super) fn open_files(config: &Config, limit: u64, found: &mut Findings) {
             let origin = limits
                 .origins
                 .field("connections")
-                .unwrap_or(listener.origin());
+                .unwrap_or_else(|| listener.origin());
             found.push(
                 Diagnostic::warning("open-files", origin, message)
                     .hint("raise LimitNOFILE (systemd) or `ulimit -n`"),

@@ -30,7 +30,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
 }
 
 /// Whoever reaches the admin API may do everything.
-fn admin(config: &Config, found: &mut Findings) {
+pub(super) fn admin(config: &Config, found: &mut Findings) {
     let Some(bind) = config.admin.listen.on() else {
         return;
     };
@@ -42,7 +42,7 @@ fn admin(config: &Config, found: &mut Findings) {
         "the admin API would be open to other hosts on {bind}, and it asks nobody who they are"
     );
     found.push(
-        Diagnostic::error("admin-exposed", origin, message)
+        Diagnostic::error(super::ADMIN_EXPOSED, origin, message)
             .expected("a loopback address, \"unix:/path\" or \"off\"")
             .hint("reach it from elsewhere through a tunnel or a proxy that authenticates"),
     );

@@ -44,7 +44,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
     for (index, route) in config.routes.iter().enumerate() {
         let name = config.route_name(index);
         let label = format!("route {name}");
-        let origin = route.origin_of("name").unwrap_or(route.origin());
+        let origin = route.origin_of("name").unwrap_or_else(|| route.origin());
         if let Some(first) = names.insert(name, origin) {
             let message = format!(
                 "there are two routes of this name; the other is in line {}",
@@ -81,7 +81,7 @@ fn target(config: &Config, route: &Route, backends: &Map<&str, ()>, found: &mut 
         .filter(|key| route.origin_of(key).is_some())
         .collect();
     if let [first, second, ..] = written.as_slice() {
-        let origin = route.origin_of(second).unwrap_or(route.origin());
+        let origin = route.origin_of(second).unwrap_or_else(|| route.origin());
         let message = format!("this route has both `{first}` and `{second}`");
         let diagnostic = Diagnostic::error("contradiction", origin, message);
         found.push(diagnostic.expected("one of backend, redirect, reply, deny"));
@@ -95,7 +95,7 @@ fn target(config: &Config, route: &Route, backends: &Map<&str, ()>, found: &mut 
         return;
     };
     if !backends.contains_key(name.as_str()) {
-        let origin = route.origin_of("backend").unwrap_or(route.origin());
+        let origin = route.origin_of("backend").unwrap_or_else(|| route.origin());
         found.unknown(
             "backend",
             name,

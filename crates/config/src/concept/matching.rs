@@ -73,13 +73,13 @@ impl Value for Condition {
     }
 
     #[cfg(test)]
-    fn sample(rng: &mut clearway_base::rng::Rng, spec: &Spec) -> Self {
+    fn sample(rng: &mut clearway_base::rng::Rng, _: &Spec) -> Self {
         let mut condition = Self {
             matching: crate::value::Section::sample_section(rng),
             ..Self::default()
         };
         if rng.below(3) == 0 {
-            condition.any = vec![Self::sample(rng, spec)];
+            condition.any = vec![Self::sample(rng, &Spec::NONE)];
         }
         condition
     }

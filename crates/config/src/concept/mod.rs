@@ -85,10 +85,6 @@ macro_rules! concept {
             const TITLE: &'static str = $title;
             const DOC: &'static str = concat!($($doc, "\n",)+);
             const OWN: &'static [$crate::value::Spec] = &[$(
-                #[expect(
-                    clippy::needless_update,
-                    reason = "few rows set every part of the specification"
-                )]
                 $crate::value::Spec {
                     $($attribute: $value,)*
                     ..$crate::value::Spec::new(
@@ -111,8 +107,6 @@ macro_rules! concept {
                 at: &$crate::diagnostic::Span,
                 reader: &mut $crate::value::Reader<'_>,
             ) -> Self {
-                #[expect(clippy::allow_attributes, reason = "concepts with flattened parts alone have no fields")]
-                #[allow(unused_mut, reason = "concepts with flattened parts alone have no fields")]
                 let mut section = Self {
                     origins: $crate::diagnostic::Origins::new(reader.origin(at)),
                     $($($flat: <$flat_type as $crate::value::Section>::read_fields(entries, at, reader),)+)?

@@ -19,10 +19,12 @@ pub(crate) fn read(text: &str, lines: &Lines<'_>) -> (Vec<Entry>, Vec<Diagnostic
     let mut diagnostics = Vec::new();
     for error in errors {
         let span = error.span().unwrap_or(0..0);
-        // A file that breaks off gives several errors at its end, of which the first tells most.
         let origin = lines.origin(&place(text, &span));
-        let repeats = |old: &Diagnostic| (old.line, old.column) == (origin.line, origin.column);
-        if diagnostics.iter().any(repeats) {
+        // What follows on the same line follows from the first mistake on it.
+        if diagnostics
+            .iter()
+            .any(|old: &Diagnostic| old.line == origin.line)
+        {
             continue;
         }
         diagnostics.push(Diagnostic::error(
@@ -117,7 +119,7 @@ mod tests {
     fn every_error_is_told_and_the_rest_understood() {
         let (entries, errors) = all("a = = 1\nb = \"x\nc = 3\n[d\ne = 5\ne = 6\n");
         let lines: Vec<_> = errors.iter().map(|e| e.line).collect();
-        assert!(lines.len() >= 4, "{errors:?}");
+        assert!(lines.len() >= 3, "{errors:?}");
         assert!(
             [1, 2, 4].iter().all(|line| lines.contains(line)),
             "{errors:?}"

@@ -81,7 +81,7 @@ fn explain(text: &str) -> Problem {
         Some((host, port)) if host.parse::<Ipv6Addr>().is_ok() => {
             problem("lacks brackets").hint(format!("write \"[{host}]:{port}\""))
         }
-        Some((host, _)) if host.is_empty() => problem("has no host"),
+        Some(("", _)) => problem("has no host"),
         None | Some(_) => problem("is not an address"),
     }
 }
@@ -131,7 +131,7 @@ impl Text for ServerAddress {
         let port = u16::try_from(rng.below(65_535) + 1).unwrap();
         match rng.below(5) {
             0 => Self::Ip(SocketAddr::new(
-                Ipv4Addr::from(rng.next_u64() as u32).into(),
+                Ipv4Addr::from(u32::try_from(rng.next_u64() >> 32).unwrap()).into(),
                 port,
             )),
             1 => Self::Ip(SocketAddr::new(

@@ -375,14 +375,14 @@ impl Statuses {
 }
 
 impl Value for Statuses {
-    fn read(node: &Node, spec: &Spec, reader: &mut Reader<'_>) -> Option<Self> {
+    fn read(node: &Node, _: &Spec, reader: &mut Reader<'_>) -> Option<Self> {
         let result = match &node.kind {
             Kind::Integer(number) => Self::parse_one(&number.to_string()),
             Kind::Text(text) => Self::parse_one(text),
             Kind::List(items) if !items.is_empty() => {
                 let parts = items
                     .iter()
-                    .filter_map(|item| Self::read(item, spec, reader));
+                    .filter_map(|item| Self::read(item, &Spec::NONE, reader));
                 return Some(Self(parts.flat_map(|part| part.0).collect()));
             }
             Kind::List(_) => Err(Problem::new("this list is empty", STATUSES)),

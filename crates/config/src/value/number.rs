@@ -153,7 +153,8 @@ macro_rules! whole_numbers {
             #[cfg(test)]
             fn sample(rng: &mut clearway_base::rng::Rng, spec: &Spec) -> Self {
                 let (least, most) = spec.range.unwrap_or((0.0, 100_000.0));
-                let (least, most) = (least as u64, most as u64);
+                let whole = |bound: f64| format!("{bound:.0}").parse::<u64>().unwrap();
+                let (least, most) = (whole(least), whole(most));
                 let number = (rng.below(40) << rng.below(12)).clamp(least, most);
                 Self::try_from(number).unwrap_or(Self::MAX)
             }

@@ -131,10 +131,8 @@ impl Value for Duration {
         let (least, most) = spec.range.unwrap_or((0.0, 100_000.0));
         let units = [1, 1_000, 1_000_000, 60_000_000];
         let unit = units[usize::try_from(rng.below(4)).unwrap()];
-        let micros = (rng.below(5_000) * unit)
-            .min((most * 1e6) as u64)
-            .max((least * 1e6) as u64);
-        Self::from_micros(micros)
+        let drawn = Self::from_micros(rng.below(5_000) * unit);
+        drawn.clamp(Self::from_secs_f64(least), Self::from_secs_f64(most))
     }
 }
 
