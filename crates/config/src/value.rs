@@ -128,6 +128,10 @@ pub(crate) trait Text: Sized + Clone + PartialEq {
     fn parse(text: &str) -> Result<Self, Problem>;
     /// Prints it so that [`Text::parse`] gives the same again.
     fn text(&self) -> String;
+    /// Whether both mean the same, as keys of one table.
+    fn is_same(&self, other: &Self) -> bool {
+        self == other
+    }
     /// A random one.
     #[cfg(test)]
     fn sample(rng: &mut clearway_base::rng::Rng) -> Self;

@@ -2,11 +2,13 @@
 
 use clearway_balance::{Algorithm, Bound, Spread};
 use clearway_base::hash::{Map, Set};
+use clearway_outcome::Retry;
 
 use super::{Findings, limits, time_outs};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Origin};
 use crate::model::{
-    Backend, Bind, Config, CookieSite, HealthKind, RetryMethods, ServerAddress, ServerState,
+    Backend, Bind, Config, CookieSite, HealthKind, RetryMethods, RetryOn, ServerAddress,
+    ServerState,
 };
 
 /// Time-outs that can be set once a backend is known.
@@ -267,6 +269,28 @@ fn retries(backend: &Backend, found: &mut Findings) {
             "nothing is retried with max = 0",
             "remove `on`, or allow attempts",
         );
+    }
+    if retries.max > 0 && retries.budget == 0.0 && retries.budget_min == 0 {
+        let origin = retries.origins.field_or_section("budget");
+        let message = "nothing is retried: budget and budget_min are both 0";
+        found.no_effect(origin, message, "write max = 0, or allow some");
+    }
+    retry_faults(&retries.on, retries.origins.field_or_section("on"), found);
+}
+
+/// Faults after which a request is never sent again, whatever is configured.
+pub(super) fn retry_faults(on: &[RetryOn], origin: &Origin, found: &mut Findings) {
+    for retry in on {
+        if let RetryOn::Fault(kind) = retry
+            && kind.retry() == Retry::Never
+        {
+            let message = format!("nothing can be retried after {}", kind.code());
+            found.no_effect(
+                origin,
+                message,
+                "the client has part of the answer, or would get the same",
+            );
+        }
     }
 }
 

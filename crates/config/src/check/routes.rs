@@ -2,6 +2,7 @@
 
 use clearway_base::hash::Map;
 
+use super::backends::retry_faults;
 use super::{Findings, limits, shadow, time_outs};
 use crate::diagnostic::{Diagnostic, Origin};
 use crate::model::{Actions, Condition, Config, HeaderName, Identifier, Match, Route};
@@ -57,6 +58,9 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
         match_listeners(config, &route.matching, found);
         time_outs(&label, &route.timeouts, Some(&ROUTE_TIME_OUTS), found);
         limits(&label, &route.limits, &ROUTE_LIMITS, found);
+        if let Some(on) = &route.retries.on {
+            retry_faults(on, route.retries.origins.field_or_section("on"), found);
+        }
     }
     for (hidden, by) in shadow::shadowed(&config.routes) {
         let (Some(route), Some(first)) = (config.routes.get(hidden), config.routes.get(by)) else {

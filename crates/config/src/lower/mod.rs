@@ -41,13 +41,37 @@ pub(crate) fn config(entries: &[Entry], reader: &mut Reader<'_>) -> Config {
                     format!("there is no section `{unknown}`"),
                     format!("one of {}", SECTIONS.join(", ")),
                 );
-                problem.hint = words::closest(unknown, SECTIONS)
-                    .map(|close| format!("did you mean `{close}`?"));
+                problem.hint = meant(unknown).map(|meant| format!("did you mean `{meant}`?"));
                 reader.problem(&entry.at, "unknown-key", problem);
             }
         }
     }
     config
+}
+
+/// What other balancers call our sections.
+const ELSEWHERE: [(&str, &str); 12] = [
+    ("frontend", "listener"),
+    ("entrypoint", "listener"),
+    ("listen", "listener"),
+    ("upstream", "backend"),
+    ("cluster", "backend"),
+    ("pool", "backend"),
+    ("service", "backend"),
+    ("server", "backend"),
+    ("location", "route"),
+    ("rule", "route"),
+    ("global", "process"),
+    ("defaults", "timeouts"),
+];
+
+/// The section that was probably meant.
+fn meant(unknown: &str) -> Option<&'static str> {
+    let plural = unknown.strip_suffix('s').unwrap_or(unknown);
+    let elsewhere = ELSEWHERE
+        .iter()
+        .find(|(name, _)| [unknown, plural].contains(name));
+    words::closest(unknown, SECTIONS).or_else(|| elsewhere.map(|(_, ours)| *ours))
 }
 
 fn section<S: Section>(entry: &Entry, reader: &mut Reader<'_>, into: &mut S) {

@@ -11,7 +11,7 @@ use crate::words;
 
 /// Declares a text type that only wraps a checked string.
 macro_rules! wrappers {
-    ($($(#[doc = $doc:literal])+ $name:ident, $kind:literal, $check:path, $sample:literal;)+) => {$(
+    ($($(#[doc = $doc:literal])+ $name:ident, $kind:literal, $check:path, $sample:literal $(, same $same:path)?;)+) => {$(
         $(#[doc = $doc])+
         #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
         pub struct $name(String);
@@ -42,6 +42,12 @@ macro_rules! wrappers {
                 self.0.clone()
             }
 
+            $(
+                fn is_same(&self, other: &Self) -> bool {
+                    $same(&self.0, &other.0)
+                }
+            )?
+
             #[cfg(test)]
             fn sample(rng: &mut clearway_base::rng::Rng) -> Self {
                 let samples: Vec<&str> = $sample.split(' ').collect();
@@ -56,7 +62,7 @@ macro_rules! wrappers {
 
 wrappers! {
     /// The name of a header.
-    HeaderName, "header name", check_header_name, "x-a X-Request-Id cache-control";
+    HeaderName, "header name", check_header_name, "x-a X-Request-Id cache-control", same str::eq_ignore_ascii_case;
     /// The value of a header.
     HeaderValue, "header value", check_header_value, "1 yes a=b;c \"q\" ~x";
     /// The name of a cookie.

@@ -200,7 +200,7 @@ impl<K: Text, V: Value> Value for Pairs<K, V> {
                     continue;
                 }
             };
-            if pairs.iter().any(|(known, _)| *known == key) {
+            if pairs.iter().any(|(known, _)| known.is_same(&key)) {
                 let message = format!("`{}` stands here twice", entry.key);
                 reader.problem(
                     &entry.at,
@@ -245,7 +245,7 @@ impl<K: Text, V: Value> Value for Pairs<K, V> {
         let mut pairs: Vec<(K, V)> = Vec::new();
         for _ in 0..rng.below(4) {
             let key = K::sample(rng);
-            if pairs.iter().all(|(known, _)| *known != key) {
+            if pairs.iter().all(|(known, _)| !known.is_same(&key)) {
                 pairs.push((key, V::sample(rng, spec)));
             }
         }
