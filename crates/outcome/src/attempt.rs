@@ -41,6 +41,19 @@ pub enum RetryRefusal {
 }
 
 impl RetryRefusal {
+    /// Every reason, in order.
+    pub const ALL: &'static [Self] = &[
+        Self::NotConfigured,
+        Self::Method,
+        Self::BodySent,
+        Self::ResponseStarted,
+        Self::Budget,
+        Self::Attempts,
+        Self::Deadline,
+        Self::NoServer,
+        Self::ClientGone,
+    ];
+
     /// Stable name for logs.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -1,0 +1,45 @@
+//! Bytes of strangers as text that cannot break a line or a string.
+
+/// Appends `bytes` as the inside of a JSON string: invalid UTF-8 becomes U+FFFD.
+pub(crate) fn json(bytes: &[u8], out: &mut Vec<u8>) {
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '"' => out.extend_from_slice(b"\\\""),
+                '\\' => out.extend_from_slice(b"\\\\"),
+                '\n' => out.extend_from_slice(b"\\n"),
+                '\r' => out.extend_from_slice(b"\\r"),
+                '\t' => out.extend_from_slice(b"\\t"),
+                c if c < ' ' || c == '\u{7f}' => {
+                    out.extend_from_slice(format!("\\u{:04x}", u32::from(c)).as_bytes());
+                }
+                c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+}
+
+/// Appends `bytes` as NGINX does in its logs: quotes, backslashes, controls and non-ASCII as `\xHH`.
+pub(crate) fn nginx(bytes: &[u8], out: &mut Vec<u8>) {
+    for &b in bytes {
+        if b < 0x20 || b >= 0x7f || b == b'"' || b == b'\\' {
+            out.extend_from_slice(format!("\\x{b:02X}").as_bytes());
+        } else {
+            out.push(b);
+        }
+    }
+}
+
+/// Appends `bytes` as HAProxy does in its logs: `#HH`.
+pub(crate) fn haproxy(bytes: &[u8], out: &mut Vec<u8>) {
+    for &b in bytes {
+        if b < 0x20 || b >= 0x7f || b == b'"' || b == b'#' {
+            out.extend_from_slice(format!("#{b:02X}").as_bytes());
+        } else {
+            out.push(b);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Log formats: one file each.
+
+pub mod combined;
+pub mod haproxy;
+pub mod json;
+
+use clearway_outcome::Record;
+
+macro_rules! formats {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal $module:ident,)+) => {
+        /// How a record is written as a line.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub enum Format { #[default] $($(#[doc = $doc])+ $variant,)+ }
+
+        impl Format {
+            /// Every format.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// Its name in the configuration.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// What it is, as a sentence.
+            #[must_use]
+            pub fn doc(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc,)+),)+ }
+            }
+
+            /// Appends the record as one line.
+            pub fn write(self, record: &Record<'_>, out: &mut Vec<u8>) {
+                match self { $(Self::$variant => $module::write(record, out),)+ }
+            }
+        }
+    };
+}
+
+formats! {
+    /// One JSON object per line with every field.
+    Json = "json" json,
+    /// HAProxy's `httplog`, or `tcplog` at layer 4.
+    Haproxy = "haproxy" haproxy,
+    /// NGINX's `combined`.
+    Combined = "combined" combined,
+}
+
+impl Format {
+    /// The format with a name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|format| format.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn no_client_byte_can_break_a_line() {
+        let hostile: Vec<u8> = (0..=255).chain([b'\n', b'"', b'\\']).collect();
+        for &format in Format::ALL {
+            assert_eq!(Format::parse(format.name()), Some(format));
+            let attempts = [sample::failed_attempt()];
+            let mut record = sample::record(&attempts);
+            (record.method, record.target, record.host) = (&hostile, &hostile, &hostile);
+            (record.referer, record.user_agent) = (&hostile, &hostile);
+            let mut out = Vec::new();
+            format.write(&record, &mut out);
+            assert_eq!(
+                out.iter().filter(|&&b| b == b'\n').count(),
+                1,
+                "{}",
+                format.name()
+            );
+            assert_eq!(out.last(), Some(&b'\n'));
+            assert!(
+                out.iter().all(|&b| b == b'\n' || b >= 0x20),
+                "{}",
+                format.name()
+            );
+        }
+    }
+}
