@@ -1,1 +1,35 @@
-//! TBD
+//! The rule engine: typed fetches, tests, actions, maps and the route table, without I/O.
+//!
+//! Configuration languages are lowered into [`ast`]; [`Program`] and [`Router`] compile it once, and
+//! workers run them over a [`View`] with a [`Scratch`] that they use again. Common requests allocate
+//! nothing: literal tests of host, path, method and headers, and constant values.
+//!
+//! Invariants: the order that the configuration shows decides, whatever the indexes do; nothing that
+//! a template yields gets into a head without a check; tests see the path in normal form.
+//!
+//! Not here: languages, sockets, the choice of servers.
+
+#![forbid(unsafe_code)]
+
+mod action;
+pub mod ast;
+mod compile;
+mod fetch;
+mod map;
+mod matcher;
+mod program;
+mod route_match;
+mod router;
+mod scratch;
+mod shadow;
+mod template;
+#[cfg(test)]
+mod testing;
+mod view;
+
+pub use compile::CompileError;
+pub use program::Program;
+pub use router::Router;
+pub use scratch::Scratch;
+pub use shadow::shadowed;
+pub use view::{Flow, LocalReply, View};

@@ -1,0 +1,116 @@
+//! Answers without a server: redirections, texts, refusals.
+
+use clearway_outcome::FaultKind;
+
+use super::header::{check_constant, is_value};
+use crate::fetch::{Context, Text};
+use crate::scratch::Scratch;
+use crate::view::{LocalReply, View};
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    reply: LocalReply,
+    location: Option<Text>,
+}
+
+impl Answer {
+    /// # Errors
+    /// Another status than those of redirections with a place to go to.
+    pub(super) fn redirect(status: u16, location: Text) -> Result<Self, String> {
+        if !matches!(status, 301 | 302 | 303 | 307 | 308) {
+            return Err(format!(
+                "{status} is no status of a redirection: 301, 302, 303, 307 and 308 are"
+            ));
+        }
+        check_constant(&location)?;
+        if location.constant() == Some(b"") {
+            return Err("a redirection needs a place to go to".to_owned());
+        }
+        let reply = LocalReply {
+            status,
+            ..LocalReply::default()
+        };
+        Ok(Self {
+            reply,
+            location: Some(location),
+        })
+    }
+
+    /// # Errors
+    /// A status out of bounds, a body with a status that has none, an impossible media type.
+    pub(super) fn reply(status: u16, content_type: &str, body: &str) -> Result<Self, String> {
+        if !(200..600).contains(&status) {
+            return Err(format!("{status} is no status of an answer"));
+        }
+        if matches!(status, 204 | 205 | 304) && !body.is_empty() {
+            return Err(format!("an answer with status {status} has no body"));
+        }
+        if !is_value(content_type.as_bytes()) {
+            return Err(format!("{content_type:?} cannot stand in a header"));
+        }
+        let mut headers = Vec::new();
+        if !content_type.is_empty() && !body.is_empty() {
+            headers.push(("Content-Type".to_owned(), content_type.as_bytes().to_vec()));
+        }
+        let reply = LocalReply {
+            status,
+            headers,
+            body: body.as_bytes().to_vec(),
+            fault: None,
+        };
+        Ok(Self {
+            reply,
+            location: None,
+        })
+    }
+
+    /// # Errors
+    /// A status that is not one of errors.
+    pub(super) fn deny(status: u16) -> Result<Self, String> {
+        if !(400..600).contains(&status) {
+            return Err(format!(
+                "{status} is no status of a refusal: 400 to 599 are"
+            ));
+        }
+        let reply = LocalReply {
+            status,
+            fault: Some(FaultKind::Denied),
+            ..LocalReply::default()
+        };
+        Ok(Self {
+            reply,
+            location: None,
+        })
+    }
+
+    /// The answer to a request.
+    pub(super) fn to(&self, view: &View<'_>, scratch: &Scratch) -> LocalReply {
+        let Some(location) = &self.location else {
+            return self.reply.clone();
+        };
+        let mut room = Vec::new();
+        let at = Context::for_templates(view, scratch);
+        let text = location.render(&at, &mut room);
+        let chosen_by_client = location.constant().is_none()
+            && location.first_literal().is_none_or(|first| first == b"/");
+        let text = match chosen_by_client {
+            true => on_this_host(text),
+            false => text,
+        };
+        if text.is_empty() || !is_value(text) {
+            return LocalReply::rewrite_invalid();
+        }
+        let mut reply = self.reply.clone();
+        reply.headers.push(("Location".to_owned(), text.to_vec()));
+        reply
+    }
+}
+
+/// A reference that the client wrote must not lead to a host that the client chose: `//host` and
+/// `/\host` would (RFC 3986 section 4.2). Only the last of several slashes stays.
+fn on_this_host(text: &[u8]) -> &[u8] {
+    let is_slash = |b: &&u8| matches!(b, b'/' | b'\\');
+    let slashes = text.iter().take_while(is_slash).count();
+    text.get(slashes.saturating_sub(1)..).unwrap_or_default()
+}

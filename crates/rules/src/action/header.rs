@@ -1,0 +1,146 @@
+//! Headers of requests and responses, and the host.
+
+use clearway_http::{Edits, Known, uri};
+
+use super::{Invalid, VALUE_MAX};
+use crate::fetch::{Context, Text};
+use crate::scratch::Scratch;
+use crate::view::View;
+
+/// What is done with a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    Set,
+    Add,
+    Remove,
+}
+
+/// A change of one header.
+#[derive(Debug)]
+pub(crate) struct Header {
+    operation: Operation,
+    name: Box<str>,
+    value: Text,
+}
+
+impl Header {
+    /// # Errors
+    /// Names and constant values that HTTP does not allow, and headers that belong to the
+    /// connection and not to rules.
+    pub(super) fn new(
+        operation: Operation,
+        name: &str,
+        value: Option<Text>,
+    ) -> Result<Self, String> {
+        check_name(name)?;
+        let value = value.unwrap_or_else(|| Text::new(Vec::new()));
+        check_constant(&value)?;
+        Ok(Self {
+            operation,
+            name: name.into(),
+            value,
+        })
+    }
+
+    /// An empty value is no header: many servers refuse one that is there and empty.
+    pub(super) fn apply(
+        &self,
+        view: &View<'_>,
+        scratch: &mut Scratch,
+        edits: &mut Edits,
+    ) -> Result<(), Invalid> {
+        let mut room = std::mem::take(&mut scratch.out);
+        let at = Context::for_templates(view, scratch);
+        let value = self.value.render(&at, &mut room);
+        let done = match self.operation {
+            _ if !is_value(value) => Err(Invalid),
+            Operation::Remove => Ok(edits.remove(&self.name)),
+            Operation::Set if value.is_empty() => Ok(edits.remove(&self.name)),
+            Operation::Add if value.is_empty() => Ok(()),
+            Operation::Set => Ok(edits.set(&self.name, value)),
+            Operation::Add => Ok(edits.add(&self.name, value)),
+        };
+        scratch.out = room;
+        done
+    }
+}
+
+/// The host that the server sees.
+#[derive(Debug)]
+pub(crate) struct Host {
+    value: Text,
+}
+
+impl Host {
+    /// # Errors
+    /// A constant that is no host.
+    pub(super) fn new(value: Text) -> Result<Self, String> {
+        match value.constant() {
+            Some(host) if !is_host(host) => {
+                let host = String::from_utf8_lossy(host);
+                Err(format!("{host:?} is not a host"))
+            }
+            Some(_) | None => Ok(Self { value }),
+        }
+    }
+
+    pub(super) fn apply(
+        &self,
+        view: &View<'_>,
+        scratch: &mut Scratch,
+        edits: &mut Edits,
+    ) -> Result<(), Invalid> {
+        let mut room = std::mem::take(&mut scratch.out);
+        let at = Context::for_templates(view, scratch);
+        let host = self.value.render(&at, &mut room);
+        let done = match is_host(host) {
+            true => Ok(edits.set_host(host)),
+            false => Err(Invalid),
+        };
+        scratch.out = room;
+        done
+    }
+}
+
+fn is_host(host: &[u8]) -> bool {
+    !host.is_empty() && host.len() <= VALUE_MAX && uri::is_host(host)
+}
+
+/// Whether a value may stand in a header (RFC 9110 section 5.5) and is not too long.
+pub(super) fn is_value(value: &[u8]) -> bool {
+    let allowed = |&b: &u8| b == b'\t' || (b >= b' ' && b != 0x7f);
+    value.len() <= VALUE_MAX && value.iter().all(allowed)
+}
+
+/// Checks what is known of a value before there is a request.
+pub(super) fn check_constant(value: &Text) -> Result<(), String> {
+    match value.literals().find(|text| !is_value(text)) {
+        None => Ok(()),
+        Some(text) => {
+            let text = String::from_utf8_lossy(text);
+            Err(format!("{text:?} cannot stand in a header"))
+        }
+    }
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if name.is_empty() || !name.bytes().all(token) {
+        return Err(format!("{name:?} is not the name of a header"));
+    }
+    match Known::of(name.as_bytes()) {
+        Known::Host => Err("the host can be set but not added or removed".to_owned()),
+        Known::ContentLength
+        | Known::TransferEncoding
+        | Known::Connection
+        | Known::KeepAlive
+        | Known::ProxyConnection
+        | Known::Te
+        | Known::Trailer
+        | Known::Upgrade
+        | Known::Http2Settings => Err(format!(
+            "{name:?} says how the message is transferred; rules cannot change it"
+        )),
+        _ => Ok(()),
+    }
+}

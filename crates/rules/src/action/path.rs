@@ -1,0 +1,194 @@
+//! Rewriting of path and query.
+
+use clearway_http::Edits;
+use regex::bytes::Regex;
+
+use super::{Invalid, VALUE_MAX};
+use crate::fetch::{Context, Text};
+use crate::matcher::{self, below};
+use crate::scratch::{Captures, Scratch};
+use crate::view::View;
+
+/// A rewrite. It starts from the path in normal form, because that is what conditions saw.
+#[derive(Debug)]
+pub(crate) enum Rewrite {
+    /// One begin for another; both without slash at the end.
+    Prefix { from: Box<[u8]>, to: Box<[u8]> },
+    /// A text for the first match.
+    Regex { regex: Regex, replacement: Text },
+    /// The whole path.
+    Path(Text),
+    /// The whole query.
+    Query(Text),
+}
+
+impl Rewrite {
+    /// # Errors
+    /// Texts that are no path.
+    pub(super) fn prefix(from: &str, to: &str) -> Result<Self, String> {
+        for path in [from, to] {
+            if !(path.is_empty() || is_path(path.as_bytes())) {
+                return Err(format!("{path:?} is not a path"));
+            }
+        }
+        let trimmed = |path: &str| path.strip_suffix('/').unwrap_or(path).as_bytes().into();
+        Ok(Self::Prefix {
+            from: trimmed(from),
+            to: trimmed(to),
+        })
+    }
+
+    /// # Errors
+    /// A pattern that is none, a replacement that cannot stand in a target.
+    pub(super) fn regex(pattern: &str, replacement: Text) -> Result<Self, String> {
+        check_literals(&replacement)?;
+        Ok(Self::Regex {
+            regex: matcher::regex(pattern, false)?,
+            replacement,
+        })
+    }
+
+    /// # Errors
+    /// A text that is no path.
+    pub(super) fn path(path: Text) -> Result<Self, String> {
+        check_literals(&path)?;
+        match path.constant() {
+            Some(text) if !is_path(text) => {
+                let text = String::from_utf8_lossy(text);
+                Err(format!("{text:?} is not a path: it does not begin with /"))
+            }
+            Some(_) | None => Ok(Self::Path(path)),
+        }
+    }
+
+    /// # Errors
+    /// A text that cannot stand in a query.
+    pub(super) fn query(query: Text) -> Result<Self, String> {
+        check_literals(&query)?;
+        Ok(Self::Query(query))
+    }
+
+    pub(super) fn apply(
+        &self,
+        view: &View<'_>,
+        scratch: &mut Scratch,
+        edits: &mut Edits,
+    ) -> Result<(), Invalid> {
+        let mut room = std::mem::take(&mut scratch.out);
+        room.clear();
+        let changed = self.write(view, scratch, &mut room);
+        let done = match (self, changed) {
+            (_, false) => Ok(()),
+            (Self::Query(_), true) if room.iter().all(|&b| is_target(b)) => {
+                scratch.set_query(&room);
+                set_target(view, scratch, &mut room, edits)
+            }
+            (Self::Query(_), true) => Err(Invalid),
+            (Self::Prefix { .. } | Self::Regex { .. } | Self::Path(_), true) => {
+                set_path(view, scratch, &room)
+                    .and_then(|()| set_target(view, scratch, &mut room, edits))
+            }
+        };
+        scratch.out = room;
+        done
+    }
+
+    /// Writes what takes the place of the path or query; `false` when nothing changes.
+    fn write(&self, view: &View<'_>, scratch: &Scratch, out: &mut Vec<u8>) -> bool {
+        let at = Context::for_templates(view, scratch);
+        let path = scratch.path(view);
+        // `*` of OPTIONS is no path and stays what it is.
+        if path.is_empty() {
+            return false;
+        }
+        match self {
+            Self::Prefix { from, to } => {
+                let Some(rest) = below(path, from) else {
+                    return false;
+                };
+                out.extend_from_slice(to);
+                out.extend_from_slice(rest);
+                if out.is_empty() {
+                    out.push(b'/');
+                }
+                true
+            }
+            Self::Regex { regex, replacement } => {
+                let Some(found) = regex.captures(path) else {
+                    return false;
+                };
+                let captures = Captures::new(&found, path);
+                let (start, end) = found.get(0).map_or((0, 0), |all| (all.start(), all.end()));
+                out.extend_from_slice(path.get(..start).unwrap_or_default());
+                let captures = &captures;
+                replacement.write(&Context { captures, ..at }, out);
+                out.extend_from_slice(path.get(end..).unwrap_or_default());
+                true
+            }
+            Self::Path(text) | Self::Query(text) => {
+                text.write(&at, out);
+                true
+            }
+        }
+    }
+}
+
+/// Takes over a new path; a query in it goes before the query there was.
+fn set_path(view: &View<'_>, scratch: &mut Scratch, new: &[u8]) -> Result<(), Invalid> {
+    let mut parts = new.splitn(2, |&b| b == b'?');
+    let (path, query) = (parts.next().unwrap_or_default(), parts.next());
+    if !is_path(path) || !query.unwrap_or_default().iter().all(|&b| is_target(b)) {
+        return Err(Invalid);
+    }
+    if let Some(query) = query {
+        let mut joined = query.to_vec();
+        if let Some(old) = scratch.query(view).filter(|old| !old.is_empty()) {
+            if !joined.is_empty() {
+                joined.push(b'&');
+            }
+            joined.extend_from_slice(old);
+        }
+        scratch.set_query(&joined);
+    }
+    scratch.set_path(path);
+    Ok(())
+}
+
+fn set_target(
+    view: &View<'_>,
+    scratch: &Scratch,
+    room: &mut Vec<u8>,
+    edits: &mut Edits,
+) -> Result<(), Invalid> {
+    room.clear();
+    room.extend_from_slice(scratch.path(view));
+    if let Some(query) = scratch.query(view) {
+        room.push(b'?');
+        room.extend_from_slice(query);
+    }
+    if room.len() > VALUE_MAX {
+        return Err(Invalid);
+    }
+    edits.set_target(room);
+    Ok(())
+}
+
+/// Visible ASCII but for the begin of a fragment.
+fn is_target(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b'#'
+}
+
+fn is_path(path: &[u8]) -> bool {
+    path.starts_with(b"/") && path.iter().all(|&b| is_target(b) && b != b'?')
+}
+
+fn check_literals(text: &Text) -> Result<(), String> {
+    let bad = |text: &&[u8]| !text.iter().all(|&b| is_target(b));
+    match text.literals().find(bad) {
+        None => Ok(()),
+        Some(text) => {
+            let text = String::from_utf8_lossy(text);
+            Err(format!("{text:?} cannot stand in a request target"))
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Rules as data: what configuration languages are lowered into.
+//!
+//! Nothing here is checked until [`crate::Program::compile`] or [`crate::Router::compile`] is asked.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+
+pub use crate::fetch::{Fetch, FetchDoc, Since};
+pub use crate::route_match::{FieldTest, RouteMatch};
+pub use crate::template::{Piece, Template, TemplateError};
+
+/// What a value is compared with. With several values, one has to fit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Test {
+    /// The whole value is one of these.
+    Exact(Vec<String>),
+    /// The value begins with one of these bytes.
+    Prefix(Vec<String>),
+    /// The value ends with one of these bytes.
+    Suffix(Vec<String>),
+    /// The value contains one of these bytes.
+    Contains(Vec<String>),
+    /// The path is one of these or below it: `/api` fits `/api` and `/api/x` but not `/apix`.
+    PathPrefix(Vec<String>),
+    /// Host names: `*.example.org` fits all names below, `*` all names, anything else itself.
+    Wildcard(Vec<String>),
+    /// One of these regular expressions matches somewhere in the value. Groups become captures.
+    Regex(Vec<String>),
+    /// The value is an address in one of these networks.
+    Network(Vec<IpNet>),
+    /// There is a value, even an empty one.
+    Exists,
+    /// The value is a decimal number within these bounds, both included.
+    Range {
+        /// Smallest number; none when absent.
+        min: Option<u64>,
+        /// Largest number; none when absent.
+        max: Option<u64>,
+    },
+    /// The value has so many bytes, both bounds included.
+    Length {
+        /// Least length.
+        min: usize,
+        /// Greatest length; none when absent.
+        max: Option<usize>,
+    },
+}
+
+/// When something applies.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Condition {
+    /// Always.
+    #[default]
+    Always,
+    /// When a value passes a test; of several values of one header, cookie or parameter, any.
+    Test {
+        /// Where the value comes from.
+        fetch: Fetch,
+        /// What it is compared with.
+        test: Test,
+        /// Whether `A` is `a`.
+        ignore_case: bool,
+    },
+    /// When another does not hold.
+    Not(Box<Self>),
+    /// When all hold; also when there are none.
+    All(Vec<Self>),
+    /// When one holds; not when there are none.
+    Any(Vec<Self>),
+    /// When the one with this name in [`Definitions::conditions`] holds.
+    Named(String),
+}
+
+impl Condition {
+    /// A test with regard to case.
+    #[must_use]
+    pub fn test(fetch: Fetch, test: Test) -> Self {
+        Self::Test {
+            fetch,
+            test,
+            ignore_case: false,
+        }
+    }
+
+    /// The opposite.
+    #[must_use]
+    pub fn negated(self) -> Self {
+        Self::Not(Box::new(self))
+    }
+}
+
+/// What the key of a [`Map`] is compared with.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MapKey {
+    /// The whole key.
+    Exact(String),
+    /// The begin of the key.
+    Prefix(String),
+    /// The end of the key.
+    Suffix(String),
+    /// A regular expression. Groups become captures that the value may use.
+    Regex(String),
+    /// A network that the key is an address in.
+    Network(IpNet),
+}
+
+/// A table from values to texts.
+///
+/// Of several entries that fit, the winner is: an exact one, the narrowest network, the longest
+/// prefix, the longest suffix, the first regular expression. Of equal keys the first counts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Map {
+    /// What is looked up. A header or parameter that came several times is looked up by its first
+    /// value; one that did not come, as empty text.
+    pub key: Fetch,
+    /// Whether `A` is `a`.
+    pub ignore_case: bool,
+    /// The entries, in order.
+    pub entries: Vec<(MapKey, Template)>,
+    /// What it yields when no entry fits; no value at all when absent.
+    pub default: Option<Template>,
+}
+
+/// What rules refer to by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Definitions {
+    /// Maps, for [`Fetch::Map`].
+    pub maps: BTreeMap<String, Map>,
+    /// Conditions, for [`Condition::Named`].
+    pub conditions: BTreeMap<String, Condition>,
+}
+
+/// What is done.
+///
+/// A header that is set or added with an empty value is not written at all.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Replaces a header of the request; `Host` is the same as [`Action::SetHost`].
+    SetRequestHeader {
+        /// Name.
+        name: String,
+        /// Value.
+        value: Template,
+    },
+    /// Adds a header to the request.
+    AddRequestHeader {
+        /// Name.
+        name: String,
+        /// Value.
+        value: Template,
+    },
+    /// Removes a header from the request.
+    RemoveRequestHeader(String),
+    /// Replaces a header of the response.
+    SetResponseHeader {
+        /// Name.
+        name: String,
+        /// Value.
+        value: Template,
+    },
+    /// Adds a header to the response.
+    AddResponseHeader {
+        /// Name.
+        name: String,
+        /// Value.
+        value: Template,
+    },
+    /// Removes a header from the response.
+    RemoveResponseHeader(String),
+    /// Puts `to` in place of `from` at the begin of the path, at a boundary of segments.
+    RewritePrefix {
+        /// What the path has to be or be below of.
+        from: String,
+        /// What takes its place.
+        to: String,
+    },
+    /// Puts a text in place of the first match in the path.
+    RewriteRegex {
+        /// What the path has to match.
+        pattern: String,
+        /// What takes the place of the match; `$1` or `${1}` is a group of it. A query in it
+        /// stands before the query there was.
+        replacement: Template,
+    },
+    /// Replaces the path.
+    SetPath(Template),
+    /// Replaces the query; an empty one is no query.
+    SetQuery(Template),
+    /// Replaces the host that the server sees.
+    SetHost(Template),
+    /// Sets a variable for what comes later with this request.
+    SetVariable {
+        /// Name.
+        name: String,
+        /// Value.
+        value: Template,
+    },
+    /// Answers with a redirection.
+    Redirect {
+        /// 301, 302, 303, 307 or 308.
+        status: u16,
+        /// Where to.
+        location: Template,
+    },
+    /// Answers with a text.
+    Reply {
+        /// Status, from 200.
+        status: u16,
+        /// Media type of the body.
+        content_type: String,
+        /// Body.
+        body: String,
+    },
+    /// Refuses.
+    Deny {
+        /// Status, from 400.
+        status: u16,
+    },
+}
+
+/// What is done when.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rule {
+    /// When.
+    pub condition: Condition,
+    /// What, in order.
+    pub actions: Vec<Action>,
+}

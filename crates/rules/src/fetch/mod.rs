@@ -1,0 +1,307 @@
+//! Fetches: named sources of values. One list gives the spellings, the documentation and the code.
+//!
+//! To add one: a function in a file of this folder and an entry in the list.
+
+mod connection;
+mod request;
+mod response;
+mod source;
+
+use clearway_http::Known;
+
+use crate::scratch::{Captures, Scratch};
+use crate::view::View;
+
+pub(crate) use source::{Source, Text};
+
+/// What a fetch may look at.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) view: &'a View<'a>,
+    pub(crate) scratch: &'a Scratch,
+    pub(crate) captures: &'a Captures,
+    /// Give values as the client wrote them (templates) instead of decoded (tests).
+    pub(crate) raw: bool,
+}
+
+impl<'a> Context<'a> {
+    /// For tests: values decoded.
+    pub(crate) fn for_tests(view: &'a View<'a>, scratch: &'a Scratch) -> Self {
+        Self {
+            view,
+            scratch,
+            captures: scratch.captures(),
+            raw: false,
+        }
+    }
+
+    /// For templates: values as they came.
+    pub(crate) fn for_templates(view: &'a View<'a>, scratch: &'a Scratch) -> Self {
+        Self {
+            raw: true,
+            ..Self::for_tests(view, scratch)
+        }
+    }
+}
+
+/// The part of a spelling behind the colon, prepared.
+#[derive(Clone, Debug)]
+pub(crate) struct Argument {
+    pub(crate) text: Box<str>,
+    pub(crate) known: Known,
+}
+
+impl Argument {
+    pub(crate) fn new(text: &str) -> Self {
+        Self {
+            text: text.into(),
+            known: Known::of(text.as_bytes()),
+        }
+    }
+}
+
+/// Takes one value and says whether that was enough.
+pub(crate) type Visit<'f> = dyn FnMut(&[u8]) -> bool + 'f;
+
+/// Shows the values to `visit` until it has had enough, and says whether it has.
+pub(crate) type Get = fn(&Context<'_>, &Argument, &mut Visit<'_>) -> bool;
+
+/// When a value can be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// The head of the request is complete.
+    Request,
+    /// The head of the response is complete.
+    Response,
+}
+
+/// One line of the reference of fetches.
+#[derive(Clone, Copy, Debug)]
+pub struct FetchDoc {
+    /// The word, without argument.
+    pub spelling: &'static str,
+    /// Whether an argument follows: `header:NAME`.
+    pub argument: bool,
+    /// When its value can be had.
+    pub since: Since,
+    /// What it is.
+    pub summary: &'static str,
+}
+
+macro_rules! fetches {
+    (
+        plain { $($(#[doc = $doc:literal])+ $plain:ident = $spelling:literal $since:ident $get:path;)+ }
+        named { $($(#[doc = $named_doc:literal])+
+            $named:ident = $named_spelling:literal $named_since:ident $named_get:path;)+ }
+    ) => {
+        /// Where a value comes from.
+        ///
+        /// Headers, host and cookies are those that came; `path` and `query` follow rewrites.
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        pub enum Fetch {
+            $($(#[doc = $doc])+ $plain,)+
+            $($(#[doc = $named_doc])+ $named(String),)+
+            /// A group of the last regular expression with groups that matched; 0 is all of it.
+            Capture(u8),
+            /// A variable that an action has set.
+            Variable(String),
+            /// What a named [`crate::ast::Map`] yields.
+            Map(String),
+            /// This text.
+            Literal(String),
+        }
+
+        impl Fetch {
+            /// The reference, one entry per spelling.
+            pub const REFERENCE: &'static [FetchDoc] = &[
+                $(FetchDoc { spelling: $spelling, argument: false, since: Since::$since,
+                    summary: concat!($($doc,)+) },)+
+                $(FetchDoc { spelling: $named_spelling, argument: true, since: Since::$named_since,
+                    summary: concat!($($named_doc,)+) },)+
+                FetchDoc { spelling: "var", argument: true, since: Since::Request,
+                    summary: " A variable that a rule has set." },
+                FetchDoc { spelling: "map", argument: true, since: Since::Request,
+                    summary: " What a map yields." },
+            ];
+
+            fn plain(word: &str) -> Option<Self> {
+                match word { $($spelling => Some(Self::$plain),)+ _ => None }
+            }
+
+            fn named(word: &str, argument: &str) -> Option<Self> {
+                match word {
+                    $($named_spelling => Some(Self::$named(argument.to_owned())),)+
+                    "var" => Some(Self::Variable(argument.to_owned())),
+                    "map" => Some(Self::Map(argument.to_owned())),
+                    _ => None,
+                }
+            }
+
+            /// The code behind it; `None` for those that are not in the list.
+            pub(crate) fn source(&self) -> Option<(Get, Argument, Since)> {
+                match self {
+                    $(Self::$plain => Some(($get, Argument::new(""), Since::$since)),)+
+                    $(Self::$named(argument) =>
+                        Some(($named_get, Argument::new(argument), Since::$named_since)),)+
+                    Self::Capture(_) | Self::Variable(_) | Self::Map(_) | Self::Literal(_) => None,
+                }
+            }
+        }
+
+        impl std::fmt::Display for Fetch {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                match self {
+                    $(Self::$plain => f.write_str($spelling),)+
+                    $(Self::$named(argument) => write!(f, "{}:{argument}", $named_spelling),)+
+                    Self::Capture(group) => group.fmt(f),
+                    Self::Variable(name) => write!(f, "var:{name}"),
+                    Self::Map(name) => write!(f, "map:{name}"),
+                    Self::Literal(text) => f.write_str(text),
+                }
+            }
+        }
+    };
+}
+
+fetches! {
+    plain {
+        /// Host of the request: lower case, without port and without a dot at the end.
+        Host = "host" Request request::host;
+        /// Path in normal form: dot segments and doubled slashes removed, unreserved characters
+        /// decoded. Follows rewrites.
+        Path = "path" Request request::path;
+        /// Path as the client wrote it.
+        RawPath = "raw_path" Request request::raw_path;
+        /// Query without `?`. Follows rewrites.
+        Query = "query" Request request::query;
+        /// Path and query as the client wrote them.
+        Target = "target" Request request::target;
+        /// Method.
+        Method = "method" Request request::method;
+        /// Protocol version: `1.0` or `1.1`.
+        Version = "version" Request request::version;
+        /// Address of the client.
+        Source = "client_ip" Request connection::source;
+        /// Port of the client.
+        SourcePort = "client_port" Request connection::source_port;
+        /// Name of the listener.
+        Listener = "listener" Request connection::listener;
+        /// `http` or `https`, as the client speaks it.
+        Scheme = "scheme" Request connection::scheme;
+        /// Id of the request.
+        RequestId = "id" Request connection::id;
+        /// Status of the response.
+        Status = "status" Response response::status;
+        /// Name of the backend.
+        Backend = "backend" Response response::backend;
+        /// Name of the server.
+        Server = "server" Response response::server;
+    }
+    named {
+        /// A header of the request. Tests hold when they do for one of several.
+        Header = "header" Request request::header;
+        /// A cookie.
+        Cookie = "cookie" Request request::cookie;
+        /// A parameter of the query: decoded in tests, as it came in templates.
+        QueryParam = "query" Request request::query_param;
+        /// A header of the response.
+        ResponseHeader = "response_header" Response response::header;
+    }
+}
+
+impl Fetch {
+    /// Reads a spelling such as `host`, `header:x-a` or `1`.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong and what would be right.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if let Some(fetch) = Self::plain(text) {
+            return Ok(fetch);
+        }
+        if let [digit @ b'0'..=b'9'] = text.as_bytes() {
+            return Ok(Self::Capture(digit - b'0'));
+        }
+        let Some((word, argument)) = text.split_once(':') else {
+            return Err(unknown(text));
+        };
+        let fetch = Self::named(word, argument).ok_or_else(|| unknown(word))?;
+        if argument.is_empty() {
+            return Err(format!("{text:?} lacks a name behind the colon"));
+        }
+        Ok(fetch)
+    }
+}
+
+fn unknown(word: &str) -> String {
+    let spellings = Fetch::REFERENCE.iter().map(|doc| match doc.argument {
+        true => format!("{}:NAME", doc.spelling),
+        false => doc.spelling.to_owned(),
+    });
+    let known: Vec<String> = spellings.collect();
+    format!("{word:?} is not known; known are {}", known.join(", "))
+}
+
+/// Room for a short text on the stack: addresses, numbers.
+pub(crate) struct Short {
+    bytes: [u8; 64],
+    len: usize,
+}
+
+impl Short {
+    /// The printed form of a value; what does not fit is cut off.
+    pub(crate) fn of(value: impl std::fmt::Display) -> Self {
+        use std::fmt::Write;
+        let mut short = Self {
+            bytes: [0; 64],
+            len: 0,
+        };
+        // Nothing that is printed here is longer than an IPv6 address.
+        let fits = write!(short, "{value}").is_ok();
+        debug_assert!(fits);
+        short
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Write for Short {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let end = self.len + text.len();
+        let room = self.bytes.get_mut(self.len..end).ok_or(std::fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_is_read_and_printed() {
+        for doc in Fetch::REFERENCE {
+            let text = match doc.argument {
+                true => format!("{}:x-a", doc.spelling),
+                false => doc.spelling.to_owned(),
+            };
+            let fetch = Fetch::parse(&text).unwrap();
+            assert_eq!(fetch.to_string(), text);
+            assert!(doc.summary.trim_end().ends_with('.'), "{text}");
+            if let Some((_, _, since)) = fetch.source() {
+                assert_eq!(since, doc.since, "{text}");
+            }
+        }
+        assert_eq!(Fetch::parse("3"), Ok(Fetch::Capture(3)));
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused_with_the_list() {
+        for bad in ["", "hosts", "header", "header:", "12", "foo:bar"] {
+            assert!(Fetch::parse(bad).is_err(), "{bad}");
+        }
+        assert!(Fetch::parse("hots").unwrap_err().contains("header:NAME"));
+    }
+}

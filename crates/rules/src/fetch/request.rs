@@ -1,0 +1,117 @@
+//! Parts of the request head.
+
+use clearway_http::{Field, Known, Version, uri};
+
+use super::{Argument, Context, Visit};
+
+pub(super) fn host(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    visit(at.scratch.host())
+}
+
+pub(super) fn path(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    visit(at.scratch.path(at.view))
+}
+
+pub(super) fn raw_path(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    visit(at.view.path())
+}
+
+pub(super) fn query(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    at.scratch.query(at.view).is_some_and(visit)
+}
+
+/// Origin form, also when the target came in absolute form.
+pub(super) fn target(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    let head = at.view.head;
+    if !head.path.is_empty() {
+        let from_path = clearway_http::Span {
+            start: head.path.start,
+            end: head.target.end,
+        };
+        return visit(from_path.of(at.view.buf));
+    }
+    if !head.has_query {
+        return visit(at.view.path());
+    }
+    let mut text = b"/?".to_vec();
+    text.extend_from_slice(head.query.of(at.view.buf));
+    visit(&text)
+}
+
+pub(super) fn method(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    visit(at.view.head.method_text.of(at.view.buf))
+}
+
+pub(super) fn version(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    visit(match at.view.head.version {
+        Version::Http10 => b"1.0",
+        Version::Http11 => b"1.1",
+    })
+}
+
+pub(super) fn header(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -> bool {
+    fields(&at.view.head.fields, at.view.buf, name, visit)
+}
+
+/// Shows the values of the fields with a name.
+pub(super) fn fields(list: &[Field], buf: &[u8], name: &Argument, visit: &mut Visit<'_>) -> bool {
+    list.iter().any(|field| {
+        let named = field.known == name.known
+            && (name.known != Known::Other
+                || field
+                    .name
+                    .of(buf)
+                    .eq_ignore_ascii_case(name.text.as_bytes()));
+        named && visit(field.value.of(buf))
+    })
+}
+
+pub(super) fn cookie(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -> bool {
+    let fields = at.view.head.fields.iter();
+    fields
+        .filter(|field| field.known == Known::Cookie)
+        .flat_map(|field| field.value.of(at.view.buf).split(|&b| b == b';'))
+        .filter_map(|pair| {
+            let rest = pair.trim_ascii().strip_prefix(name.text.as_bytes())?;
+            rest.strip_prefix(b"=")
+        })
+        .any(visit)
+}
+
+/// All parameters with the name: a test that is to refuse something must not look at the first
+/// alone. An escaped name is that name.
+pub(super) fn query_param(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -> bool {
+    let query = at.scratch.query(at.view).unwrap_or_default();
+    query.split(|&b| b == b'&').any(|pair| {
+        let mut parts = pair.splitn(2, |&b| b == b'=');
+        let key = parts.next().unwrap_or_default();
+        let value = parts.next().unwrap_or_default();
+        is_named(key, name.text.as_bytes()) && show(value, at.raw, visit)
+    })
+}
+
+fn is_escaped(text: &[u8]) -> bool {
+    text.iter().any(|&b| b == b'%' || b == b'+')
+}
+
+fn is_named(key: &[u8], name: &[u8]) -> bool {
+    key == name || (is_escaped(key) && decoded(key) == name)
+}
+
+fn show(value: &[u8], raw: bool, visit: &mut Visit<'_>) -> bool {
+    if raw || !is_escaped(value) {
+        return visit(value);
+    }
+    visit(&decoded(value))
+}
+
+/// As in forms: `+` is a space.
+fn decoded(text: &[u8]) -> Vec<u8> {
+    let spaced: Vec<u8> = text
+        .iter()
+        .map(|&b| if b == b'+' { b' ' } else { b })
+        .collect();
+    let mut out = Vec::with_capacity(spaced.len());
+    uri::decode(&spaced, &mut out);
+    out
+}

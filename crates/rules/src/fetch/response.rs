@@ -1,0 +1,30 @@
+//! The response and who gave it.
+
+use clearway_base::intern::Name;
+
+use super::request::fields;
+use super::{Argument, Context, Short, Visit};
+
+pub(super) fn status(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    at.view
+        .response
+        .is_some_and(|(head, _)| visit(Short::of(head.status).as_bytes()))
+}
+
+pub(super) fn header(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -> bool {
+    at.view
+        .response
+        .is_some_and(|(head, buf)| fields(&head.fields, buf, name, visit))
+}
+
+pub(super) fn backend(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    name(at.view.backend, visit)
+}
+
+pub(super) fn server(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    name(at.view.server, visit)
+}
+
+fn name(name: Name, visit: &mut Visit<'_>) -> bool {
+    !name.is_none() && visit(name.as_str().as_bytes())
+}

@@ -1,0 +1,95 @@
+//! Fetches and templates, compiled.
+
+use std::sync::Arc;
+
+use clearway_base::intern::Name;
+
+use super::{Argument, Context, Get, Visit};
+use crate::map::MapTable;
+
+/// A compiled fetch.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// One of the list.
+    Listed(Get, Argument),
+    /// Always the same.
+    Literal(Box<[u8]>),
+    /// A group of a regular expression.
+    Capture(u8),
+    /// A variable.
+    Variable(Name),
+    /// What a map yields.
+    Map(Arc<MapTable>),
+}
+
+impl Source {
+    /// Shows the values to `visit` until it has had enough, and says whether it has.
+    pub(crate) fn visit(&self, at: &Context<'_>, visit: &mut Visit<'_>) -> bool {
+        match self {
+            Self::Listed(get, argument) => get(at, argument, visit),
+            Self::Literal(text) => visit(text),
+            Self::Capture(group) => at.captures.group(*group).is_some_and(visit),
+            Self::Variable(name) => at.scratch.variable(*name).is_some_and(visit),
+            Self::Map(map) => map.visit(at, visit),
+        }
+    }
+}
+
+/// A compiled template.
+#[derive(Clone, Debug)]
+pub(crate) struct Text {
+    parts: Box<[Source]>,
+}
+
+impl Text {
+    pub(crate) fn new(parts: Vec<Source>) -> Self {
+        Self {
+            parts: parts.into(),
+        }
+    }
+
+    /// The text when it is always the same.
+    pub(crate) fn constant(&self) -> Option<&[u8]> {
+        match &*self.parts {
+            [] => Some(b""),
+            [Source::Literal(text)] => Some(text),
+            [_, ..] => None,
+        }
+    }
+
+    /// The literal parts, for checks when it is compiled.
+    pub(crate) fn literals(&self) -> impl Iterator<Item = &[u8]> {
+        self.parts.iter().filter_map(|part| match part {
+            Source::Literal(text) => Some(&**text),
+            Source::Listed(..) | Source::Capture(_) | Source::Variable(_) | Source::Map(_) => None,
+        })
+    }
+
+    /// The literal part that it begins with.
+    pub(crate) fn first_literal(&self) -> Option<&[u8]> {
+        match self.parts.first()? {
+            Source::Literal(text) => Some(text),
+            Source::Listed(..) | Source::Capture(_) | Source::Variable(_) | Source::Map(_) => None,
+        }
+    }
+
+    /// Appends the text; of several values of a part the first.
+    pub(crate) fn write(&self, at: &Context<'_>, out: &mut Vec<u8>) {
+        for part in &self.parts {
+            part.visit(at, &mut |value| {
+                out.extend_from_slice(value);
+                true
+            });
+        }
+    }
+
+    /// The text, which is written to `room` only when it is not constant.
+    pub(crate) fn render<'o>(&'o self, at: &Context<'_>, room: &'o mut Vec<u8>) -> &'o [u8] {
+        if let Some(text) = self.constant() {
+            return text;
+        }
+        room.clear();
+        self.write(at, room);
+        room
+    }
+}

@@ -1,0 +1,173 @@
+//! Maps, compiled: hash tables per length of key, networks by length of prefix, then patterns.
+
+use clearway_base::hash::Map as Table;
+use ipnet::IpNet;
+use regex::bytes::Regex;
+
+use crate::ast::MapKey;
+use crate::fetch::{Context, Source, Text, Visit};
+use crate::matcher;
+use crate::scratch::Captures;
+
+/// A compiled [`crate::ast::Map`].
+#[derive(Debug)]
+pub(crate) struct MapTable {
+    key: Source,
+    ignore_case: bool,
+    exact: Table<Box<[u8]>, usize>,
+    networks: Table<IpNet, usize>,
+    /// Lengths of network prefixes, longest first.
+    network_lengths: Vec<u8>,
+    prefixes: ByLength,
+    suffixes: ByLength,
+    patterns: Vec<(Regex, usize)>,
+    values: Vec<Text>,
+    default: Option<Text>,
+}
+
+/// Begins or ends of keys.
+#[derive(Debug, Default)]
+struct ByLength {
+    table: Table<Box<[u8]>, usize>,
+    /// Lengths that occur, longest first.
+    lengths: Vec<usize>,
+}
+
+impl ByLength {
+    fn insert(&mut self, text: Box<[u8]>, value: usize) {
+        if !self.lengths.contains(&text.len()) {
+            self.lengths.push(text.len());
+            self.lengths.sort_unstable_by(|a, b| b.cmp(a));
+        }
+        self.table.entry(text).or_insert(value);
+    }
+
+    /// The longest that `cut` finds in the key.
+    fn find<'k>(&self, cut: impl Fn(usize) -> Option<&'k [u8]>) -> Option<usize> {
+        let mut found = self
+            .lengths
+            .iter()
+            .filter_map(|&len| self.table.get(cut(len)?));
+        found.next().copied()
+    }
+}
+
+impl MapTable {
+    /// An empty map.
+    pub(crate) fn new(key: Source, ignore_case: bool, default: Option<Text>) -> Self {
+        Self {
+            key,
+            ignore_case,
+            exact: Table::default(),
+            networks: Table::default(),
+            network_lengths: Vec::new(),
+            prefixes: ByLength::default(),
+            suffixes: ByLength::default(),
+            patterns: Vec::new(),
+            values: Vec::new(),
+            default,
+        }
+    }
+
+    /// Adds an entry; of equal keys the first counts.
+    ///
+    /// # Errors
+    /// A sentence about a regular expression that is none.
+    pub(crate) fn insert(&mut self, key: &MapKey, value: Text) -> Result<(), String> {
+        let index = self.values.len();
+        let folded = |text: &str| match self.ignore_case {
+            true => text.to_ascii_lowercase().into_bytes().into_boxed_slice(),
+            false => text.as_bytes().into(),
+        };
+        match key {
+            MapKey::Exact(text) => {
+                let text = folded(text);
+                self.exact.entry(text).or_insert(index);
+            }
+            MapKey::Prefix(text) => {
+                let text = folded(text);
+                self.prefixes.insert(text, index);
+            }
+            MapKey::Suffix(text) => {
+                let text = folded(text);
+                self.suffixes.insert(text, index);
+            }
+            MapKey::Regex(pattern) => {
+                let regex = matcher::regex(pattern, self.ignore_case)?;
+                self.patterns.push((regex, index));
+            }
+            MapKey::Network(network) => {
+                let network = network.trunc();
+                if !self.network_lengths.contains(&network.prefix_len()) {
+                    self.network_lengths.push(network.prefix_len());
+                    self.network_lengths.sort_unstable_by(|a, b| b.cmp(a));
+                }
+                self.networks.entry(network).or_insert(index);
+            }
+        }
+        self.values.push(value);
+        Ok(())
+    }
+
+    /// Shows what the map yields, if anything.
+    pub(crate) fn visit(&self, at: &Context<'_>, visit: &mut Visit<'_>) -> bool {
+        let mut answer = None;
+        let for_key = Context { raw: false, ..*at };
+        self.key.visit(&for_key, &mut |key| {
+            answer = Some(self.show(at, key, visit));
+            true
+        });
+        answer.unwrap_or_else(|| self.show(at, b"", visit))
+    }
+
+    fn show(&self, at: &Context<'_>, key: &[u8], visit: &mut Visit<'_>) -> bool {
+        let (value, captures) = self.find(key);
+        let captures = captures.as_ref();
+        let at = Context {
+            captures: captures.unwrap_or(at.captures),
+            ..*at
+        };
+        value.is_some_and(|text| visit(text.render(&at, &mut Vec::new())))
+    }
+
+    fn find(&self, key: &[u8]) -> (Option<&Text>, Option<Captures>) {
+        let lower;
+        let mut folded = key;
+        if self.ignore_case && key.iter().any(u8::is_ascii_uppercase) {
+            lower = key.to_ascii_lowercase();
+            folded = &lower;
+        }
+        let value = |index: usize| self.values.get(index);
+        let plain = self
+            .exact
+            .get(folded)
+            .copied()
+            .or_else(|| self.network(key))
+            .or_else(|| self.prefixes.find(|len| folded.get(..len)))
+            .or_else(|| {
+                let cut = |len| folded.get(folded.len().checked_sub(len)?..);
+                self.suffixes.find(cut)
+            });
+        if let Some(index) = plain {
+            return (value(index), None);
+        }
+        for (regex, index) in &self.patterns {
+            if let Some(found) = regex.captures(key) {
+                return (value(*index), Some(Captures::new(&found, key)));
+            }
+        }
+        (self.default.as_ref(), None)
+    }
+
+    fn network(&self, key: &[u8]) -> Option<usize> {
+        if self.network_lengths.is_empty() {
+            return None;
+        }
+        let ip = matcher::address(key)?;
+        let mut found = self.network_lengths.iter().filter_map(|&length| {
+            let network = IpNet::new(ip, length).ok()?.trunc();
+            self.networks.get(&network)
+        });
+        found.next().copied()
+    }
+}

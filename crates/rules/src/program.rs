@@ -1,0 +1,175 @@
+//! Rules, compiled.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use clearway_http::Edits;
+
+use crate::action::{self, Step};
+use crate::ast::{Definitions, Rule, Since};
+use crate::compile::{CompileError, Compiler};
+use crate::matcher::Check;
+use crate::scratch::Scratch;
+use crate::view::{Flow, View};
+
+/// A list of rules that is run over every request of a listener or route.
+///
+/// A condition that looks at the request alone is decided when the request comes and holds for the
+/// rule's part in the response too, whatever was rewritten in between. A rule that looks at the
+/// response is decided when that comes; it cannot change the request.
+#[derive(Debug, Default)]
+pub struct Program {
+    /// Tells this program from others in what a [`Scratch`] remembers.
+    token: u32,
+    rules: Box<[Compiled]>,
+    has_response: bool,
+}
+
+#[derive(Debug)]
+struct Compiled {
+    check: Check,
+    /// The condition captures groups, so those of earlier rules are forgotten before it.
+    captures: bool,
+    /// When the condition can be decided.
+    since: Since,
+    request: Box<[Step]>,
+    response: Box<[Step]>,
+}
+
+impl Program {
+    /// Compiles rules that refer to nothing by name.
+    ///
+    /// # Errors
+    /// All mistakes, in the order of the rules.
+    pub fn compile(rules: &[Rule]) -> Result<Self, Vec<CompileError>> {
+        Self::compile_with(rules, &Definitions::default())
+    }
+
+    /// Compiles rules that refer to maps and conditions by name.
+    ///
+    /// # Errors
+    /// All mistakes, in the order of the rules.
+    pub fn compile_with(
+        rules: &[Rule],
+        definitions: &Definitions,
+    ) -> Result<Self, Vec<CompileError>> {
+        static TOKENS: AtomicU32 = AtomicU32::new(1);
+        let mut compiler = Compiler::new(definitions);
+        let (mut compiled, mut errors) = (Vec::with_capacity(rules.len()), Vec::new());
+        for (index, rule) in rules.iter().enumerate() {
+            match compile(rule, &mut compiler) {
+                Ok(rule) => compiled.push(rule),
+                Err(messages) => errors.extend(messages.into_iter().map(|message| CompileError {
+                    rule: index,
+                    message,
+                })),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(Self {
+            token: TOKENS.fetch_add(1, Ordering::Relaxed),
+            has_response: compiled.iter().any(|rule| !rule.response.is_empty()),
+            rules: compiled.into(),
+        })
+    }
+
+    /// Whether it does nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Whether it has anything to do with responses.
+    #[must_use]
+    pub fn has_response_rules(&self) -> bool {
+        self.has_response
+    }
+
+    /// Runs the rules when the head of a request is complete.
+    ///
+    /// `edits` are those of the request; with [`Flow::Reply`] they are of no use any more.
+    pub fn run_request(&self, view: &View<'_>, scratch: &mut Scratch, edits: &mut Edits) -> Flow {
+        scratch.begin(view);
+        for (rule, index) in self.rules.iter().zip(0_u32..) {
+            if rule.since == Since::Response || !rule.holds(view, scratch) {
+                continue;
+            }
+            if !rule.response.is_empty() {
+                scratch.hold(self.token, index);
+            }
+            for step in &rule.request {
+                if let reply @ Flow::Reply(_) = step.apply(view, scratch, edits) {
+                    return reply;
+                }
+            }
+        }
+        Flow::Continue
+    }
+
+    /// Runs the rules when the head of a response is complete.
+    ///
+    /// `edits` are those of the response. [`Program::run_request`] must have been run for the
+    /// request with the same `scratch`; rules whose condition did not hold then do nothing now.
+    pub fn run_response(&self, view: &View<'_>, scratch: &mut Scratch, edits: &mut Edits) -> Flow {
+        scratch.begin(view);
+        for (rule, index) in self.rules.iter().zip(0_u32..) {
+            if rule.response.is_empty() {
+                continue;
+            }
+            let holds = match rule.since {
+                Since::Request => scratch.held(self.token, index),
+                Since::Response => rule.holds(view, scratch),
+            };
+            if !holds {
+                continue;
+            }
+            for step in &rule.response {
+                if let reply @ Flow::Reply(_) = step.apply(view, scratch, edits) {
+                    return reply;
+                }
+            }
+        }
+        Flow::Continue
+    }
+}
+
+impl Compiled {
+    fn holds(&self, view: &View<'_>, scratch: &mut Scratch) -> bool {
+        if self.captures {
+            scratch.forget_captures();
+        }
+        self.check.holds(view, scratch)
+    }
+}
+
+fn compile(rule: &Rule, compiler: &mut Compiler<'_>) -> Result<Compiled, Vec<String>> {
+    let mut errors = Vec::new();
+    let (check, needs) = compiler.asking(|compiler| compiler.check(&rule.condition));
+    let (mut request, mut response) = (Vec::new(), Vec::new());
+    for action in &rule.actions {
+        match action::compile(action, needs.response.as_deref(), compiler) {
+            Ok((Since::Request, step)) => request.push(step),
+            Ok((Since::Response, step)) => response.push(step),
+            Err(message) => errors.push(message),
+        }
+    }
+    let check = match check {
+        Ok(check) if errors.is_empty() => check,
+        Ok(_) => return Err(errors),
+        Err(message) => {
+            errors.insert(0, message);
+            return Err(errors);
+        }
+    };
+    Ok(Compiled {
+        check,
+        captures: needs.captures,
+        since: match needs.response {
+            Some(_) => Since::Response,
+            None => Since::Request,
+        },
+        request: request.into(),
+        response: response.into(),
+    })
+}

@@ -1,0 +1,169 @@
+//! What a worker keeps while rules look at one request.
+
+use clearway_base::intern::Name;
+use clearway_http::{Span, uri};
+use clearway_outcome::RequestId;
+
+use crate::view::View;
+
+/// Groups that a regular expression can capture, the whole match included.
+pub(crate) const CAPTURES: usize = 10;
+
+/// Memory of the rules for one request at a time: path in normal form, captures, variables.
+///
+/// Made to be used again: a warm one allocates nothing in common cases. It belongs to the id of the
+/// request that it is used with and forgets everything when another comes.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    owner: Option<RequestId>,
+    host: Vec<u8>,
+    /// Path in normal form; holds when `has_path`, else the one in the head is in normal form.
+    path: Vec<u8>,
+    has_path: bool,
+    /// Query after a rewrite; holds when `has_query`.
+    query: Vec<u8>,
+    has_query: bool,
+    captures: Captures,
+    variables: Vec<(Name, Span)>,
+    variable_text: Vec<u8>,
+    /// Rules whose condition held when the request came, for their part in the response.
+    held: Vec<(u32, u32)>,
+    /// Where templates are written.
+    pub(crate) out: Vec<u8>,
+}
+
+/// What a regular expression has captured.
+#[derive(Debug, Default)]
+pub(crate) struct Captures {
+    text: Vec<u8>,
+    groups: [Option<Span>; CAPTURES],
+}
+
+impl Captures {
+    /// The groups of a match in `text`.
+    pub(crate) fn new(found: &regex::bytes::Captures<'_>, text: &[u8]) -> Self {
+        let mut captures = Self {
+            text: text.to_vec(),
+            groups: [None; CAPTURES],
+        };
+        for (index, group) in captures.groups.iter_mut().enumerate() {
+            *group = found
+                .get(index)
+                .map(|found| Span::new(found.start(), found.end()));
+        }
+        captures
+    }
+
+    /// What a group has captured.
+    pub(crate) fn group(&self, index: u8) -> Option<&[u8]> {
+        let group = self.groups.get(usize::from(index)).copied().flatten()?;
+        Some(group.of(&self.text))
+    }
+
+    fn clear(&mut self) {
+        self.text.clear();
+        self.groups = [None; CAPTURES];
+    }
+}
+
+impl Scratch {
+    /// Forgets the request.
+    pub fn clear(&mut self) {
+        self.owner = None;
+        self.host.clear();
+        (self.has_path, self.has_query) = (false, false);
+        self.captures.clear();
+        self.variables.clear();
+        self.variable_text.clear();
+        self.held.clear();
+    }
+
+    /// Prepares for a request unless that is done: host in lower case, path in normal form.
+    pub(crate) fn begin(&mut self, view: &View<'_>) {
+        if self.owner == Some(view.id) {
+            return;
+        }
+        self.clear();
+        self.owner = Some(view.id);
+        let host = uri::without_port(view.head.host.of(view.buf));
+        let host = host.strip_suffix(b".").unwrap_or(host);
+        self.host.extend(host.iter().map(u8::to_ascii_lowercase));
+        let path = view.path();
+        if uri::needs_normalising(path) {
+            self.set_path(path);
+        }
+    }
+
+    pub(crate) fn host(&self) -> &[u8] {
+        &self.host
+    }
+
+    pub(crate) fn path<'a>(&'a self, view: &View<'a>) -> &'a [u8] {
+        match self.has_path {
+            true => &self.path,
+            false => view.path(),
+        }
+    }
+
+    /// The query; `None` when there is not even a `?`.
+    pub(crate) fn query<'a>(&'a self, view: &View<'a>) -> Option<&'a [u8]> {
+        match self.has_query {
+            true => Some(self.query.as_slice()).filter(|query| !query.is_empty()),
+            false => view.head.has_query.then(|| view.head.query.of(view.buf)),
+        }
+    }
+
+    /// Replaces the path, brought into normal form.
+    pub(crate) fn set_path(&mut self, path: &[u8]) {
+        self.path.clear();
+        self.has_path = true;
+        match uri::needs_normalising(path) {
+            true => uri::normalise(path, &mut self.path),
+            false => self.path.extend_from_slice(path),
+        }
+    }
+
+    /// Replaces the query; an empty one is none.
+    pub(crate) fn set_query(&mut self, query: &[u8]) {
+        self.query.clear();
+        self.query.extend_from_slice(query);
+        self.has_query = true;
+    }
+
+    pub(crate) fn captures(&self) -> &Captures {
+        &self.captures
+    }
+
+    pub(crate) fn set_captures(&mut self, captures: Captures) {
+        self.captures = captures;
+    }
+
+    /// Forgets captures, so that those of one rule are not taken for those of another.
+    pub(crate) fn forget_captures(&mut self) {
+        self.captures.clear();
+    }
+
+    pub(crate) fn variable(&self, name: Name) -> Option<&[u8]> {
+        let (_, value) = self.variables.iter().rev().find(|(n, _)| *n == name)?;
+        Some(value.of(&self.variable_text))
+    }
+
+    pub(crate) fn set_variable(&mut self, name: Name, value: &[u8]) {
+        let start = self.variable_text.len();
+        self.variable_text.extend_from_slice(value);
+        let span = Span::new(start, self.variable_text.len());
+        match self.variables.iter_mut().find(|(n, _)| *n == name) {
+            Some((_, old)) => *old = span,
+            None => self.variables.push((name, span)),
+        }
+    }
+
+    /// Remembers that the condition of a rule held when the request came.
+    pub(crate) fn hold(&mut self, program: u32, rule: u32) {
+        self.held.push((program, rule));
+    }
+
+    pub(crate) fn held(&self, program: u32, rule: u32) -> bool {
+        self.held.contains(&(program, rule))
+    }
+}

@@ -1,0 +1,171 @@
+//! Routes that no request can reach because an earlier one takes everything they match.
+
+use crate::ast::{FieldTest, RouteMatch};
+use crate::matcher;
+use crate::route_match::PathPattern;
+use crate::router::folded;
+
+/// Pairs of a route that can never be taken and the first route that alone takes its requests.
+///
+/// Careful rather than complete: what is reported is certain, but routes that only several earlier
+/// ones together hide are not found, and regular expressions are compared with nothing but themselves.
+#[must_use]
+pub fn shadowed(routes: &[RouteMatch]) -> Vec<(usize, usize)> {
+    let hidden = |(later, route): (usize, &RouteMatch)| {
+        let mut earlier = routes.iter().take(later);
+        let by = earlier.position(|earlier| takes_all(earlier, route))?;
+        Some((later, by))
+    };
+    routes.iter().enumerate().filter_map(hidden).collect()
+}
+
+/// Whether every request that `route` matches is matched by `earlier`.
+fn takes_all(earlier: &RouteMatch, route: &RouteMatch) -> bool {
+    covers(&earlier.hosts, &route.hosts, |a, b| covers_host(a, b))
+        && covers(&earlier.paths, &route.paths, |a, b| covers_path(a, b))
+        && covers(&earlier.methods, &route.methods, |a, b| a == b)
+        && covers(&earlier.listeners, &route.listeners, |a, b| a == b)
+        && covers(&earlier.sources, &route.sources, |a, b| a.contains(b))
+        && implied(&earlier.headers, &route.headers, str::eq_ignore_ascii_case)
+        && implied(&earlier.cookies, &route.cookies, |a, b| a == b)
+        && implied(&earlier.queries, &route.queries, |a, b| a == b)
+}
+
+/// Whether each of `narrow` is covered by one of `wide`; an empty list is everything.
+fn covers<T>(wide: &[T], narrow: &[T], one: impl Fn(&T, &T) -> bool) -> bool {
+    wide.is_empty() || (!narrow.is_empty() && narrow.iter().all(|n| wide.iter().any(|w| one(w, n))))
+}
+
+fn covers_host(wide: &str, narrow: &str) -> bool {
+    let (wide, narrow) = (folded(wide), folded(narrow));
+    match wide.strip_prefix('*') {
+        Some("") => true,
+        // `*.b.test` covers `x.b.test` and `*.x.b.test`, but not `b.test`.
+        Some(end) => {
+            let name = narrow.strip_prefix('*').unwrap_or(&narrow);
+            name.ends_with(end) && (name.len() > end.len() || narrow == wide)
+        }
+        None => wide == narrow,
+    }
+}
+
+fn covers_path(wide: &str, narrow: &str) -> bool {
+    match (PathPattern::of(wide), PathPattern::of(narrow)) {
+        (PathPattern::Below(begin), PathPattern::Exact(path) | PathPattern::Below(path)) => {
+            matcher::below(path.as_bytes(), begin.as_bytes()).is_some()
+        }
+        (PathPattern::Exact(a), PathPattern::Exact(b))
+        | (PathPattern::Regex(a), PathPattern::Regex(b)) => a == b,
+        (PathPattern::Below(_), PathPattern::Regex(_))
+        | (PathPattern::Exact(_), PathPattern::Below(_) | PathPattern::Regex(_))
+        | (PathPattern::Regex(_), PathPattern::Below(_) | PathPattern::Exact(_)) => false,
+    }
+}
+
+/// Whether fields that pass `narrow` pass `wide`.
+fn implied(
+    wide: &[(String, FieldTest)],
+    narrow: &[(String, FieldTest)],
+    same: impl Fn(&str, &str) -> bool,
+) -> bool {
+    wide.iter().all(|(name, test)| {
+        let of_name = narrow.iter().filter(|(other, _)| same(name, other));
+        of_name
+            .map(|(_, test)| test)
+            .any(|other| match (test, other) {
+                (FieldTest::Present, FieldTest::Absent) => false,
+                (FieldTest::Present, _) => true,
+                (FieldTest::Absent | FieldTest::Exact(_) | FieldTest::Regex(_), _) => test == other,
+            })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(key: &str, values: &[&str]) -> RouteMatch {
+        let list = || values.iter().map(|value| (*value).to_owned()).collect();
+        let mut route = RouteMatch::default();
+        match key {
+            "host" => route.hosts = list(),
+            "path" => route.paths = list(),
+            "method" => route.methods = list(),
+            "source" => route.sources = values.iter().map(|v| v.parse().unwrap()).collect(),
+            "listener" => route.listeners = list(),
+            other => panic!("{other}"),
+        }
+        route
+    }
+
+    #[test]
+    fn one_field_at_a_time() {
+        for (key, wide, narrow, expected) in [
+            ("host", vec!["a.test"], vec!["A.test"], true),
+            ("host", vec!["a.test"], vec!["b.test"], false),
+            ("host", vec!["*.test"], vec!["a.test", "*.a.test"], true),
+            ("host", vec!["*.a.test"], vec!["a.test"], false),
+            ("host", vec!["*.a.test"], vec!["*.a.test"], true),
+            ("host", vec!["*.a.test"], vec!["*.test"], false),
+            ("host", vec!["*"], vec!["a.test", "*.a.test", "*"], true),
+            ("host", vec!["a.test"], vec![], false),
+            ("host", vec!["a.test", "b.test"], vec!["b.test"], true),
+            ("host", vec!["b.test"], vec!["a.test", "b.test"], false),
+            ("path", vec!["/a/"], vec!["/a", "/a/b", "/a/b/*"], true),
+            ("path", vec!["/a/"], vec!["/ab"], false),
+            ("path", vec!["/a"], vec!["/a/"], false),
+            ("path", vec!["/"], vec!["/", "/a", "/a/"], true),
+            ("path", vec!["/a/"], vec![], false),
+            ("path", vec!["~ ^/a"], vec!["~^/a"], true),
+            ("path", vec!["~ ^/a"], vec!["/a"], false),
+            ("method", vec!["GET", "HEAD"], vec!["GET"], true),
+            ("method", vec!["GET"], vec!["GET", "POST"], false),
+            ("source", vec!["10.0.0.0/8"], vec!["10.1.0.0/16"], true),
+            ("source", vec!["10.1.0.0/16"], vec!["10.0.0.0/8"], false),
+            ("listener", vec!["web"], vec![], false),
+            ("listener", vec![], vec!["web"], true),
+        ] {
+            let routes = [route(key, &wide), route(key, &narrow)];
+            let found = shadowed(&routes);
+            let pairs = if expected { vec![(1, 0)] } else { vec![] };
+            assert_eq!(found, pairs, "{key} {wide:?} {narrow:?}");
+        }
+    }
+
+    #[test]
+    fn headers_must_be_implied() {
+        let with = |tests: &[(&str, FieldTest)]| RouteMatch {
+            headers: tests
+                .iter()
+                .map(|(n, t)| ((*n).to_owned(), t.clone()))
+                .collect(),
+            ..RouteMatch::default()
+        };
+        let exact = |text: &str| FieldTest::Exact(text.to_owned());
+        let present = with(&[("x-a", FieldTest::Present)]);
+        let is_b = with(&[("X-A", exact("b"))]);
+        let digit = with(&[("x-a", FieldTest::Regex("^[0-9]$".to_owned()))]);
+        let digit_too = with(&[("X-a", FieldTest::Regex("^[0-9]$".to_owned()))]);
+        let both = with(&[("x-a", exact("7")), ("x-b", FieldTest::Absent)]);
+        let absent = with(&[("x-a", FieldTest::Absent)]);
+        assert!(takes_all(&present, &is_b));
+        assert!(!takes_all(&is_b, &present));
+        assert!(takes_all(&digit, &digit_too));
+        assert!(takes_all(&present, &both));
+        assert!(!takes_all(&both, &digit));
+        assert!(!takes_all(&present, &absent));
+        assert!(takes_all(&RouteMatch::default(), &both));
+        assert!(!takes_all(&absent, &RouteMatch::default()));
+    }
+
+    #[test]
+    fn the_first_that_hides_is_named() {
+        let routes = [
+            route("path", &["/a/"]),
+            RouteMatch::default(),
+            route("path", &["/a/b"]),
+            route("path", &["/c"]),
+        ];
+        assert_eq!(shadowed(&routes), [(2, 0), (3, 1)]);
+    }
+}

@@ -1,0 +1,79 @@
+//! What rules look at and what they decide.
+
+use std::net::IpAddr;
+
+use clearway_base::intern::Name;
+use clearway_http::{RequestHead, ResponseHead};
+use clearway_outcome::{Address, FaultKind, RequestId};
+
+/// One request, and its response once there is one.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// Head of the request.
+    pub head: &'a RequestHead,
+    /// The buffer it was parsed from.
+    pub buf: &'a [u8],
+    /// Address of the client.
+    pub client: Address,
+    /// The listener it came in by.
+    pub listener: Name,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// Id of the request: what [`crate::Scratch`] keeps belongs to one id.
+    pub id: RequestId,
+    /// Head of the response and the buffer it was parsed from.
+    pub response: Option<(&'a ResponseHead, &'a [u8])>,
+    /// The backend, once it is known.
+    pub backend: Name,
+    /// The server, once it is known.
+    pub server: Name,
+}
+
+impl<'a> View<'a> {
+    /// The path as the client wrote it: `/` for an absolute target without one, empty for `*`.
+    pub(crate) fn path(&self) -> &'a [u8] {
+        let path = self.head.path.of(self.buf);
+        if path.is_empty() && self.head.target.of(self.buf) != b"*" {
+            return b"/";
+        }
+        path
+    }
+
+    /// The client's address; an IPv4 address in IPv6 clothes is the IPv4 address.
+    pub(crate) fn source(&self) -> Option<IpAddr> {
+        self.client.ip().map(|ip| ip.to_canonical())
+    }
+}
+
+/// What happens next with a request or response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// It goes on.
+    Continue,
+    /// It is answered here and now.
+    Reply(LocalReply),
+}
+
+/// An answer of the balancer itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LocalReply {
+    /// Status.
+    pub status: u16,
+    /// Headers besides those that every answer has.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// Body; when empty and there is a fault, the page for the fault.
+    pub body: Vec<u8>,
+    /// What went wrong, for refusals.
+    pub fault: Option<FaultKind>,
+}
+
+impl LocalReply {
+    /// The answer to a request that rules made into something that HTTP does not allow.
+    pub(crate) fn rewrite_invalid() -> Self {
+        Self {
+            status: FaultKind::RewriteInvalid.status(),
+            fault: Some(FaultKind::RewriteInvalid),
+            ..Self::default()
+        }
+    }
+}
