@@ -1,6 +1,7 @@
 //! Documentation from the tables: the reference page and the JSON Schema.
 
 use clearway_balance::Algorithm;
+use clearway_rules::ast::Fetch;
 use serde_json::{Map, Value as Json, json};
 
 use crate::diagnostic::Lines;
@@ -182,7 +183,7 @@ pub fn reference() -> String {
         }
         out.push_str(&format!("{}\n", one_line(chapter.doc)));
         if chapter.title == VALUES.title {
-            out.push_str(&format!("\n{VALUES_TEXT}"));
+            out.push_str(&format!("\n{VALUES_TEXT}{}", templates()));
             continue;
         }
         out.push_str("\n| key | type | default | meaning | example |\n|---|---|---|---|---|\n");
@@ -194,6 +195,23 @@ pub fn reference() -> String {
     out.push_str("\n## Every key with its default\n\n```toml\n");
     out.push_str(&sample());
     out.push_str("```\n");
+    out
+}
+
+/// What may stand between `${` and `}`.
+fn templates() -> String {
+    let mut out =
+        "- **template**: text in which these stand for parts of the request and response:\n\n\
+        | in text | is |\n|---|---|\n"
+            .to_owned();
+    for fetch in Fetch::REFERENCE {
+        let name = if fetch.argument { ":NAME" } else { "" };
+        let summary = cell(fetch.summary);
+        out.push_str(&format!(
+            "| `${{{}{name}}}` | {summary} |\n",
+            fetch.spelling
+        ));
+    }
     out
 }
 

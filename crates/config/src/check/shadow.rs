@@ -1,5 +1,8 @@
 //! Routes that no request can reach because an earlier one takes everything they would.
 //!
+//! The same as `clearway_rules::shadowed`, with an index by host: the pairs that can hide each other
+//! at all are looked at, so thousands of routes cost milliseconds. A test compares the two.
+//!
 //! Conservative: what cannot be decided, such as whether one regular expression covers another, is
 //! taken for reachable.
 
@@ -109,7 +112,12 @@ fn fields_cover<K>(a: &[(K, FieldTest)], b: &[(K, FieldTest)], same: fn(&K, &K) 
 
 #[cfg(test)]
 mod tests {
+    use clearway_base::rng::Rng;
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::model::HeaderName;
+    use crate::value::Text;
 
     fn hidden(routes: &str) -> Vec<(usize, usize)> {
         let text =
@@ -176,5 +184,49 @@ mod tests {
         }
         text += "[[route]]\nbackend = \"a\"\nhost = \"h7.test\"\npath = \"/x\"\n";
         assert_eq!(hidden(&text), [(2_000, 7)]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_rule_engine_agrees(seed: u64) {
+            let mut rng = Rng::new(seed);
+            let routes: Vec<Route> = (0..12).map(|_| route(&mut rng)).collect();
+            let lowered: Vec<_> = routes.iter().map(|route| route.matching.lowered()).collect();
+            prop_assert_eq!(shadowed(&routes), clearway_rules::shadowed(&lowered), "{:#?}", lowered);
+        }
+    }
+
+    /// A route of few and near conditions, so that many hide others.
+    fn route(rng: &mut Rng) -> Route {
+        let mut some = |values: &str| -> Vec<String> {
+            let values: Vec<&str> = values.split(' ').collect();
+            let count = rng.below(3);
+            let index = |rng: &mut Rng| usize::try_from(rng.below(values.len() as u64)).unwrap();
+            (0..count).map(|_| values[index(rng)].to_owned()).collect()
+        };
+        let mut route = Route::default();
+        let matching = &mut route.matching;
+        matching.host = read(&some("a.test *.test b.a.test *.a.test *"));
+        matching.path = read(&some("/ /a /a/ /a/b /ab ~^/a"));
+        matching.method = read(&some("GET POST"));
+        matching.source = read(&some("10.0.0.0/8 10.1.0.0/16"));
+        if let Some(name) = some("x-a X-A x-b").first() {
+            let test = if some("1 2").is_empty() {
+                FieldTest::Present
+            } else {
+                FieldTest::Text("1".into())
+            };
+            matching
+                .header
+                .0
+                .push((HeaderName::parse(name).unwrap(), test));
+        }
+        route
+    }
+
+    fn read<T: Text>(texts: &[String]) -> Vec<T> {
+        texts.iter().map(|text| T::parse(text).unwrap()).collect()
     }
 }

@@ -6,9 +6,9 @@ use crate::value::{
 };
 
 concept! {
-    /// What is done with a request and its response. In templates `${host}`, `${path}`, `${query}`,
-    /// `${target}`, `${method}`, `${client_ip}`, `${header:NAME}`, `${cookie:NAME}`, `${query:NAME}`,
-    /// `${id}`, `${scheme}` and `${listener}` stand for parts of the request; `$$` is a dollar sign.
+    /// What is done with a request and its response. In templates `${host}`, `${header:NAME}` and the
+    /// like stand for parts of them, `$1` for a group of the last regular expression that matched,
+    /// and `$$` for a dollar sign; see values.
     Actions, "actions";
 
     /// Sets variables, `${var:NAME}` in templates, before everything else.
@@ -58,10 +58,10 @@ concept! {
 
     /// What the path has to begin with; `to` takes its place.
     prefix: Option<PathPrefix> = None, example = Some("\"/old/\"");
-    /// What the path has to match; `to` takes the place of the match, with `$1` for a group.
+    /// What the path has to match; `to` takes the place of the match, with `$1` for a group of it.
     regex: Option<RegexText> = None, example = Some("\"^/user/([0-9]+)$\"");
     /// What takes its place.
-    to: HeaderValue = HeaderValue::default(), required = true, example = Some("\"/new/\"");
+    to: TemplateText = TemplateText::default(), required = true, example = Some("\"/new/\"");
 }
 table_value!(Rewrite);
 

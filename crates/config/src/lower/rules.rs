@@ -1,74 +1,189 @@
 //! Routes and rules as the rule engine wants them.
 
-use crate::value::Problem;
-use crate::words;
+use clearway_rules::ast;
 
-/// What stands for a part of the request.
-const PLAIN: [&str; 13] = [
-    "host",
-    "path",
-    "query",
-    "target",
-    "method",
-    "client_ip",
-    "client_port",
-    "id",
-    "scheme",
-    "listener",
-    "status",
-    "backend",
-    "server",
-];
-/// The same with a name behind a colon.
-const NAMED: [&str; 5] = ["header", "cookie", "query", "var", "response_header"];
+use crate::model::{Actions, Condition, FieldTest, HeaderName, Match, Rule, TemplateText};
+use crate::value::{Pairs, Problem};
+use crate::words;
 
 const EXPECTED: &str =
     "text with ${host}, ${path}, ${header:name} and the like; $$ for a dollar sign";
 
 /// Checks a template.
 pub(crate) fn check_template(text: &str) -> Result<(), Problem> {
-    let mut rest = text;
-    while let Some((_, after)) = rest.split_once('$') {
-        if let Some(after) = after.strip_prefix('$') {
-            rest = after;
-            continue;
-        }
-        let Some(inside) = after.strip_prefix('{') else {
-            let problem = Problem::new(format!("{text:?} has a single $"), EXPECTED);
-            return Err(problem.hint("write $$ for a dollar sign"));
-        };
-        let Some((name, after)) = inside.split_once('}') else {
-            return Err(Problem::new(
-                format!("{text:?} has a ${{ without its }}"),
-                EXPECTED,
-            ));
-        };
-        check_part(name)?;
-        rest = after;
+    let Err(error) = ast::Template::parse(text) else {
+        return Ok(());
+    };
+    let mut problem = Problem::new(format!("{text:?}: {error}"), EXPECTED);
+    let rest = text
+        .get(error.at..)
+        .and_then(|rest| rest.strip_prefix("${"));
+    if let Some((name, _)) = rest.and_then(|rest| rest.split_once('}')) {
+        let spellings = ast::Fetch::REFERENCE.iter().map(|fetch| fetch.spelling);
+        problem.hint = words::closest(name.split(':').next().unwrap_or(name), spellings)
+            .filter(|close| *close != name)
+            .map(|close| format!("did you mean `{close}`?"));
     }
-    Ok(())
+    Err(problem)
 }
 
-fn check_part(name: &str) -> Result<(), Problem> {
-    let known = match name.split_once(':') {
-        Some((kind, name)) => NAMED.contains(&kind) && !name.is_empty(),
-        None => {
-            PLAIN.contains(&name) || name.bytes().all(|b| b.is_ascii_digit()) && !name.is_empty()
-        }
+/// A template that was checked when it was read.
+fn template(text: &TemplateText) -> ast::Template {
+    ast::Template::parse(text.as_str()).unwrap_or_else(|_| ast::Template::literal(text.as_str()))
+}
+
+fn strings<T: ToString>(items: &[T]) -> Vec<String> {
+    items.iter().map(ToString::to_string).collect()
+}
+
+fn tests<K>(pairs: &Pairs<K, FieldTest>, name: fn(&K) -> &str) -> Vec<(String, ast::FieldTest)> {
+    let test = |test: &FieldTest| match test {
+        FieldTest::Present => ast::FieldTest::Present,
+        FieldTest::Absent => ast::FieldTest::Absent,
+        FieldTest::Text(text) => ast::FieldTest::Exact(text.clone()),
+        FieldTest::Regex(regex) => ast::FieldTest::Regex(regex.clone()),
     };
-    if known {
-        return Ok(());
+    pairs
+        .iter()
+        .map(|(key, wanted)| (name(key).to_owned(), test(wanted)))
+        .collect()
+}
+
+impl Match {
+    /// As the route table wants it.
+    #[must_use]
+    pub fn lowered(&self) -> ast::RouteMatch {
+        ast::RouteMatch {
+            hosts: strings(&self.host),
+            paths: strings(&self.path),
+            methods: strings(&self.method),
+            headers: tests(&self.header, HeaderName::as_str),
+            cookies: tests(&self.cookie, crate::model::CookieName::as_str),
+            queries: tests(&self.query, crate::model::QueryName::as_str),
+            sources: self.source.clone(),
+            listeners: strings(&self.listeners),
+        }
     }
-    let mut problem = Problem::new(
-        format!("${{{name}}} stands for nothing"),
-        format!(
-            "one of {}, or {} with \":name\"",
-            PLAIN.join(", "),
-            NAMED.join(", ")
-        ),
-    );
-    problem.hint = words::closest(name, PLAIN).map(|close| format!("did you mean ${{{close}}}?"));
-    Err(problem)
+}
+
+impl Condition {
+    /// As the rule engine wants it.
+    #[must_use]
+    pub fn lowered(&self) -> ast::Condition {
+        let mut all = Vec::new();
+        if !self.matching.is_always() {
+            all.push(self.matching.lowered().condition());
+        }
+        all.extend(self.not.iter().map(|inner| inner.lowered().negated()));
+        if !self.any.is_empty() {
+            all.push(ast::Condition::Any(
+                self.any.iter().map(Self::lowered).collect(),
+            ));
+        }
+        all.extend(self.all.iter().map(Self::lowered));
+        match all.len() {
+            0 => ast::Condition::Always,
+            1 => all.pop().unwrap_or_default(),
+            _ => ast::Condition::All(all),
+        }
+    }
+}
+
+impl Actions {
+    /// As the rule engine wants them, in the order in which they are documented: variables, path,
+    /// host, headers, answer.
+    #[must_use]
+    pub fn lowered(&self) -> Vec<ast::Action> {
+        let mut out = Vec::new();
+        for (name, value) in &self.set_variables {
+            out.push(ast::Action::SetVariable {
+                name: name.as_str().to_owned(),
+                value: template(value),
+            });
+        }
+        self.path(&mut out);
+        out.extend(
+            self.set_host
+                .as_ref()
+                .map(|host| ast::Action::SetHost(template(host))),
+        );
+        self.headers(&mut out);
+        out.extend(
+            self.redirect
+                .as_ref()
+                .map(|redirect| ast::Action::Redirect {
+                    status: redirect.status,
+                    location: template(&redirect.to),
+                }),
+        );
+        out.extend(self.reply.as_ref().map(|reply| ast::Action::Reply {
+            status: reply.status,
+            content_type: reply.content_type.as_str().to_owned(),
+            body: reply.body.clone(),
+        }));
+        out.extend(self.deny.map(|status| ast::Action::Deny { status }));
+        out
+    }
+
+    fn path(&self, out: &mut Vec<ast::Action>) {
+        if let Some(prefix) = &self.strip_prefix {
+            out.push(ast::Action::RewritePrefix {
+                from: prefix.as_str().to_owned(),
+                to: "/".to_owned(),
+            });
+        }
+        let Some(rewrite) = &self.rewrite else { return };
+        if let Some(prefix) = &rewrite.prefix {
+            out.push(ast::Action::RewritePrefix {
+                from: prefix.as_str().to_owned(),
+                to: rewrite.to.as_str().to_owned(),
+            });
+        }
+        if let Some(regex) = &rewrite.regex {
+            out.push(ast::Action::RewriteRegex {
+                pattern: regex.as_str().to_owned(),
+                replacement: template(&rewrite.to),
+            });
+        }
+    }
+
+    /// Headers: removed first, so that one may be removed and added.
+    fn headers(&self, out: &mut Vec<ast::Action>) {
+        let own = |name: &HeaderName| name.as_str().to_owned();
+        for name in &self.remove_request_headers {
+            out.push(ast::Action::RemoveRequestHeader(own(name)));
+        }
+        for (name, value) in &self.set_request_headers {
+            let (name, value) = (own(name), template(value));
+            out.push(ast::Action::SetRequestHeader { name, value });
+        }
+        for (name, value) in &self.add_request_headers {
+            let (name, value) = (own(name), template(value));
+            out.push(ast::Action::AddRequestHeader { name, value });
+        }
+        for name in &self.remove_response_headers {
+            out.push(ast::Action::RemoveResponseHeader(own(name)));
+        }
+        for (name, value) in &self.set_response_headers {
+            let (name, value) = (own(name), template(value));
+            out.push(ast::Action::SetResponseHeader { name, value });
+        }
+        for (name, value) in &self.add_response_headers {
+            let (name, value) = (own(name), template(value));
+            out.push(ast::Action::AddResponseHeader { name, value });
+        }
+    }
+}
+
+impl Rule {
+    /// As the rule engine wants it.
+    #[must_use]
+    pub fn lowered(&self) -> ast::Rule {
+        ast::Rule {
+            condition: self.when.lowered(),
+            actions: self.actions.lowered(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -77,14 +192,7 @@ mod tests {
 
     #[test]
     fn templates_are_checked() {
-        for good in [
-            "",
-            "plain",
-            "${host}",
-            "a${path}b$$",
-            "${header:x-a}",
-            "${1}",
-        ] {
+        for good in ["", "plain", "${host}", "a${path}b$$", "${header:x-a}", "$1"] {
             assert_eq!(check_template(good), Ok(()), "{good}");
         }
         for bad in [
@@ -99,9 +207,40 @@ mod tests {
         ] {
             assert!(check_template(bad).is_err(), "{bad}");
         }
-        assert_eq!(
-            check_template("${hots}").unwrap_err().hint.as_deref(),
-            Some("did you mean ${host}?")
-        );
+        let hint = |text| check_template(text).unwrap_err().hint.unwrap();
+        assert_eq!(hint("a ${hots}"), "did you mean `host`?");
+        assert_eq!(hint("${heder:x}"), "did you mean `header`?");
+    }
+
+    #[test]
+    fn rules_and_routes_compile_in_the_engine() {
+        let text = "[listener.web]\nbind = \":80\"\n\
+            [[listener.web.rule]]\nwhen = { path = [\"/a/\", \"~ ^/b\"], not = { source = \"10.0.0.0/8\" }, \
+            any = [{ host = \"*.x.test\" }, { header = { x-a = false } }], all = { method = \"GET\" } }\ndeny = 403\n\
+            [[route]]\nhost = \"a.test\"\nbackend = \"app\"\nstrip_prefix = \"/a\"\n\
+            rewrite = { regex = \"^/(.*)$\", to = \"/b/$1\" }\nset_host = \"${host}\"\n\
+            set_variables = { v = \"${client_ip}\" }\nset_request_headers = { x-v = \"${var:v}\" }\n\
+            remove_response_headers = \"server\"\n[backend.app]\nservers = \"h:1\"\n";
+        let loaded = crate::parse("t", text);
+        assert_eq!(loaded.diagnostics, []);
+        let rules: Vec<_> = loaded.config.listeners[0]
+            .rules
+            .iter()
+            .map(Rule::lowered)
+            .collect();
+        assert!(clearway_rules::Program::compile(&rules).is_ok());
+        let ast::Condition::All(all) = &rules[0].condition else {
+            panic!("{rules:?}")
+        };
+        assert_eq!(all.len(), 4);
+        let route = &loaded.config.routes[0];
+        let actions = route.actions.lowered();
+        assert_eq!(actions.len(), 6, "{actions:?}");
+        let rule = ast::Rule {
+            actions,
+            ..ast::Rule::default()
+        };
+        assert!(clearway_rules::Program::compile(&[rule]).is_ok());
+        assert!(clearway_rules::Router::compile(&[route.matching.lowered()]).is_ok());
     }
 }
