@@ -1,7 +1,10 @@
 //! `[log]`: what is written down.
 
+/// How lines of the access log look.
+pub use clearway_telemetry::format::Format as LogFormat;
+
 use super::{concept, table_value};
-use crate::value::{LogDestination, choices};
+use crate::value::{LogDestination, choice_value, choices};
 
 concept! {
     /// What is written down. Writing never slows traffic: what cannot be written in time is dropped
@@ -22,17 +25,7 @@ concept! {
 }
 table_value!(Log);
 
-choices! {
-    /// How lines of the access log look.
-    LogFormat {
-        /// One JSON object per line, with every attempt.
-        Json = "json",
-        /// HAProxy's `httplog` and `tcplog`.
-        Haproxy = "haproxy",
-        /// The combined format of NGINX and Apache.
-        Combined = "combined",
-    }
-}
+choice_value!(LogFormat);
 
 choices! {
     /// How important a message is.
