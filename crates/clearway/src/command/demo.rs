@@ -109,6 +109,7 @@ impl Show {
         };
         let address: Option<SocketAddr> = addresses.web.as_deref().and_then(|a| a.parse().ok());
         say(&self.invitation(&addresses));
+        self.screen.admin = addresses.admin;
         match address.map(|address| client::start(address, self.rate)) {
             Some(Ok(trickle)) => self.trickle = Some(trickle),
             Some(Err(error)) => complain(&format!("clearway demo: no requests: {error}\n")),
@@ -183,7 +184,7 @@ impl Show {
         let text = self.screen.close(&self.state, sent, clock::now());
         say(&text);
         say(&format!(
-            "\n{} {sent} requests in {} s: {} answered well, {} failed and explained, {} saved by a \
+            "{} {sent} requests in {} s: {} answered well, {} failed and explained, {} saved by a \
              retry.\n",
             self.screen.heading("The demo is over."),
             ran.as_secs(),
@@ -217,9 +218,9 @@ fn configuration(servers: &Servers, port: u16) -> String {
         .list
         .iter()
         .map(|(habit, address)| {
-            let name = format!("\"{}\"", habit.name());
+            let name = format!("\"{}\",", habit.name());
             format!(
-                "  {{ name = {name:<10}, address = \"{address}\" }}, # {}\n",
+                "  {{ name = {name:<11} address = \"{address}\" }}, # {}\n",
                 habit.what()
             )
         })

@@ -8,7 +8,7 @@ use clearway_base::hash::{Map, Set};
 use clearway_base::intern::Name;
 use clearway_control::state::State;
 use clearway_control::story::Story;
-use clearway_outcome::{FaultKind, Record};
+use clearway_outcome::{FaultKind, Record, RequestId};
 use clearway_proxy::board::{DOWN, DRAIN, EJECTED, MAINTENANCE, REMOVED};
 use clearway_proxy::plan::ServerPlan;
 use clearway_telemetry::receipt;
@@ -57,6 +57,11 @@ pub(super) struct Screen {
     /// Receipts of requests that a retry saved.
     pub(super) saved: u64,
     untold: u64,
+    /// Address of the admin API, for a command to be copied.
+    pub(super) admin: Option<String>,
+    newest: Option<RequestId>,
+    /// Whether an empty line was the last thing above the table.
+    spaced: bool,
 }
 
 impl Screen {
@@ -78,6 +83,9 @@ impl Screen {
             failed: 0,
             saved: 0,
             untold: 0,
+            admin: None,
+            newest: None,
+            spaced: true,
         }
     }
 
@@ -94,24 +102,34 @@ impl Screen {
     /// What is to be printed now: receipts that are new, and the table.
     pub(super) fn draw(&mut self, state: &State, sent: u64, now: Stamp) -> String {
         let news = self.news(state, now);
-        if !self.live {
-            if now < self.table_due {
-                return news;
-            }
-            self.table_due = now.plus(TABLE_EVERY);
-            return format!("{news}\n{}\n", self.table(state, sent, now).join("\n"));
+        if !self.live && now < self.table_due {
+            return news;
         }
-        let lines = self.table(state, sent, now);
-        let erase = self.erase();
-        self.drawn = lines.len();
-        // Without automatic wrapping a long line is cut, so that lines can be counted.
-        format!("{erase}{news}\x1b[?7l{}\n\x1b[?7h", lines.join("\n"))
+        let mut lines = self.table(state, sent, now);
+        if !self.spaced {
+            lines.insert(0, String::new());
+        }
+        let table = lines.join("\n");
+        if self.live {
+            let erase = self.erase();
+            self.drawn = lines.len();
+            // Without automatic wrapping a long line is cut, so that lines can be counted.
+            format!("{erase}{news}\x1b[?7l{table}\n\x1b[?7h")
+        } else {
+            self.table_due = now.plus(TABLE_EVERY);
+            self.spaced = true;
+            format!("{news}{table}\n\n")
+        }
     }
 
     /// What is to be printed last: receipts that are new, and the table once more.
     pub(super) fn close(&mut self, state: &State, sent: u64, now: Stamp) -> String {
         self.table_due = now;
-        self.draw(state, sent, now)
+        let mut text = self.draw(state, sent, now);
+        if self.live {
+            text.push('\n');
+        }
+        text
     }
 
     fn erase(&self) -> String {
@@ -140,6 +158,7 @@ impl Screen {
             let Some(kind) = kind_of(&record) else {
                 continue;
             };
+            self.newest = Some(record.id);
             match kind.0 {
                 Fate::Failed => self.failed += 1,
                 Fate::Saved => self.saved += 1,
@@ -156,6 +175,7 @@ impl Screen {
         }
         if let Some((fate, text)) = line {
             out.push_str(&format!("{} {text}\n", self.tag(fate)));
+            self.spaced = false;
         }
         out
     }
@@ -169,14 +189,18 @@ impl Screen {
         }
     }
 
-    fn tell_in_full(&self, fate: Fate, words: &str, out: &mut String) {
+    fn tell_in_full(&mut self, fate: Fate, words: &str, out: &mut String) {
         let heading = match fate {
             Fate::Failed => "the first of its kind, so here is the whole receipt:",
             Fate::Saved => {
                 "the client got its answer; the first of its kind, so here is the whole receipt:"
             }
         };
-        out.push_str(&format!("\n{} {heading}\n", self.tag(fate)));
+        if !self.spaced {
+            out.push('\n');
+        }
+        self.spaced = true;
+        out.push_str(&format!("{} {heading}\n", self.tag(fate)));
         for line in words.lines() {
             out.push_str(&format!("    {line}\n"));
         }
@@ -227,6 +251,11 @@ impl Screen {
                 String::new()
             },
         ));
+        if let (Some(id), Some(admin)) = (self.newest, &self.admin) {
+            lines.push(self.aside(&format!(
+                "the newest again: clearway why {id} --admin {admin}"
+            )));
+        }
         lines
     }
 
@@ -356,9 +385,7 @@ fn seconds(time: Duration) -> String {
 mod tests {
     use clearway_base::clock::Stamp;
     use clearway_control::story::Stories;
-    use clearway_outcome::{
-        Address, Attempt, Fault, Phase, Protocol, RequestId, RetryRefusal, Side, Timings,
-    };
+    use clearway_outcome::{Address, Attempt, Fault, Phase, Protocol, RetryRefusal, Side, Timings};
 
     use super::*;
 
