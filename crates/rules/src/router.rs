@@ -86,7 +86,8 @@ impl Router {
         Ok(router)
     }
 
-    /// The place of the first route that matches. Groups of its patterns become the captures.
+    /// The place of the first route that matches. Groups of its patterns are what rules see until
+    /// they capture something themselves.
     pub fn find(&self, view: &View<'_>, scratch: &mut Scratch) -> Option<usize> {
         scratch.begin(view);
         let mut lists = self.lists(scratch.host(), scratch.path(view));
@@ -98,6 +99,7 @@ impl Router {
                 scratch.forget_captures();
             }
             if self.checks.get(index)?.holds(view, scratch) {
+                scratch.keep_for_route();
                 return Some(index);
             }
             for list in &mut lists {

@@ -23,17 +23,29 @@ pub struct Scratch {
     /// Query after a rewrite; holds when `has_query`.
     query: Vec<u8>,
     has_query: bool,
+    /// Groups of the rules that are running; hold when `has_captures`, else those of the route.
     captures: Captures,
+    has_captures: bool,
+    route_captures: Captures,
     variables: Vec<(Name, Span)>,
     variable_text: Vec<u8>,
     /// Rules whose condition held when the request came, for their part in the response.
-    held: Vec<(u32, u32)>,
+    held: Vec<Held>,
     /// Where templates are written.
     pub(crate) out: Vec<u8>,
 }
 
+/// A rule whose condition held.
+#[derive(Debug)]
+struct Held {
+    program: u32,
+    rule: u32,
+    /// What it saw captured: rules after it may capture something else.
+    captures: Option<Captures>,
+}
+
 /// What a regular expression has captured.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Captures {
     text: Vec<u8>,
     groups: [Option<Span>; CAPTURES],
@@ -73,14 +85,18 @@ impl Scratch {
         self.host.clear();
         (self.has_path, self.has_query) = (false, false);
         self.captures.clear();
+        self.has_captures = false;
+        self.route_captures.clear();
         self.variables.clear();
         self.variable_text.clear();
         self.held.clear();
     }
 
-    /// Prepares for a request unless that is done: host in lower case, path in normal form.
+    /// Prepares for a request unless that is done: host in lower case, path in normal form. What
+    /// earlier rules have captured is forgotten each time, but for the route.
     pub(crate) fn begin(&mut self, view: &View<'_>) {
         if self.owner == Some(view.id) {
+            self.forget_captures();
             return;
         }
         self.clear();
@@ -131,16 +147,28 @@ impl Scratch {
     }
 
     pub(crate) fn captures(&self) -> &Captures {
-        &self.captures
+        match self.has_captures {
+            true => &self.captures,
+            false => &self.route_captures,
+        }
     }
 
     pub(crate) fn set_captures(&mut self, captures: Captures) {
         self.captures = captures;
+        self.has_captures = true;
     }
 
-    /// Forgets captures, so that those of one rule are not taken for those of another.
+    /// Forgets captures, so that those of one rule are not taken for those of another; what the
+    /// route has captured is seen again.
     pub(crate) fn forget_captures(&mut self) {
-        self.captures.clear();
+        self.has_captures = false;
+    }
+
+    /// Makes what is captured now that of the route, for all rules of the request.
+    pub(crate) fn keep_for_route(&mut self) {
+        if std::mem::take(&mut self.has_captures) {
+            std::mem::swap(&mut self.captures, &mut self.route_captures);
+        }
     }
 
     pub(crate) fn variable(&self, name: Name) -> Option<&[u8]> {
@@ -160,10 +188,24 @@ impl Scratch {
 
     /// Remembers that the condition of a rule held when the request came.
     pub(crate) fn hold(&mut self, program: u32, rule: u32) {
-        self.held.push((program, rule));
+        let captures = self.has_captures.then(|| self.captures.clone());
+        self.held.push(Held {
+            program,
+            rule,
+            captures,
+        });
     }
 
-    pub(crate) fn held(&self, program: u32, rule: u32) -> bool {
-        self.held.contains(&(program, rule))
+    /// Whether the condition of a rule held; what was captured then is captured again.
+    pub(crate) fn held(&mut self, program: u32, rule: u32) -> bool {
+        let mut held = self.held.iter();
+        let Some(held) = held.find(|held| (held.program, held.rule) == (program, rule)) else {
+            return false;
+        };
+        self.has_captures = held.captures.is_some();
+        if let Some(captures) = &held.captures {
+            self.captures.clone_from(captures);
+        }
+        true
     }
 }
