@@ -10,6 +10,7 @@ use crate::ast::{Condition, Definitions, Fetch, Map, Piece, Since, Template, Tes
 use crate::fetch::{Source, Text};
 use crate::map::MapTable;
 use crate::matcher::{Check, Matcher, Networks};
+use crate::scratch::CAPTURES;
 
 /// A mistake in a rule or route.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,14 +80,19 @@ impl<'d> Compiler<'d> {
             }
             return Ok(Source::Listed(get, argument));
         }
-        match fetch {
-            Fetch::Capture(group) if *group > 9 => Err(format!("there is no group {group}")),
-            Fetch::Capture(group) => Ok(Source::Capture(*group)),
-            Fetch::Variable(name) => Ok(Source::Variable(Name::new(name))),
-            Fetch::Map(name) => self.map(name).map(Source::Map),
-            // The others are in the list.
-            other => Ok(Source::Literal(other.to_string().into_bytes().into())),
+        if let Fetch::Capture(group) = fetch {
+            return match usize::from(*group) < CAPTURES {
+                true => Ok(Source::Capture(*group)),
+                false => Err(format!("there is no group {group}")),
+            };
         }
+        if let Fetch::Variable(name) = fetch {
+            return Ok(Source::Variable(Name::new(name)));
+        }
+        if let Fetch::Map(name) = fetch {
+            return self.map(name).map(Source::Map);
+        }
+        Ok(Source::Literal(fetch.to_string().into_bytes().into()))
     }
 
     pub(crate) fn text(&mut self, template: &Template) -> Result<Text, String> {
@@ -148,11 +154,9 @@ impl<'d> Compiler<'d> {
         let Some(map) = definitions.maps.get(name) else {
             return Err(format!("there is no map {name:?}"));
         };
-        let compile = |this: &mut Self| this.asking(|this| this.map_table(map));
-        let (table, needs) = self.within(format!("map {name:?}"), |this| {
-            let (table, needs) = compile(this);
-            table.map(|table| (Arc::new(table), needs))
-        })?;
+        let (table, needs) =
+            self.asking(|this| this.within(format!("map {name:?}"), |this| this.map_table(map)));
+        let table = Arc::new(table?);
         self.maps
             .insert(name.to_owned(), (Arc::clone(&table), needs));
         Ok(table)

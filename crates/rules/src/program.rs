@@ -173,3 +173,6 @@ fn compile(rule: &Rule, compiler: &mut Compiler<'_>) -> Result<Compiled, Vec<Str
         response: response.into(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -232,3 +232,277 @@ fn push(places: &mut Places, place: u32) {
         places.push(place);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ast::FieldTest;
+    use crate::testing::{Asked, ask, get};
+    use proptest::prelude::*;
+
+    fn texts(list: &[&str]) -> Vec<String> {
+        list.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    fn find(routes: &[RouteMatch], asked: &Asked) -> Option<usize> {
+        let router = Router::compile(routes).unwrap();
+        router.find(&asked.view(), &mut Scratch::default())
+    }
+
+    fn host(host: &str) -> RouteMatch {
+        RouteMatch {
+            hosts: texts(&[host]),
+            ..RouteMatch::default()
+        }
+    }
+
+    fn path(path: &str) -> RouteMatch {
+        RouteMatch {
+            paths: texts(&[path]),
+            ..RouteMatch::default()
+        }
+    }
+
+    #[test]
+    fn hosts_are_found() {
+        let routes = [
+            host("*.b.test"),
+            host("a.test."),
+            host("x.b.test"),
+            host("[::1]"),
+            host("*"),
+        ];
+        for (line, expected) in [
+            ("Host: a.test", 1),
+            ("Host: A.TEST:8080", 1),
+            ("Host: a.test.", 1),
+            ("Host: x.b.test", 0),
+            ("Host: x.y.b.test", 0),
+            ("Host: b.test", 4),
+            ("Host: xb.test", 4),
+            ("Host: [::1]:80", 3),
+            ("Host:", 4),
+        ] {
+            assert_eq!(find(&routes, &get("/", &[line])), Some(expected), "{line}");
+        }
+        assert_eq!(find(&routes[..4], &get("/", &["Host: c.test"])), None);
+    }
+
+    #[test]
+    fn each_field_decides() {
+        let route = RouteMatch {
+            methods: texts(&["POST", "PUT"]),
+            paths: texts(&["/a/", "~ ^/r[0-9]$"]),
+            headers: vec![
+                ("x-a".to_owned(), FieldTest::Exact("1".to_owned())),
+                ("x-no".to_owned(), FieldTest::Absent),
+            ],
+            cookies: vec![("c".to_owned(), FieldTest::Present)],
+            queries: vec![("v".to_owned(), FieldTest::Regex("^[23]$".to_owned()))],
+            sources: vec!["192.0.2.0/24".parse().unwrap()],
+            listeners: texts(&["web"]),
+            ..RouteMatch::default()
+        };
+        let routes = [route];
+        let (a, c) = ("X-A: 1", "Cookie: b=1; c=");
+        for (line, headers, expected) in [
+            ("POST /a/x?v=2", vec![a, c], true),
+            ("PUT /r7?v=3", vec![a, c], true),
+            ("GET /a/x?v=2", vec![a, c], false),
+            ("POST /b?v=2", vec![a, c], false),
+            ("POST /a?v=4", vec![a, c], false),
+            ("POST /a", vec![a, c], false),
+            ("POST /a?v=2", vec![c], false),
+            ("POST /a?v=2", vec![a], false),
+            ("POST /a?v=2", vec![a, c, "X-No: 1"], false),
+        ] {
+            let found = find(&routes, &ask(line, &headers));
+            assert_eq!(found.is_some(), expected, "{line} {headers:?}");
+        }
+        let mut asked = ask("POST /a?v=2", &[a, c]);
+        assert_eq!(find(&routes, &asked), Some(0));
+        asked.listener = clearway_base::intern::Name::new("inner");
+        assert_eq!(find(&routes, &asked), None);
+        let mut asked = ask("POST /a?v=2", &[a, c]);
+        asked.client = clearway_outcome::Address::Ip("198.51.100.1:1".parse().unwrap());
+        assert_eq!(find(&routes, &asked), None);
+    }
+
+    #[test]
+    fn paths_are_compared_in_normal_form() {
+        let routes = [path("/private/"), RouteMatch::default()];
+        for target in [
+            "/private",
+            "/%70rivate/x",
+            "/a/../private/x",
+            "//private/",
+            "/./private",
+        ] {
+            assert_eq!(find(&routes, &get(target, &[])), Some(0), "{target}");
+        }
+        for target in [
+            "/private/../x",
+            "/public/..%2fprivate/x",
+            "/privatex",
+            "/PRIVATE",
+        ] {
+            assert_eq!(find(&routes, &get(target, &[])), Some(1), "{target}");
+        }
+    }
+
+    #[test]
+    fn the_root_is_every_path() {
+        for target in ["/", "/x", "http://test"] {
+            assert_eq!(find(&[path("/")], &get(target, &[])), Some(0), "{target}");
+        }
+        assert_eq!(find(&[path("/")], &ask("OPTIONS *", &[])), Some(0));
+        assert_eq!(find(&[path("/x")], &ask("OPTIONS *", &[])), None);
+    }
+
+    #[test]
+    fn the_pattern_of_the_route_that_is_taken_captures() {
+        let routes = [
+            RouteMatch {
+                methods: texts(&["POST"]),
+                ..path("~ ^/(.)")
+            },
+            RouteMatch {
+                headers: vec![("x-a".to_owned(), FieldTest::Present)],
+                ..path("~ ^/(..)")
+            },
+            path("~ ^/.(.)"),
+        ];
+        let router = Router::compile(&routes).unwrap();
+        let mut scratch = Scratch::default();
+        assert_eq!(router.find(&get("/abc", &[]).view(), &mut scratch), Some(2));
+        assert_eq!(scratch.captures().group(1), Some(&b"b"[..]));
+        let routes = [routes[1].clone(), RouteMatch::default()];
+        let router = Router::compile(&routes).unwrap();
+        scratch.clear();
+        assert_eq!(router.find(&get("/abc", &[]).view(), &mut scratch), Some(1));
+        assert_eq!(scratch.captures().group(1), None);
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_route() {
+        let routes = [path("/"), path("~ ("), host("a.*.test"), host("*.")];
+        let errors = Router::compile(&routes).unwrap_err();
+        let places: Vec<usize> = errors.iter().map(|error| error.rule).collect();
+        assert_eq!(places, [1, 2, 3]);
+        assert_eq!(
+            Router::compile(&[])
+                .unwrap()
+                .find(&get("/", &[]).view(), &mut Scratch::default()),
+            None
+        );
+    }
+
+    /// The route table as its documentation says it, without indexes or compiled parts.
+    fn scan(routes: &[RouteMatch], host: &str, path: &str, method: &str) -> Option<usize> {
+        let fits_host = |pattern: &String| match pattern.strip_prefix('*') {
+            Some("") => true,
+            Some(end) => host.len() > end.len() && host.ends_with(end),
+            None => host == pattern,
+        };
+        let fits_path = |pattern: &String| match pattern.strip_prefix("~ ") {
+            Some(regex) => regex::Regex::new(regex).unwrap().is_match(path),
+            None => match pattern.trim_end_matches('*').strip_suffix('/') {
+                Some(stem) => path == stem || path.starts_with(&format!("{stem}/")),
+                None => path == pattern,
+            },
+        };
+        routes.iter().position(|route| {
+            (route.hosts.is_empty() || route.hosts.iter().any(fits_host))
+                && (route.paths.is_empty() || route.paths.iter().any(fits_path))
+                && (route.methods.is_empty() || route.methods.iter().any(|m| m == method))
+        })
+    }
+
+    fn some(values: &'static [&'static str], most: usize) -> impl Strategy<Value = Vec<String>> {
+        proptest::collection::vec(proptest::sample::select(values), 0..=most)
+            .prop_map(|list| texts(&list))
+    }
+
+    const HOSTS: &[&str] = &[
+        "a.test",
+        "b.test",
+        "x.b.test",
+        "*.test",
+        "*.b.test",
+        "*.x.b.test",
+        "*",
+    ];
+    const PATHS: &[&str] = &[
+        "/",
+        "/a",
+        "/a/",
+        "/a/b",
+        "/a/b/",
+        "/a/b/c/*",
+        "/b/*",
+        "/ab",
+        "~ ^/a.*c$",
+        "~ b",
+        "/*",
+    ];
+
+    fn route() -> impl Strategy<Value = RouteMatch> {
+        (some(HOSTS, 2), some(PATHS, 2), some(&["GET", "POST"], 1)).prop_map(
+            |(hosts, paths, methods)| RouteMatch {
+                hosts,
+                paths,
+                methods,
+                ..RouteMatch::default()
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn indexes_find_what_a_scan_finds(routes in proptest::collection::vec(route(), 0..60)) {
+            let router = Router::compile(&routes).unwrap();
+            let mut scratch = Scratch::default();
+            for host in ["a.test", "b.test", "x.b.test", "y.x.b.test", "q.test", "test", "other"] {
+                for path in ["/", "/a", "/a/", "/a/b", "/a/b/c", "/a/b/c/d/e", "/ab", "/b/x", "/z"] {
+                    for method in ["GET", "POST"] {
+                        let asked = ask(&format!("{method} {path}"), &[&format!("Host: {host}")]);
+                        scratch.clear();
+                        prop_assert_eq!(
+                            router.find(&asked.view(), &mut scratch),
+                            scan(&routes, host, path, method),
+                            "{} {} {}", method, host, path
+                        );
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn conditions_and_routes_agree(route in route(), path in "/[abc/]{0,5}") {
+            let asked = get(&path, &["Host: x.b.test"]);
+            let definitions = Definitions::default();
+            let check = Compiler::new(&definitions).check(&route.condition()).unwrap();
+            let mut scratch = Scratch::default();
+            scratch.begin(&asked.view());
+            let holds = check.holds(&asked.view(), &mut scratch);
+            prop_assert_eq!(find(&[route], &asked).is_some(), holds);
+        }
+
+        #[test]
+        fn what_is_said_to_be_hidden_is_never_found(
+            routes in proptest::collection::vec(route(), 0..12),
+        ) {
+            let hidden = crate::shadowed(&routes);
+            for host in ["a.test", "x.b.test", "y.x.b.test", "q"] {
+                for path in ["/", "/a", "/a/b", "/a/b/c", "/ab"] {
+                    for method in ["GET", "POST"] {
+                        let found = scan(&routes, host, path, method);
+                        prop_assert!(hidden.iter().all(|(later, _)| found != Some(*later)));
+                    }
+                }
+            }
+        }
+    }
+}

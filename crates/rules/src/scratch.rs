@@ -166,6 +166,7 @@ impl Scratch {
 
     /// Makes what is captured now that of the route, for all rules of the request.
     pub(crate) fn keep_for_route(&mut self) {
+        self.route_captures.clear();
         if std::mem::take(&mut self.has_captures) {
             std::mem::swap(&mut self.captures, &mut self.route_captures);
         }

@@ -1,5 +1,7 @@
 //! Whose groups a template sees: those of its own rule, else those of the route.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 use clearway_base::intern::Name;
 use clearway_http::{
     Edits, ForwardPolicy, Framing, HeadLimits, Method, RequestHead, ResponseHead, ResponseOptions,

@@ -7,6 +7,19 @@ use crate::fetch::{Context, Text};
 use crate::scratch::Scratch;
 use crate::view::View;
 
+/// Headers that say how a message is transferred: the encoder writes them.
+const TRANSFER: [Known; 9] = [
+    Known::ContentLength,
+    Known::TransferEncoding,
+    Known::Connection,
+    Known::KeepAlive,
+    Known::ProxyConnection,
+    Known::Te,
+    Known::Trailer,
+    Known::Upgrade,
+    Known::Http2Settings,
+];
+
 /// What is done with a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
@@ -52,16 +65,17 @@ impl Header {
         let mut room = std::mem::take(&mut scratch.out);
         let at = Context::for_templates(view, scratch);
         let value = self.value.render(&at, &mut room);
-        let done = match self.operation {
-            _ if !is_value(value) => Err(Invalid),
-            Operation::Remove => Ok(edits.remove(&self.name)),
-            Operation::Set if value.is_empty() => Ok(edits.remove(&self.name)),
-            Operation::Add if value.is_empty() => Ok(()),
-            Operation::Set => Ok(edits.set(&self.name, value)),
-            Operation::Add => Ok(edits.add(&self.name, value)),
-        };
+        let is_valid = is_value(value);
+        match self.operation {
+            _ if !is_valid => {}
+            Operation::Remove => edits.remove(&self.name),
+            Operation::Set if value.is_empty() => edits.remove(&self.name),
+            Operation::Add if value.is_empty() => {}
+            Operation::Set => edits.set(&self.name, value),
+            Operation::Add => edits.add(&self.name, value),
+        }
         scratch.out = room;
-        done
+        if is_valid { Ok(()) } else { Err(Invalid) }
     }
 }
 
@@ -93,12 +107,12 @@ impl Host {
         let mut room = std::mem::take(&mut scratch.out);
         let at = Context::for_templates(view, scratch);
         let host = self.value.render(&at, &mut room);
-        let done = match is_host(host) {
-            true => Ok(edits.set_host(host)),
-            false => Err(Invalid),
-        };
+        let is_valid = is_host(host);
+        if is_valid {
+            edits.set_host(host);
+        }
         scratch.out = room;
-        done
+        if is_valid { Ok(()) } else { Err(Invalid) }
     }
 }
 
@@ -128,19 +142,14 @@ fn check_name(name: &str) -> Result<(), String> {
     if name.is_empty() || !name.bytes().all(token) {
         return Err(format!("{name:?} is not the name of a header"));
     }
-    match Known::of(name.as_bytes()) {
-        Known::Host => Err("the host can be set but not added or removed".to_owned()),
-        Known::ContentLength
-        | Known::TransferEncoding
-        | Known::Connection
-        | Known::KeepAlive
-        | Known::ProxyConnection
-        | Known::Te
-        | Known::Trailer
-        | Known::Upgrade
-        | Known::Http2Settings => Err(format!(
-            "{name:?} says how the message is transferred; rules cannot change it"
-        )),
-        _ => Ok(()),
+    let known = Known::of(name.as_bytes());
+    if known == Known::Host {
+        return Err("the host can be set but not added or removed".to_owned());
     }
+    if TRANSFER.contains(&known) {
+        return Err(format!(
+            "{name:?} says how the message is transferred; rules cannot change it"
+        ));
+    }
+    Ok(())
 }

@@ -32,7 +32,7 @@ enum How {
 impl Literals {
     /// The literals of a test; nothing fits when the test has none.
     pub(crate) fn new(test: &Test, ignore_case: bool) -> Self {
-        let (how, texts, fold) = match test {
+        let (mut how, texts, fold) = match test {
             Test::Exact(texts) => (How::Exact, texts.as_slice(), ignore_case),
             Test::Prefix(texts) => (How::Prefix, texts.as_slice(), ignore_case),
             Test::Suffix(texts) => (How::Suffix, texts.as_slice(), ignore_case),
@@ -61,10 +61,9 @@ impl Literals {
             }
         };
         let texts: Box<[Box<[u8]>]> = texts.iter().map(text).collect();
-        let how = match how {
-            How::Exact if texts.len() > FEW => How::Hashed(texts.iter().cloned().collect()),
-            how => how,
-        };
+        if matches!(how, How::Exact) && texts.len() > FEW {
+            how = How::Hashed(texts.iter().cloned().collect());
+        }
         Self {
             how,
             texts,
