@@ -54,7 +54,10 @@ impl<'a> PathPattern<'a> {
             return Self::Regex(pattern.trim_start());
         }
         let below = text.strip_suffix("/*").or_else(|| text.strip_suffix('/'));
-        below.map_or(Self::Exact(text), Self::Below)
+        // Paths in normal form have no doubled slashes: more of them at the end mean no more.
+        below.map_or(Self::Exact(text), |below| {
+            Self::Below(below.trim_end_matches('/'))
+        })
     }
 }
 
@@ -149,6 +152,8 @@ mod tests {
             ("/a", PathPattern::Exact("/a")),
             ("/a/", PathPattern::Below("/a")),
             ("/a/*", PathPattern::Below("/a")),
+            ("/a//", PathPattern::Below("/a")),
+            ("/a//*", PathPattern::Below("/a")),
             ("/", PathPattern::Below("")),
             ("/*", PathPattern::Below("")),
             ("~ ^/x", PathPattern::Regex("^/x")),
