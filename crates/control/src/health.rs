@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use clearway_balance::health::Machine;
+use clearway_balance::health::{Failure, Machine};
 use clearway_base::clock;
 use clearway_base::hash::Map;
 use clearway_base::intern::Name;
@@ -81,11 +81,9 @@ async fn watch(
     budget: Arc<Semaphore>,
 ) {
     let mut rng = Rng::from_entropy();
-    let mut machine = Machine::new(check.policy.clone());
+    let mut machine = Machine::new(check.policy, clock::now());
     let target = check.target_of(&server);
-    // The first round is spread over one interval, so that thousands of checks do not start at once.
-    let first = check.policy.interval.min(std::time::Duration::from_secs(1)).mul_f64(rng.unit());
-    let mut next = Instant::now() + first / 4;
+    let mut next = Instant::now() + machine.first_delay(&mut rng);
     loop {
         tokio::time::sleep_until(next).await;
         let Ok(permit) = budget.acquire().await else { return };
@@ -95,18 +93,18 @@ async fn watch(
         let passed = report.attempt.fault.is_none();
         let result = match report.attempt.fault {
             None => Ok(report.words.clone()),
-            Some(fault) => Err((fault, report.words.clone())),
+            Some(fault) => Err(Failure { fault, words: report.words.clone() }),
         };
         let transition = machine.observe(result, now);
         {
             let mut stories = state.stories();
             stories.of(key).last_probe = Some((clock::wall(), passed, report.words));
             if let Some(transition) = &transition {
-                stories.tell(key, if machine.is_up() { "up" } else { "down" }, transition.why.clone());
+                stories.tell(key, transition.to.name(), transition.why.clone());
             }
         }
         if transition.is_some() {
-            if machine.is_up() {
+            if machine.status().is_usable() {
                 state.set_flags(key, 0, DOWN);
             } else {
                 state.set_flags(key, DOWN, 0);

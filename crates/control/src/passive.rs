@@ -1,17 +1,21 @@
-//! What control learns from failed requests: receipts, and servers to eject.
+//! What control learns from live traffic: receipts, servers to eject, weights of servers that are
+//! starting, probes that disagree with the traffic.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use clearway_balance::eject::{Ejector, Verdict};
-use clearway_base::clock;
+use clearway_balance::eject::{Batch, Change, Ejector, Step};
+use clearway_balance::health::{Disagreement, Live, Status};
+use clearway_balance::slow_start;
+use clearway_base::clock::{self, Stamp};
 use clearway_base::hash::Map;
 use clearway_base::intern::Name;
 use clearway_base::ring::Reader;
-use clearway_outcome::Side;
-use clearway_proxy::board::EJECTED;
-use clearway_proxy::plan::BackendPlan;
-use clearway_telemetry::codec;
+use clearway_outcome::FaultKind;
+use clearway_proxy::board::{DOWN, EJECTED};
+use clearway_proxy::plan::{BackendPlan, Plan, ServerPlan};
+use clearway_telemetry::{codec, format};
 use tokio::time::Instant;
 
 use crate::logs::Sink;
@@ -19,11 +23,210 @@ use crate::state::State;
 
 /// How often servers are looked at when nobody fails.
 const TICK: Duration = Duration::from_millis(200);
+/// How often probes are compared with live traffic.
+const COMPARE: Duration = Duration::from_secs(10);
 
-/// Reads the rings of failed requests.
+/// Reads the rings of failed requests and the counters of servers.
 pub(crate) struct Passive {
     state: Arc<State>,
     rings: Vec<Reader>,
     faults_log: Sink,
     ejectors: Map<Name, Ejector>,
+    seen: Map<(Name, Name), Seen>,
+    compared: Stamp,
+}
+
+/// What was known about a server at the last look.
+#[derive(Clone, Default)]
+struct Seen {
+    successes: u64,
+    faults: u64,
+    /// Totals at the last comparison.
+    compared: (u64, u64),
+    last_fault: Option<FaultKind>,
+    was_usable: bool,
+    up_since: Option<Stamp>,
+}
+
+impl Passive {
+    /// Takes over the rings.
+    pub(crate) fn new(state: Arc<State>, rings: Vec<Reader>, faults_log: Sink) -> Self {
+        Self {
+            state,
+            rings,
+            faults_log,
+            ejectors: Map::default(),
+            seen: Map::default(),
+            compared: clock::now(),
+        }
+    }
+
+    /// Looks on for ever: at once when a request failed, else every tick. Cancel safe.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let shared = Arc::clone(&self.state.shared);
+            tokio::select! {
+                () = shared.failed.notified() => {}
+                () = tokio::time::sleep_until(Instant::now() + TICK) => {}
+            }
+            self.read_rings();
+            self.look();
+        }
+    }
+
+    /// Files receipts and writes the faults log.
+    fn read_rings(&mut self) {
+        let mut lines = Vec::new();
+        let logs = !self.faults_log.is_off();
+        for ring in &mut self.rings {
+            let state = &self.state;
+            let seen = &mut self.seen;
+            ring.drain(|bytes| {
+                let Some(record) = codec::decode(bytes) else { return };
+                for attempt in record.as_record().attempts {
+                    if let Some(fault) = attempt.fault {
+                        let key = (attempt.backend, attempt.address);
+                        seen.entry(key).or_default().last_fault = Some(fault.kind);
+                    }
+                }
+                if logs {
+                    format::json::write(&record.as_record(), &mut lines);
+                }
+                state.receipts().file(record);
+            });
+        }
+        if !lines.is_empty() && self.faults_log.write(&lines).is_err() {
+            let lost = lines.iter().filter(|&&b| b == b'\n').count() as u64;
+            self.state.log_failures.fetch_add(lost, Ordering::Relaxed);
+        }
+    }
+
+    /// Looks at every server's counters.
+    fn look(&mut self) {
+        let plan = self.state.plan();
+        let now = clock::now();
+        for backend in &plan.backends {
+            self.look_at(backend, now);
+        }
+        if now.since(self.compared) >= COMPARE {
+            self.compared = now;
+            self.compare(&plan);
+        }
+        self.seen.retain(|(name, address), _| {
+            plan.backends
+                .iter()
+                .any(|b| b.name == *name && b.servers.iter().any(|s| s.address == *address))
+        });
+    }
+
+    fn look_at(&mut self, backend: &BackendPlan, now: Stamp) {
+        let mut changes = Vec::new();
+        if let Some(policy) = backend.ejection {
+            let keys: Vec<u64> = backend.servers.iter().map(|s| s.key).collect();
+            let ejector =
+                self.ejectors.entry(backend.name).or_insert_with(|| Ejector::new(policy));
+            ejector.sync(policy, &keys);
+            changes.extend(ejector.tick(now));
+        } else if self.ejectors.remove(&backend.name).is_some() {
+            for server in &backend.servers {
+                self.state.set_flags((backend.name, server.address), 0, EJECTED);
+            }
+        }
+        for (index, server) in backend.servers.iter().enumerate() {
+            let batch = self.batch(backend.name, server);
+            if let Some(ejector) = self.ejectors.get_mut(&backend.name)
+                && (batch.passed > 0 || batch.faults > 0)
+            {
+                changes.extend(ejector.observe_many(index, batch, now));
+            }
+            self.weigh(backend, server, now);
+        }
+        for change in changes {
+            self.apply(backend, &change);
+        }
+    }
+
+    /// What ended on a server since the last look.
+    fn batch(&mut self, backend: Name, server: &ServerPlan) -> Batch {
+        let (successes, faults) = totals(server);
+        let seen = self.seen.entry((backend, server.address)).or_default();
+        let passed = narrow(successes.saturating_sub(seen.successes));
+        let failed = narrow(faults.saturating_sub(seen.faults));
+        (seen.successes, seen.faults) = (successes, faults);
+        // A look follows every failure at once, so of a mixed batch the failure came last.
+        let faults_at_end = if passed == 0 { failed } else { failed.min(1) };
+        Batch { passed, faults: failed, faults_at_end, last: seen.last_fault }
+    }
+
+    /// Gives a server that came up its weight step by step.
+    fn weigh(&mut self, backend: &BackendPlan, server: &ServerPlan, now: Stamp) {
+        let key = (backend.name, server.address);
+        let usable = server.entry.cell.is_usable();
+        let seen = self.seen.entry(key).or_default();
+        if usable && !seen.was_usable && seen.successes + seen.faults > 0 {
+            seen.up_since = Some(now);
+        }
+        seen.was_usable = usable;
+        let configured = server.weight / slow_start::UNIT;
+        let weight = slow_start::effective(configured, seen.up_since, backend.slow_start, now);
+        if weight != server.entry.cell.weight() {
+            self.state.board().set_weight(key, weight);
+        }
+    }
+
+    fn apply(&self, backend: &BackendPlan, change: &Change) {
+        let Some(server) = backend.servers.get(change.server) else { return };
+        let key = (backend.name, server.address);
+        let to = match change.step {
+            Step::Ejected { .. } => {
+                self.state.set_flags(key, EJECTED, 0);
+                "ejected"
+            }
+            Step::Readmitted => {
+                self.state.set_flags(key, 0, EJECTED);
+                "back"
+            }
+            Step::Spared => "spared",
+        };
+        self.state.stories().tell(key, to, change.why.clone());
+    }
+
+    /// Compares what probes say with what live traffic says.
+    fn compare(&mut self, plan: &Plan) {
+        for backend in plan.backends.iter().filter(|b| b.check.is_some()) {
+            for server in &backend.servers {
+                let key = (backend.name, server.address);
+                let (successes, faults) = totals(server);
+                let seen = self.seen.entry(key).or_default();
+                let before = std::mem::replace(&mut seen.compared, (successes, faults));
+                let failed = faults.saturating_sub(before.1);
+                let live = Live {
+                    requests: successes.saturating_sub(before.0) + failed,
+                    faults: failed,
+                    main: seen.last_fault,
+                };
+                let down = server.entry.cell.flags() & DOWN != 0;
+                let status = if down { Status::Down } else { Status::Up };
+                self.state.stories().of(key).disagreement =
+                    Disagreement::find(status, live).map(|d| d.words());
+            }
+        }
+    }
+}
+
+/// Successes, and faults that count against the server, over all workers.
+fn totals(server: &ServerPlan) -> (u64, u64) {
+    let mut totals = (0, 0);
+    for shard in &server.entry.shards {
+        totals.0 += shard.successes.value();
+        if shard.faults.any() {
+            let counting = FaultKind::ALL.iter().filter(|kind| kind.counts_against_server());
+            totals.1 += counting.map(|&kind| shard.faults.value(kind)).sum::<u64>();
+        }
+    }
+    totals
+}
+
+fn narrow(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }

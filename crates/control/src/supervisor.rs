@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::health::Checks;
-use crate::logs::{self, LogControl};
+use crate::logs::{self, LogControl, Sink};
 use crate::names::Followed;
 use crate::passive::Passive;
 use crate::state::{Ask, ServerAction, State};
@@ -234,8 +234,9 @@ impl Supervisor {
         }
         self.names.follow(&config);
         self.checks.reconcile(&self.state);
-        let receipts = self.workers.iter_mut().map(Handle::take_receipts).collect();
-        drop(task::spawn(Passive::new(Arc::clone(&self.state), receipts).run()));
+        let receipts = self.workers.iter_mut().filter_map(|w| w.receipts.take()).collect();
+        let faults_log = Sink::new(config.log.faults.clone());
+        drop(task::spawn(Passive::new(Arc::clone(&self.state), receipts, faults_log).run()));
         let mut hangup = signal(SignalKind::hangup()).map_err(|e| StartError::System("signal", e))?;
         let mut terminate =
             signal(SignalKind::terminate()).map_err(|e| StartError::System("signal", e))?;
@@ -265,7 +266,7 @@ impl Supervisor {
     }
 
     fn start_log(&mut self, config: &Config) {
-        let rings = self.workers.iter_mut().map(Handle::take_access).collect();
+        let rings = self.workers.iter_mut().filter_map(|w| w.access.take()).collect();
         let (destination, format) = (config.log.access.clone(), config.log.format);
         let (control, state) = (Arc::clone(&self.log_control), Arc::clone(&self.state));
         let thread = std::thread::Builder::new().name("clearway-log".to_owned()).spawn(move || {

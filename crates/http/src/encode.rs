@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::edits::Edits;
-use crate::head::{Framing, Known, Version, list};
+use crate::head::{Field, Framing, Known, Version, list};
 use crate::reply::reason;
 use crate::request::RequestHead;
 use crate::response::ResponseHead;
@@ -46,6 +46,31 @@ fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Neighbouring lines that go out as they came in, copied together.
+#[derive(Default)]
+struct Run {
+    start: usize,
+    end: usize,
+}
+
+impl Run {
+    /// Adds a field's line.
+    fn take(&mut self, f: &Field, buf: &[u8], out: &mut Vec<u8>) {
+        let (start, end) = (f.name.start as usize, f.line_end as usize);
+        if start != self.end {
+            self.flush(buf, out);
+            self.start = start;
+        }
+        self.end = end;
+    }
+
+    /// Writes what was gathered.
+    fn flush(&mut self, buf: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(buf.get(self.start..self.end).unwrap_or_default());
+        (self.start, self.end) = (0, 0);
+    }
+}
+
 fn number(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
@@ -69,6 +94,7 @@ pub fn encode_request(
     let mut via_before: Option<&[u8]> = None;
     let (mut for_before, mut proto_seen, mut host_seen, mut forwarded_before) =
         (None, false, false, None);
+    let mut run = Run::default();
     for f in &head.fields {
         if f.hop {
             continue;
@@ -108,12 +134,12 @@ pub fn encode_request(
             Known::XForwardedHost => host_seen = true,
             _ => {}
         }
-        let name = f.name.of(buf);
-        if changed && edits.drops(name) {
+        if changed && edits.drops(f.name.of(buf)) {
             continue;
         }
-        field(out, name, value);
+        run.take(f, buf, out);
     }
+    run.flush(buf, out);
     if policy.mode != XForwarded::Off {
         write_x_forwarded(out, policy, (for_before, proto_seen, host_seen), host);
     }
@@ -317,17 +343,18 @@ pub fn encode_response(
     write_status(head, buf, out);
     let changed = !edits.is_empty();
     let mut length = None;
+    let mut run = Run::default();
     for f in &head.fields {
         let value = f.value.of(buf);
         if f.known == Known::ContentLength {
             length = Some(value);
         }
-        let name = f.name.of(buf);
-        if f.hop || (changed && edits.drops(name)) {
+        if f.hop || (changed && edits.drops(f.name.of(buf))) {
             continue;
         }
-        field(out, name, value);
+        run.take(f, buf, out);
     }
+    run.flush(buf, out);
     if let Some(via) = options.via {
         write_via(out, head.version, via, None);
     }

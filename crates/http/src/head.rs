@@ -54,56 +54,75 @@ macro_rules! known {
         impl Known {
             /// The lower-case name; empty for [`Known::Other`].
             #[must_use]
-            pub fn name(self) -> &'static str {
+            pub const fn name(self) -> &'static str {
                 match self { Self::Other => "", $(Self::$variant => $name,)+ }
             }
 
             /// The field with a name, in any case.
             #[must_use]
             pub fn of(name: &[u8]) -> Self {
-                $(if name.len() == $name.len() && name.eq_ignore_ascii_case($name.as_bytes()) {
-                    return Self::$variant;
-                })+
-                Self::Other
+                const LONGEST: usize = 20;
+                // Candidates by length: at most a handful has to be compared.
+                static BY_LENGTH: [&[Known]; LONGEST] = const {
+                    const ALL: &[Known] = &[$(Known::$variant,)+];
+                    let mut groups: [&[Known]; LONGEST] = [&[]; LONGEST];
+                    // `known!` lists the names in order of their length.
+                    let mut start = 0;
+                    while start < ALL.len() {
+                        let length = ALL[start].name().len();
+                        let mut end = start;
+                        while end < ALL.len() && ALL[end].name().len() == length {
+                            end += 1;
+                        }
+                        groups[length] = ALL.split_at(end).0.split_at(start).1;
+                        start = end;
+                    }
+                    groups
+                };
+                let candidates = BY_LENGTH.get(name.len()).copied().unwrap_or_default();
+                let found = candidates
+                    .iter()
+                    .find(|known| name.eq_ignore_ascii_case(known.name().as_bytes()));
+                found.copied().unwrap_or(Self::Other)
             }
         }
     };
 }
 
 known! {
+    Te = "te",
+    Via = "via",
     Host = "host",
+    Date = "date",
     Accept = "accept",
     Cookie = "cookie",
-    Referer = "referer",
-    UserAgent = "user-agent",
-    Connection = "connection",
-    ContentType = "content-type",
-    ContentLength = "content-length",
-    AcceptEncoding = "accept-encoding",
-    AcceptLanguage = "accept-language",
-    Date = "date",
     Server = "server",
-    Via = "via",
-    Te = "te",
+    Expect = "expect",
+    Referer = "referer",
     Trailer = "trailer",
     Upgrade = "upgrade",
-    Expect = "expect",
     Location = "location",
-    SetCookie = "set-cookie",
     Forwarded = "forwarded",
-    KeepAlive = "keep-alive",
-    CacheControl = "cache-control",
-    XForwardedFor = "x-forwarded-for",
-    XForwardedProto = "x-forwarded-proto",
-    XForwardedHost = "x-forwarded-host",
-    XForwardedPort = "x-forwarded-port",
     XRealIp = "x-real-ip",
+    UserAgent = "user-agent",
+    Connection = "connection",
+    SetCookie = "set-cookie",
+    KeepAlive = "keep-alive",
+    ContentType = "content-type",
     XRequestId = "x-request-id",
     ProxyStatus = "proxy-status",
-    ProxyConnection = "proxy-connection",
+    CacheControl = "cache-control",
     Authorization = "authorization",
-    TransferEncoding = "transfer-encoding",
+    ContentLength = "content-length",
     Http2Settings = "http2-settings",
+    AcceptEncoding = "accept-encoding",
+    AcceptLanguage = "accept-language",
+    XForwardedFor = "x-forwarded-for",
+    XForwardedHost = "x-forwarded-host",
+    XForwardedPort = "x-forwarded-port",
+    ProxyConnection = "proxy-connection",
+    XForwardedProto = "x-forwarded-proto",
+    TransferEncoding = "transfer-encoding",
 }
 
 /// One header field.
@@ -117,6 +136,8 @@ pub struct Field {
     pub name: Span,
     /// The value without white space around it.
     pub value: Span,
+    /// One past the line's CRLF.
+    pub line_end: u32,
 }
 
 /// Protocol version.

@@ -11,6 +11,7 @@
 
 pub mod board;
 mod client;
+pub mod compile;
 mod exchange;
 mod l4;
 mod listener;

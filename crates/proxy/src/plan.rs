@@ -4,7 +4,6 @@
 //! so that workers can tell by pointer what they may keep.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +13,10 @@ use clearway_balance::sticky::Sticky;
 use clearway_balance::{eject, health};
 use clearway_base::hash::Map;
 use clearway_base::intern::Name;
-use clearway_config::model::{Limits, RetryMethods, RetryOn, Timeouts};
+use clearway_config::model::{Backend, Limits, RetryMethods, RetryOn, Timeouts};
 use clearway_http::{HeadLimits, XForwarded};
 use clearway_net::connect::Target;
-use clearway_net::connect::Target as Probe;
+use clearway_net::probe::Probe;
 use clearway_outcome::{Address, FaultKind};
 use clearway_rules::{Program, Router};
 use ipnet::IpNet;
@@ -138,6 +137,10 @@ pub struct RetryPlan {
     pub on: Vec<RetryOn>,
     /// Which methods may be sent twice.
     pub methods: RetryMethods,
+    /// Largest body kept to be sent again, in bytes.
+    pub body_buffer: usize,
+    /// Whether another server is preferred.
+    pub other_server: bool,
 }
 
 /// Active checks of a backend's servers.
@@ -237,6 +240,10 @@ pub struct BackendPlan {
     pub ejection: Option<eject::Policy>,
     /// Time over which a server that came up gets its full weight.
     pub slow_start: Duration,
+    /// Where the servers are, in order.
+    pub addresses: Vec<Target>,
+    /// What it was made from.
+    pub config: Backend,
     /// What is shared about it.
     pub entry: Arc<BackendEntry>,
 }
@@ -245,7 +252,10 @@ impl BackendPlan {
     /// A fresh retry budget for one worker.
     #[must_use]
     pub fn new_budget(&self) -> Budget {
-        Budget::new(self.budget)
+        // Each worker has its share of what the backend is allowed.
+        let workers = u32::try_from(self.entry.shards.len()).unwrap_or(1).max(1);
+        let min_per_second = self.budget.min_per_second.div_ceil(workers);
+        Budget::new(budget::Policy { min_per_second, ..self.budget })
     }
 }
 
@@ -280,14 +290,35 @@ pub struct ServerPlan {
     pub tier: u8,
     /// Requests at once over all workers; 0 = no limit.
     pub maxconn: u32,
+    /// The operator's word in the file, as board flags.
+    pub state: u32,
+    /// Time over which it gets its full weight after it came up.
+    pub slow_start: Duration,
     /// What is sent before the first byte.
     pub send_proxy: SendProxy,
     /// What is shared about it.
     pub entry: Arc<ServerEntry>,
 }
 
-/// A Unix path as it stands in records.
-#[must_use]
-pub fn unix_text(path: &PathBuf) -> String {
-    format!("unix:{}", path.display())
+impl ServerPlan {
+    /// Whether two plans of a server differ in nothing.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let all = |s: &Self| (s.backend, s.name, s.address, s.source, s.key, s.weight, s.tier, s.maxconn);
+        all(self) == all(other)
+            && (self.state, self.slow_start, self.send_proxy)
+                == (other.state, other.slow_start, other.send_proxy)
+            && Arc::ptr_eq(&self.entry, &other.entry)
+    }
+}
+
+impl CheckPlan {
+    /// Where to check a server.
+    #[must_use]
+    pub fn target_of(&self, server: &ServerPlan) -> Target {
+        match self.port {
+            Some(port) => server.target.with_port(port),
+            None => server.target.clone(),
+        }
+    }
 }

@@ -104,10 +104,10 @@ pub struct Setup {
 pub struct Handle {
     /// Where commands go.
     pub commands: mpsc::UnboundedSender<Command>,
-    /// Access log records.
-    pub access: ring::Reader,
-    /// Records of failed requests.
-    pub receipts: ring::Reader,
+    /// Access log records, until somebody takes them over.
+    pub access: Option<ring::Reader>,
+    /// Records of failed requests, until somebody takes them over.
+    pub receipts: Option<ring::Reader>,
     /// The thread; it ends after [`Command::Stop`], or after [`Command::Drain`] when nothing is left.
     pub thread: JoinHandle<()>,
 }
@@ -130,7 +130,7 @@ pub fn spawn(setup: Setup) -> std::io::Result<Handle> {
     let thread = std::thread::Builder::new()
         .name(format!("clearway-w{}", setup.index))
         .spawn(move || run(setup, inbox, access_writer, receipt_writer))?;
-    Ok(Handle { commands, access, receipts, thread })
+    Ok(Handle { commands, access: Some(access), receipts: Some(receipts), thread })
 }
 
 fn run(

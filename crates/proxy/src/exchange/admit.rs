@@ -8,9 +8,6 @@ use clearway_rules::{Flow, View};
 use super::talk::Answer;
 use super::{Exchange, Stop};
 
-/// A request may pass this balancer at most this often (counted in `Via`).
-const MAX_HOPS: usize = 8;
-
 impl Exchange<'_> {
     /// Applies limits and rules: those of the listener, then those of the route.
     pub(super) fn admit(&mut self) -> Result<(), Stop> {
@@ -25,7 +22,7 @@ impl Exchange<'_> {
         let listener = plan.listener(self.conn.listener_at);
         if let Some(via) = &listener.via {
             let hops = clearway_http::via_count(&self.request.head, self.lease.filled(), via);
-            if hops >= MAX_HOPS {
+            if hops >= self.route_plan().limits.hops as usize {
                 let fault = self.local_fault(FaultKind::ProxyLoop, Phase::Admit);
                 return Err(Stop::Fault(fault));
             }

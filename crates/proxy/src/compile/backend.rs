@@ -1,0 +1,247 @@
+//! A backend with its servers as names resolve now.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clearway_balance::slow_start;
+use clearway_balance::sticky::Sticky;
+use clearway_base::hash::{self, Map};
+use clearway_base::intern::Name;
+use clearway_config::model::{
+    Backend, HashKey as HashKeyConfig, Health, HealthKind, Pattern, SendProxy as SendProxyConfig, Server,
+    ServerAddress, ServerState,
+};
+use clearway_net::connect::Target;
+use clearway_net::probe::{self, BodyMatch, Http, HttpSettings, Probe, ProxyHeader, Statuses, Tcp};
+use clearway_outcome::FaultKind;
+
+use crate::board::{Board, DRAIN, MAINTENANCE, server_key};
+use crate::plan::{BackendPlan, CheckPlan, HashKey, Keep, SendProxy, ServerPlan};
+
+/// What has to be asked of the resolver.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Question {
+    /// The addresses of a host, and the port to use with them.
+    Host(String, u16),
+    /// The targets of a service.
+    Srv(String),
+}
+
+/// One address behind a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// Where.
+    pub socket: SocketAddr,
+    /// Weight among those of the same priority; 1 for hosts.
+    pub weight: u32,
+    /// Lower is used first; 0 for hosts.
+    pub priority: u16,
+}
+
+/// What is known about a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// The addresses, kept from earlier while the resolver is in trouble.
+    pub addresses: Vec<Address>,
+    /// Why the newest question failed, if it did.
+    pub trouble: Option<(FaultKind, String)>,
+}
+
+/// Everything known about names.
+pub type Names = Map<Question, Answer>;
+
+/// One server with one address.
+#[derive(Clone, Debug, PartialEq)]
+struct Place<'a> {
+    server: &'a Server,
+    target: Target,
+    weight: u32,
+    priority: u16,
+}
+
+/// Compiles one backend, or takes over the old one when nothing has changed.
+pub(super) fn compile(
+    backend: &Backend,
+    names: &Names,
+    board: &mut Board,
+    before: Option<&Arc<BackendPlan>>,
+) -> Arc<BackendPlan> {
+    let name = Name::new(backend.name.as_str());
+    let mut empty_because = FaultKind::NoServers;
+    let mut places = Vec::new();
+    for server in &backend.servers {
+        find_places(server, names, &mut places, &mut empty_because);
+    }
+    let addresses: Vec<Target> = places.iter().map(|p| p.target.clone()).collect();
+    if let Some(before) = before
+        && before.config == *backend
+        && before.addresses == addresses
+        && before.empty_because == empty_because
+    {
+        return Arc::clone(before);
+    }
+    let known: Map<Name, &Arc<ServerPlan>> =
+        before.iter().flat_map(|b| &b.servers).map(|s| (s.address, s)).collect();
+    let servers: Vec<Arc<ServerPlan>> = places
+        .iter()
+        .map(|place| {
+            let plan = server_plan(backend, name, place, board);
+            // An unchanged server keeps its plan, and so its pool.
+            match known.get(&plan.address) {
+                Some(old) if plan.is_same(old) => Arc::clone(old),
+                _ => Arc::new(plan),
+            }
+        })
+        .collect();
+    let entry = board.backend(name);
+    entry.queue.set_bound(backend.queue.size);
+    Arc::new(BackendPlan {
+        name,
+        algorithm: backend.algorithm(),
+        hash_key: match &backend.hash_key {
+            HashKeyConfig::Source => HashKey::Source,
+            HashKeyConfig::Uri => HashKey::Uri,
+            HashKeyConfig::Path => HashKey::Path,
+            HashKeyConfig::Header(name) => HashKey::Header(name.clone()),
+            HashKeyConfig::Cookie(name) => HashKey::Cookie(name.clone()),
+            HashKeyConfig::Query(name) => HashKey::Query(name.clone()),
+        },
+        has_maxconn: servers.iter().any(|s| s.maxconn > 0),
+        empty_because,
+        keep: Keep {
+            max_idle: backend.keepalive.max_idle,
+            idle_us: micros(backend.keepalive.idle_timeout),
+            max_requests: backend.keepalive.max_requests,
+            max_age_us: micros(backend.keepalive.max_age),
+        },
+        sticky: backend.sticky.as_ref().map(|sticky| {
+            let secret = hash::stable(name.as_str().as_bytes());
+            Sticky::new(sticky.policy(), secret, servers.iter().map(|s| s.address.as_str()))
+        }),
+        budget: backend.retries.budget_policy(),
+        check: backend.health.as_ref().map(|health| Arc::new(check(backend, health))),
+        ejection: backend.ejection.on().map(|ejection| ejection.policy()),
+        slow_start: backend.slow_start,
+        servers,
+        addresses,
+        config: backend.clone(),
+        entry,
+    })
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The addresses of a configured server as they are known now.
+fn find_places<'a>(
+    server: &'a Server,
+    names: &Names,
+    places: &mut Vec<Place<'a>>,
+    empty_because: &mut FaultKind,
+) {
+    let question = match &server.address {
+        ServerAddress::Ip(socket) => {
+            let target = Target::Ip(*socket);
+            return places.push(Place { server, target, weight: server.weight, priority: 0 });
+        }
+        ServerAddress::Unix(path) => {
+            let target = Target::Unix(PathBuf::from(path));
+            return places.push(Place { server, target, weight: server.weight, priority: 0 });
+        }
+        ServerAddress::Name { host, port } => Question::Host(host.clone(), *port),
+        ServerAddress::Srv { name } => Question::Srv(name.clone()),
+    };
+    *empty_because = FaultKind::NameUnresolved;
+    let Some(answer) = names.get(&question) else { return };
+    if let Some((kind, _)) = &answer.trouble {
+        *empty_because = *kind;
+    }
+    for address in &answer.addresses {
+        let target = Target::Ip(address.socket);
+        if places.iter().all(|place| place.target != target) {
+            let weight = server.weight.saturating_mul(address.weight);
+            places.push(Place { server, target, weight, priority: address.priority });
+        }
+    }
+}
+
+fn server_plan(backend: &Backend, name: Name, place: &Place<'_>, board: &mut Board) -> ServerPlan {
+    let server = place.server;
+    let address = Name::new(&place.target.to_string());
+    let weight = place.weight.saturating_mul(slow_start::UNIT);
+    let flags = match server.state {
+        ServerState::Ready => 0,
+        ServerState::Drain => DRAIN,
+        ServerState::Maintenance => MAINTENANCE,
+    };
+    let entry = board.server((name, address), weight, flags);
+    // A state that changed in the file is put in force; the operator's word at run time stays else.
+    let maxconn = backend.maxconn_of(server);
+    entry.slots.set_limit(maxconn);
+    let backup = u8::from(server.backup) * 128;
+    let priority = u8::try_from(place.priority.min(27)).unwrap_or(27);
+    ServerPlan {
+        backend: name,
+        name: server.name.as_ref().map_or_else(
+            || if matches!(server.address, ServerAddress::Ip(_)) { address } else { Name::new(&server.label()) },
+            |own| Name::new(own.as_str()),
+        ),
+        address,
+        target: place.target.clone(),
+        source: backend.source_address,
+        key: server_key(address),
+        weight,
+        tier: backup.saturating_add(server.priority).saturating_add(priority),
+        maxconn,
+        state: flags,
+        slow_start: backend.slow_start_of(server),
+        send_proxy: match backend.send_proxy {
+            SendProxyConfig::Off => SendProxy::Off,
+            SendProxyConfig::V1 => SendProxy::V1,
+            SendProxyConfig::V2 => SendProxy::V2,
+        },
+        entry,
+    }
+}
+
+/// The active check of a backend's servers.
+fn check(backend: &Backend, health: &Health) -> CheckPlan {
+    let kind = match health.kind {
+        HealthKind::Tcp => probe::Kind::Tcp(Tcp),
+        HealthKind::Http => {
+            let mut settings = HttpSettings {
+                method: health.method.to_string(),
+                target: health.path.to_string(),
+                host: health.host.as_ref().map(ToString::to_string),
+                headers: health.headers.0.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
+                ..HttpSettings::default()
+            };
+            let ranges = health.expect.ranges().iter();
+            let statuses = ranges
+                .filter_map(|(low, high)| Statuses::parse(&format!("{low}-{high}")).ok())
+                .reduce(Statuses::or);
+            settings.expect = statuses.unwrap_or_default();
+            settings.body = health.body.as_ref().and_then(body_match);
+            // The configuration's checks have refused what a probe would refuse.
+            Http::new(settings).map_or(probe::Kind::Tcp(Tcp), probe::Kind::Http)
+        }
+    };
+    let mut probe = Probe::new(kind);
+    probe.source = backend.source_address;
+    probe.proxy_header = match backend.send_proxy {
+        SendProxyConfig::Off => ProxyHeader::Off,
+        SendProxyConfig::V1 => ProxyHeader::V1,
+        SendProxyConfig::V2 => ProxyHeader::V2,
+    };
+    CheckPlan { policy: health.policy(), probe, timeout: health.timeout, port: health.port }
+}
+
+fn body_match(pattern: &Pattern) -> Option<BodyMatch> {
+    match pattern {
+        Pattern::Text(text) => Some(BodyMatch::Text(text.clone())),
+        Pattern::Regex(expression) => BodyMatch::parse(&format!("~{expression}")).ok(),
+    }
+}

@@ -1,0 +1,200 @@
+//! Config to Plan: names become ids, rules become programs, servers get their shared entries.
+//!
+//! What has not changed since the Plan before is shared with it, so that workers keep pools, pickers
+//! and latencies of unchanged backends.
+
+mod backend;
+
+use std::sync::Arc;
+
+use clearway_base::hash::Map;
+use clearway_base::intern::Name;
+use clearway_config::model::{
+    Actions, Backend, Config, ErrorKey, ErrorPages as PagesConfig, Listener, Mode as ModeConfig, Retries,
+    Route, XForwarded as XForwardedConfig,
+};
+use clearway_config::{Diagnostic, Origin};
+use clearway_http::XForwarded;
+use clearway_outcome::FaultKind;
+use clearway_rules::ast::{Condition, Rule};
+use clearway_rules::{CompileError, Program, Router};
+
+pub use backend::{Address, Answer, Names, Question};
+
+use crate::board::Board;
+use crate::plan::{
+    BackendPlan, ErrorPage, ErrorPages, ListenerPlan, Mode, Plan, RetryPlan, RoutePlan,
+};
+
+/// Compiles a configuration that has passed its checks.
+///
+/// # Errors
+/// What the checks could not see: rules that do not compile, error pages that cannot be read.
+pub fn compile(
+    config: &Config,
+    names: &Names,
+    board: &mut Board,
+    generation: u64,
+    before: Option<&Plan>,
+) -> Result<Plan, Vec<Diagnostic>> {
+    let known: Map<Name, &Arc<BackendPlan>> =
+        before.iter().flat_map(|plan| &plan.backends).map(|b| (b.name, b)).collect();
+    let backends: Vec<Arc<BackendPlan>> = config
+        .backends
+        .iter()
+        .map(|backend| {
+            let old = known.get(&Name::new(backend.name.as_str())).copied();
+            backend::compile(backend, names, board, old)
+        })
+        .collect();
+    let index: Map<&str, usize> =
+        config.backends.iter().enumerate().map(|(at, b)| (b.name.as_str(), at)).collect();
+    let mut diagnostics = Vec::new();
+    let mut listeners = Vec::new();
+    for listener in &config.listeners {
+        match compile_listener(config, listener, &index, board) {
+            Ok(plan) => listeners.push(Arc::new(plan)),
+            Err(more) => diagnostics.extend(more),
+        }
+    }
+    if !diagnostics.is_empty() {
+        return Err(diagnostics);
+    }
+    let access_log = config.log.access != clearway_config::model::LogDestination::Off;
+    Ok(Plan { generation, listeners, backends, access_log })
+}
+
+fn compile_listener(
+    config: &Config,
+    listener: &Listener,
+    index: &Map<&str, usize>,
+    board: &mut Board,
+) -> Result<ListenerPlan, Vec<Diagnostic>> {
+    let mut diagnostics = Vec::new();
+    let name = Name::new(listener.name.as_str());
+    let mut matches = Vec::new();
+    let mut routes = Vec::new();
+    for (at, route) in config.routes_of(listener) {
+        matches.push(route.matching.lowered());
+        match compile_route(config, listener, (at, route), index) {
+            Ok(plan) => routes.push(plan),
+            Err(errors) => diagnostics.extend(complain(route.origins.section(), errors)),
+        }
+    }
+    let router = Router::compile(&matches);
+    let program = program(listener.rules.iter().map(clearway_config::model::Rule::lowered).collect());
+    let errors = pages(&config.errors, &listener.errors);
+    let section = listener.origins.section();
+    let (router, program, errors) = match (router, program, errors) {
+        (Ok(router), Ok(program), Ok(errors)) if diagnostics.is_empty() => (router, program, errors),
+        (router, program, errors) => {
+            diagnostics.extend(router.err().into_iter().flat_map(|e| complain(section, e)));
+            diagnostics.extend(program.err().into_iter().flat_map(|e| complain(section, e)));
+            diagnostics.extend(errors.err().map(|words| Diagnostic::error("error-page", section, words)));
+            return Err(diagnostics);
+        }
+    };
+    let default = config.default_backend(listener);
+    let fallback = RoutePlan {
+        name: Name::NONE,
+        backend: default.and_then(|b| index.get(b.name.as_str()).copied()),
+        program: None,
+        timeouts: config.timeouts_for(listener, default, None),
+        limits: config.limits_for(listener, default, None),
+        retries: retries(&default.map(|b| config.retries_for(b, None)).unwrap_or_default()),
+    };
+    Ok(ListenerPlan {
+        name,
+        mode: match listener.mode {
+            ModeConfig::Http => Mode::Http,
+            ModeConfig::Tcp => Mode::Tcp,
+        },
+        router,
+        routes,
+        fallback,
+        program,
+        timeouts: config.timeouts_for(listener, None, None),
+        limits: config.limits_for(listener, None, None),
+        proxy_protocol: listener.accepts_proxy(),
+        trusted: listener.trusted.clone(),
+        x_forwarded: match listener.forwarded.x_forwarded {
+            XForwardedConfig::Append => XForwarded::Append,
+            XForwardedConfig::Replace => XForwarded::Replace,
+            XForwardedConfig::Off => XForwarded::Off,
+        },
+        forwarded: listener.forwarded.forwarded,
+        via: listener.forwarded.via.on().map(|name| name.as_str().to_owned()),
+        errors,
+        entry: board.listener(name),
+    })
+}
+
+fn compile_route(
+    config: &Config,
+    listener: &Listener,
+    (at, route): (usize, &Route),
+    index: &Map<&str, usize>,
+) -> Result<RoutePlan, Vec<CompileError>> {
+    let backend: Option<&Backend> = match &route.backend {
+        Some(name) => config.backend(name.as_str()),
+        None if route.actions.answers() => None,
+        None => config.default_backend(listener),
+    };
+    Ok(RoutePlan {
+        name: Name::new(&config.route_name(at)),
+        backend: backend.and_then(|b| index.get(b.name.as_str()).copied()),
+        program: program(route_rules(&route.actions))?,
+        timeouts: config.timeouts_for(listener, backend, Some(route)),
+        limits: config.limits_for(listener, backend, Some(route)),
+        retries: retries(&backend.map(|b| config.retries_for(b, Some(route))).unwrap_or_default()),
+    })
+}
+
+/// The rules of a route: its actions, always.
+fn route_rules(actions: &Actions) -> Vec<Rule> {
+    let actions = actions.lowered();
+    if actions.is_empty() {
+        return Vec::new();
+    }
+    vec![Rule { condition: Condition::Always, actions }]
+}
+
+/// The program of some rules; `None` when there are none.
+fn program(rules: Vec<Rule>) -> Result<Option<Program>, Vec<CompileError>> {
+    if rules.is_empty() {
+        return Ok(None);
+    }
+    Program::compile(&rules).map(Some)
+}
+
+fn complain(origin: &Origin, errors: Vec<CompileError>) -> impl Iterator<Item = Diagnostic> + '_ {
+    errors.into_iter().map(move |error| Diagnostic::error("rule", origin, error.to_string()))
+}
+
+fn retries(retries: &Retries) -> RetryPlan {
+    RetryPlan {
+        max: retries.max,
+        on: retries.on.clone(),
+        methods: retries.methods,
+        body_buffer: retries.body_buffer,
+        other_server: retries.other_server,
+    }
+}
+
+/// The listener's own pages before the general ones.
+fn pages(general: &PagesConfig, own: &PagesConfig) -> Result<ErrorPages, String> {
+    let mut by_fault: Map<FaultKind, ErrorPage> = Map::default();
+    let mut by_status: Map<u16, ErrorPage> = Map::default();
+    for (key, page) in general.0.iter().chain(&own.0) {
+        let body = page.content().map_err(|error| {
+            format!("the error page {} cannot be read: {error}", page.path().unwrap_or_default().display())
+        })?;
+        let page =
+            ErrorPage { status: page.status, content_type: page.content_type.to_string(), body };
+        match key {
+            ErrorKey::Status(status) => by_status.insert(*status, page),
+            ErrorKey::Fault(kind) => by_fault.insert(*kind, page),
+        };
+    }
+    Ok(ErrorPages { by_fault, by_status })
+}
