@@ -96,19 +96,14 @@ async fn watch(
             Some(fault) => Err(Failure { fault, words: report.words.clone() }),
         };
         let transition = machine.observe(result, now);
-        {
-            let mut stories = state.stories();
-            stories.of(key).last_probe = Some((clock::wall(), passed, report.words));
-            if let Some(transition) = &transition {
-                stories.tell(key, transition.to.name(), transition.why.clone());
-            }
-        }
-        if transition.is_some() {
+        state.stories().of(key).last_probe = Some((clock::wall(), passed, report.words));
+        if let Some(transition) = transition {
             if machine.status().is_usable() {
                 state.set_flags(key, 0, DOWN);
             } else {
                 state.set_flags(key, DOWN, 0);
             }
+            state.tell(key, transition.to.name(), transition.why);
         }
         next = Instant::now() + machine.next_delay(&mut rng);
     }

@@ -1,1 +1,23 @@
-//! TBD
+//! Control: one runtime beside the workers, for everything that is not on a request's way.
+//!
+//! It loads and reloads configurations, opens sockets, resolves names, checks servers, learns from
+//! failures, keeps receipts, writes logs and answers the admin API. Workers hear from it through
+//! [`clearway_proxy::worker::Command`] and the board; it hears from them through rings and counters.
+//! Start with [`supervisor::Supervisor`].
+
+#![forbid(unsafe_code)]
+
+mod admin;
+pub mod client;
+mod health;
+mod logs;
+mod metrics;
+mod names;
+mod passive;
+pub mod receipts;
+mod sockets;
+pub mod state;
+pub mod story;
+pub mod supervisor;
+mod task;
+mod view;

@@ -1,26 +1,32 @@
-//! The log thread: takes records from the workers' rings, formats them, and writes in batches.
+//! Writing logs, on threads of their own: the access log from the workers' rings, the log of failed
+//! requests from control.
 //!
-//! Nothing here can slow a worker: a ring that is not emptied in time drops records and counts them.
-//! A file that cannot be written (full disk) or a reader that does not read (a pipe) costs log lines,
-//! which are counted, and nothing else; writing resumes by itself.
+//! Nothing here can slow a worker or control: a ring that is not emptied in time drops records and
+//! counts them, and so does the queue of failed requests. A file that cannot be written (full disk)
+//! or a reader that does not read (a pipe) costs log lines, which are counted, and nothing else;
+//! writing resumes by itself.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use clearway_base::ring::Reader;
-use clearway_config::model::{LogDestination, LogFormat};
+use clearway_config::model::{Log, LogDestination, LogFormat};
 use clearway_telemetry::codec;
-use clearway_telemetry::format;
+use tokio::time::Instant;
 
 use crate::state::State;
 
-/// How long the thread sleeps when nobody wakes it.
-const PAUSE: Duration = Duration::from_millis(20);
+/// Longest time between two looks at the rings.
+const PAUSE: Duration = Duration::from_millis(50);
 /// Bytes that are gathered before they are written.
 const BATCH: usize = 64 * 1_024;
+/// Batches of failed requests that may wait to be written.
+const WAITING: usize = 1_024;
 
 /// Where log lines go.
 pub(crate) struct Sink {
@@ -29,33 +35,39 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
-    /// A sink for a destination; a file is opened at the first line.
-    pub(crate) fn new(destination: LogDestination) -> Self {
-        Self { destination, file: None }
+    /// A sink for a destination; a file is opened at once.
+    ///
+    /// # Errors
+    /// The file cannot be opened, as a sentence.
+    pub(crate) fn open(destination: &LogDestination) -> Result<Self, String> {
+        let mut sink = Self { destination: destination.clone(), file: None };
+        if let LogDestination::File(path) = destination {
+            sink.reopen().map_err(|error| format!("log file {}: {error}", path.display()))?;
+        }
+        Ok(sink)
     }
 
-    /// Whether anything is written at all.
-    pub(crate) fn is_off(&self) -> bool {
-        matches!(self.destination, LogDestination::Off)
-    }
-
-    /// Forgets the open file, so that it is opened again by name: after rotation.
-    pub(crate) fn reopen(&mut self) {
-        self.file = None;
+    /// Opens the file again by its name: after rotation.
+    fn reopen(&mut self) -> io::Result<()> {
+        if let LogDestination::File(path) = &self.destination {
+            self.file = None;
+            self.file = Some(OpenOptions::new().create(true).append(true).open(path)?);
+        }
+        Ok(())
     }
 
     /// Writes whole lines.
     ///
     /// # Errors
     /// What the system said; the lines are lost.
-    pub(crate) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         match &self.destination {
             LogDestination::Off => Ok(()),
             LogDestination::Stdout => io::stdout().write_all(lines),
             LogDestination::Stderr => io::stderr().write_all(lines),
-            LogDestination::File(path) => {
+            LogDestination::File(_) => {
                 if self.file.is_none() {
-                    self.file = Some(OpenOptions::new().create(true).append(true).open(path)?);
+                    self.reopen()?;
                 }
                 let Some(file) = &mut self.file else { return Ok(()) };
                 let written = file.write_all(lines);
@@ -69,45 +81,161 @@ impl Sink {
     }
 }
 
-/// What the log thread is told.
-pub(crate) struct LogControl {
-    /// End after what is waiting was written.
-    pub(crate) stop: AtomicBool,
-    /// Open files again by name.
-    pub(crate) reopen: AtomicBool,
+/// What a log thread is told while it runs.
+#[derive(Default)]
+struct Control {
+    stop: AtomicBool,
+    reopen: AtomicBool,
+    /// A new sink and format, after a reload.
+    change: Mutex<Option<(Sink, LogFormat)>>,
 }
 
-/// Writes the access log until told to stop. Runs on a thread of its own.
-pub(crate) fn write_access(
+/// The running log threads.
+pub(crate) struct Logs {
+    access: Arc<Control>,
+    faults: Arc<Control>,
+    queue: Option<SyncSender<Vec<u8>>>,
+    threads: Vec<JoinHandle<()>>,
+    settings: Log,
+}
+
+/// Sinks opened for a configuration that is not in force yet.
+pub(crate) struct Sinks {
+    access: Sink,
+    faults: Sink,
+    settings: Log,
+}
+
+impl Sinks {
+    /// Opens what a configuration asks for.
+    ///
+    /// # Errors
+    /// A file cannot be opened, as a sentence.
+    pub(crate) fn open(log: &Log) -> Result<Self, String> {
+        let (access, faults) = (Sink::open(&log.access)?, Sink::open(&log.faults)?);
+        Ok(Self { access, faults, settings: log.clone() })
+    }
+}
+
+impl Logs {
+    /// Starts the threads. If one cannot be had its log drops everything, which is counted.
+    pub(crate) fn start(state: &Arc<State>, rings: Vec<Reader>, sinks: Sinks) -> Self {
+        let (access, faults) = (Arc::<Control>::default(), Arc::<Control>::default());
+        let (queue, waiting) = sync_channel(WAITING);
+        let format = sinks.settings.format;
+        let (told, counts) = (Arc::clone(&access), Arc::clone(state));
+        let one = spawn("clearway-log", move || {
+            write_access(rings, sinks.access, format, &told, &counts);
+        });
+        let (told, counts) = (Arc::clone(&faults), Arc::clone(state));
+        let two = spawn("clearway-faults", move || {
+            write_faults(&waiting, sinks.faults, &told, &counts);
+        });
+        let threads = one.into_iter().chain(two).collect();
+        Self { access, faults, queue: Some(queue), threads, settings: sinks.settings }
+    }
+
+    /// Where lines of failed requests go; `None` after [`Logs::finish`].
+    pub(crate) fn queue(&self) -> Option<SyncSender<Vec<u8>>> {
+        self.queue.clone()
+    }
+
+    /// Writes to other places, or in another format, from now on.
+    pub(crate) fn change(&mut self, sinks: Sinks) {
+        if self.settings == sinks.settings {
+            return;
+        }
+        let set = |control: &Control, sink| {
+            let mut change = control.change.lock().unwrap_or_else(PoisonError::into_inner);
+            *change = Some((sink, sinks.settings.format));
+        };
+        set(&self.access, sinks.access);
+        set(&self.faults, sinks.faults);
+        self.settings = sinks.settings;
+    }
+
+    /// Opens files again by name: after rotation.
+    pub(crate) fn reopen(&self) {
+        for control in [&self.access, &self.faults] {
+            control.reopen.store(true, Ordering::Release);
+        }
+    }
+
+    /// Writes what is waiting and ends; a reader that does not read costs at most `limit`.
+    pub(crate) async fn finish(mut self, limit: Duration) {
+        self.queue = None;
+        for control in [&self.access, &self.faults] {
+            control.stop.store(true, Ordering::Release);
+        }
+        let until = Instant::now() + limit;
+        let pause = Duration::from_millis(5);
+        while self.threads.iter().any(|t| !t.is_finished()) && Instant::now() < until {
+            tokio::time::sleep_until(Instant::now() + pause).await;
+        }
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).ok()
+}
+
+impl Control {
+    /// Does what it was told since the last call.
+    fn obey(&self, sink: &mut Sink, format: &mut LogFormat, state: &State) {
+        let change = self.change.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((new, new_format)) = change {
+            (*sink, *format) = (new, new_format);
+        }
+        if self.reopen.swap(false, Ordering::AcqRel) && sink.reopen().is_err() {
+            state.log_failures.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn write_access(
     mut rings: Vec<Reader>,
-    destination: LogDestination,
-    log_format: LogFormat,
-    control: &Arc<LogControl>,
-    state: &Arc<State>,
+    mut sink: Sink,
+    mut format: LogFormat,
+    control: &Control,
+    state: &State,
 ) {
-    let mut sink = Sink::new(destination);
+    // The workers' word that a ring is half full comes from their runtimes.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let Ok(runtime) = runtime else { return };
     let mut lines = Vec::with_capacity(2 * BATCH);
     loop {
         let stop = control.stop.load(Ordering::Acquire);
-        if control.reopen.swap(false, Ordering::AcqRel) {
-            sink.reopen();
-        }
         let mut taken = 0;
         for ring in &mut rings {
             taken += ring.drain(|record| {
                 let Some(record) = codec::decode(record) else { return };
-                format::write(log_format, &record.as_record(), &mut lines);
+                format.write(&record.as_record(), &mut lines);
                 if lines.len() >= BATCH {
                     flush(&mut sink, &mut lines, state);
                 }
             });
         }
         flush(&mut sink, &mut lines, state);
-        if taken == 0 {
-            if stop {
-                return;
-            }
-            std::thread::park_timeout(PAUSE);
+        control.obey(&mut sink, &mut format, state);
+        if taken == 0 && stop {
+            return;
+        }
+        runtime.block_on(async {
+            let more = state.shared.log_waiting.notified();
+            drop(tokio::time::timeout(PAUSE, more).await);
+        });
+    }
+}
+
+fn write_faults(waiting: &Receiver<Vec<u8>>, mut sink: Sink, control: &Control, state: &State) {
+    let mut format = LogFormat::Json;
+    loop {
+        control.obey(&mut sink, &mut format, state);
+        match waiting.recv_timeout(PAUSE) {
+            Ok(mut lines) => flush(&mut sink, &mut lines, state),
+            Err(RecvTimeoutError::Timeout) if control.stop.load(Ordering::Acquire) => return,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
@@ -117,8 +245,13 @@ fn flush(sink: &mut Sink, lines: &mut Vec<u8>, state: &State) {
         return;
     }
     if sink.write(lines).is_err() {
-        let lost = lines.iter().filter(|&&b| b == b'\n').count() as u64;
-        state.log_failures.fetch_add(lost, Ordering::Relaxed);
+        lost(state, lines);
     }
     lines.clear();
+}
+
+/// Counts lines that could not be written.
+pub(crate) fn lost(state: &State, lines: &[u8]) {
+    let count = lines.iter().filter(|&&b| b == b'\n').count() as u64;
+    state.log_failures.fetch_add(count, Ordering::Relaxed);
 }

@@ -1,65 +1,58 @@
 //! Names of servers, resolved at run time: one task per name, addresses kept while the resolver is
 //! down.
 
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use clearway_base::hash::Map;
-use clearway_config::model::{Config, ServerAddress};
-use clearway_net::dns::{Resolver, SrvTarget};
-use clearway_outcome::FaultKind;
-use clearway_proxy::compile::{Answer, Names, Question};
-use tokio::sync::mpsc;
+use clearway_config::model::{Config, LogLevel};
+use clearway_net::dns::{DnsFault, Resolver, Settings};
+use clearway_proxy::compile::{Address, Answer, Question};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::state::Ask;
+use crate::state::{Ask, State};
 use crate::task;
 
 /// The names that are followed.
+#[derive(Default)]
 pub(crate) struct Followed {
-    known: Arc<Mutex<Names>>,
     running: Map<Question, JoinHandle<()>>,
-    asks: mpsc::Sender<Ask>,
+    settings: Option<Settings>,
 }
 
 impl Followed {
-    /// Nothing is followed yet.
-    pub(crate) fn new(asks: mpsc::Sender<Ask>) -> Self {
-        Self { known: Arc::default(), running: Map::default(), asks }
-    }
-
-    /// The answers known now.
-    pub(crate) fn answers(&self) -> Names {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// Follows the names of a configuration and drops those it no longer has.
-    pub(crate) fn follow(&mut self, config: &Config) {
+    pub(crate) fn follow(&mut self, config: &Config, state: &Arc<State>) {
         let mut wanted: Vec<Question> = config
             .backends
             .iter()
             .flat_map(|backend| &backend.servers)
-            .filter_map(|server| question(&server.address))
+            .filter_map(|server| Question::of(&server.address))
             .collect();
         wanted.sort();
         wanted.dedup();
+        let settings = settings(&config.resolver);
+        let same_resolver = self.settings.as_ref() == Some(&settings);
         self.running.retain(|question, task| {
-            let keep = wanted.contains(question);
+            let wanted = wanted.binary_search(question).is_ok();
+            if !wanted {
+                state.names().remove(question);
+            }
+            let keep = wanted && same_resolver;
             if !keep {
                 task.abort();
-                self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(question);
             }
             keep
         });
-        let resolver = Arc::new(Resolver::new(&settings(config)));
+        let resolver = Arc::new(Resolver::new(&settings));
+        self.settings = Some(settings);
         for question in wanted {
             if !self.running.contains_key(&question) {
                 let task = task::spawn(watch(
                     Arc::clone(&resolver),
                     question.clone(),
-                    Arc::clone(&self.known),
-                    self.asks.clone(),
+                    Arc::clone(state),
                 ));
                 self.running.insert(question, task);
             }
@@ -67,42 +60,102 @@ impl Followed {
     }
 }
 
-/// What has to be asked to know the addresses of a server; `None` when it has a literal one.
-fn question(address: &ServerAddress) -> Option<Question> {
-    match address {
-        ServerAddress::Name { host, port } => Some(Question::Host(host.clone(), *port)),
-        ServerAddress::Srv { name } => Some(Question::Srv(name.clone())),
-        ServerAddress::Ip(_) | ServerAddress::Unix(_) => None,
+impl Followed {
+    /// Returns when every name was answered or refused once, or after `limit`. Cancel safe.
+    pub(crate) async fn settle(&self, state: &State, limit: Duration) {
+        let until = Instant::now() + limit;
+        loop {
+            let news = state.names_changed.notified();
+            let known = {
+                let names = state.names();
+                self.running.keys().all(|question| names.contains_key(question))
+            };
+            if known || tokio::time::timeout_at(until, news).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// How the configuration wants names to be resolved.
+fn settings(config: &clearway_config::model::Resolver) -> Settings {
+    Settings {
+        servers: config.servers.clone(),
+        timeout: config.timeout,
+        attempts: config.attempts as usize,
+        min_ttl: config.min_ttl,
+        max_ttl: config.max_ttl,
+        negative_ttl: config.negative_ttl,
+        ..Settings::default()
     }
 }
 
 /// Asks again and again, at the pace of the records' life.
-async fn watch(
-    resolver: Arc<Resolver>,
-    question: Question,
-    known: Arc<Mutex<Names>>,
-    asks: mpsc::Sender<Ask>,
-) {
+async fn watch(resolver: Arc<Resolver>, question: Question, state: Arc<State>) {
     loop {
-        let (answer, wait) = ask(&resolver, &question).await;
-        let changed = {
-            let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-            let old = known.get(&question);
-            let new = match (answer, old) {
-                (Ok(addresses), _) => Answer { addresses, trouble: None },
-                // Addresses that worked are kept while the resolver is in trouble.
-                (Err((kind, words)), old) => Answer {
-                    addresses: old.map(|o| o.addresses.clone()).unwrap_or_default(),
-                    trouble: Some((kind, words)),
-                },
-            };
-            let changed = old != Some(&new);
-            known.insert(question.clone(), new);
-            changed
-        };
-        if changed && asks.send(Ask::NamesChanged).await.is_err() {
+        let (result, wait) = ask(&resolver, &question).await;
+        if remember(&state, &question, result) && state.asks.send(Ask::NamesChanged).await.is_err() {
             return;
         }
         tokio::time::sleep_until(Instant::now() + wait).await;
+    }
+}
+
+/// Takes note of a result; whether it differs from what was known.
+fn remember(state: &State, question: &Question, result: Result<Vec<Address>, DnsFault>) -> bool {
+    let mut names = state.names();
+    let old = names.get(question);
+    let new = match result {
+        Ok(addresses) => Answer { addresses, trouble: None },
+        // Addresses that worked are kept while the resolver is in trouble.
+        Err(fault) => Answer {
+            addresses: old.map(|o| o.addresses.clone()).unwrap_or_default(),
+            trouble: Some((fault.kind, fault.words)),
+        },
+    };
+    if old == Some(&new) {
+        return false;
+    }
+    if old.and_then(|o| o.trouble.as_ref()) != new.trouble.as_ref() {
+        let kept = if new.addresses.is_empty() { "" } else { "; the addresses known before are kept" };
+        match &new.trouble {
+            Some((_, words)) => state.say(LogLevel::Warn, format!("{words}{kept}")),
+            None if old.is_some() => state.say(LogLevel::Info, format!("{question} resolves again")),
+            None => {}
+        }
+    }
+    names.insert(question.clone(), new);
+    state.names_changed.notify_one();
+    true
+}
+
+/// Asks once: addresses in a stable order, and when to ask again.
+async fn ask(
+    resolver: &Resolver,
+    question: &Question,
+) -> (Result<Vec<Address>, DnsFault>, Duration) {
+    let result = match question {
+        Question::Host(host, port) => resolver.resolve(host, *port).await.map(|answer| {
+            let addresses = answer.addresses.into_iter();
+            let addresses = addresses.map(|socket| Address { socket, weight: 1, priority: 0 });
+            (addresses.collect(), answer.valid_for)
+        }),
+        Question::Srv(name) => resolver.resolve_srv(name).await.map(|answer| {
+            let best = answer.targets.iter().map(|t| t.priority).min().unwrap_or(0);
+            let addresses = answer.targets.iter().map(|target| Address {
+                socket: target.address,
+                // A weight of 0 is a very small one (RFC 2782).
+                weight: u32::from(target.weight).max(1),
+                priority: target.priority - best,
+            });
+            (addresses.collect(), answer.valid_for)
+        }),
+    };
+    match result {
+        Ok((addresses, wait)) => (Ok(addresses), wait),
+        Err(fault) => {
+            let wait = fault.retry_after;
+            (Err(fault), wait)
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
 use clearway_balance::eject::{Batch, Change, Ejector, Step};
@@ -12,13 +13,14 @@ use clearway_base::clock::{self, Stamp};
 use clearway_base::hash::Map;
 use clearway_base::intern::Name;
 use clearway_base::ring::Reader;
+use clearway_config::model::LogDestination;
 use clearway_outcome::FaultKind;
 use clearway_proxy::board::{DOWN, EJECTED};
 use clearway_proxy::plan::{BackendPlan, Plan, ServerPlan};
 use clearway_telemetry::{codec, format};
 use tokio::time::Instant;
 
-use crate::logs::Sink;
+use crate::logs;
 use crate::state::State;
 
 /// How often servers are looked at when nobody fails.
@@ -30,7 +32,7 @@ const COMPARE: Duration = Duration::from_secs(10);
 pub(crate) struct Passive {
     state: Arc<State>,
     rings: Vec<Reader>,
-    faults_log: Sink,
+    faults_log: SyncSender<Vec<u8>>,
     ejectors: Map<Name, Ejector>,
     seen: Map<(Name, Name), Seen>,
     compared: Stamp,
@@ -50,7 +52,11 @@ struct Seen {
 
 impl Passive {
     /// Takes over the rings.
-    pub(crate) fn new(state: Arc<State>, rings: Vec<Reader>, faults_log: Sink) -> Self {
+    pub(crate) fn new(
+        state: Arc<State>,
+        rings: Vec<Reader>,
+        faults_log: SyncSender<Vec<u8>>,
+    ) -> Self {
         Self {
             state,
             rings,
@@ -61,7 +67,8 @@ impl Passive {
         }
     }
 
-    /// Looks on for ever: at once when a request failed, else every tick. Cancel safe.
+    /// Looks on until asked for a last look: at once when a request failed, else every tick.
+    /// Cancel safe.
     pub(crate) async fn run(mut self) {
         loop {
             let shared = Arc::clone(&self.state.shared);
@@ -69,7 +76,12 @@ impl Passive {
                 () = shared.failed.notified() => {}
                 () = tokio::time::sleep_until(Instant::now() + TICK) => {}
             }
+            let last = self.state.last_look.load(Ordering::Acquire);
             self.read_rings();
+            if last {
+                self.state.looked.notify_one();
+                return;
+            }
             self.look();
         }
     }
@@ -77,7 +89,7 @@ impl Passive {
     /// Files receipts and writes the faults log.
     fn read_rings(&mut self) {
         let mut lines = Vec::new();
-        let logs = !self.faults_log.is_off();
+        let logs = self.state.config().log.faults != LogDestination::Off;
         for ring in &mut self.rings {
             let state = &self.state;
             let seen = &mut self.seen;
@@ -95,9 +107,13 @@ impl Passive {
                 state.receipts().file(record);
             });
         }
-        if !lines.is_empty() && self.faults_log.write(&lines).is_err() {
-            let lost = lines.iter().filter(|&&b| b == b'\n').count() as u64;
-            self.state.log_failures.fetch_add(lost, Ordering::Relaxed);
+        if lines.is_empty() {
+            return;
+        }
+        if let Err(TrySendError::Full(lines) | TrySendError::Disconnected(lines)) =
+            self.faults_log.try_send(lines)
+        {
+            logs::lost(&self.state, &lines);
         }
     }
 
@@ -188,7 +204,7 @@ impl Passive {
             }
             Step::Spared => "spared",
         };
-        self.state.stories().tell(key, to, change.why.clone());
+        self.state.tell(key, to, change.why.clone());
     }
 
     /// Compares what probes say with what live traffic says.

@@ -44,6 +44,12 @@ impl Receipts {
         self.order.iter().rev().take(count).filter_map(|id| self.by_id.get(id))
     }
 
+    /// How many receipts are kept at most.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        KEEP
+    }
+
     /// How many receipts are kept now.
     #[must_use]
     pub fn len(&self) -> usize {

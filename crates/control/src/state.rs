@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clearway_base::clock::{self, Stamp};
 use clearway_base::intern::Name;
-use clearway_config::model::Config;
+use clearway_config::model::{Config, LogLevel};
 use clearway_proxy::board::Board;
-use clearway_proxy::plan::Plan;
+use clearway_proxy::compile::{Names, Question};
+use clearway_proxy::plan::{BackendPlan, Plan};
 use clearway_proxy::worker::Shared;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::receipts::Receipts;
 use crate::story::Stories;
@@ -35,6 +36,15 @@ pub enum Ask {
     Shutdown,
 }
 
+/// Words for the operator.
+#[derive(Clone, Debug)]
+pub struct News {
+    /// How important they are.
+    pub level: LogLevel,
+    /// One sentence.
+    pub words: String,
+}
+
 /// What an operator may do with a server at run time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerAction {
@@ -52,11 +62,20 @@ pub struct State {
     config: Mutex<Arc<Config>>,
     board: Mutex<Board>,
     receipts: Mutex<Receipts>,
+    names: Mutex<Names>,
     stories: Mutex<Stories>,
     /// Counters of the workers.
     pub shared: Arc<Shared>,
     /// Where requests to the supervisor go.
     pub asks: mpsc::Sender<Ask>,
+    /// Told when something new is known about a name.
+    pub names_changed: Notify,
+    /// Set to have the rings of failed requests read a last time, then told back.
+    pub(crate) last_look: AtomicBool,
+    /// Told when the last look is done.
+    pub(crate) looked: Notify,
+    /// Where words for the operator go.
+    news: mpsc::UnboundedSender<News>,
     /// When the process began.
     pub started: Stamp,
     /// Whether the process accepts traffic.
@@ -81,16 +100,21 @@ impl State {
         plan: Arc<Plan>,
         board: Board,
         shared: Arc<Shared>,
-        asks: mpsc::Sender<Ask>,
+        (asks, news): (mpsc::Sender<Ask>, mpsc::UnboundedSender<News>),
     ) -> Arc<Self> {
         Arc::new(Self {
             plan: Mutex::new(plan),
             config: Mutex::new(Arc::new(config)),
             board: Mutex::new(board),
             receipts: Mutex::default(),
+            names: Mutex::default(),
             stories: Mutex::default(),
             shared,
             asks,
+            names_changed: Notify::new(),
+            last_look: AtomicBool::new(false),
+            looked: Notify::new(),
+            news,
             started: clock::now(),
             ready: AtomicBool::new(false),
             reloads: AtomicU64::new(0),
@@ -111,12 +135,14 @@ impl State {
         Arc::clone(&lock(&self.config))
     }
 
-    /// Puts a new configuration and Plan in force for control's own readers.
-    pub fn publish(&self, config: Option<Config>, plan: Arc<Plan>) {
-        if let Some(config) = config {
-            *lock(&self.config) = Arc::new(config);
-        }
+    /// Puts a Plan in force for control's own readers.
+    pub fn set_plan(&self, plan: Arc<Plan>) {
         *lock(&self.plan) = plan;
+    }
+
+    /// Puts a configuration in force for control's own readers.
+    pub fn set_config(&self, config: Config) {
+        *lock(&self.config) = Arc::new(config);
     }
 
     /// The board, for as long as the guard lives.
@@ -134,9 +160,49 @@ impl State {
         lock(&self.stories)
     }
 
+    /// What is known about names, for as long as the guard lives.
+    pub fn names(&self) -> MutexGuard<'_, Names> {
+        lock(&self.names)
+    }
+
+    /// Why names of a backend's servers do not resolve, in words; empty while they do.
+    #[must_use]
+    pub fn name_troubles(&self, backend: &BackendPlan) -> Vec<String> {
+        let names = self.names();
+        let questions = backend.config.servers.iter().filter_map(|s| Question::of(&s.address));
+        let troubles = questions.filter_map(|q| names.get(&q)?.trouble.as_ref());
+        troubles.map(|(_, words)| words.clone()).collect()
+    }
+
+    /// Writes what happened to a server into its story and tells the operator.
+    pub fn tell(&self, key: (Name, Name), to: &'static str, why: String) {
+        let level = match to {
+            "down" | "ejected" => LogLevel::Warn,
+            _ => LogLevel::Info,
+        };
+        let words = format!("server {}/{} is {to}: {why}", key.0, key.1);
+        // A supervisor that is gone does not print any more.
+        drop(self.news.send(News { level, words }));
+        self.stories().tell(key, to, why);
+    }
+
+    /// Tells the operator something.
+    pub fn say(&self, level: LogLevel, words: String) {
+        drop(self.news.send(News { level, words }));
+    }
+
     /// Sets and clears flags of a server.
     pub fn set_flags(&self, key: (Name, Name), set: u32, clear: u32) -> bool {
         self.board().set_flags(key, set, clear)
+    }
+
+    /// Returns when the receipts of requests that have ended are filed, or after a second.
+    pub(crate) async fn finish_receipts(&self) {
+        self.last_look.store(true, Ordering::Release);
+        self.shared.failed.notify_one();
+        let limit = std::time::Duration::from_secs(1);
+        // A reader that is gone has read all it could.
+        drop(tokio::time::timeout(limit, self.looked.notified()).await);
     }
 
     /// Whether traffic is accepted.

@@ -8,27 +8,31 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use clearway_base::clock;
+use clearway_base::hash::Map;
 use clearway_base::intern::Name;
-use clearway_config::model::{Config, Workers};
+use clearway_config::model::{Config, LogLevel, Workers};
 use clearway_config::{Diagnostic, Loaded, Severity};
-use clearway_net::listen::{self, Socket};
-use clearway_proxy::board::Board;
+use clearway_net::kernel;
+use clearway_net::listen::Socket;
+use clearway_proxy::board::{Board, DRAIN, MAINTENANCE, REMOVED};
 use clearway_proxy::compile::{self, Names};
-use clearway_proxy::plan::Plan;
+use clearway_proxy::plan::{Plan, ServerPlan};
 use clearway_proxy::worker::{self, Command, Handle, Listen, Setup, Shared};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::admin;
 use crate::health::Checks;
-use crate::logs::{self, LogControl, Sink};
+use crate::logs::{Logs, Sinks};
 use crate::names::Followed;
 use crate::passive::Passive;
-use crate::state::{Ask, ServerAction, State};
-use crate::{admin, task};
+use crate::sockets::{self, Key, Opened};
+use crate::state::{Ask, News, ServerAction, State};
+use crate::task;
 
-/// How the process is told about things that matter to whoever started it.
+/// How the process tells about things that matter to whoever started it.
+#[derive(Debug)]
 pub enum Event {
     /// A socket is open: name of the listener (or `admin`) and its address.
     Listening(String, String),
@@ -36,6 +40,8 @@ pub enum Event {
     Ready,
     /// A reload took effect or was refused; text for the operator.
     Reloaded(Result<String, String>),
+    /// Anything else that is worth a line.
+    News(News),
     /// Traffic is no longer taken; what is in flight is finished.
     Draining,
 }
@@ -46,9 +52,9 @@ pub enum StartError {
     /// The configuration has errors; the diagnostics say which.
     #[error("the configuration has errors")]
     Config(Vec<Diagnostic>),
-    /// A socket could not be opened.
+    /// A socket or log file could not be opened.
     #[error("{0}")]
-    Listen(String),
+    Open(String),
     /// The system refused something else.
     #[error("{0}: {1}")]
     System(&'static str, std::io::Error),
@@ -72,154 +78,85 @@ impl<F: FnMut() -> Loaded + Send> Source for F {
     }
 }
 
-/// Size of each worker's access log ring.
-const LOG_RING: usize = 4 << 20;
 /// Size of each worker's ring of failed requests.
 const RECEIPT_RING: usize = 2 << 20;
-
-/// An open socket: its listener, its bind as text, and its real address.
-struct Open {
-    listener: Name,
-    bind: Name,
-}
+/// How long a start or reload waits for names that were never resolved before.
+const NAMES_WAIT: Duration = Duration::from_secs(2);
+/// How long a reload waits for a worker to take the new Plan.
+const APPLY_WAIT: Duration = Duration::from_secs(5);
+/// How long log threads may take to write what is waiting when the process ends.
+const LOGS_WAIT: Duration = Duration::from_secs(2);
 
 /// The process.
 pub struct Supervisor {
     source: Box<dyn Source>,
     state: Arc<State>,
     inbox: mpsc::Receiver<Ask>,
+    news: mpsc::UnboundedReceiver<News>,
     workers: Vec<Handle>,
-    open: Vec<Open>,
+    /// Opened at start, handed out when names are known.
+    opened: Vec<Opened>,
+    open: Vec<Key>,
     names: Followed,
     checks: Checks,
-    log_control: Arc<LogControl>,
-    log_thread: Option<std::thread::JoinHandle<()>>,
+    logs: Logs,
+    admin: Option<admin::Running>,
     generation: u64,
     events: Box<dyn FnMut(Event) + Send>,
 }
 
 impl Supervisor {
-    /// Loads the configuration, opens every socket and starts the workers.
+    /// Loads the configuration, opens every socket and log file and starts the workers, which get
+    /// their sockets in [`Supervisor::run`].
     ///
     /// # Errors
-    /// The configuration has errors, or a socket or thread cannot be had.
+    /// The configuration has errors, or a socket, file or thread cannot be had.
     pub fn start(
         mut source: Box<dyn Source>,
-        events: Box<dyn FnMut(Event) + Send>,
+        mut events: Box<dyn FnMut(Event) + Send>,
     ) -> Result<Self, StartError> {
         let loaded = source.load();
-        if loaded.diagnostics.iter().any(|d| d.severity == Severity::Error) {
+        if loaded.has_errors() {
             return Err(StartError::Config(loaded.diagnostics));
         }
         let config = loaded.config;
+        for warning in warnings(loaded.diagnostics, &config) {
+            emit(&mut events, &config, Event::News(warning));
+        }
         let count = worker_count(&config);
         let (asks, inbox) = mpsc::channel(64);
+        let (tell, news) = mpsc::unbounded_channel();
         let shared = Shared::new(count);
         let mut board = Board::new(count);
-        let plan = compile::compile(&config, &Names::default(), &mut board, 1, None)
-            .map_err(StartError::Config)?;
-        let plan = Arc::new(plan);
-        let state = State::new(config, Arc::clone(&plan), board, Arc::clone(&shared), asks.clone());
-        let mut supervisor = Self {
+        let plan = compile::compile(&config, &Names::default(), &mut board, 1, None);
+        let plan = Arc::new(plan.map_err(StartError::Config)?);
+        let opened = sockets::open_missing(&config, &[], count).map_err(StartError::Open)?;
+        let sinks = Sinks::open(&config.log).map_err(StartError::Open)?;
+        let mut workers = spawn_workers(&config, count, &plan, &shared)?;
+        let state = State::new(config, plan, board, shared, (asks, tell));
+        let rings = workers.iter_mut().filter_map(|w| w.access.take()).collect();
+        let logs = Logs::start(&state, rings, sinks);
+        Ok(Self {
             source,
             state,
             inbox,
-            workers: Vec::new(),
+            news,
+            workers,
+            opened,
             open: Vec::new(),
-            names: Followed::new(asks),
+            names: Followed::default(),
             checks: Checks::default(),
-            log_control: Arc::default(),
-            log_thread: None,
+            logs,
+            admin: None,
             generation: 1,
             events,
-        };
-        supervisor.start_workers(count, &plan, &shared)?;
-        Ok(supervisor)
+        })
     }
 
-    /// The shared state, for the demo and tests.
+    /// The shared state, for whoever wants to watch.
     #[must_use]
     pub fn state(&self) -> Arc<State> {
         Arc::clone(&self.state)
-    }
-
-    fn start_workers(
-        &mut self,
-        count: usize,
-        plan: &Arc<Plan>,
-        shared: &Arc<Shared>,
-    ) -> Result<(), StartError> {
-        let sockets = self.open_sockets(&self.state.config(), count)?;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        for index in 0..count {
-            let setup = Setup {
-                index,
-                // Pinning helps only while every worker has a core of its own.
-                core: (count > 1 && count <= cores).then_some(index),
-                shared: Arc::clone(shared),
-                plan: Arc::clone(plan),
-                log_ring: LOG_RING,
-                receipt_ring: RECEIPT_RING,
-            };
-            let handle = worker::spawn(setup).map_err(|e| StartError::System("worker", e))?;
-            self.workers.push(handle);
-        }
-        self.hand_out(plan, sockets, Vec::new());
-        Ok(())
-    }
-
-    /// Opens the sockets of `config` that are not open yet, a set per worker.
-    ///
-    /// All or nothing: on an error the new ones are closed again.
-    fn open_sockets(
-        &mut self,
-        config: &Config,
-        count: usize,
-    ) -> Result<Vec<(Name, Name, Vec<Socket>)>, StartError> {
-        let mut opened = Vec::new();
-        for listener in &config.listeners {
-            let name = Name::new(&listener.name);
-            for bind in &listener.bind {
-                let key = Name::new(&bind.to_string());
-                if self.open.iter().any(|o| o.listener == name && o.bind == key) {
-                    continue;
-                }
-                let options = listen::Options {
-                    backlog: listener.backlog,
-                    reuse_port: true,
-                    defer_accept: listener.defer_accept && listener.is_http(),
-                };
-                let sockets = listen::open_many(bind, &options, count)
-                    .map_err(|words| StartError::Listen(format!("listener {name}: {words}")))?;
-                opened.push((name, key, sockets));
-            }
-        }
-        Ok(opened)
-    }
-
-    /// Gives workers a Plan and sockets, and tells which to close.
-    fn hand_out(
-        &mut self,
-        plan: &Arc<Plan>,
-        opened: Vec<(Name, Name, Vec<Socket>)>,
-        close: Vec<(Name, Name)>,
-    ) {
-        let mut per_worker: Vec<Vec<Listen>> = self.workers.iter().map(|_| Vec::new()).collect();
-        for (listener, bind, sockets) in opened {
-            if let Some(address) = sockets.first().map(listen::Socket::address_text) {
-                (self.events)(Event::Listening(listener.to_string(), address));
-            }
-            self.open.push(Open { listener, bind });
-            for (worker, socket) in per_worker.iter_mut().zip(sockets) {
-                worker.push(Listen { listener, bind, socket });
-            }
-        }
-        self.open.retain(|o| !close.contains(&(o.listener, o.bind)));
-        for (worker, open) in self.workers.iter().zip(per_worker) {
-            let command = Command::Apply { plan: Arc::clone(plan), open, close: close.clone() };
-            // A worker that is gone is noticed when the threads are joined.
-            drop(worker.commands.send(command));
-        }
     }
 
     /// Runs until told to stop. Returns when every connection has ended or the drain time is over.
@@ -227,37 +164,36 @@ impl Supervisor {
     /// # Errors
     /// The admin socket or a signal handler cannot be had.
     pub async fn run(mut self) -> Result<(), StartError> {
+        let mut signals = Signals::new().map_err(|e| StartError::System("signals", e))?;
         let config = self.state.config();
-        self.start_log(&config);
-        if let Some(address) = admin::start(&self.state, &config.admin).await? {
-            (self.events)(Event::Listening("admin".to_owned(), address));
+        self.admin = admin::start(&self.state, &config.admin).await.map_err(StartError::Open)?;
+        self.names.follow(&config, &self.state);
+        self.names.settle(&self.state, NAMES_WAIT).await;
+        self.start_passive();
+        let opened = std::mem::take(&mut self.opened);
+        match self.compile(&config) {
+            Ok(plan) => self.put_in_force(plan, opened, Vec::new()).await,
+            Err(words) => return Err(StartError::Open(words)),
         }
-        self.names.follow(&config);
-        self.checks.reconcile(&self.state);
-        let receipts = self.workers.iter_mut().filter_map(|w| w.receipts.take()).collect();
-        let faults_log = Sink::new(config.log.faults.clone());
-        drop(task::spawn(Passive::new(Arc::clone(&self.state), receipts, faults_log).run()));
-        let mut hangup = signal(SignalKind::hangup()).map_err(|e| StartError::System("signal", e))?;
-        let mut terminate =
-            signal(SignalKind::terminate()).map_err(|e| StartError::System("signal", e))?;
-        let mut interrupt =
-            signal(SignalKind::interrupt()).map_err(|e| StartError::System("signal", e))?;
-        let mut reopen =
-            signal(SignalKind::user_defined1()).map_err(|e| StartError::System("signal", e))?;
+        if let Some(admin) = &self.admin {
+            let address = admin.address.clone();
+            self.emit(Event::Listening("admin".to_owned(), address));
+        }
         self.state.ready.store(true, Ordering::Relaxed);
-        (self.events)(Event::Ready);
+        self.emit(Event::Ready);
         loop {
             tokio::select! {
-                _ = hangup.recv() => {
-                    let result = self.reload();
-                    (self.events)(Event::Reloaded(result));
+                _ = signals.hangup.recv() => {
+                    // The event has told about it.
+                    drop(self.reload_and_tell().await);
                 }
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = reopen.recv() => self.log_control.reopen.store(true, Ordering::Release),
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
+                _ = signals.reopen.recv() => self.logs.reopen(),
+                Some(news) = self.news.recv() => self.emit(Event::News(news)),
                 ask = self.inbox.recv() => match ask {
                     Some(Ask::Shutdown) | None => break,
-                    Some(ask) => self.obey(ask),
+                    Some(ask) => self.obey(ask).await,
                 },
             }
         }
@@ -265,26 +201,27 @@ impl Supervisor {
         Ok(())
     }
 
-    fn start_log(&mut self, config: &Config) {
-        let rings = self.workers.iter_mut().filter_map(|w| w.access.take()).collect();
-        let (destination, format) = (config.log.access.clone(), config.log.format);
-        let (control, state) = (Arc::clone(&self.log_control), Arc::clone(&self.state));
-        let thread = std::thread::Builder::new().name("clearway-log".to_owned()).spawn(move || {
-            logs::write_access(rings, destination, format, &control, &state);
-        });
-        // Without a log thread the rings fill and drop, which is counted.
-        self.log_thread = thread.ok();
+    fn emit(&mut self, event: Event) {
+        let config = self.state.config();
+        emit(&mut self.events, &config, event);
     }
 
-    fn obey(&mut self, ask: Ask) {
+    fn start_passive(&mut self) {
+        let receipts = self.workers.iter_mut().filter_map(|w| w.receipts.take()).collect();
+        if let Some(queue) = self.logs.queue() {
+            let passive = Passive::new(Arc::clone(&self.state), receipts, queue);
+            drop(task::spawn(passive.run()));
+        }
+    }
+
+    async fn obey(&mut self, ask: Ask) {
         match ask {
             Ask::Reload(answer) => {
-                let result = self.reload();
-                (self.events)(Event::Reloaded(result.clone()));
+                let result = self.reload_and_tell().await;
                 // Whoever asked may have gone.
                 drop(answer.send(result));
             }
-            Ask::NamesChanged => self.rename(),
+            Ask::NamesChanged => self.rename().await,
             Ask::Server { backend, server, action, answer } => {
                 drop(answer.send(self.set_server(&backend, &server, action)));
             }
@@ -293,75 +230,139 @@ impl Supervisor {
     }
 
     /// Reads the configuration again and puts it in force, or says why not.
-    fn reload(&mut self) -> Result<String, String> {
-        let result = self.try_reload();
+    async fn reload_and_tell(&mut self) -> Result<String, String> {
+        let result = self.reload().await;
         let counter = match &result {
             Ok(_) => &self.state.reloads,
             Err(_) => &self.state.reloads_refused,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        self.emit(Event::Reloaded(result.clone()));
         result
     }
 
-    fn try_reload(&mut self) -> Result<String, String> {
+    async fn reload(&mut self) -> Result<String, String> {
         let loaded = self.source.load();
-        let errors: Vec<String> = loaded
-            .diagnostics
-            .iter()
-            .filter(|d| d.severity == Severity::Error)
-            .map(ToString::to_string)
-            .collect();
-        if !errors.is_empty() {
-            return Err(format!("the configuration was not changed:\n{}", errors.join("\n")));
+        if loaded.has_errors() {
+            let errors = loaded.diagnostics.iter().filter(|d| d.severity == Severity::Error);
+            return Err(lines("the configuration was not changed:", errors));
         }
         let config = loaded.config;
         let old = self.state.config();
-        let changes = clearway_config::diff::diff(&old, &config);
-        self.names.follow(&config);
-        let plan = self.compile(&config)?;
-        let count = self.workers.len();
-        let opened = self.open_sockets(&config, count).map_err(|e| e.to_string())?;
-        let close: Vec<(Name, Name)> = self
-            .open
-            .iter()
-            .map(|o| (o.listener, o.bind))
-            .filter(|&(listener, bind)| !has_bind(&config, listener, bind))
-            .collect();
-        self.state.publish(Some(config), Arc::clone(&plan));
-        self.hand_out(&plan, opened, close);
-        self.after_plan();
+        let mut changes = clearway_config::diff::diff(&old, &config);
+        let opened = sockets::open_missing(&config, &self.open, self.workers.len())?;
+        let sinks = Sinks::open(&config.log)?;
+        let admin = match config.admin.listen == old.admin.listen {
+            true => None,
+            false => Some(admin::start(&self.state, &config.admin).await?),
+        };
+        self.names.follow(&config, &self.state);
+        self.names.settle(&self.state, NAMES_WAIT).await;
+        let plan = match self.compile(&config) {
+            Ok(plan) => plan,
+            Err(words) => {
+                self.names.follow(&old, &self.state);
+                return Err(words);
+            }
+        };
+        for warning in warnings(loaded.diagnostics, &config) {
+            self.emit(Event::News(warning));
+        }
+        if config.process.workers != old.process.workers {
+            changes.push("the number of workers changes with the next start".to_owned());
+        }
+        let close = sockets::superfluous(&config, &self.open);
+        self.state.set_config(config);
+        self.logs.change(sinks);
+        if let Some(admin) = admin {
+            self.admin = admin;
+        }
+        self.put_in_force(plan, opened, close).await;
         Ok(if changes.is_empty() { "nothing changed".to_owned() } else { changes.join("\n") })
+    }
+
+    /// The addresses behind a name have changed.
+    async fn rename(&mut self) {
+        let config = self.state.config();
+        if let Ok(plan) = self.compile(&config) {
+            self.put_in_force(plan, Vec::new(), Vec::new()).await;
+        }
     }
 
     /// Compiles a Plan that shares what it can with the one in force.
     fn compile(&mut self, config: &Config) -> Result<Arc<Plan>, String> {
         self.generation += 1;
         let before = self.state.plan();
-        let names = self.names.answers();
+        let names = self.state.names();
         let mut board = self.state.board();
         compile::compile(config, &names, &mut board, self.generation, Some(&before))
             .map(Arc::new)
-            .map_err(|d| d.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+            .map_err(|found| lines("the configuration was not changed:", found.iter()))
     }
 
-    /// The addresses behind a name have changed.
-    fn rename(&mut self) {
-        let config = self.state.config();
-        let Ok(plan) = self.compile(&config) else { return };
-        self.state.publish(None, Arc::clone(&plan));
-        self.hand_out(&plan, Vec::new(), Vec::new());
-        self.after_plan();
-    }
-
-    fn after_plan(&mut self) {
+    /// Publishes a Plan and returns when every worker uses it.
+    async fn put_in_force(&mut self, plan: Arc<Plan>, opened: Vec<Opened>, close: Vec<Key>) {
+        let before = self.state.plan();
+        self.state.set_plan(Arc::clone(&plan));
+        self.settle_servers(&before, &plan);
+        let mut per_worker: Vec<Vec<Listen>> = self.workers.iter().map(|_| Vec::new()).collect();
+        for Opened { key: (listener, bind), sockets } in opened {
+            if let Some(address) = sockets.first().map(Socket::address_text) {
+                self.emit(Event::Listening(listener.to_string(), address));
+            }
+            self.open.push((listener, bind));
+            for (worker, socket) in per_worker.iter_mut().zip(sockets) {
+                worker.push(Listen { listener, bind, socket });
+            }
+        }
+        self.open.retain(|key| !close.contains(key));
+        let mut waits = Vec::new();
+        for (worker, open) in self.workers.iter().zip(per_worker) {
+            let (applied, wait) = oneshot::channel();
+            let plan = Arc::clone(&plan);
+            let command = Command::Apply { plan, open, close: close.clone(), applied };
+            // A worker that is gone is noticed when the threads are joined.
+            if worker.commands.send(command).is_ok() {
+                waits.push(wait);
+            }
+        }
+        let until = Instant::now() + APPLY_WAIT;
+        for wait in waits {
+            drop(tokio::time::timeout_at(until, wait).await);
+        }
         self.checks.reconcile(&self.state);
-        let plan = self.state.plan();
-        self.state.stories().retain(|(backend, address)| {
-            plan.backends
-                .iter()
-                .any(|b| b.name == backend && b.servers.iter().any(|s| s.address == address))
-        });
+        self.state.stories().retain(|(backend, address)| has_server(&plan, backend, address));
+        drop(before);
         self.state.board().sweep();
+    }
+
+    /// Marks servers that are gone, and applies the operator's word where the file has changed it.
+    fn settle_servers(&self, before: &Plan, plan: &Plan) {
+        let old = servers_of(before);
+        let new = servers_of(plan);
+        for (key, _) in old.iter().filter(|(key, _)| !new.contains_key(key)) {
+            self.state.set_flags(*key, REMOVED, 0);
+        }
+        for (key, server) in &new {
+            let word = server.state & (DRAIN | MAINTENANCE);
+            match old.get(key) {
+                Some(known) if known.state != server.state => {
+                    let changed = self.state.set_flags(*key, word, (DRAIN | MAINTENANCE) & !word);
+                    if changed {
+                        let to = match word {
+                            DRAIN => "drain",
+                            0 => "ready",
+                            _ => "maintenance",
+                        };
+                        self.state.tell(*key, to, "set in the configuration".to_owned());
+                    }
+                }
+                Some(_) => {}
+                None => {
+                    self.state.set_flags(*key, 0, REMOVED);
+                }
+            }
+        }
     }
 
     fn set_server(
@@ -370,14 +371,12 @@ impl Supervisor {
         server: &str,
         action: ServerAction,
     ) -> Result<String, String> {
-        use clearway_proxy::board::{DRAIN, MAINTENANCE};
         let plan = self.state.plan();
         let Some(backend) = plan.backends.iter().find(|b| b.name.as_str() == backend) else {
             return Err(format!("there is no backend {backend}"));
         };
-        let named = |s: &&Arc<clearway_proxy::plan::ServerPlan>| {
-            s.name.as_str() == server || s.address.as_str() == server
-        };
+        let named =
+            |s: &&Arc<ServerPlan>| s.name.as_str() == server || s.address.as_str() == server;
         let Some(found) = backend.servers.iter().find(named) else {
             return Err(format!("backend {} has no server {server}", backend.name));
         };
@@ -388,15 +387,15 @@ impl Supervisor {
             ServerAction::Maintenance => (MAINTENANCE, DRAIN, "maintenance"),
         };
         if self.state.set_flags(key, set, clear) {
-            self.state.stories().tell(key, to, "set by the operator".to_owned());
+            self.state.tell(key, to, "set by the operator".to_owned());
         }
         Ok(format!("{}/{} is {to}", backend.name, found.name))
     }
 
     /// Stops accepting, waits for what is in flight, ends.
-    async fn drain(&mut self) {
+    async fn drain(mut self) {
         self.state.ready.store(false, Ordering::Relaxed);
-        (self.events)(Event::Draining);
+        self.emit(Event::Draining);
         for worker in &self.workers {
             drop(worker.commands.send(Command::Drain));
         }
@@ -410,21 +409,92 @@ impl Supervisor {
             drop(worker.commands.send(Command::Stop));
             drop(worker.thread.join());
         }
-        self.log_control.stop.store(true, Ordering::Release);
-        if let Some(log) = self.log_thread.take() {
-            // A reader that does not read must not keep the process from ending.
-            let until = Instant::now() + Duration::from_secs(2);
-            while !log.is_finished() && Instant::now() < until {
-                tokio::time::sleep_until(Instant::now() + pause).await;
-            }
-        }
+        // Receipts of the last requests are still to be read.
+        self.state.finish_receipts().await;
+        self.logs.finish(LOGS_WAIT).await;
     }
 }
 
-fn has_bind(config: &Config, listener: Name, bind: Name) -> bool {
-    config.listeners.iter().any(|l| {
-        l.name == listener.as_str() && l.bind.iter().any(|b| b.to_string() == bind.as_str())
-    })
+/// The signals that mean something.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    reopen: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reopen: signal(SignalKind::user_defined1())?,
+        })
+    }
+}
+
+fn spawn_workers(
+    config: &Config,
+    count: usize,
+    plan: &Arc<Plan>,
+    shared: &Arc<Shared>,
+) -> Result<Vec<Handle>, StartError> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let spawn = |index| {
+        worker::spawn(Setup {
+            index,
+            // Pinning helps only while every worker has a core of its own.
+            core: (count > 1 && count <= cores).then_some(index),
+            shared: Arc::clone(shared),
+            plan: Arc::clone(plan),
+            log_ring: config.log.buffer,
+            receipt_ring: RECEIPT_RING,
+        })
+    };
+    let workers: std::io::Result<Vec<Handle>> = (0..count).map(spawn).collect();
+    workers.map_err(|error| StartError::System("worker", error))
+}
+
+/// Passes an event on if the configuration wants to hear of it.
+fn emit(events: &mut Box<dyn FnMut(Event) + Send>, config: &Config, event: Event) {
+    let level = match &event {
+        Event::Listening(..) | Event::Ready => LogLevel::Error,
+        Event::Reloaded(Err(_)) => LogLevel::Error,
+        Event::Reloaded(Ok(_)) | Event::Draining => LogLevel::Info,
+        Event::News(news) => news.level,
+    };
+    if level <= config.log.level {
+        events(event);
+    }
+}
+
+/// What will hurt although it is allowed.
+fn warnings(found: Vec<Diagnostic>, config: &Config) -> Vec<News> {
+    let mut all = found;
+    if let Ok((soft, _)) = kernel::raise_fd_limit() {
+        all.extend(clearway_config::check::open_files(config, soft));
+    }
+    let words = all.iter().map(|diagnostic| diagnostic.to_string());
+    words.map(|words| News { level: LogLevel::Warn, words }).collect()
+}
+
+fn lines<'a>(title: &str, found: impl Iterator<Item = &'a Diagnostic>) -> String {
+    let mut out = title.to_owned();
+    for diagnostic in found {
+        out.push_str(&format!("\n{diagnostic}"));
+    }
+    out
+}
+
+fn servers_of(plan: &Plan) -> Map<Key, &Arc<ServerPlan>> {
+    let servers = plan.backends.iter().flat_map(|b| b.servers.iter().map(|s| (b.name, s)));
+    servers.map(|(backend, server)| ((backend, server.address), server)).collect()
+}
+
+fn has_server(plan: &Plan, backend: Name, address: Name) -> bool {
+    let mut backends = plan.backends.iter().filter(|b| b.name == backend);
+    backends.any(|b| b.servers.iter().any(|s| s.address == address))
 }
 
 fn worker_count(config: &Config) -> usize {

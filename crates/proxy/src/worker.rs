@@ -21,7 +21,7 @@ use clearway_net::timer::Timers;
 use clearway_outcome::{Record, RequestId};
 use clearway_telemetry::codec;
 use slab::Slab;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::exchange::Request;
 use crate::listener;
@@ -77,6 +77,8 @@ pub enum Command {
         open: Vec<Listen>,
         /// Sockets to stop accepting from, after emptying their queues.
         close: Vec<(Name, Name)>,
+        /// Told when all this is done.
+        applied: oneshot::Sender<()>,
     },
     /// Stop accepting, finish what is in flight, close what is idle.
     Drain,
@@ -278,7 +280,7 @@ impl Worker {
         loop {
             tokio::select! {
                 command = inbox.recv() => match command {
-                    Some(Command::Apply { plan, open, close }) => {
+                    Some(Command::Apply { plan, open, close, applied }) => {
                         let local = LocalPlan::new(plan, self.index, Some(&self.plan()));
                         *self.plan.borrow_mut() = local;
                         for key in close {
@@ -288,6 +290,8 @@ impl Worker {
                             acceptors.open(&self, listen);
                         }
                         self.wake_parked();
+                        // Whoever asked may not wait any more.
+                        let _: Result<(), ()> = applied.send(());
                     }
                     Some(Command::Drain) => {
                         acceptors.close_all();

@@ -19,7 +19,6 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> ExitCode {
-        clearway_control::raise_limits();
         let (path, admin) = (self.config.config, self.admin);
         let source = move || -> Loaded {
             let mut loaded = clearway_config::load(&path);
@@ -33,7 +32,7 @@ impl Args {
             Event::Ready => say("ready\n"),
             Event::Reloaded(Ok(words)) => complain(&format!("reloaded: {words}\n")),
             Event::Reloaded(Err(words)) => complain(&format!("reload refused: {words}\n")),
-            Event::Warning(diagnostic) => complain(&format!("{diagnostic}\n")),
+            Event::News(news) => complain(&format!("{}: {}\n", news.level.name(), news.words)),
             Event::Draining => complain("draining\n"),
         };
         start(Box::new(source), Box::new(events))

@@ -1,5 +1,6 @@
 //! A backend with its servers as names resolve now.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,6 +28,26 @@ pub enum Question {
     Host(String, u16),
     /// The targets of a service.
     Srv(String),
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(name, _) | Self::Srv(name) => f.write_str(name),
+        }
+    }
+}
+
+impl Question {
+    /// What has to be asked to know the addresses of a server; `None` when it has a literal one.
+    #[must_use]
+    pub fn of(address: &ServerAddress) -> Option<Self> {
+        match address {
+            ServerAddress::Name { host, port } => Some(Self::Host(host.clone(), *port)),
+            ServerAddress::Srv { name } => Some(Self::Srv(name.clone())),
+            ServerAddress::Ip(_) | ServerAddress::Unix(_) => None,
+        }
+    }
 }
 
 /// One address behind a name.
@@ -142,18 +163,15 @@ fn find_places<'a>(
     places: &mut Vec<Place<'a>>,
     empty_because: &mut FaultKind,
 ) {
-    let question = match &server.address {
-        ServerAddress::Ip(socket) => {
-            let target = Target::Ip(*socket);
-            return places.push(Place { server, target, weight: server.weight, priority: 0 });
-        }
-        ServerAddress::Unix(path) => {
-            let target = Target::Unix(PathBuf::from(path));
-            return places.push(Place { server, target, weight: server.weight, priority: 0 });
-        }
-        ServerAddress::Name { host, port } => Question::Host(host.clone(), *port),
-        ServerAddress::Srv { name } => Question::Srv(name.clone()),
+    let literal = match &server.address {
+        ServerAddress::Ip(socket) => Some(Target::Ip(*socket)),
+        ServerAddress::Unix(path) => Some(Target::Unix(PathBuf::from(path))),
+        ServerAddress::Name { .. } | ServerAddress::Srv { .. } => None,
     };
+    if let Some(target) = literal {
+        return places.push(Place { server, target, weight: server.weight, priority: 0 });
+    }
+    let Some(question) = Question::of(&server.address) else { return };
     *empty_because = FaultKind::NameUnresolved;
     let Some(answer) = names.get(&question) else { return };
     if let Some((kind, _)) = &answer.trouble {

@@ -1,0 +1,272 @@
+//! The admin API: health, metrics, servers, receipts, reload, drain.
+//!
+//! It asks nobody who they are. It therefore listens on this host only (the configuration's checks
+//! warn otherwise), answers only to names of this host, so that a web page cannot reach it through a
+//! name of its own (DNS rebinding), and changes nothing for a request that comes from a web page.
+
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path as FilePath;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Query, Request, State as Extract};
+use axum::http::{Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use clearway_base::hash::Map;
+use clearway_config::model::{Admin, Bind};
+use clearway_outcome::RequestId;
+use clearway_telemetry::{catalogue, format, receipt};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::state::{Ask, ServerAction, State};
+use crate::{metrics, task, view};
+
+/// How many receipts are listed when nobody says how many.
+const LISTED: usize = 100;
+
+/// A running admin API.
+pub(crate) struct Running {
+    /// Where it listens.
+    pub(crate) address: String,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Starts the admin API; `None` when it is off.
+///
+/// # Errors
+/// Why its socket cannot be opened, as a sentence.
+pub(crate) async fn start(state: &Arc<State>, admin: &Admin) -> Result<Option<Running>, String> {
+    let Some(bind) = admin.listen.on() else { return Ok(None) };
+    let routes = routes(Arc::clone(state));
+    let failed = |error: std::io::Error| format!("admin: cannot listen on {bind}: {error}");
+    let (address, task) = match bind {
+        Bind::Ip { address, .. } => {
+            let listener = TcpListener::bind(address).await.map_err(failed)?;
+            let address = listener.local_addr().map_err(failed)?.to_string();
+            (address, task::spawn(async move { drop(axum::serve(listener, routes).await) }))
+        }
+        Bind::Unix { path, mode } => {
+            let listener = bind_unix(path, *mode).await.map_err(failed)?;
+            let address = format!("unix:{}", path.display());
+            (address, task::spawn(async move { drop(axum::serve(listener, routes).await) }))
+        }
+    };
+    Ok(Some(Running { address, task }))
+}
+
+/// Opens a Unix socket; a file that a process left behind is replaced, one in use is not.
+async fn bind_unix(path: &FilePath, mode: Option<u32>) -> std::io::Result<UnixListener> {
+    if path.exists() {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path)?;
+            }
+            Ok(_) | Err(_) => return Err(std::io::ErrorKind::AddrInUse.into()),
+        }
+    }
+    let listener = UnixListener::bind(path)?;
+    let mode = std::fs::Permissions::from_mode(mode.unwrap_or(0o600));
+    std::fs::set_permissions(path, mode)?;
+    Ok(listener)
+}
+
+fn routes(state: Arc<State>) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(expose))
+        .route("/api/v1/servers", get(servers))
+        .route("/api/v1/servers/{backend}/{*server}", post(set_server))
+        .route("/api/v1/receipts", get(list_receipts))
+        .route("/api/v1/receipts/{id}", get(one_receipt))
+        .route("/api/v1/reload", post(reload))
+        .route("/api/v1/shutdown", post(shutdown))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "no such page\n") })
+        .layer(middleware::from_fn(guard))
+        .with_state(state)
+}
+
+/// Refuses what a web page in somebody's browser could have sent.
+async fn guard(request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let host = headers.get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or("localhost");
+    if !is_own_name(host) {
+        let words = "the admin API answers to addresses and to localhost only\n";
+        return (StatusCode::MISDIRECTED_REQUEST, words).into_response();
+    }
+    if request.method() != Method::GET && headers.contains_key(header::ORIGIN) {
+        return (StatusCode::FORBIDDEN, "not from a web page\n").into_response();
+    }
+    next.run(request).await
+}
+
+/// Whether a `Host` cannot be a name that somebody else controls.
+fn is_own_name(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name == "clearway" || name.parse::<IpAddr>().is_ok()
+}
+
+async fn ready(Extract(state): Extract<Arc<State>>) -> Response {
+    if state.is_ready() {
+        "ready\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not taking traffic\n").into_response()
+    }
+}
+
+async fn expose(Extract(state): Extract<Arc<State>>) -> Response {
+    let mut out = String::new();
+    match metrics::snapshot(&state).expose(&mut out) {
+        Ok(()) => ([(header::CONTENT_TYPE, catalogue::CONTENT_TYPE)], out).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+type Words = Query<Map<String, String>>;
+
+fn wants_text(query: &Words) -> bool {
+    query.get("format").is_some_and(|f| f == "text")
+}
+
+fn json(body: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+async fn servers(Extract(state): Extract<Arc<State>>, query: Words) -> Response {
+    if wants_text(&query) {
+        return view::text(&state).into_response();
+    }
+    json(format!("{}\n", view::json(&state)))
+}
+
+async fn list_receipts(Extract(state): Extract<Arc<State>>, query: Words) -> Response {
+    let limit = query.get("limit").and_then(|n| n.parse().ok()).unwrap_or(LISTED);
+    let fault = query.get("fault");
+    let text = wants_text(&query);
+    let mut out: Vec<u8> = Vec::new();
+    let receipts = state.receipts();
+    let chosen = receipts.newest(usize::MAX).filter(|record| {
+        let kind = record.as_record().fault.map(|f| f.kind.code());
+        fault.is_none_or(|wanted| kind == Some(wanted.as_str()))
+    });
+    for (at, record) in chosen.take(limit).enumerate() {
+        if text {
+            out.extend_from_slice(receipt::oneline(&record.as_record()).as_bytes());
+            out.push(b'\n');
+            continue;
+        }
+        out.extend_from_slice(if at == 0 { b"[" } else { b"," });
+        format::json::write(&record.as_record(), &mut out);
+    }
+    drop(receipts);
+    if text {
+        return String::from_utf8_lossy(&out).into_owned().into_response();
+    }
+    if out.is_empty() {
+        out.push(b'[');
+    }
+    out.extend_from_slice(b"]\n");
+    json(String::from_utf8_lossy(&out).into_owned())
+}
+
+async fn one_receipt(
+    Extract(state): Extract<Arc<State>>,
+    Path(id): Path<String>,
+    query: Words,
+) -> Response {
+    let receipts = state.receipts();
+    let Some(record) = RequestId::parse(&id).and_then(|id| receipts.find(id)) else {
+        let words = format!(
+            "no receipt {id}: only failed requests have one, and the newest {} are kept\n",
+            receipts.capacity()
+        );
+        return (StatusCode::NOT_FOUND, words).into_response();
+    };
+    if wants_text(&query) {
+        return receipt::words(&record.as_record()).into_response();
+    }
+    let mut out = Vec::new();
+    format::json::write(&record.as_record(), &mut out);
+    json(String::from_utf8_lossy(&out).into_owned())
+}
+
+async fn reload(Extract(state): Extract<Arc<State>>) -> Response {
+    let (answer, result) = oneshot::channel();
+    ask(&state, Ask::Reload(answer), result, StatusCode::UNPROCESSABLE_ENTITY).await
+}
+
+async fn set_server(
+    Extract(state): Extract<Arc<State>>,
+    Path((backend, rest)): Path<(String, String)>,
+) -> Response {
+    // The name of a server may itself have slashes: the path of a Unix socket.
+    let Some((server, word)) = rest.rsplit_once('/') else {
+        return (StatusCode::NOT_FOUND, "BACKEND/SERVER/ACTION is expected\n").into_response();
+    };
+    let action = match word {
+        "ready" => ServerAction::Ready,
+        "drain" => ServerAction::Drain,
+        "maintenance" => ServerAction::Maintenance,
+        _ => {
+            let words = "the action is one of ready, drain, maintenance\n";
+            return (StatusCode::NOT_FOUND, words).into_response();
+        }
+    };
+    let (answer, result) = oneshot::channel();
+    let asked = Ask::Server { backend, server: server.to_owned(), action, answer };
+    ask(&state, asked, result, StatusCode::NOT_FOUND).await
+}
+
+async fn shutdown(Extract(state): Extract<Arc<State>>) -> Response {
+    match state.asks.send(Ask::Shutdown).await {
+        Ok(()) => "draining\n".into_response(),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "ending already\n").into_response(),
+    }
+}
+
+/// Hands a request to the supervisor and gives its answer.
+async fn ask(
+    state: &State,
+    asked: Ask,
+    result: oneshot::Receiver<Result<String, String>>,
+    refused: StatusCode,
+) -> Response {
+    if state.asks.send(asked).await.is_err() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "ending\n").into_response();
+    }
+    match result.await {
+        Ok(Ok(words)) => format!("{words}\n").into_response(),
+        Ok(Err(words)) => (refused, format!("{words}\n")).into_response(),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "ending\n").into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_host_are_answered() {
+        for good in ["localhost", "LOCALHOST:9180", "127.0.0.1:9180", "[::1]:9180", "clearway"] {
+            assert!(is_own_name(good), "{good}");
+        }
+        for bad in ["evil.example", "localhost.evil.example:9180", "", "127.0.0.1.evil.example"] {
+            assert!(!is_own_name(bad), "{bad}");
+        }
+    }
+}

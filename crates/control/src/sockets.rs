@@ -1,0 +1,66 @@
+//! Listening sockets: which are open, which a configuration needs besides, which it no longer needs.
+
+use clearway_base::intern::Name;
+use clearway_config::model::{Config, Listener};
+use clearway_net::listen::{self, Socket};
+
+/// A listener's name and the text of one of its binds: what a socket is known by over reloads.
+pub(crate) type Key = (Name, Name);
+
+/// A socket per worker for one bind.
+pub(crate) struct Opened {
+    pub(crate) key: Key,
+    pub(crate) sockets: Vec<Socket>,
+}
+
+/// Opens the sockets of `config` that are not in `open`, one per worker and bind.
+///
+/// All or nothing: on an error the new ones are closed again.
+///
+/// # Errors
+/// What stands in the way, as a sentence.
+pub(crate) fn open_missing(
+    config: &Config,
+    open: &[Key],
+    workers: usize,
+) -> Result<Vec<Opened>, String> {
+    let mut opened = Vec::new();
+    for listener in &config.listeners {
+        for (key, bind) in keys(listener) {
+            if open.contains(&key) {
+                continue;
+            }
+            let failed = |words: String| format!("listener {}: {words}", listener.name);
+            let bind = listen::Bind::parse(&bind).map_err(failed)?;
+            // Moving a bind between listeners of this process is no conflict.
+            let ours = open.iter().any(|(_, known)| *known == key.1);
+            if !ours && listen::is_taken(&bind) {
+                return Err(failed(format!("{bind} is in use by another process")));
+            }
+            let options = listen::Options {
+                backlog: listener.backlog,
+                reuse_port: true,
+                defer_accept: listener.defer_accept && listener.is_http(),
+            };
+            let sockets = listen::open_many(&bind, &options, workers)
+                .map_err(|error| failed(error.to_string()))?;
+            opened.push(Opened { key, sockets });
+        }
+    }
+    Ok(opened)
+}
+
+/// The sockets in `open` that `config` does not need.
+pub(crate) fn superfluous(config: &Config, open: &[Key]) -> Vec<Key> {
+    let needed: Vec<Key> =
+        config.listeners.iter().flat_map(|l| keys(l).map(|(key, _)| key)).collect();
+    open.iter().copied().filter(|key| !needed.contains(key)).collect()
+}
+
+fn keys(listener: &Listener) -> impl Iterator<Item = (Key, String)> + '_ {
+    let name = Name::new(&listener.name);
+    listener.bind.iter().map(move |bind| {
+        let text = bind.to_string();
+        ((name, Name::new(&text)), text)
+    })
+}
