@@ -122,16 +122,12 @@ pub fn spawn(setup: Setup) -> std::io::Result<Handle> {
     let (commands, inbox) = mpsc::unbounded_channel();
     let (access_writer, access) = ring::ring(setup.log_ring);
     let (receipt_writer, receipts) = ring::ring(setup.receipt_ring);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .max_io_events_per_tick(512)
-        .build_local(tokio::runtime::LocalOptions::default());
-    // The runtime cannot leave its thread: this one only proves that one can be made.
-    drop(runtime?);
+    let (started, hear) = std::sync::mpsc::channel();
     let thread = std::thread::Builder::new()
         .name(format!("clearway-w{}", setup.index))
-        .spawn(move || run(setup, inbox, access_writer, receipt_writer))?;
+        .spawn(move || run(setup, inbox, access_writer, receipt_writer, &started))?;
+    // A thread that ends without a word has failed in a way that its standard error tells.
+    hear.recv().unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()))?;
     Ok(Handle { commands, access: Some(access), receipts: Some(receipts), thread })
 }
 
@@ -140,6 +136,7 @@ fn run(
     inbox: mpsc::UnboundedReceiver<Command>,
     access: ring::Writer,
     receipts: ring::Writer,
+    started: &std::sync::mpsc::Sender<std::io::Result<()>>,
 ) {
     if let Some(core) = setup.core {
         // Running unpinned is slower, not wrong.
@@ -150,7 +147,13 @@ fn run(
         .enable_time()
         .max_io_events_per_tick(512)
         .build_local(tokio::runtime::LocalOptions::default());
-    let Ok(runtime) = runtime else { return };
+    let (result, runtime) = match runtime {
+        Ok(runtime) => (Ok(()), Some(runtime)),
+        Err(error) => (Err(error), None),
+    };
+    // The spawner waits for this word.
+    drop(started.send(result));
+    let Some(runtime) = runtime else { return };
     let worker = Worker::new(setup, access, receipts);
     runtime.block_on(worker.obey(inbox));
 }
