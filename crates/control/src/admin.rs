@@ -48,7 +48,10 @@ impl Drop for Running {
 /// Why its socket cannot be opened, as a sentence.
 pub(crate) async fn start(state: &Arc<State>, admin: &Admin) -> Result<Option<Running>, String> {
     let Some(bind) = admin.listen.on() else { return Ok(None) };
-    let routes = routes(Arc::clone(state));
+    let mut routes = routes(Arc::clone(state)).layer(middleware::from_fn(no_page));
+    if bind.is_local() {
+        routes = routes.layer(middleware::from_fn(own_name));
+    }
     let failed = |error: std::io::Error| format!("admin: cannot listen on {bind}: {error}");
     let (address, task) = match bind {
         Bind::Ip { address, .. } => {
@@ -93,19 +96,23 @@ fn routes(state: Arc<State>) -> Router {
         .route("/api/v1/reload", post(reload))
         .route("/api/v1/shutdown", post(shutdown))
         .fallback(|| async { (StatusCode::NOT_FOUND, "no such page\n") })
-        .layer(middleware::from_fn(guard))
         .with_state(state)
 }
 
-/// Refuses what a web page in somebody's browser could have sent.
-async fn guard(request: Request, next: Next) -> Response {
-    let headers = request.headers();
-    let host = headers.get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or("localhost");
-    if !is_own_name(host) {
-        let words = "the admin API answers to addresses and to localhost only\n";
-        return (StatusCode::MISDIRECTED_REQUEST, words).into_response();
+/// Refuses names that a web page could have been given for this host (DNS rebinding).
+async fn own_name(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST);
+    let host = host.and_then(|v| v.to_str().ok()).unwrap_or("localhost");
+    if is_own_name(host) {
+        return next.run(request).await;
     }
-    if request.method() != Method::GET && headers.contains_key(header::ORIGIN) {
+    let words = "the admin API answers to addresses and to localhost only\n";
+    (StatusCode::MISDIRECTED_REQUEST, words).into_response()
+}
+
+/// Refuses changes that a web page in somebody's browser asks for.
+async fn no_page(request: Request, next: Next) -> Response {
+    if request.method() != Method::GET && request.headers().contains_key(header::ORIGIN) {
         return (StatusCode::FORBIDDEN, "not from a web page\n").into_response();
     }
     next.run(request).await

@@ -215,7 +215,7 @@ fn buckets(counts: &Counts) -> Vec<(f64, u64)> {
         out.push((bound as f64 / 1e6, at_most - below));
         below = at_most;
     }
-    out.push((f64::MAX, counts.count() - below));
+    out.push((f64::INFINITY, counts.count() - below));
     out
 }
 
@@ -265,6 +265,7 @@ mod tests {
             out.contains("clearway_phase_seconds_bucket{le=\"0.0025\""),
             "{out}"
         );
+        assert!(out.contains("le=\"+Inf\""), "{out}");
         assert!(out.ends_with("# EOF\n"));
     }
 }

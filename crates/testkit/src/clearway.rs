@@ -223,7 +223,7 @@ impl Clearway {
     /// A client on a new connection to the admin listener.
     #[must_use]
     pub fn admin(&self) -> Client {
-        Client::connect(self.address("admin"))
+        Client::connect(self.address("admin")).to_host("localhost")
     }
 
     /// The metrics now.

@@ -22,6 +22,7 @@ impl std::io::Read for Owned {
 #[derive(Debug)]
 pub struct Client {
     wire: Wire<Owned>,
+    host: &'static str,
 }
 
 impl Client {
@@ -52,7 +53,15 @@ impl Client {
     pub fn over(stream: Stream) -> Self {
         Self {
             wire: Wire::new(Owned(stream)),
+            host: "test",
         }
+    }
+
+    /// Names another host in requests than `test`.
+    #[must_use]
+    pub fn to_host(mut self, host: &'static str) -> Self {
+        self.host = host;
+        self
     }
 
     /// The socket.
@@ -99,12 +108,13 @@ impl Client {
         self.stream().reset_on_close();
     }
 
-    /// Sends `GET target` for host `test` and reads the response.
+    /// Sends `GET target` and reads the response.
     ///
     /// # Panics
     /// When there is none.
     pub fn get(&mut self, target: &str) -> Response {
-        self.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        let host = self.host;
+        self.send(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         self.response("GET")
     }
 
@@ -113,8 +123,9 @@ impl Client {
     /// # Panics
     /// When there is none.
     pub fn get_with(&mut self, target: &str, lines: &str) -> Response {
+        let host = self.host;
         self.send(format!(
-            "GET {target} HTTP/1.1\r\nHost: test\r\n{lines}\r\n"
+            "GET {target} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n"
         ));
         self.response("GET")
     }
@@ -125,8 +136,9 @@ impl Client {
     /// When there is none.
     pub fn post(&mut self, target: &str, body: impl AsRef<[u8]>) -> Response {
         let length = body.as_ref().len();
+        let host = self.host;
         self.send(format!(
-            "POST {target} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n"
+            "POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n"
         ));
         self.send(body);
         self.response("POST")

@@ -24,7 +24,7 @@ impl Metrics {
     /// When the page is missing or malformed.
     #[must_use]
     pub fn fetch(admin: &str) -> Self {
-        let response = Client::connect(admin).get("/metrics");
+        let response = Client::connect(admin).to_host("localhost").get("/metrics");
         assert_eq!(response.status, 200, "/metrics: {}", response.text());
         Self::parse(&response.text())
     }

@@ -72,7 +72,9 @@ impl Exchange<'_> {
         let key = if by_key { self.hash_key(&backend.plan.hash_key) } else { None };
         let random = self.conn.worker.rng.borrow_mut().next_u64();
         let now = self.arrival.complete;
-        backend.pick(&Ask { key, exclude: &self.request.tried, random, now })
+        let other = self.route_plan().retries.other_server;
+        let exclude: &[usize] = if other { &self.request.tried } else { &[] };
+        backend.pick(&Ask { key, exclude, random, now })
     }
 
     /// The hash of what the backend keeps together; `None` when the request does not have it.

@@ -12,6 +12,7 @@ use super::evidence;
 use super::pump::{Coding, Cut, Pump, Source, Supplies};
 use super::talk::Answer;
 use super::tunnel::{self, Ends};
+use super::upload::Leftover;
 use super::{Exchange, Next, Stop};
 
 /// Bodies up to this size are copied behind the head: one plain write costs less than a gathering
@@ -264,9 +265,13 @@ impl Exchange<'_> {
         if !sent_all {
             return Next::Linger;
         }
-        let empty = self.conn.worker.small.lease();
-        let leftover = upload.leftover(std::mem::replace(&mut self.lease, empty));
-        if keep { Next::KeepAlive(leftover) } else { Next::Close }
+        if !keep {
+            return Next::Close;
+        }
+        match upload.leftover() {
+            Leftover::Own(used) => self.keep_alive_after(used),
+            Leftover::Other(rest) => Next::KeepAlive(rest),
+        }
     }
 
     /// A switch of protocols: both sides become a tunnel (RFC 9110 section 7.8).
@@ -290,9 +295,10 @@ impl Exchange<'_> {
         let from_server = std::mem::replace(&mut answer.buffer, empty);
         // Neither feed can fail: a tunnel has no framing.
         drop(down.feed(from_server, head_len));
-        let empty = self.conn.worker.small.lease();
-        let lease = std::mem::replace(&mut self.lease, empty);
-        drop(up.feed(lease, self.request.head.len));
+        // The request's own buffer is still needed for the record.
+        let mut early = self.conn.worker.large.lease();
+        early.append(self.lease.filled().get(self.request.head.len..).unwrap_or_default());
+        drop(up.feed(early, 0));
         let timeouts = self.route_plan().timeouts.clone();
         let mut ends = Ends { up, down };
         let result = tunnel::run(self.conn, &mut answer.server.stream, &mut ends, &timeouts).await;

@@ -120,6 +120,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) replayable: bool,
     /// Body bytes read from the client beyond those in `lease`.
     pub(crate) upload_read: u64,
+    /// Bytes of `lease` that this request took, once the rest may be the next one.
+    pub(crate) used: Option<usize>,
     /// Only fresh connections: a kept one has just died.
     pub(crate) fresh_only: bool,
 }
@@ -161,6 +163,7 @@ pub(crate) async fn run(
         slot: None,
         replayable: true,
         upload_read: 0,
+        used: None,
         fresh_only: false,
     };
     let next = match exchange.steps().await {
@@ -173,7 +176,14 @@ pub(crate) async fn run(
         }
     };
     exchange.settle();
-    next
+    let Exchange { mut lease, used, .. } = exchange;
+    match (next, used) {
+        (Next::KeepAlive(None), Some(used)) => {
+            lease.consume(used);
+            Next::KeepAlive((!lease.is_empty()).then_some(lease))
+        }
+        (next, _) => next,
+    }
 }
 
 impl Exchange<'_> {
@@ -183,6 +193,13 @@ impl Exchange<'_> {
         self.admit()?;
         let answer = self.obtain().await?;
         self.deliver(answer).await
+    }
+
+    /// Another request may follow, behind `used` bytes of this one's buffer, which is kept until
+    /// the record is written.
+    fn keep_alive_after(&mut self, used: usize) -> Next {
+        self.used = Some(used);
+        Next::KeepAlive(None)
     }
 
     /// The route that was found.

@@ -135,10 +135,7 @@ impl Exchange<'_> {
         if !keep_alive {
             return Next::Linger;
         }
-        self.lease.consume(self.request_len());
-        let empty = self.conn.worker.small.lease();
-        let rest = std::mem::replace(&mut self.lease, empty);
-        Next::KeepAlive((!rest.is_empty()).then_some(rest))
+        self.keep_alive_after(self.request_len())
     }
 
     /// Whether the connection can go on after a reply: only if the whole request is in the buffer.

@@ -66,7 +66,7 @@ impl Exchange<'_> {
         if !log && !failed {
             return;
         }
-        let buf = self.lease_for_log();
+        let buf = self.lease.filled();
         let head = &self.request.head;
         let record = Record {
             id: self.id,
@@ -117,10 +117,5 @@ impl Exchange<'_> {
     fn is_servers(&self, fault: Fault) -> bool {
         let by_attempt = |attempt: &Attempt| attempt.fault.is_some_and(|f| f.kind == fault.kind);
         self.request.attempts.last().is_some_and(by_attempt) && !fault.kind.is_client_abort()
-    }
-
-    /// The bytes the request's head points into, if they are still there.
-    fn lease_for_log(&self) -> &[u8] {
-        self.lease.filled()
     }
 }

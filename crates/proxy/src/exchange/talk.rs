@@ -5,8 +5,8 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use clearway_base::buffer::Lease;
-use clearway_http::{HeadLimits, Progress, encode_interim};
+use clearway_base::buffer::{Lease, Pool};
+use clearway_http::{Framing, HeadLimits, Progress, encode_interim};
 use clearway_net::stream::Read;
 use clearway_outcome::{Attempt, Fault, FaultKind, Phase, Side};
 
@@ -16,6 +16,7 @@ use super::upload::Upload;
 use super::Exchange;
 use crate::client::{ClientWatch, Seen};
 use crate::pool::ServerConn;
+use crate::worker::LARGE_BUFFER;
 
 /// A response whose head is complete: the parsed head lies in the request state.
 pub(crate) struct Answer {
@@ -67,7 +68,9 @@ impl Exchange<'_> {
         attempt: &mut Attempt,
     ) -> Result<Answer, Failed> {
         let limit = self.body_limit();
-        let upload = Upload::new(&self.request.head.framing, &self.lease, self.request.head.len, limit)
+        let keep = self.make_room_for_body();
+        let framing = &self.request.head.framing;
+        let upload = Upload::new(framing, &self.lease, self.request.head.len, limit, keep)
             .map_err(|cut| Failed::Client(self.upload_cut(&cut)))?;
         let mut talk = Talk {
             attempt,
@@ -105,6 +108,30 @@ impl Exchange<'_> {
             return Err(Failed::Server(fault));
         };
         Ok(Answer { server, member, buffer, upload, upload_failed: upload_error.is_some() })
+    }
+
+    /// Makes room for a body of known length that may have to be sent again; whether there is.
+    fn make_room_for_body(&mut self) -> bool {
+        let Framing::Length(length) = self.request.head.framing else { return false };
+        let rules = &self.route_plan().retries;
+        let most = if rules.max == 0 { 0 } else { rules.body_buffer };
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let needed = self.request.head.len.saturating_add(length);
+        if needed <= self.lease.len() + self.lease.spare().len() {
+            return true;
+        }
+        if length > most {
+            return false;
+        }
+        let mut larger = if needed <= LARGE_BUFFER {
+            self.conn.worker.large.lease()
+        } else {
+            // Rare enough to be given back to the system afterwards.
+            Pool::new(needed, 0).lease()
+        };
+        larger.append(self.lease.filled());
+        self.lease = larger;
+        true
     }
 
     /// Encodes the head and writes it, with the body bytes at hand, in one system call.

@@ -1,7 +1,8 @@
 //! The request on its way to a server: head, the body bytes that came with it, and the rest.
 //!
-//! As long as the whole body fits behind the head in the buffer it was read into, it stays there and
-//! the request can be sent again; once more was read than fits, it cannot.
+//! A body that is kept for another attempt stays behind the head in the buffer it is read into; of
+//! others nothing is kept, and once more was read than came with the head the request cannot be sent
+//! again.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -31,8 +32,17 @@ pub(crate) struct Upload {
     pub(crate) read: u64,
 }
 
+/// Where the bytes of the next request are.
+pub(crate) enum Leftover {
+    /// In the request's own buffer, behind this many bytes.
+    Own(usize),
+    /// In a buffer of their own, if there are any.
+    Other(Option<Lease>),
+}
+
 impl Upload {
-    /// Prepares to send the body behind `head_len` bytes of `lease`.
+    /// Prepares to send the body behind `head_len` bytes of `lease`; with `keep` the lease has room
+    /// for all of it.
     ///
     /// # Errors
     /// [`Cut::Framing`] when the bytes at hand break the framing or exceed `limit`.
@@ -41,6 +51,7 @@ impl Upload {
         lease: &Lease,
         head_len: usize,
         limit: u64,
+        keep: bool,
     ) -> Result<Self, Cut> {
         let at_hand = lease.filled().get(head_len..).unwrap_or_default();
         let mut upload = Self {
@@ -60,8 +71,7 @@ impl Upload {
                 let here = at_hand.len().min(usize::try_from(length).unwrap_or(usize::MAX));
                 upload.end += here;
                 let left = length - here as u64;
-                let space = (crate::worker::SMALL_BUFFER).saturating_sub(head_len) as u64;
-                if length <= space {
+                if keep {
                     upload.room = left;
                 } else {
                     upload.rest = Some(Pump::new(Source::Length(left), Coding::Same));
@@ -136,18 +146,14 @@ impl Upload {
         )
     }
 
-    /// What came behind the body: the next request. `lease` is the request's own buffer.
-    pub(crate) fn leftover(self, mut lease: Lease) -> Option<Lease> {
+    /// What came behind the body: the next request.
+    pub(crate) fn leftover(self) -> Leftover {
         match self.rest {
-            Some(mut rest) if rest.taken > rest.begun => rest.leftover(),
+            Some(mut rest) if rest.taken > rest.begun => Leftover::Other(rest.leftover()),
             Some(rest) => {
-                lease.consume(self.start + usize::try_from(rest.begun).unwrap_or(usize::MAX));
-                (!lease.is_empty()).then_some(lease)
+                Leftover::Own(self.start + usize::try_from(rest.begun).unwrap_or(usize::MAX))
             }
-            None => {
-                lease.consume(self.end);
-                (!lease.is_empty()).then_some(lease)
-            }
+            None => Leftover::Own(self.end),
         }
     }
 
