@@ -303,7 +303,8 @@ impl Watch {
 
     /// Why the server should be ejected, if it should.
     fn reason(&self, policy: &Policy) -> Option<String> {
-        let last = self.last.map(words::kind).unwrap_or_default();
+        let last = self.last.map(|kind| format!("{} ({})", words::kind(kind), kind.code()));
+        let last = last.unwrap_or_default();
         if policy.consecutive > 0 && self.row >= policy.consecutive {
             let row = words::count(u64::from(self.row), "fault");
             return Some(format!("{row} in a row, the last: {last}"));
@@ -377,7 +378,7 @@ mod tests {
                 change.why
             );
             assert!(change.why.ends_with(
-                ": 5 faults in a row, the last: connection reset without a byte of response"
+                ": 5 faults in a row, the last: connection reset without a byte of response (server_reset_no_response)"
             ));
             assert!(e.is_ejected(0) && !e.is_ejected(1));
             assert_eq!(e.observe(0, RESET, now), None);
@@ -441,7 +442,7 @@ mod tests {
         assert_eq!(
             change.why,
             "ejected for 10 s: 55 % of 20 requests failed within 10 s, the limit being 50 %, the \
-             last: connection reset without a byte of response"
+             last: connection reset without a byte of response (server_reset_no_response)"
         );
     }
 

@@ -70,7 +70,9 @@ fn spreading_algorithms_use_every_server() {
         let clearway = over(&servers, &format!("balance = \"{balance}\""));
         let shares = spread(&clearway, 300);
         assert_eq!(shares.len(), 3, "{balance}: {shares:?}");
-        assert!(shares.values().all(|&n| n >= 15), "{balance}: {shares:?}");
+        // A server that happened to be slower once may get few under this one.
+        let least = if balance == "peak_ewma" { 1 } else { 15 };
+        assert!(shares.values().all(|&n| n >= least), "{balance}: {shares:?}");
     }
 }
 
@@ -89,9 +91,9 @@ fn least_requests_avoids_the_busy_server() {
     // Occupy the busy server with one request, whichever of the first ones it gets.
     let mut held = Vec::new();
     while busy.requests() == 0 {
+        let seen = busy.requests() + free.requests();
         let mut client = clearway.client();
         client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
-        let seen = busy.requests() + free.requests();
         clearway_testkit::wait::until("a request at a server", || {
             (busy.requests() + free.requests() > seen || busy.requests() > 0).then_some(())
         });

@@ -452,7 +452,7 @@ fn large_chunked_bodies_pass_unharmed_both_ways() {
 
 #[test]
 fn a_slow_reader_loses_nothing_and_holds_the_server_back() {
-    let body = pattern(16 << 20);
+    let body = pattern(64 << 20);
     let length = body.len();
     let (answer, expected) = (body.clone(), body);
     let server = Server::script(move |mut conn| {
@@ -471,7 +471,7 @@ fn a_slow_reader_loses_nothing_and_holds_the_server_back() {
     clearway_testkit::wait::elapse(clearway_testkit::wait::SHORT);
     assert!(
         server.notes().is_empty(),
-        "16 MiB were buffered for a client that does not read"
+        "64 MiB were buffered for a client that does not read"
     );
     client.response_body("GET", &mut head);
     assert_eq!(head.end, End::Complete);

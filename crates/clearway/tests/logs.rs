@@ -178,7 +178,7 @@ fn a_full_disk_stops_no_request() {
     for _ in 0..300 {
         assert_eq!(client.get("/").status, 200);
     }
-    clearway.wait_metric("clearway_log_dropped_total", &[], 1.0);
+    clearway.wait_metric("clearway_log_failed_total", &[], 1.0);
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn logs_can_be_off() {
     let clearway = with_log("access = \"off\"\nfaults = \"off\"", &server);
     assert_eq!(clearway.get("/quiet").status, 200);
     assert_eq!(clearway.client().get_with("/", "Expect: x\r\n").status, 417);
-    clearway.wait_metric("clearway_requests_total", &[], 2.0);
+    clearway.wait_metric("clearway_listener_requests_total", &[], 2.0);
     let said = clearway.stdout().join("\n") + &clearway.stderr().join("\n");
     assert!(
         !said.contains("/quiet") && !said.contains("expectation"),

@@ -140,11 +140,8 @@ impl Logs {
         self.queue.clone()
     }
 
-    /// Writes to other places, or in another format, from now on.
+    /// Writes to other places, or in another format, from now on; files are the newly opened ones.
     pub(crate) fn change(&mut self, sinks: Sinks) {
-        if self.settings == sinks.settings {
-            return;
-        }
         let set = |control: &Control, sink| {
             let mut change = control.change.lock().unwrap_or_else(PoisonError::into_inner);
             *change = Some((sink, sinks.settings.format));
@@ -205,6 +202,7 @@ fn write_access(
     let mut lines = Vec::with_capacity(2 * BATCH);
     loop {
         let stop = control.stop.load(Ordering::Acquire);
+        control.obey(&mut sink, &mut format, state);
         let mut taken = 0;
         for ring in &mut rings {
             taken += ring.drain(|record| {
@@ -216,7 +214,6 @@ fn write_access(
             });
         }
         flush(&mut sink, &mut lines, state);
-        control.obey(&mut sink, &mut format, state);
         if taken == 0 && stop {
             return;
         }
@@ -230,8 +227,9 @@ fn write_access(
 fn write_faults(waiting: &Receiver<Vec<u8>>, mut sink: Sink, control: &Control, state: &State) {
     let mut format = LogFormat::Json;
     loop {
+        let received = waiting.recv_timeout(PAUSE);
         control.obey(&mut sink, &mut format, state);
-        match waiting.recv_timeout(PAUSE) {
+        match received {
             Ok(mut lines) => flush(&mut sink, &mut lines, state),
             Err(RecvTimeoutError::Timeout) if control.stop.load(Ordering::Acquire) => return,
             Err(RecvTimeoutError::Timeout) => {}

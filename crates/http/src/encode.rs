@@ -113,6 +113,7 @@ pub fn encode_request(
             | Known::XForwardedProto
             | Known::XForwardedHost
             | Known::XForwardedPort
+            | Known::XRealIp
             | Known::Forwarded
                 if policy.mode != XForwarded::Off && replaces =>
             {
@@ -140,13 +141,18 @@ pub fn encode_request(
         run.take(f, buf, out);
     }
     run.flush(buf, out);
+    // A rule that sets or removes one of these fields has the last word.
+    let ours = |name: &str| !changed || !edits.drops(name.as_bytes());
     if policy.mode != XForwarded::Off {
-        write_x_forwarded(out, policy, (for_before, proto_seen, host_seen), host);
+        let seen = (for_before, proto_seen, host_seen);
+        write_x_forwarded(out, policy, seen, host, &ours);
     }
-    if policy.forwarded {
+    if policy.forwarded && ours("Forwarded") {
         write_forwarded(out, policy, forwarded_before, host);
     }
-    if let Some(via) = policy.via {
+    if let Some(via) = policy.via
+        && ours("Via")
+    {
         write_via(out, head.version, via, via_before);
     }
     match head.framing {
@@ -231,9 +237,10 @@ fn write_x_forwarded(
     policy: &ForwardPolicy<'_>,
     seen: (Option<&[u8]>, bool, bool),
     host: &[u8],
+    ours: &impl Fn(&str) -> bool,
 ) {
     let (for_before, proto_seen, host_seen) = seen;
-    if policy.client.is_some() || for_before.is_some() {
+    if (policy.client.is_some() || for_before.is_some()) && ours("X-Forwarded-For") {
         out.extend_from_slice(b"X-Forwarded-For: ");
         if let Some(before) = for_before {
             out.extend_from_slice(before);
@@ -246,13 +253,15 @@ fn write_x_forwarded(
         }
         out.extend_from_slice(b"\r\n");
     }
-    if !proto_seen {
+    if !proto_seen && ours("X-Forwarded-Proto") {
         field(out, b"X-Forwarded-Proto", policy.proto.as_bytes());
     }
-    if !host_seen && !host.is_empty() {
+    if !host_seen && !host.is_empty() && ours("X-Forwarded-Host") {
         field(out, b"X-Forwarded-Host", host);
     }
-    if let Some(port) = policy.port {
+    if let Some(port) = policy.port
+        && ours("X-Forwarded-Port")
+    {
         out.extend_from_slice(b"X-Forwarded-Port: ");
         number(out, u64::from(port));
         out.extend_from_slice(b"\r\n");

@@ -61,12 +61,24 @@ struct TcpInfo {
     segs_out: u32,
     segs_in: u32,
     notsent_bytes: u32,
+    min_rtt: u32,
+    data_segs_in: u32,
+    data_segs_out: u32,
+    delivery_rate: u64,
+    busy_time: u64,
+    rwnd_limited: u64,
+    sndbuf_limited: u64,
+    delivered: u32,
+    delivered_ce: u32,
+    bytes_sent: u64,
+    bytes_retrans: u64,
 }
 
 const _: () = {
     assert!(offset_of!(TcpInfo, total_retrans) == 100);
     assert!(offset_of!(TcpInfo, bytes_acked) == 120);
     assert!(offset_of!(TcpInfo, notsent_bytes) == 144);
+    assert!(offset_of!(TcpInfo, bytes_sent) == 200);
 };
 
 /// What the kernel knows about a TCP connection; `None` when `fd` is none.
@@ -93,6 +105,11 @@ pub fn tcp_facts(fd: RawFd) -> Option<TcpFacts> {
         bytes_acked: info.bytes_acked,
         bytes_received: info.bytes_received,
         notsent_bytes: info.notsent_bytes,
+        // The SYN of a connection we opened counts as one acknowledged byte.
+        unacked_bytes: info
+            .bytes_sent
+            .saturating_sub(info.bytes_retrans)
+            .saturating_sub(info.bytes_acked.saturating_sub(1)),
         last_data_recv_ms: info.last_data_recv,
     })
 }

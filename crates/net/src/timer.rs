@@ -34,7 +34,7 @@ impl Timers {
     #[must_use]
     pub fn timer(self: &Rc<Self>) -> Timer {
         let key = self.wheel.borrow_mut().insert();
-        Timer { key, timers: Rc::clone(self) }
+        Timer { key, latest: Cell::new(None), timers: Rc::clone(self) }
     }
 
     /// Wakes tasks whose deadlines pass, for ever. Cancel safe.
@@ -65,12 +65,15 @@ impl Timers {
 /// One connection's deadline; see [`clearway_base::wheel`] for what it costs.
 pub struct Timer {
     key: Key,
+    /// No deadline may be later.
+    latest: Cell<Option<Stamp>>,
     timers: Rc<Timers>,
 }
 
 impl Timer {
     /// Sets the deadline; an earlier firing is forgotten.
     pub fn set(&self, deadline: Stamp) {
+        let deadline = self.latest.get().map_or(deadline, |latest| latest.min(deadline));
         self.timers.wheel.borrow_mut().set(self.key, Some(deadline));
         if deadline.0 < self.timers.wakes_at.get() {
             self.timers.earlier.notify_one();
@@ -86,9 +89,23 @@ impl Timer {
         }
     }
 
-    /// Removes the deadline.
+    /// Removes the deadline, down to the one of [`Timer::set_latest`].
     pub fn clear(&self) {
-        self.timers.wheel.borrow_mut().set(self.key, None);
+        match self.latest.get() {
+            Some(latest) => self.set(latest),
+            None => self.timers.wheel.borrow_mut().set(self.key, None),
+        }
+    }
+
+    /// Bounds the deadlines that are set from now on, until `None` is given.
+    pub fn set_latest(&self, latest: Option<Stamp>) {
+        self.latest.set(latest);
+    }
+
+    /// The bound of the deadlines, if there is one.
+    #[must_use]
+    pub fn latest(&self) -> Option<Stamp> {
+        self.latest.get()
     }
 
     /// Whether the deadline has passed; registers the task to be woken when it does.

@@ -106,6 +106,9 @@ pub struct TcpFacts {
     pub bytes_received: u64,
     /// Bytes written by us and not yet sent.
     pub notsent_bytes: u32,
+    /// Bytes sent on a connection that we opened and never acknowledged by the peer's kernel; 0 where
+    /// the kernel does not tell (Linux before 4.19).
+    pub unacked_bytes: u64,
     /// Milliseconds since the last data segment came from the peer.
     pub last_data_recv_ms: u32,
 }

@@ -218,6 +218,8 @@ kinds! {
     ServerResetNoResponse = "server_reset_no_response" 502 Application Configured counts "connection_terminated" Server b'H' "UC" "recv() failed (104: Connection reset by peer) while reading response header from upstream" : "The server took the request and reset the connection without a byte of response.";
     ResponseTimeout = "response_timeout" 504 Application Configured counts "http_response_timeout" ServerTimeout b'H' "UT" "upstream timed out (110: Connection timed out) while reading response header from upstream" : "No byte of response came within timeouts.response.";
 
+    TotalTimeout = "total_timeout" 504 Application Never spares "http_response_timeout" ServerTimeout b'H' "UT" "upstream timed out (110: Connection timed out) while reading upstream" : "The request and its attempts were not done within timeouts.total.";
+
     // Reading the response head.
     ResponseHeadTruncated = "response_head_truncated" 502 Application Configured counts "http_response_incomplete" Proxy b'H' "UPE" "upstream prematurely closed connection while reading response header from upstream" : "The server closed the connection in the middle of the response head.";
     ResponseHeadReset = "response_head_reset" 502 Application Configured counts "http_response_incomplete" Proxy b'H' "UPE" "recv() failed (104: Connection reset by peer) while reading response header from upstream" : "The server reset the connection in the middle of the response head.";

@@ -252,10 +252,7 @@ impl BackendPlan {
     /// A fresh retry budget for one worker.
     #[must_use]
     pub fn new_budget(&self) -> Budget {
-        // Each worker has its share of what the backend is allowed.
-        let workers = u32::try_from(self.entry.shards.len()).unwrap_or(1).max(1);
-        let min_per_second = self.budget.min_per_second.div_ceil(workers);
-        Budget::new(budget::Policy { min_per_second, ..self.budget })
+        Budget::new(self.budget)
     }
 }
 

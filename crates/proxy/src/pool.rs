@@ -13,6 +13,7 @@ use clearway_outcome::Reuse;
 use tokio::time::Instant;
 
 use crate::local::LocalServer;
+use crate::plan::SendProxy;
 use crate::worker::Worker;
 
 /// How often idle connections are looked at.
@@ -68,7 +69,9 @@ impl LocalServer {
     pub(crate) fn give_back(&self, mut conn: ServerConn, now: Stamp) {
         conn.idle_since = now;
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.keep.max_idle && !self.is_worn(&conn, now) && !self.is_retired() {
+        // A PROXY header names one client: such a connection is nobody else's.
+        let is_shared = self.plan.send_proxy == SendProxy::Off;
+        if is_shared && idle.len() < self.keep.max_idle && !self.is_worn(&conn, now) && !self.is_retired() {
             idle.push(conn);
         }
         self.shard().idle.set(u32::try_from(idle.len()).unwrap_or(u32::MAX));

@@ -147,6 +147,7 @@ fn put_attempt(out: &mut Vec<u8>, attempt: &Attempt) {
     }
     put64(out, tcp.bytes_acked);
     put64(out, tcp.bytes_received);
+    put64(out, tcp.unacked_bytes);
 }
 
 /// A record that owns its text and Attempts.
@@ -298,6 +299,7 @@ impl<'a> Input<'a> {
                 last_data_recv_ms: self.u32()?,
                 bytes_acked: self.u64()?,
                 bytes_received: self.u64()?,
+                unacked_bytes: self.u64()?,
             });
         }
         Some(Some(evidence))

@@ -56,7 +56,8 @@ impl Metrics {
     /// When the sum is no whole number.
     #[must_use]
     pub fn count(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
-        let sum = self.sum(name, labels);
+        // The sum of nothing is -0.
+        let sum = self.sum(name, labels) + 0.0;
         format!("{sum}").parse().expect("a whole number")
     }
 

@@ -26,8 +26,9 @@ concept! {
     trusted: Vec<IpNet> = Vec::new(), example = Some("[\"10.0.0.0/8\"]");
     /// Connections that may wait to be accepted; the kernel's `net.core.somaxconn` caps it.
     backlog: u32 = 4_096, range = Some((1.0, 65_535.0));
-    /// Whether the kernel hands connections over only when their first data has come.
-    defer_accept: bool = true, example = Some("false");
+    /// Whether the kernel hands connections over only when their first data has come. That saves work
+    /// where clients send at once; a connection that is silent when the process stops is then lost.
+    defer_accept: bool = false, example = Some("true");
     /// What servers are told about the client.
     forwarded: Forwarding = Forwarding::default(), example = Some("{ x_forwarded = \"replace\" }");
     /// Time-outs in place of those of the process.

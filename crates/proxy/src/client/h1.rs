@@ -22,6 +22,10 @@ use crate::refuse;
 /// How long an active connection waits for another request before it is parked.
 const PARK_AFTER: Duration = Duration::from_millis(250);
 
+/// How long a connection that has carried nothing yet may still bring its first request when the
+/// worker drains.
+const FIRST_GRACE: Duration = Duration::from_millis(500);
+
 /// What the active shape ended with.
 enum After {
     /// Idle: park and wait on.
@@ -77,15 +81,23 @@ async fn parked(conn: &mut Conn, idle_since: Stamp) -> Wait {
     }
     let worker = Rc::clone(&conn.worker);
     let mut place = None;
-    let mut expired = false;
+    let (mut expired, mut leaving) = (false, false);
     let wait = poll_fn(|cx| {
         match conn.stream.poll_read(cx, &worker.small) {
             Poll::Ready(Ok(Read::Bytes(lease))) => return Poll::Ready(Wait::Bytes(lease)),
             Poll::Ready(Ok(Read::End) | Err(_)) => return Poll::Ready(Wait::Over),
             Poll::Pending => {}
         }
+        if conn.is_leaving() && !leaving {
+            leaving = true;
+            if conn.requests > 0 {
+                return Poll::Ready(Wait::Over);
+            }
+            // A client that has just connected may have its first request on the way.
+            conn.timer.set(worker.tick().plus(FIRST_GRACE));
+        }
         expired = conn.timer.poll_expired(cx);
-        if expired || (conn.is_leaving() && conn.requests > 0) {
+        if expired {
             return Poll::Ready(Wait::Over);
         }
         if place.is_none() {
@@ -97,7 +109,7 @@ async fn parked(conn: &mut Conn, idle_since: Stamp) -> Wait {
     if let Some(place) = place {
         drop(worker.parked.borrow_mut().try_remove(place));
     }
-    if expired && conn.requests == 0 {
+    if expired && conn.requests == 0 && !leaving {
         refuse::silent_client(conn);
     }
     wait

@@ -30,7 +30,7 @@ impl Exchange<'_> {
         };
         let limit = self.route_plan().timeouts.queue;
         let taken = slots::take(self.conn, &backend, picked, limit).await;
-        let (member, slot, queued_us) = taken.map_err(|fault| self.unchosen(&backend, fault))?;
+        let (member, slot, queued_us) = taken.map_err(|fault| self.unchosen(&backend, self.or_total(fault)))?;
         if backend.plan.sticky.is_some() && self.sticky_member(&backend) != Some(member) {
             self.stick_to = Some(member);
         }

@@ -235,12 +235,13 @@ impl Exchange<'_> {
             self.conn.timer.set_after(worker.tick(), limit);
         }
         if self.conn.timer.poll_expired(cx) {
-            return Poll::Ready(Err(if transfer.pump.has_output() {
+            worker.tick();
+            return Poll::Ready(Err(self.or_total(if transfer.pump.has_output() {
                 self.client_fault(FaultKind::ClientNotReading, Phase::Deliver)
             } else {
                 let attempt = self.request.attempts.last();
                 self.fault_of(attempt, FaultKind::ResponseBodyStalled, Phase::ResponseBody, 0)
-            }));
+            })));
         }
         Poll::Pending
     }

@@ -168,7 +168,10 @@ pub(crate) async fn run(
     };
     let next = match exchange.steps().await {
         Ok(next) => next,
-        Err(Stop::Fault(fault)) => exchange.reply_fault(fault).await,
+        Err(Stop::Fault(fault)) => {
+            exchange.conn.timer.set_latest(None);
+            exchange.reply_fault(fault).await
+        }
         Err(Stop::Reply(reply)) => exchange.reply_local(&reply).await,
         Err(Stop::Cut(fault)) => {
             exchange.fault = Some(fault);
@@ -176,6 +179,7 @@ pub(crate) async fn run(
         }
     };
     exchange.settle();
+    exchange.conn.timer.set_latest(None);
     let Exchange { mut lease, used, .. } = exchange;
     match (next, used) {
         (Next::KeepAlive(None), Some(used)) => {
@@ -190,6 +194,10 @@ impl Exchange<'_> {
     /// The steps of a request that goes well; the first that does not ends them.
     async fn steps(&mut self) -> Result<Next, Stop> {
         self.find_route()?;
+        let total = self.route_plan().timeouts.total;
+        if !total.is_zero() {
+            self.conn.timer.set_latest(Some(self.arrival.started.plus(total)));
+        }
         self.admit()?;
         let answer = self.obtain().await?;
         self.deliver(answer).await
@@ -211,6 +219,16 @@ impl Exchange<'_> {
     /// The name of the route, for records.
     pub(crate) fn route_name(&self) -> Name {
         self.route.map_or(Name::NONE, |at| self.plan.route(at.listener, at.route).name)
+    }
+
+    /// `fault`, or that the request's time as a whole is over if that is why it happened.
+    pub(crate) fn or_total(&self, fault: Fault) -> Fault {
+        let now = self.conn.worker.now();
+        if self.conn.timer.latest().is_none_or(|latest| now < latest) {
+            return fault;
+        }
+        let elapsed = now.micros_since(self.arrival.started);
+        Fault::new(FaultKind::TotalTimeout, fault.phase, Side::Local).after(elapsed)
     }
 
     /// A fault on our own side, timed from the start of the request.

@@ -45,11 +45,11 @@ impl Exchange<'_> {
     fn judge(&mut self, answer: Answer, mut attempt: Attempt) -> Option<Answer> {
         let status = self.request.response.status;
         attempt.status = status;
-        let verdict = self.may_retry_status(status, answer.upload.is_replayable());
-        if let Some(Err(refusal)) = verdict {
-            attempt.refusal = Some(refusal);
-        }
         self.request.attempts.push(attempt);
+        let verdict = self.may_retry_status(status, answer.upload.is_replayable());
+        if let (Some(Err(refusal)), Some(last)) = (verdict, self.request.attempts.last_mut()) {
+            last.refusal = Some(refusal);
+        }
         if !matches!(verdict, Some(Ok(()))) {
             return Some(answer);
         }
@@ -76,7 +76,10 @@ impl Exchange<'_> {
             Failed::Server(fault) => {
                 attempt.fault = Some(fault);
                 self.request.attempts.push(attempt);
-                let verdict = self.may_retry(&fault, self.replayable);
+                let verdict = match self.request.attempts.last() {
+                    Some(last) => self.may_retry(&fault, last, self.replayable),
+                    None => Err(RetryRefusal::NotConfigured),
+                };
                 if let (Err(refusal), Some(last)) = (verdict, self.request.attempts.last_mut()) {
                     last.refusal = Some(refusal);
                 }
@@ -118,7 +121,7 @@ impl Exchange<'_> {
         let limit = self.route_plan().timeouts.connect;
         let stream = open(self.conn, server, limit).await.map_err(|(kind, errno)| {
             attempt.evidence = Some(evidence::gather(None, &[]));
-            self.server_fault(attempt, kind, Phase::Connect, errno)
+            self.or_total(self.server_fault(attempt, kind, Phase::Connect, errno))
         })?;
         let now = self.conn.worker.tick();
         let connect_us = now.micros_since(attempt.started);

@@ -66,6 +66,11 @@ impl Exchange<'_> {
         if status == 0 || fault.kind.is_client_abort() {
             return Next::Abort;
         }
+        self.reply_page(fault, status).await
+    }
+
+    /// Answers a fault with `status`: with the page for it, or a short text.
+    async fn reply_page(&mut self, fault: Fault, status: u16) -> Next {
         let received = self.request.attempts.last().map_or(0, |attempt| attempt.status);
         let worker = Rc::clone(&self.conn.worker);
         let keep_alive = self.keeps_after_reply();
@@ -93,6 +98,9 @@ impl Exchange<'_> {
     pub(super) async fn reply_local(&mut self, reply: &LocalReply) -> Next {
         if let Some(kind) = reply.fault {
             self.fault = Some(self.local_fault(kind, Phase::Admit));
+            if reply.body.is_empty() {
+                return self.reply_page(self.local_fault(kind, Phase::Admit), reply.status).await;
+            }
         }
         self.status = reply.status;
         let keep_alive = self.keeps_after_reply();
@@ -100,9 +108,12 @@ impl Exchange<'_> {
         let mut out = Vec::new();
         {
             let id = self.id.text();
+            let mut proxy_status = Vec::new();
             let mut headers: Vec<(&str, &[u8])> =
                 reply.headers.iter().map(|(n, v)| (n.as_str(), v.as_slice())).collect();
-            if self.fault.is_some() {
+            if let Some(fault) = &self.fault {
+                proxy_status::write(fault, 0, &mut proxy_status);
+                headers.push(("Proxy-Status", &proxy_status));
                 headers.push(("X-Request-Id", &id));
             }
             let mut date = worker.date.borrow_mut();

@@ -2,7 +2,7 @@
 
 use clearway_config::model::{RetryMethods, RetryOn};
 use clearway_http::Method;
-use clearway_outcome::{Fault, Retry, RetryRefusal};
+use clearway_outcome::{Attempt, Fault, FaultKind, Retry, RetryRefusal};
 
 use super::Exchange;
 
@@ -10,7 +10,12 @@ impl Exchange<'_> {
     /// Decides whether another Attempt may follow one that ended in `fault`.
     ///
     /// Takes from the retry budget when it allows.
-    pub(crate) fn may_retry(&self, fault: &Fault, replayable: bool) -> Result<(), RetryRefusal> {
+    pub(crate) fn may_retry(
+        &self,
+        fault: &Fault,
+        attempt: &Attempt,
+        replayable: bool,
+    ) -> Result<(), RetryRefusal> {
         let rules = &self.route_plan().retries;
         let wanted = match fault.kind.retry() {
             Retry::Never => false,
@@ -22,8 +27,14 @@ impl Exchange<'_> {
             return Err(RetryRefusal::NotConfigured);
         }
         // Nothing of the request reached a server when no connection was made.
-        let reached = !matches!(fault.kind.retry(), Retry::Always);
-        self.may_try_again(reached, replayable)
+        let reached = !matches!(fault.kind.retry(), Retry::Always) && !never_taken(fault, attempt);
+        self.may_try_again(reached, replayable)?;
+        // A kept connection that had died says nothing about load, and the next Attempt is on a fresh
+        // one: only others could multiply the load of servers in trouble.
+        if matches!(fault.kind.retry(), Retry::Reused) {
+            return Ok(());
+        }
+        self.take_from_budget()
     }
 
     /// Decides whether a response with `status` is given up for another Attempt.
@@ -32,7 +43,7 @@ impl Exchange<'_> {
         if status < 400 || !rules.on.contains(&RetryOn::Status(status)) {
             return None;
         }
-        Some(self.may_try_again(true, replayable))
+        Some(self.may_try_again(true, replayable).and_then(|()| self.take_from_budget()))
     }
 
     fn may_try_again(&self, reached: bool, replayable: bool) -> Result<(), RetryRefusal> {
@@ -51,8 +62,12 @@ impl Exchange<'_> {
         if !total.is_zero() && now.since(self.arrival.started) >= total {
             return Err(RetryRefusal::Deadline);
         }
+        Ok(())
+    }
+
+    fn take_from_budget(&self) -> Result<(), RetryRefusal> {
         let Some(backend) = &self.backend else { return Err(RetryRefusal::NoServer) };
-        if !backend.budget.borrow_mut().try_retry(now) {
+        if !backend.budget.borrow_mut().try_retry(self.conn.worker.now()) {
             return Err(RetryRefusal::Budget);
         }
         Ok(())
@@ -67,4 +82,16 @@ impl Exchange<'_> {
             }
         }
     }
+}
+
+/// Whether the server had closed the kept connection before the request came, so that even a request
+/// that must not be repeated may be sent on another one.
+///
+/// A FIN acknowledges whatever was received before it: a request of which no byte is acknowledged
+/// when the FIN is here came too late. A reset proves nothing of the kind.
+fn never_taken(fault: &Fault, attempt: &Attempt) -> bool {
+    let facts = attempt.evidence.and_then(|evidence| evidence.tcp);
+    fault.kind == FaultKind::ReusedClosed
+        && attempt.bytes_sent > 0
+        && facts.is_some_and(|tcp| tcp.unacked_bytes >= attempt.bytes_sent)
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use clearway_http::Known;
-use clearway_outcome::{Attempt, Fault, Protocol, Record, Timings};
+use clearway_outcome::{Attempt, Fault, Protocol, Record, Side, Timings};
 
 use super::Exchange;
 use crate::stats::class;
@@ -30,6 +30,8 @@ impl Exchange<'_> {
         shard.bytes_in.add(attempt.bytes_received);
         match attempt.fault {
             None => shard.successes.one(),
+            // What the client did is no fault of the server's.
+            Some(fault) if fault.side == Side::Client => {}
             Some(fault) => shard.faults.one(fault.kind),
         }
     }
@@ -116,6 +118,6 @@ impl Exchange<'_> {
     /// Whether the fault is already counted with a server.
     fn is_servers(&self, fault: Fault) -> bool {
         let by_attempt = |attempt: &Attempt| attempt.fault.is_some_and(|f| f.kind == fault.kind);
-        self.request.attempts.last().is_some_and(by_attempt) && !fault.kind.is_client_abort()
+        fault.side != Side::Client && self.request.attempts.last().is_some_and(by_attempt)
     }
 }

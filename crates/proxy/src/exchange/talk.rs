@@ -233,7 +233,15 @@ impl Exchange<'_> {
         }
         if self.conn.timer.poll_expired(cx) {
             self.conn.worker.tick();
-            return Poll::Ready(Event::Failed(self.timed_out(talk)));
+            let failed = match self.timed_out(talk) {
+                Failed::Server(fault) | Failed::Client(fault)
+                    if self.or_total(fault).kind == FaultKind::TotalTimeout =>
+                {
+                    Failed::Server(self.or_total(fault))
+                }
+                failed => failed,
+            };
+            return Poll::Ready(Event::Failed(failed));
         }
         Poll::Pending
     }

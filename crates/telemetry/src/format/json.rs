@@ -166,6 +166,7 @@ pub(crate) fn write_attempt(out: &mut Vec<u8>, attempt: &Attempt) {
             number(out, "bytes_acked", tcp.bytes_acked);
             number(out, "bytes_received", tcp.bytes_received);
             number(out, "notsent_bytes", u64::from(tcp.notsent_bytes));
+            number(out, "unacked_bytes", tcp.unacked_bytes);
             number(out, "last_data_recv_ms", u64::from(tcp.last_data_recv_ms));
             out.push(b'}');
         }
