@@ -303,7 +303,9 @@ impl Watch {
 
     /// Why the server should be ejected, if it should.
     fn reason(&self, policy: &Policy) -> Option<String> {
-        let last = self.last.map(|kind| format!("{} ({})", words::kind(kind), kind.code()));
+        let last = self
+            .last
+            .map(|kind| format!("{} ({})", words::kind(kind), kind.code()));
         let last = last.unwrap_or_default();
         if policy.consecutive > 0 && self.row >= policy.consecutive {
             let row = words::count(u64::from(self.row), "fault");

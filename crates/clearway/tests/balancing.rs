@@ -72,7 +72,10 @@ fn spreading_algorithms_use_every_server() {
         assert_eq!(shares.len(), 3, "{balance}: {shares:?}");
         // A server that happened to be slower once may get few under this one.
         let least = if balance == "peak_ewma" { 1 } else { 15 };
-        assert!(shares.values().all(|&n| n >= least), "{balance}: {shares:?}");
+        assert!(
+            shares.values().all(|&n| n >= least),
+            "{balance}: {shares:?}"
+        );
     }
 }
 

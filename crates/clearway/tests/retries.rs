@@ -83,7 +83,10 @@ fn a_post_that_a_server_took_is_not_repeated_unless_allowed() {
     assert_eq!(response.status, 502);
     let fault = clearway.fault(&response.id());
     assert_eq!(fault.code(), "reused_closed");
-    assert_eq!(fault.json["attempts"][0]["no_retry"], "method");
+    assert_eq!(
+        fault.json["attempts"][0]["no_retry"],
+        "method-not-idempotent"
+    );
 
     let clearway = Clearway::over(&[server.address()], "retries = { methods = \"any\" }");
     let mut client = clearway.client();

@@ -47,7 +47,9 @@ impl Drop for Running {
 /// # Errors
 /// Why its socket cannot be opened, as a sentence.
 pub(crate) async fn start(state: &Arc<State>, admin: &Admin) -> Result<Option<Running>, String> {
-    let Some(bind) = admin.listen.on() else { return Ok(None) };
+    let Some(bind) = admin.listen.on() else {
+        return Ok(None);
+    };
     let mut routes = routes(Arc::clone(state)).layer(middleware::from_fn(no_page));
     if bind.is_local() {
         routes = routes.layer(middleware::from_fn(own_name));
@@ -57,12 +59,18 @@ pub(crate) async fn start(state: &Arc<State>, admin: &Admin) -> Result<Option<Ru
         Bind::Ip { address, .. } => {
             let listener = TcpListener::bind(address).await.map_err(failed)?;
             let address = listener.local_addr().map_err(failed)?.to_string();
-            (address, task::spawn(async move { drop(axum::serve(listener, routes).await) }))
+            (
+                address,
+                task::spawn(async move { drop(axum::serve(listener, routes).await) }),
+            )
         }
         Bind::Unix { path, mode } => {
             let listener = bind_unix(path, *mode).await.map_err(failed)?;
             let address = format!("unix:{}", path.display());
-            (address, task::spawn(async move { drop(axum::serve(listener, routes).await) }))
+            (
+                address,
+                task::spawn(async move { drop(axum::serve(listener, routes).await) }),
+            )
         }
     };
     Ok(Some(Running { address, task }))
@@ -162,7 +170,10 @@ async fn servers(Extract(state): Extract<Arc<State>>, query: Words) -> Response 
 }
 
 async fn list_receipts(Extract(state): Extract<Arc<State>>, query: Words) -> Response {
-    let limit = query.get("limit").and_then(|n| n.parse().ok()).unwrap_or(LISTED);
+    let limit = query
+        .get("limit")
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(LISTED);
     let fault = query.get("fault");
     let text = wants_text(&query);
     let mut out: Vec<u8> = Vec::new();
@@ -214,7 +225,13 @@ async fn one_receipt(
 
 async fn reload(Extract(state): Extract<Arc<State>>) -> Response {
     let (answer, result) = oneshot::channel();
-    ask(&state, Ask::Reload(answer), result, StatusCode::UNPROCESSABLE_ENTITY).await
+    ask(
+        &state,
+        Ask::Reload(answer),
+        result,
+        StatusCode::UNPROCESSABLE_ENTITY,
+    )
+    .await
 }
 
 async fn set_server(
@@ -235,7 +252,12 @@ async fn set_server(
         }
     };
     let (answer, result) = oneshot::channel();
-    let asked = Ask::Server { backend, server: server.to_owned(), action, answer };
+    let asked = Ask::Server {
+        backend,
+        server: server.to_owned(),
+        action,
+        answer,
+    };
     ask(&state, asked, result, StatusCode::NOT_FOUND).await
 }
 
@@ -269,10 +291,21 @@ mod tests {
 
     #[test]
     fn only_names_of_this_host_are_answered() {
-        for good in ["localhost", "LOCALHOST:9180", "127.0.0.1:9180", "[::1]:9180", "clearway"] {
+        for good in [
+            "localhost",
+            "LOCALHOST:9180",
+            "127.0.0.1:9180",
+            "[::1]:9180",
+            "clearway",
+        ] {
             assert!(is_own_name(good), "{good}");
         }
-        for bad in ["evil.example", "localhost.evil.example:9180", "", "127.0.0.1.evil.example"] {
+        for bad in [
+            "evil.example",
+            "localhost.evil.example:9180",
+            "",
+            "127.0.0.1.evil.example",
+        ] {
             assert!(!is_own_name(bad), "{bad}");
         }
     }

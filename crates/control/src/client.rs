@@ -27,7 +27,11 @@ pub fn request(address: &str, method: &str, path: &str) -> io::Result<(u16, Stri
     };
     let foreign = || io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP");
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(foreign)?;
-    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or_else(foreign)?;
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|s| s.parse().ok())
+        .ok_or_else(foreign)?;
     Ok((status, body.to_owned()))
 }
 

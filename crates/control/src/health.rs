@@ -33,7 +33,10 @@ struct Running {
 
 impl Default for Checks {
     fn default() -> Self {
-        Self { running: Map::default(), budget: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self {
+            running: Map::default(),
+            budget: Arc::new(Semaphore::new(AT_ONCE)),
+        }
     }
 }
 
@@ -45,13 +48,20 @@ impl Checks {
         let mut wanted: Map<(Name, Name), (Arc<ServerPlan>, Arc<clearway_proxy::plan::CheckPlan>)> =
             Map::default();
         for backend in &plan.backends {
-            let Some(check) = &backend.check else { continue };
+            let Some(check) = &backend.check else {
+                continue;
+            };
             for server in &backend.servers {
-                wanted.insert((backend.name, server.address), (Arc::clone(server), Arc::clone(check)));
+                wanted.insert(
+                    (backend.name, server.address),
+                    (Arc::clone(server), Arc::clone(check)),
+                );
             }
         }
         self.running.retain(|key, running| {
-            let keep = wanted.get(key).is_some_and(|(_, check)| **check == *running.check);
+            let keep = wanted
+                .get(key)
+                .is_some_and(|(_, check)| **check == *running.check);
             if !keep {
                 running.task.abort();
                 // Without a check nothing could ever bring the server up again.
@@ -61,12 +71,20 @@ impl Checks {
             }
             keep
         });
-        let mut missing: Vec<_> =
-            wanted.into_iter().filter(|(key, _)| !self.running.contains_key(key)).collect();
+        let mut missing: Vec<_> = wanted
+            .into_iter()
+            .filter(|(key, _)| !self.running.contains_key(key))
+            .collect();
         missing.sort_by_key(|(key, _)| *key);
         for (key, (server, check)) in missing {
             let budget = Arc::clone(&self.budget);
-            let task = task::spawn(watch(Arc::clone(state), key, server, Arc::clone(&check), budget));
+            let task = task::spawn(watch(
+                Arc::clone(state),
+                key,
+                server,
+                Arc::clone(&check),
+                budget,
+            ));
             self.running.insert(key, Running { check, task });
         }
     }
@@ -86,14 +104,19 @@ async fn watch(
     let mut next = Instant::now() + machine.first_delay(&mut rng);
     loop {
         tokio::time::sleep_until(next).await;
-        let Ok(permit) = budget.acquire().await else { return };
+        let Ok(permit) = budget.acquire().await else {
+            return;
+        };
         let report = probe::run(&check.probe, &target, check.timeout).await;
         drop(permit);
         let now = clock::now();
         let passed = report.attempt.fault.is_none();
         let result = match report.attempt.fault {
             None => Ok(report.words.clone()),
-            Some(fault) => Err(Failure { fault, words: report.words.clone() }),
+            Some(fault) => Err(Failure {
+                fault,
+                words: report.words.clone(),
+            }),
         };
         let transition = machine.observe(result, now);
         state.stories().of(key).last_probe = Some((clock::wall(), passed, report.words));

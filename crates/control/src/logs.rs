@@ -40,9 +40,13 @@ impl Sink {
     /// # Errors
     /// The file cannot be opened, as a sentence.
     pub(crate) fn open(destination: &LogDestination) -> Result<Self, String> {
-        let mut sink = Self { destination: destination.clone(), file: None };
+        let mut sink = Self {
+            destination: destination.clone(),
+            file: None,
+        };
         if let LogDestination::File(path) = destination {
-            sink.reopen().map_err(|error| format!("log file {}: {error}", path.display()))?;
+            sink.reopen()
+                .map_err(|error| format!("log file {}: {error}", path.display()))?;
         }
         Ok(sink)
     }
@@ -69,7 +73,9 @@ impl Sink {
                 if self.file.is_none() {
                     self.reopen()?;
                 }
-                let Some(file) = &mut self.file else { return Ok(()) };
+                let Some(file) = &mut self.file else {
+                    return Ok(());
+                };
                 let written = file.write_all(lines);
                 if written.is_err() {
                     // A file that failed is opened anew: the disk may have been replaced.
@@ -113,7 +119,11 @@ impl Sinks {
     /// A file cannot be opened, as a sentence.
     pub(crate) fn open(log: &Log) -> Result<Self, String> {
         let (access, faults) = (Sink::open(&log.access)?, Sink::open(&log.faults)?);
-        Ok(Self { access, faults, settings: log.clone() })
+        Ok(Self {
+            access,
+            faults,
+            settings: log.clone(),
+        })
     }
 }
 
@@ -132,7 +142,13 @@ impl Logs {
             write_faults(&waiting, sinks.faults, &told, &counts);
         });
         let threads = one.into_iter().chain(two).collect();
-        Self { access, faults, queue: Some(queue), threads, settings: sinks.settings }
+        Self {
+            access,
+            faults,
+            queue: Some(queue),
+            threads,
+            settings: sinks.settings,
+        }
     }
 
     /// Where lines of failed requests go; `None` after [`Logs::finish`].
@@ -143,7 +159,10 @@ impl Logs {
     /// Writes to other places, or in another format, from now on; files are the newly opened ones.
     pub(crate) fn change(&mut self, sinks: Sinks) {
         let set = |control: &Control, sink| {
-            let mut change = control.change.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut change = control
+                .change
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             *change = Some((sink, sinks.settings.format));
         };
         set(&self.access, sinks.access);
@@ -173,13 +192,20 @@ impl Logs {
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(work).ok()
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .ok()
 }
 
 impl Control {
     /// Does what it was told since the last call.
     fn obey(&self, sink: &mut Sink, format: &mut LogFormat, state: &State) {
-        let change = self.change.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let change = self
+            .change
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some((new, new_format)) = change {
             (*sink, *format) = (new, new_format);
         }
@@ -197,7 +223,9 @@ fn write_access(
     state: &State,
 ) {
     // The workers' word that a ring is half full comes from their runtimes.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
     let Ok(runtime) = runtime else { return };
     let mut lines = Vec::with_capacity(2 * BATCH);
     loop {
@@ -206,7 +234,9 @@ fn write_access(
         let mut taken = 0;
         for ring in &mut rings {
             taken += ring.drain(|record| {
-                let Some(record) = codec::decode(record) else { return };
+                let Some(record) = codec::decode(record) else {
+                    return;
+                };
                 format.write(&record.as_record(), &mut lines);
                 if lines.len() >= BATCH {
                     flush(&mut sink, &mut lines, state);

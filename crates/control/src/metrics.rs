@@ -44,16 +44,36 @@ fn process(state: &State, out: &mut Snapshot) {
     let uptime = clock::now().since(state.started).as_secs_f64();
     out.add(Metric::BuildInfo, &[env!("CARGO_PKG_VERSION")], level(1));
     out.add(Metric::Uptime, &[], Value::Level(uptime));
-    out.add(Metric::Reloads, &["ok"], count(state.reloads.load(Ordering::Relaxed)));
-    out.add(Metric::Reloads, &["refused"], count(state.reloads_refused.load(Ordering::Relaxed)));
+    out.add(
+        Metric::Reloads,
+        &["ok"],
+        count(state.reloads.load(Ordering::Relaxed)),
+    );
+    out.add(
+        Metric::Reloads,
+        &["refused"],
+        count(state.reloads_refused.load(Ordering::Relaxed)),
+    );
     out.add(Metric::Generation, &[], level(state.plan().generation));
-    out.add(Metric::LogFailed, &[], count(state.log_failures.load(Ordering::Relaxed)));
+    out.add(
+        Metric::LogFailed,
+        &[],
+        count(state.log_failures.load(Ordering::Relaxed)),
+    );
     out.add(Metric::Receipts, &[], count(state.receipts().filed));
     for (index, worker) in state.shared.workers.iter().enumerate() {
         let index = index.to_string();
         out.add(Metric::Panics, &[&index], count(worker.panics.value()));
-        out.add(Metric::LogDropped, &[&index], count(worker.log_dropped.value()));
-        out.add(Metric::ReceiptsDropped, &[&index], count(worker.receipts_dropped.value()));
+        out.add(
+            Metric::LogDropped,
+            &[&index],
+            count(worker.log_dropped.value()),
+        );
+        out.add(
+            Metric::ReceiptsDropped,
+            &[&index],
+            count(worker.receipts_dropped.value()),
+        );
     }
 }
 
@@ -63,15 +83,31 @@ fn of_listener(listener: &ListenerPlan, out: &mut Snapshot) {
     let open = listener.entry.open.load(Ordering::Relaxed);
     out.add(Metric::ClientConnections, &[name], level(u64::from(open)));
     out.add(Metric::Accepted, &[name], total(shards, |s| &s.accepted));
-    out.add(Metric::AcceptPaused, &[name], total(shards, |s| &s.accept_paused));
-    out.add(Metric::ListenerBytesIn, &[name], total(shards, |s| &s.bytes_in));
-    out.add(Metric::ListenerBytesOut, &[name], total(shards, |s| &s.bytes_out));
+    out.add(
+        Metric::AcceptPaused,
+        &[name],
+        total(shards, |s| &s.accept_paused),
+    );
+    out.add(
+        Metric::ListenerBytesIn,
+        &[name],
+        total(shards, |s| &s.bytes_in),
+    );
+    out.add(
+        Metric::ListenerBytesOut,
+        &[name],
+        total(shards, |s| &s.bytes_out),
+    );
     for (class, label) in CLASSES.iter().enumerate() {
         let requests = total(shards, |s| &s.responses[class]);
         out.add(Metric::ListenerRequests, &[name, label], requests);
     }
     for (kind, value) in faults(shards.iter().map(|s| &s.faults)) {
-        out.add(Metric::Faults, &[name, kind.code(), kind.party().name()], count(value));
+        out.add(
+            Metric::Faults,
+            &[name, kind.code(), kind.party().name()],
+            count(value),
+        );
     }
 }
 
@@ -83,10 +119,18 @@ fn of_backend(backend: &BackendPlan, out: &mut Snapshot) {
     let queued: u64 = shards.iter().map(|s| u64::from(s.queued.value())).sum();
     out.add(Metric::Queued, &[name], level(queued));
     for (class, label) in CLASSES.iter().enumerate() {
-        out.add(Metric::Requests, &[name, label], total(shards, |s| &s.responses[class]));
+        out.add(
+            Metric::Requests,
+            &[name, label],
+            total(shards, |s| &s.responses[class]),
+        );
     }
     for (kind, value) in faults(shards.iter().map(|s| &s.faults)) {
-        out.add(Metric::BackendFaults, &[name, kind.code(), kind.party().name()], count(value));
+        out.add(
+            Metric::BackendFaults,
+            &[name, kind.code(), kind.party().name()],
+            count(value),
+        );
     }
     let phases: [(&str, fn(&BackendShard) -> &LazyHistogram); 4] = [
         ("queue", |s| &s.queue),
@@ -100,7 +144,11 @@ fn of_backend(backend: &BackendPlan, out: &mut Snapshot) {
             histogram.add_to(&mut counts);
         }
         if counts.count() > 0 {
-            out.add(Metric::Phase, &[name, phase], Value::Durations(Box::new(counts)));
+            out.add(
+                Metric::Phase,
+                &[name, phase],
+                Value::Durations(Box::new(counts)),
+            );
         }
     }
 }
@@ -109,8 +157,16 @@ fn of_server(server: &ServerPlan, out: &mut Snapshot) {
     let labels = [server.backend.as_str(), server.address.as_str()];
     let shards = &server.entry.shards;
     let cell = &server.entry.cell;
-    out.add(Metric::ServerUp, &labels, level(u64::from(cell.is_usable())));
-    out.add(Metric::ServerWeight, &labels, level(u64::from(cell.weight())));
+    out.add(
+        Metric::ServerUp,
+        &labels,
+        level(u64::from(cell.is_usable())),
+    );
+    out.add(
+        Metric::ServerWeight,
+        &labels,
+        level(u64::from(cell.weight())),
+    );
     let inflight: u64 = shards.iter().map(|s| u64::from(s.inflight.value())).sum();
     let idle: u64 = shards.iter().map(|s| u64::from(s.idle.value())).sum();
     out.add(Metric::ServerInflight, &labels, level(inflight));
@@ -126,7 +182,11 @@ fn of_server(server: &ServerPlan, out: &mut Snapshot) {
     for (metric, of) in counters {
         out.add(metric, &labels, total(shards, of));
     }
-    let learnt = shards.iter().map(|s| s.idle_limit_ms.value()).filter(|&ms| ms > 0).min();
+    let learnt = shards
+        .iter()
+        .map(|s| s.idle_limit_ms.value())
+        .filter(|&ms| ms > 0)
+        .min();
     out.add(
         Metric::ServerIdleLimit,
         &labels,
@@ -150,5 +210,9 @@ fn faults<'a>(shards: impl Iterator<Item = &'a FaultCounts>) -> Vec<(FaultKind, 
         return Vec::new();
     }
     let sum = |kind| shards.iter().map(|counts| counts.value(kind)).sum();
-    FaultKind::ALL.iter().map(|&kind| (kind, sum(kind))).filter(|(_, count)| *count > 0).collect()
+    FaultKind::ALL
+        .iter()
+        .map(|&kind| (kind, sum(kind)))
+        .filter(|(_, count)| *count > 0)
+        .collect()
 }

@@ -68,7 +68,9 @@ impl Followed {
             let news = state.names_changed.notified();
             let known = {
                 let names = state.names();
-                self.running.keys().all(|question| names.contains_key(question))
+                self.running
+                    .keys()
+                    .all(|question| names.contains_key(question))
             };
             if known || tokio::time::timeout_at(until, news).await.is_err() {
                 return;
@@ -94,7 +96,8 @@ fn settings(config: &clearway_config::model::Resolver) -> Settings {
 async fn watch(resolver: Arc<Resolver>, question: Question, state: Arc<State>) {
     loop {
         let (result, wait) = ask(&resolver, &question).await;
-        if remember(&state, &question, result) && state.asks.send(Ask::NamesChanged).await.is_err() {
+        if remember(&state, &question, result) && state.asks.send(Ask::NamesChanged).await.is_err()
+        {
             return;
         }
         tokio::time::sleep_until(Instant::now() + wait).await;
@@ -106,7 +109,10 @@ fn remember(state: &State, question: &Question, result: Result<Vec<Address>, Dns
     let mut names = state.names();
     let old = names.get(question);
     let new = match result {
-        Ok(addresses) => Answer { addresses, trouble: None },
+        Ok(addresses) => Answer {
+            addresses,
+            trouble: None,
+        },
         // Addresses that worked are kept while the resolver is in trouble.
         Err(fault) => Answer {
             addresses: old.map(|o| o.addresses.clone()).unwrap_or_default(),
@@ -117,10 +123,16 @@ fn remember(state: &State, question: &Question, result: Result<Vec<Address>, Dns
         return false;
     }
     if old.and_then(|o| o.trouble.as_ref()) != new.trouble.as_ref() {
-        let kept = if new.addresses.is_empty() { "" } else { "; the addresses known before are kept" };
+        let kept = if new.addresses.is_empty() {
+            ""
+        } else {
+            "; the addresses known before are kept"
+        };
         match &new.trouble {
             Some((_, words)) => state.say(LogLevel::Warn, format!("{words}{kept}")),
-            None if old.is_some() => state.say(LogLevel::Info, format!("{question} resolves again")),
+            None if old.is_some() => {
+                state.say(LogLevel::Info, format!("{question} resolves again"))
+            }
             None => {}
         }
     }
@@ -137,7 +149,11 @@ async fn ask(
     let result = match question {
         Question::Host(host, port) => resolver.resolve(host, *port).await.map(|answer| {
             let addresses = answer.addresses.into_iter();
-            let addresses = addresses.map(|socket| Address { socket, weight: 1, priority: 0 });
+            let addresses = addresses.map(|socket| Address {
+                socket,
+                weight: 1,
+                priority: 0,
+            });
             (addresses.collect(), answer.valid_for)
         }),
         Question::Srv(name) => resolver.resolve_srv(name).await.map(|answer| {

@@ -94,7 +94,9 @@ impl Passive {
             let state = &self.state;
             let seen = &mut self.seen;
             ring.drain(|bytes| {
-                let Some(record) = codec::decode(bytes) else { return };
+                let Some(record) = codec::decode(bytes) else {
+                    return;
+                };
                 for attempt in record.as_record().attempts {
                     if let Some(fault) = attempt.fault {
                         let key = (attempt.backend, attempt.address);
@@ -139,13 +141,16 @@ impl Passive {
         let mut changes = Vec::new();
         if let Some(policy) = backend.ejection {
             let keys: Vec<u64> = backend.servers.iter().map(|s| s.key).collect();
-            let ejector =
-                self.ejectors.entry(backend.name).or_insert_with(|| Ejector::new(policy));
+            let ejector = self
+                .ejectors
+                .entry(backend.name)
+                .or_insert_with(|| Ejector::new(policy));
             ejector.sync(policy, &keys);
             changes.extend(ejector.tick(now));
         } else if self.ejectors.remove(&backend.name).is_some() {
             for server in &backend.servers {
-                self.state.set_flags((backend.name, server.address), 0, EJECTED);
+                self.state
+                    .set_flags((backend.name, server.address), 0, EJECTED);
             }
         }
         for (index, server) in backend.servers.iter().enumerate() {
@@ -171,7 +176,12 @@ impl Passive {
         (seen.successes, seen.faults) = (successes, faults);
         // A look follows every failure at once, so of a mixed batch the failure came last.
         let faults_at_end = if passed == 0 { failed } else { failed.min(1) };
-        Batch { passed, faults: failed, faults_at_end, last: seen.last_fault }
+        Batch {
+            passed,
+            faults: failed,
+            faults_at_end,
+            last: seen.last_fault,
+        }
     }
 
     /// Gives a server that came up its weight step by step.
@@ -191,7 +201,9 @@ impl Passive {
     }
 
     fn apply(&self, backend: &BackendPlan, change: &Change) {
-        let Some(server) = backend.servers.get(change.server) else { return };
+        let Some(server) = backend.servers.get(change.server) else {
+            return;
+        };
         let key = (backend.name, server.address);
         let to = match change.step {
             Step::Ejected { .. } => {
@@ -236,7 +248,9 @@ fn totals(server: &ServerPlan) -> (u64, u64) {
     for shard in &server.entry.shards {
         totals.0 += shard.successes.value();
         if shard.faults.any() {
-            let counting = FaultKind::ALL.iter().filter(|kind| kind.counts_against_server());
+            let counting = FaultKind::ALL
+                .iter()
+                .filter(|kind| kind.counts_against_server());
             totals.1 += counting.map(|&kind| shard.faults.value(kind)).sum::<u64>();
         }
     }

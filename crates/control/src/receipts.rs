@@ -41,7 +41,11 @@ impl Receipts {
 
     /// The newest receipts, newest first.
     pub fn newest(&self, count: usize) -> impl Iterator<Item = &OwnedRecord> {
-        self.order.iter().rev().take(count).filter_map(|id| self.by_id.get(id))
+        self.order
+            .iter()
+            .rev()
+            .take(count)
+            .filter_map(|id| self.by_id.get(id))
     }
 
     /// How many receipts are kept at most.

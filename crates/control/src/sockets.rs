@@ -52,9 +52,15 @@ pub(crate) fn open_missing(
 
 /// The sockets in `open` that `config` does not need.
 pub(crate) fn superfluous(config: &Config, open: &[Key]) -> Vec<Key> {
-    let needed: Vec<Key> =
-        config.listeners.iter().flat_map(|l| keys(l).map(|(key, _)| key)).collect();
-    open.iter().copied().filter(|key| !needed.contains(key)).collect()
+    let needed: Vec<Key> = config
+        .listeners
+        .iter()
+        .flat_map(|l| keys(l).map(|(key, _)| key))
+        .collect();
+    open.iter()
+        .copied()
+        .filter(|key| !needed.contains(key))
+        .collect()
 }
 
 fn keys(listener: &Listener) -> impl Iterator<Item = (Key, String)> + '_ {

@@ -169,7 +169,11 @@ impl State {
     #[must_use]
     pub fn name_troubles(&self, backend: &BackendPlan) -> Vec<String> {
         let names = self.names();
-        let questions = backend.config.servers.iter().filter_map(|s| Question::of(&s.address));
+        let questions = backend
+            .config
+            .servers
+            .iter()
+            .filter_map(|s| Question::of(&s.address));
         let troubles = questions.filter_map(|q| names.get(&q)?.trouble.as_ref());
         troubles.map(|(_, words)| words.clone()).collect()
     }

@@ -39,7 +39,11 @@ impl Stories {
     /// Adds a transition.
     pub fn tell(&mut self, key: (Name, Name), to: &'static str, why: String) {
         let story = self.0.entry(key).or_default();
-        story.transitions.push_back(Transition { at: clock::wall(), to, why });
+        story.transitions.push_back(Transition {
+            at: clock::wall(),
+            to,
+            why,
+        });
         if story.transitions.len() > KEEP {
             story.transitions.pop_front();
         }

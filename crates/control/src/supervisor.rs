@@ -166,7 +166,9 @@ impl Supervisor {
     pub async fn run(mut self) -> Result<(), StartError> {
         let mut signals = Signals::new().map_err(|e| StartError::System("signals", e))?;
         let config = self.state.config();
-        self.admin = admin::start(&self.state, &config.admin).await.map_err(StartError::Open)?;
+        self.admin = admin::start(&self.state, &config.admin)
+            .await
+            .map_err(StartError::Open)?;
         self.names.follow(&config, &self.state);
         self.names.settle(&self.state, NAMES_WAIT).await;
         self.start_passive();
@@ -207,7 +209,11 @@ impl Supervisor {
     }
 
     fn start_passive(&mut self) {
-        let receipts = self.workers.iter_mut().filter_map(|w| w.receipts.take()).collect();
+        let receipts = self
+            .workers
+            .iter_mut()
+            .filter_map(|w| w.receipts.take())
+            .collect();
         if let Some(queue) = self.logs.queue() {
             let passive = Passive::new(Arc::clone(&self.state), receipts, queue);
             drop(task::spawn(passive.run()));
@@ -222,7 +228,12 @@ impl Supervisor {
                 drop(answer.send(result));
             }
             Ask::NamesChanged => self.rename().await,
-            Ask::Server { backend, server, action, answer } => {
+            Ask::Server {
+                backend,
+                server,
+                action,
+                answer,
+            } => {
                 drop(answer.send(self.set_server(&backend, &server, action)));
             }
             Ask::Shutdown => {}
@@ -244,7 +255,10 @@ impl Supervisor {
     async fn reload(&mut self) -> Result<String, String> {
         let loaded = self.source.load();
         if loaded.has_errors() {
-            let errors = loaded.diagnostics.iter().filter(|d| d.severity == Severity::Error);
+            let errors = loaded
+                .diagnostics
+                .iter()
+                .filter(|d| d.severity == Severity::Error);
             return Err(lines("the configuration was not changed:", errors));
         }
         let config = loaded.config;
@@ -278,7 +292,11 @@ impl Supervisor {
             self.admin = admin;
         }
         self.put_in_force(plan, opened, close).await;
-        Ok(if changes.is_empty() { "nothing changed".to_owned() } else { changes.join("\n") })
+        Ok(if changes.is_empty() {
+            "nothing changed".to_owned()
+        } else {
+            changes.join("\n")
+        })
     }
 
     /// The addresses behind a name have changed.
@@ -306,13 +324,21 @@ impl Supervisor {
         self.state.set_plan(Arc::clone(&plan));
         self.settle_servers(&before, &plan);
         let mut per_worker: Vec<Vec<Listen>> = self.workers.iter().map(|_| Vec::new()).collect();
-        for Opened { key: (listener, bind), sockets } in opened {
+        for Opened {
+            key: (listener, bind),
+            sockets,
+        } in opened
+        {
             if let Some(address) = sockets.first().map(Socket::address_text) {
                 self.emit(Event::Listening(listener.to_string(), address));
             }
             self.open.push((listener, bind));
             for (worker, socket) in per_worker.iter_mut().zip(sockets) {
-                worker.push(Listen { listener, bind, socket });
+                worker.push(Listen {
+                    listener,
+                    bind,
+                    socket,
+                });
             }
         }
         self.open.retain(|key| !close.contains(key));
@@ -320,7 +346,12 @@ impl Supervisor {
         for (worker, open) in self.workers.iter().zip(per_worker) {
             let (applied, wait) = oneshot::channel();
             let plan = Arc::clone(&plan);
-            let command = Command::Apply { plan, open, close: close.clone(), applied };
+            let command = Command::Apply {
+                plan,
+                open,
+                close: close.clone(),
+                applied,
+            };
             // A worker that is gone is noticed when the threads are joined.
             if worker.commands.send(command).is_ok() {
                 waits.push(wait);
@@ -331,7 +362,9 @@ impl Supervisor {
             drop(tokio::time::timeout_at(until, wait).await);
         }
         self.checks.reconcile(&self.state);
-        self.state.stories().retain(|(backend, address)| has_server(&plan, backend, address));
+        self.state
+            .stories()
+            .retain(|(backend, address)| has_server(&plan, backend, address));
         drop(before);
         self.state.board().sweep();
     }
@@ -347,14 +380,17 @@ impl Supervisor {
             let word = server.state & (DRAIN | MAINTENANCE);
             match old.get(key) {
                 Some(known) if known.state != server.state => {
-                    let changed = self.state.set_flags(*key, word, (DRAIN | MAINTENANCE) & !word);
+                    let changed = self
+                        .state
+                        .set_flags(*key, word, (DRAIN | MAINTENANCE) & !word);
                     if changed {
                         let to = match word {
                             DRAIN => "drain",
                             0 => "ready",
                             _ => "maintenance",
                         };
-                        self.state.tell(*key, to, "set in the configuration".to_owned());
+                        self.state
+                            .tell(*key, to, "set in the configuration".to_owned());
                     }
                 }
                 Some(_) => {}
@@ -476,7 +512,12 @@ fn warnings(found: Vec<Diagnostic>, config: &Config) -> Vec<News> {
         all.extend(clearway_config::check::open_files(config, soft));
     }
     let words = all.iter().map(|diagnostic| diagnostic.to_string());
-    words.map(|words| News { level: LogLevel::Warn, words }).collect()
+    words
+        .map(|words| News {
+            level: LogLevel::Warn,
+            words,
+        })
+        .collect()
 }
 
 fn lines<'a>(title: &str, found: impl Iterator<Item = &'a Diagnostic>) -> String {
@@ -488,8 +529,13 @@ fn lines<'a>(title: &str, found: impl Iterator<Item = &'a Diagnostic>) -> String
 }
 
 fn servers_of(plan: &Plan) -> Map<Key, &Arc<ServerPlan>> {
-    let servers = plan.backends.iter().flat_map(|b| b.servers.iter().map(|s| (b.name, s)));
-    servers.map(|(backend, server)| ((backend, server.address), server)).collect()
+    let servers = plan
+        .backends
+        .iter()
+        .flat_map(|b| b.servers.iter().map(|s| (b.name, s)));
+    servers
+        .map(|(backend, server)| ((backend, server.address), server))
+        .collect()
 }
 
 fn has_server(plan: &Plan, backend: Name, address: Name) -> bool {

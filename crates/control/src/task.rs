@@ -2,7 +2,12 @@
 
 /// Runs a task on the control runtime; a panic ends the task alone and shows in the log thread's
 /// standard error.
-pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
-    #[expect(clippy::disallowed_methods, reason = "the one place that spawns on control's runtime")]
+pub(crate) fn spawn(
+    task: impl Future<Output = ()> + Send + 'static,
+) -> tokio::task::JoinHandle<()> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that spawns on control's runtime"
+    )]
     tokio::spawn(task)
 }

@@ -81,7 +81,8 @@ fn server_json(server: &ServerPlan, story: Option<&Story>) -> Value {
     });
     let Some(story) = story else { return out };
     if let Some((at, passed, words)) = &story.last_probe {
-        out["last_check"] = json!({ "time": clock::rfc3339(*at), "passed": passed, "words": words });
+        out["last_check"] =
+            json!({ "time": clock::rfc3339(*at), "passed": passed, "words": words });
     }
     if let Some(words) = &story.disagreement {
         out["disagreement"] = json!(words);
@@ -100,7 +101,17 @@ fn server_json(server: &ServerPlan, story: Option<&Story>) -> Value {
 pub(crate) fn text(state: &State) -> String {
     let plan = state.plan();
     let stories = state.stories();
-    let mut rows = vec![["BACKEND", "SERVER", "STATE", "WEIGHT", "IN FLIGHT", "ATTEMPTS"].map(str::to_owned)];
+    let mut rows = vec![
+        [
+            "BACKEND",
+            "SERVER",
+            "STATE",
+            "WEIGHT",
+            "IN FLIGHT",
+            "ATTEMPTS",
+        ]
+        .map(str::to_owned),
+    ];
     let mut notes: Vec<Option<String>> = vec![None];
     for backend in &plan.backends {
         for server in &backend.servers {
@@ -124,7 +135,11 @@ pub(crate) fn text(state: &State) -> String {
             rows.push(row);
             let troubles = state.name_troubles(backend);
             let why = backend.empty_because.summary().to_owned();
-            notes.push(Some(if troubles.is_empty() { why } else { troubles.join("; ") }));
+            notes.push(Some(if troubles.is_empty() {
+                why
+            } else {
+                troubles.join("; ")
+            }));
         }
     }
     table(&rows, &notes)
@@ -159,8 +174,11 @@ fn table(rows: &[[String; 6]], notes: &[Option<String>]) -> String {
     }
     let mut out = String::new();
     for (row, note) in rows.iter().zip(notes) {
-        let cells: Vec<String> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let cells: Vec<String> = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
         out.push_str(cells.join("  ").trim_end());
         out.push('\n');
         if let Some(note) = note {
@@ -177,7 +195,15 @@ mod tests {
     #[test]
     fn tables_align_and_notes_follow_their_row() {
         let rows = [
-            ["BACKEND", "SERVER", "STATE", "WEIGHT", "IN FLIGHT", "ATTEMPTS"].map(str::to_owned),
+            [
+                "BACKEND",
+                "SERVER",
+                "STATE",
+                "WEIGHT",
+                "IN FLIGHT",
+                "ATTEMPTS",
+            ]
+            .map(str::to_owned),
             ["app", "10.0.0.1:80", "down", "1", "0", "7"].map(str::to_owned),
         ];
         let text = table(&rows, &[None, Some("since then".to_owned())]);

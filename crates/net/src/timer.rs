@@ -34,7 +34,11 @@ impl Timers {
     #[must_use]
     pub fn timer(self: &Rc<Self>) -> Timer {
         let key = self.wheel.borrow_mut().insert();
-        Timer { key, latest: Cell::new(None), timers: Rc::clone(self) }
+        Timer {
+            key,
+            latest: Cell::new(None),
+            timers: Rc::clone(self),
+        }
     }
 
     /// Wakes tasks whose deadlines pass, for ever. Cancel safe.
@@ -73,7 +77,10 @@ pub struct Timer {
 impl Timer {
     /// Sets the deadline; an earlier firing is forgotten.
     pub fn set(&self, deadline: Stamp) {
-        let deadline = self.latest.get().map_or(deadline, |latest| latest.min(deadline));
+        let deadline = self
+            .latest
+            .get()
+            .map_or(deadline, |latest| latest.min(deadline));
         self.timers.wheel.borrow_mut().set(self.key, Some(deadline));
         if deadline.0 < self.timers.wakes_at.get() {
             self.timers.earlier.notify_one();

@@ -6,8 +6,8 @@
 //! count connections in, and the slots of servers that have a strict `maxconn`.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use clearway_balance::queue::{Queue, Slots};
 use clearway_base::clock::Stamp;
@@ -155,7 +155,10 @@ impl Board {
             let slots = Slots::new(&queue, server_key(key.1), 0);
             slots.set_open(flags == 0);
             Arc::new(ServerEntry {
-                cell: ServerCell { flags: AtomicU32::new(flags), weight: AtomicU32::new(weight) },
+                cell: ServerCell {
+                    flags: AtomicU32::new(flags),
+                    weight: AtomicU32::new(weight),
+                },
                 slots,
                 shards: (0..workers).map(|_| ServerShard::default()).collect(),
             })
@@ -191,7 +194,9 @@ impl Board {
 
     /// Sets and clears flags of a server and tells the workers; says whether anything changed.
     pub fn set_flags(&self, key: (Name, Name), set: u32, clear: u32) -> bool {
-        let Some(entry) = self.servers.get(&key) else { return false };
+        let Some(entry) = self.servers.get(&key) else {
+            return false;
+        };
         let old = entry.cell.flags();
         let new = (old | set) & !clear;
         if new == old {
@@ -205,7 +210,9 @@ impl Board {
 
     /// Sets a server's effective weight and tells the workers.
     pub fn set_weight(&self, key: (Name, Name), weight: u32) -> bool {
-        let Some(entry) = self.servers.get(&key) else { return false };
+        let Some(entry) = self.servers.get(&key) else {
+            return false;
+        };
         if entry.cell.weight.swap(weight, Ordering::Relaxed) == weight {
             return false;
         }
@@ -222,8 +229,10 @@ impl Board {
     /// Forgets servers that nothing but the board holds any more.
     pub fn sweep(&mut self) {
         self.servers.retain(|_, entry| Arc::strong_count(entry) > 1);
-        self.backends.retain(|_, entry| Arc::strong_count(entry) > 1);
-        self.listeners.retain(|_, entry| Arc::strong_count(entry) > 1);
+        self.backends
+            .retain(|_, entry| Arc::strong_count(entry) > 1);
+        self.listeners
+            .retain(|_, entry| Arc::strong_count(entry) > 1);
     }
 }
 

@@ -39,7 +39,8 @@ impl Acceptors {
     /// Starts accepting from a socket.
     pub(crate) fn open(&mut self, worker: &Rc<Worker>, listen: Listen) {
         let stop = Rc::new(Stop::default());
-        self.0.push(((listen.listener, listen.bind), Rc::clone(&stop)));
+        self.0
+            .push(((listen.listener, listen.bind), Rc::clone(&stop)));
         worker.spawn(accept_loop(Rc::clone(worker), listen, stop));
     }
 
@@ -64,8 +65,12 @@ impl Acceptors {
 }
 
 async fn accept_loop(worker: Rc<Worker>, listen: Listen, stop: Rc<Stop>) {
-    let Listen { listener, socket, .. } = listen;
-    let Ok(acceptor) = Acceptor::new(socket) else { return };
+    let Listen {
+        listener, socket, ..
+    } = listen;
+    let Ok(acceptor) = Acceptor::new(socket) else {
+        return;
+    };
     loop {
         let accepted = tokio::select! {
             biased;
@@ -109,11 +114,21 @@ async fn recover(worker: &Rc<Worker>, listener: Name, error: &io::Error) {
 /// Takes a connection in, or refuses it.
 fn admit(worker: &Rc<Worker>, listener: Name, stream: Stream, peer: Address) {
     let plan = worker.plan();
-    let Some(at) = plan.listener_index(listener) else { return };
-    let Some(listener_plan) = plan.plan.listeners.get(at) else { return };
+    let Some(at) = plan.listener_index(listener) else {
+        return;
+    };
+    let Some(listener_plan) = plan.plan.listeners.get(at) else {
+        return;
+    };
     let mode = listener_plan.mode;
     let limits = &listener_plan.limits;
-    let seat = Seat::take(worker, listener, &listener_plan.entry, peer.ip(), limits.connections_per_source);
+    let seat = Seat::take(
+        worker,
+        listener,
+        &listener_plan.entry,
+        peer.ip(),
+        limits.connections_per_source,
+    );
     let open = seat.open_now;
     let over_source = seat.over_source;
     let mut conn = Conn::new(Rc::clone(worker), stream, peer, seat);

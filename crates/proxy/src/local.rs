@@ -27,8 +27,11 @@ pub(crate) struct LocalPlan {
 impl LocalPlan {
     /// The view of `plan` for `worker`, taking over what `before` had of the same backends.
     pub(crate) fn new(plan: Arc<Plan>, worker: usize, before: Option<&Self>) -> Rc<Self> {
-        let known: Map<Name, &Rc<LocalBackend>> =
-            before.iter().flat_map(|b| &b.backends).map(|b| (b.plan.name, b)).collect();
+        let known: Map<Name, &Rc<LocalBackend>> = before
+            .iter()
+            .flat_map(|b| &b.backends)
+            .map(|b| (b.plan.name, b))
+            .collect();
         let backends = plan
             .backends
             .iter()
@@ -130,12 +133,16 @@ impl LocalBackend {
 
     /// Whether a member may serve a client that sticks to it.
     pub(crate) fn takes_sticky(&self, member: usize) -> bool {
-        self.servers.get(member).is_some_and(|s| s.plan.entry.cell.takes_sticky())
+        self.servers
+            .get(member)
+            .is_some_and(|s| s.plan.entry.cell.takes_sticky())
     }
 
     /// Whether a member may get new traffic.
     pub(crate) fn is_usable(&self, member: usize) -> bool {
-        self.servers.get(member).is_some_and(|s| s.plan.entry.cell.is_usable())
+        self.servers
+            .get(member)
+            .is_some_and(|s| s.plan.entry.cell.is_usable())
     }
 
     /// Copies control's word into the members when it has changed.
@@ -178,7 +185,12 @@ impl Flight {
             server.shard().inflight.up();
             server.shard().attempts.one();
         }
-        Self { backend: Rc::clone(backend), member, latency_us: None, ended: now }
+        Self {
+            backend: Rc::clone(backend),
+            member,
+            latency_us: None,
+            ended: now,
+        }
     }
 
     /// The member it is on.

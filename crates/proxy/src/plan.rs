@@ -180,7 +180,9 @@ impl ErrorPages {
     /// The page for a fault answered with a status: the fault's own before the status's.
     #[must_use]
     pub fn for_fault(&self, kind: FaultKind, status: u16) -> Option<&ErrorPage> {
-        self.by_fault.get(&kind).or_else(|| self.by_status.get(&status))
+        self.by_fault
+            .get(&kind)
+            .or_else(|| self.by_status.get(&status))
     }
 }
 
@@ -301,7 +303,11 @@ impl ServerPlan {
     /// Whether two plans of a server differ in nothing.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        let all = |s: &Self| (s.backend, s.name, s.address, s.source, s.key, s.weight, s.tier, s.maxconn);
+        let all = |s: &Self| {
+            (
+                s.backend, s.name, s.address, s.source, s.key, s.weight, s.tier, s.maxconn,
+            )
+        };
         all(self) == all(other)
             && (self.state, self.slow_start, self.send_proxy)
                 == (other.state, other.slow_start, other.send_proxy)

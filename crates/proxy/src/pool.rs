@@ -31,7 +31,12 @@ pub(crate) struct ServerConn {
 impl ServerConn {
     /// A connection that has carried nothing yet.
     pub(crate) fn new(stream: Stream, now: Stamp) -> Self {
-        Self { stream, opened: now, uses: 0, idle_since: now }
+        Self {
+            stream,
+            opened: now,
+            uses: 0,
+            idle_since: now,
+        }
     }
 
     /// Its history at the moment a request takes it.
@@ -61,7 +66,9 @@ impl LocalServer {
                 break;
             }
         }
-        self.shard().idle.set(u32::try_from(idle.len()).unwrap_or(u32::MAX));
+        self.shard()
+            .idle
+            .set(u32::try_from(idle.len()).unwrap_or(u32::MAX));
         taken
     }
 
@@ -71,10 +78,16 @@ impl LocalServer {
         let mut idle = self.idle.borrow_mut();
         // A PROXY header names one client: such a connection is nobody else's.
         let is_shared = self.plan.send_proxy == SendProxy::Off;
-        if is_shared && idle.len() < self.keep.max_idle && !self.is_worn(&conn, now) && !self.is_retired() {
+        if is_shared
+            && idle.len() < self.keep.max_idle
+            && !self.is_worn(&conn, now)
+            && !self.is_retired()
+        {
             idle.push(conn);
         }
-        self.shard().idle.set(u32::try_from(idle.len()).unwrap_or(u32::MAX));
+        self.shard()
+            .idle
+            .set(u32::try_from(idle.len()).unwrap_or(u32::MAX));
     }
 
     /// Closes kept connections that the server closed or that are too old.
@@ -91,7 +104,9 @@ impl LocalServer {
             }
             now.micros_since(conn.idle_since) < limit && !self.is_worn(conn, now)
         });
-        self.shard().idle.set(u32::try_from(idle.len()).unwrap_or(u32::MAX));
+        self.shard()
+            .idle
+            .set(u32::try_from(idle.len()).unwrap_or(u32::MAX));
     }
 
     /// Closes all kept connections, e.g. because descriptors have run out.
@@ -106,8 +121,14 @@ impl LocalServer {
         let mut lesson = self.lesson.get();
         lesson.observe(now.micros_since(conn.idle_since), now);
         self.lesson.set(lesson);
-        let learnt = if lesson.closes < 2 { 0 } else { lesson.closed_after_us / 1_000 };
-        self.shard().idle_limit_ms.set(u32::try_from(learnt).unwrap_or(u32::MAX));
+        let learnt = if lesson.closes < 2 {
+            0
+        } else {
+            lesson.closed_after_us / 1_000
+        };
+        self.shard()
+            .idle_limit_ms
+            .set(u32::try_from(learnt).unwrap_or(u32::MAX));
     }
 
     fn idle_limit_us(&self) -> u64 {

@@ -27,7 +27,9 @@ pub(crate) async fn bad_head(
     let id = worker.next_id();
     let mut out = Vec::new();
     {
-        let page = conn.listener().and_then(|l| l.errors.for_fault(kind, kind.status()));
+        let page = conn
+            .listener()
+            .and_then(|l| l.errors.for_fault(kind, kind.status()));
         let options = ReplyOptions {
             status: page.and_then(|p| p.status).unwrap_or_else(|| kind.status()),
             fault: Some(fault),
@@ -40,13 +42,22 @@ pub(crate) async fn bad_head(
         let mut date = worker.date.borrow_mut();
         encode_fault(&options, date.at(clock::wall_of(now)), &mut out);
     }
-    let limit = conn.listener().map(|l| l.timeouts.client_write).unwrap_or_default();
+    let limit = conn
+        .listener()
+        .map(|l| l.timeouts.client_write)
+        .unwrap_or_default();
     conn.timer.set_after(now, limit);
     // Whether the client still reads does not change what is reported.
     let written = conn.write_all(&out).await;
     worker.tick();
     let sent = if written.is_ok() { out.len() as u64 } else { 0 };
-    report(conn, id, fault, started, (lease.filled(), kind.status(), sent));
+    report(
+        conn,
+        id,
+        fault,
+        started,
+        (lease.filled(), kind.status(), sent),
+    );
     Next::Linger
 }
 
@@ -57,7 +68,10 @@ pub(crate) fn connection(conn: &mut Conn, kind: FaultKind) {
     let fault = Fault::new(kind, Phase::Accept, Side::Local);
     let id = worker.next_id();
     let mut sent = 0;
-    if conn.listener().is_some_and(|l| l.mode == Mode::Http && !l.proxy_protocol) {
+    if conn
+        .listener()
+        .is_some_and(|l| l.mode == Mode::Http && !l.proxy_protocol)
+    {
         let options = ReplyOptions {
             status: kind.status(),
             fault: Some(fault),
@@ -78,7 +92,13 @@ pub(crate) fn connection(conn: &mut Conn, kind: FaultKind) {
             sent = count as u64;
         }
     }
-    report(conn, id, fault, now, (b"", if sent > 0 { kind.status() } else { 0 }, sent));
+    report(
+        conn,
+        id,
+        fault,
+        now,
+        (b"", if sent > 0 { kind.status() } else { 0 }, sent),
+    );
 }
 
 /// A connection whose PROXY header is missing, broken or not trusted.
@@ -120,7 +140,10 @@ fn report(
         }
     }
     let is_tcp = conn.listener().is_some_and(|l| l.mode == Mode::Tcp);
-    let first_line = bytes.split(|&b| b == b'\n' || b == b'\r').next().unwrap_or_default();
+    let first_line = bytes
+        .split(|&b| b == b'\n' || b == b'\r')
+        .next()
+        .unwrap_or_default();
     let mut words = first_line.splitn(3, |&b| b == b' ');
     let method = words.next().unwrap_or_default();
     let target = words.next().unwrap_or_default();
@@ -132,7 +155,11 @@ fn report(
         listener: conn.seat.listener,
         route: Default::default(),
         backend: Default::default(),
-        protocol: if is_tcp { Protocol::Tcp } else { Protocol::Http11 },
+        protocol: if is_tcp {
+            Protocol::Tcp
+        } else {
+            Protocol::Http11
+        },
         method: method.get(..method.len().min(64)).unwrap_or_default(),
         target: target.get(..target.len().min(512)).unwrap_or_default(),
         host: b"",

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use clearway_balance::queue::Slots;
 pub(crate) use clearway_balance::queue::Slot;
+use clearway_balance::queue::Slots;
 use clearway_base::hash;
 use clearway_outcome::{Fault, FaultKind, Phase, Side};
 
@@ -36,7 +36,9 @@ pub(crate) async fn take(
     picked: Option<usize>,
     limit: Duration,
 ) -> Result<(usize, Option<Slot>, Option<u64>), Fault> {
-    let Some(picked) = picked else { return Err(none_usable(backend)) };
+    let Some(picked) = picked else {
+        return Err(none_usable(backend));
+    };
     if !backend.plan.has_maxconn {
         return Ok((picked, None, None));
     }
@@ -109,7 +111,10 @@ async fn wait(
     let elapsed = worker.tick().micros_since(began);
     backend.shard().queue.record(elapsed);
     let key = slot.slots().key();
-    let member = backend.servers.iter().position(|server| server.plan.key == key);
+    let member = backend
+        .servers
+        .iter()
+        .position(|server| server.plan.key == key);
     match member {
         Some(member) => Ok((member, Some(slot), Some(elapsed))),
         None => Err(fault(FaultKind::NoServers, Side::Local)),

@@ -14,7 +14,10 @@ pub struct Count(AtomicU64);
 impl Count {
     /// Adds `more`; only the owning worker may call this.
     pub fn add(&self, more: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(more),
+            Ordering::Relaxed,
+        );
     }
 
     /// Adds one.
@@ -63,7 +66,9 @@ pub struct FaultCounts(OnceLock<Box<[Count]>>);
 impl FaultCounts {
     /// Counts one fault.
     pub fn one(&self, kind: FaultKind) {
-        let counts = self.0.get_or_init(|| FaultKind::ALL.iter().map(|_| Count::default()).collect());
+        let counts = self
+            .0
+            .get_or_init(|| FaultKind::ALL.iter().map(|_| Count::default()).collect());
         if let Some(count) = counts.get(kind as usize) {
             count.one();
         }
@@ -72,7 +77,10 @@ impl FaultCounts {
     /// How many faults of a kind were counted.
     #[must_use]
     pub fn value(&self, kind: FaultKind) -> u64 {
-        self.0.get().and_then(|counts| counts.get(kind as usize)).map_or(0, Count::value)
+        self.0
+            .get()
+            .and_then(|counts| counts.get(kind as usize))
+            .map_or(0, Count::value)
     }
 
     /// Whether any fault was counted.

@@ -127,8 +127,14 @@ pub fn spawn(setup: Setup) -> std::io::Result<Handle> {
         .name(format!("clearway-w{}", setup.index))
         .spawn(move || run(setup, inbox, access_writer, receipt_writer, &started))?;
     // A thread that ends without a word has failed in a way that its standard error tells.
-    hear.recv().unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()))?;
-    Ok(Handle { commands, access: Some(access), receipts: Some(receipts), thread })
+    hear.recv()
+        .unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()))?;
+    Ok(Handle {
+        commands,
+        access: Some(access),
+        receipts: Some(receipts),
+        thread,
+    })
 }
 
 fn run(
@@ -278,7 +284,9 @@ impl Worker {
 
     async fn obey(self: Rc<Self>, mut inbox: mpsc::UnboundedReceiver<Command>) {
         drop(tokio::task::spawn_local(Rc::clone(&self.timers).drive()));
-        drop(tokio::task::spawn_local(crate::pool::sweep(Rc::clone(&self))));
+        drop(tokio::task::spawn_local(crate::pool::sweep(Rc::clone(
+            &self,
+        ))));
         let mut acceptors = listener::Acceptors::default();
         loop {
             tokio::select! {
@@ -317,7 +325,12 @@ impl Worker {
 
     /// Lets every connection that waits for a request look at `draining` and the Plan again.
     fn wake_parked(&self) {
-        let wakers: Vec<Waker> = self.parked.borrow().iter().map(|(_, w)| w.clone()).collect();
+        let wakers: Vec<Waker> = self
+            .parked
+            .borrow()
+            .iter()
+            .map(|(_, w)| w.clone())
+            .collect();
         for waker in wakers {
             waker.wake();
         }

@@ -20,7 +20,13 @@ impl Args {
         for diagnostic in &loaded.diagnostics {
             complain(&format!("{}\n", render(diagnostic)));
         }
-        let count = |severity| loaded.diagnostics.iter().filter(|d| d.severity == severity).count();
+        let count = |severity| {
+            loaded
+                .diagnostics
+                .iter()
+                .filter(|d| d.severity == severity)
+                .count()
+        };
         let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
         let config = &loaded.config;
         say(&format!(
@@ -30,6 +36,10 @@ impl Args {
             config.routes.len(),
             config.backends.len(),
         ));
-        if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        if errors == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
     }
 }

@@ -40,7 +40,12 @@ enum Which {
 #[derive(clap::Args)]
 struct ConfigArg {
     /// The configuration file.
-    #[arg(short = 'c', long = "config", value_name = "FILE", default_value = "clearway.toml")]
+    #[arg(
+        short = 'c',
+        long = "config",
+        value_name = "FILE",
+        default_value = "clearway.toml"
+    )]
     config: PathBuf,
 }
 

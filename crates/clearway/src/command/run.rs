@@ -44,7 +44,9 @@ pub(super) fn start(
     source: Box<dyn clearway_control::supervisor::Source>,
     events: Box<dyn FnMut(Event) + Send>,
 ) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {

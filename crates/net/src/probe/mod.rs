@@ -143,6 +143,10 @@ mod tests {
     fn a_probe_may_run_on_any_thread() {
         fn assert_send(_: impl Send) {}
         let probe = Probe::new(Kind::Tcp(Tcp));
-        assert_send(run(&probe, &Target::Unix("/a".into()), Duration::from_secs(1)));
+        assert_send(run(
+            &probe,
+            &Target::Unix("/a".into()),
+            Duration::from_secs(1),
+        ));
     }
 }

@@ -71,9 +71,16 @@ pub(crate) async fn serve(mut conn: Conn) {
 
 /// Waits for the first bytes of a request in the small shape.
 async fn parked(conn: &mut Conn, idle_since: Stamp) -> Wait {
-    let timeouts = conn.listener().map(|l| l.timeouts.clone()).unwrap_or_default();
+    let timeouts = conn
+        .listener()
+        .map(|l| l.timeouts.clone())
+        .unwrap_or_default();
     // Before the first request the head's time-out holds, as a silent client is a slow one.
-    let limit = if conn.requests == 0 { timeouts.request_head } else { timeouts.client_idle };
+    let limit = if conn.requests == 0 {
+        timeouts.request_head
+    } else {
+        timeouts.client_idle
+    };
     if limit.is_zero() {
         conn.timer.clear();
     } else {
@@ -126,7 +133,11 @@ async fn active(conn: &mut Conn, first: Lease, idle_since: &mut Stamp) -> After 
         let next = match read_head(conn, &mut request, bytes, started).await {
             Ok((lease, complete)) => {
                 conn.requests += 1;
-                let arrival = Arrival { started, complete, idle_us };
+                let arrival = Arrival {
+                    started,
+                    complete,
+                    idle_us,
+                };
                 exchange::run(conn, &mut request, lease, arrival).await
             }
             Err(None) => break After::Close,
@@ -181,7 +192,9 @@ async fn read_head(
     started: Stamp,
 ) -> Result<(Lease, Stamp), Option<(FaultKind, Lease)>> {
     let worker = Rc::clone(&conn.worker);
-    let limits = conn.listener().map_or_else(HeadLimits::default, |l| l.head_limits());
+    let limits = conn
+        .listener()
+        .map_or_else(HeadLimits::default, |l| l.head_limits());
     let mut armed = false;
     loop {
         match request.head.parse(lease.filled(), &limits) {
@@ -202,7 +215,9 @@ async fn read_head(
         }
         if !armed {
             armed = true;
-            let limit = conn.listener().map_or(Duration::ZERO, |l| l.timeouts.request_head);
+            let limit = conn
+                .listener()
+                .map_or(Duration::ZERO, |l| l.timeouts.request_head);
             conn.timer.set_after(started, limit);
         }
         let read = poll_fn(|cx| match conn.stream.poll_read_into(cx, &mut lease) {

@@ -15,7 +15,9 @@ use crate::refuse;
 ///
 /// `Err(())` means the connection was refused and reported.
 pub(crate) async fn read(conn: &mut Conn) -> Result<Option<Lease>, ()> {
-    let Some(listener) = conn.listener() else { return Ok(None) };
+    let Some(listener) = conn.listener() else {
+        return Ok(None);
+    };
     if !listener.proxy_protocol {
         return Ok(None);
     }
@@ -29,7 +31,11 @@ pub(crate) async fn read(conn: &mut Conn) -> Result<Option<Lease>, ()> {
     let mut lease = worker.small.lease();
     loop {
         match proxy_protocol::parse(lease.filled()) {
-            Ok(Parse::Complete { len, source, destination }) => {
+            Ok(Parse::Complete {
+                len,
+                source,
+                destination,
+            }) => {
                 if let Some(source) = source {
                     conn.client = Address::Ip(source);
                 }

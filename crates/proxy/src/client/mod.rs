@@ -94,7 +94,11 @@ impl Conn {
 
     /// The listener's part of the Plan.
     pub(crate) fn listener(&self) -> Option<&ListenerPlan> {
-        self.plan.plan.listeners.get(self.listener_at).map(AsRef::as_ref)
+        self.plan
+            .plan
+            .listeners
+            .get(self.listener_at)
+            .map(AsRef::as_ref)
     }
 
     /// Whether requests are logged.

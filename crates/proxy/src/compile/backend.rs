@@ -11,8 +11,8 @@ use clearway_balance::sticky::Sticky;
 use clearway_base::hash::{self, Map};
 use clearway_base::intern::Name;
 use clearway_config::model::{
-    Backend, HashKey as HashKeyConfig, Health, HealthKind, Pattern, SendProxy as SendProxyConfig, Server,
-    ServerAddress, ServerState,
+    Backend, HashKey as HashKeyConfig, Health, HealthKind, Pattern, SendProxy as SendProxyConfig,
+    Server, ServerAddress, ServerState,
 };
 use clearway_net::connect::Target;
 use clearway_net::probe::{self, BodyMatch, Http, HttpSettings, Probe, ProxyHeader, Statuses, Tcp};
@@ -103,8 +103,11 @@ pub(super) fn compile(
     {
         return Arc::clone(before);
     }
-    let known: Map<Name, &Arc<ServerPlan>> =
-        before.iter().flat_map(|b| &b.servers).map(|s| (s.address, s)).collect();
+    let known: Map<Name, &Arc<ServerPlan>> = before
+        .iter()
+        .flat_map(|b| &b.servers)
+        .map(|s| (s.address, s))
+        .collect();
     let servers: Vec<Arc<ServerPlan>> = places
         .iter()
         .map(|place| {
@@ -139,10 +142,17 @@ pub(super) fn compile(
         },
         sticky: backend.sticky.as_ref().map(|sticky| {
             let secret = hash::stable(name.as_str().as_bytes());
-            Sticky::new(sticky.policy(), secret, servers.iter().map(|s| s.address.as_str()))
+            Sticky::new(
+                sticky.policy(),
+                secret,
+                servers.iter().map(|s| s.address.as_str()),
+            )
         }),
         budget: backend.retries.budget_policy(),
-        check: backend.health.as_ref().map(|health| Arc::new(check(backend, health))),
+        check: backend
+            .health
+            .as_ref()
+            .map(|health| Arc::new(check(backend, health))),
         ejection: backend.ejection.on().map(|ejection| ejection.policy()),
         slow_start: backend.slow_start,
         servers,
@@ -169,11 +179,20 @@ fn find_places<'a>(
         ServerAddress::Name { .. } | ServerAddress::Srv { .. } => None,
     };
     if let Some(target) = literal {
-        return places.push(Place { server, target, weight: server.weight, priority: 0 });
+        return places.push(Place {
+            server,
+            target,
+            weight: server.weight,
+            priority: 0,
+        });
     }
-    let Some(question) = Question::of(&server.address) else { return };
+    let Some(question) = Question::of(&server.address) else {
+        return;
+    };
     *empty_because = FaultKind::NameUnresolved;
-    let Some(answer) = names.get(&question) else { return };
+    let Some(answer) = names.get(&question) else {
+        return;
+    };
     if let Some((kind, _)) = &answer.trouble {
         *empty_because = *kind;
     }
@@ -181,7 +200,12 @@ fn find_places<'a>(
         let target = Target::Ip(address.socket);
         if places.iter().all(|place| place.target != target) {
             let weight = server.weight.saturating_mul(address.weight);
-            places.push(Place { server, target, weight, priority: address.priority });
+            places.push(Place {
+                server,
+                target,
+                weight,
+                priority: address.priority,
+            });
         }
     }
 }
@@ -204,7 +228,13 @@ fn server_plan(backend: &Backend, name: Name, place: &Place<'_>, board: &mut Boa
     ServerPlan {
         backend: name,
         name: server.name.as_ref().map_or_else(
-            || if matches!(server.address, ServerAddress::Ip(_)) { address } else { Name::new(&server.label()) },
+            || {
+                if matches!(server.address, ServerAddress::Ip(_)) {
+                    address
+                } else {
+                    Name::new(&server.label())
+                }
+            },
             |own| Name::new(own.as_str()),
         ),
         address,
@@ -212,7 +242,9 @@ fn server_plan(backend: &Backend, name: Name, place: &Place<'_>, board: &mut Boa
         source: backend.source_address,
         key: server_key(address),
         weight,
-        tier: backup.saturating_add(server.priority).saturating_add(priority),
+        tier: backup
+            .saturating_add(server.priority)
+            .saturating_add(priority),
         maxconn,
         state: flags,
         slow_start: backend.slow_start_of(server),
@@ -234,7 +266,12 @@ fn check(backend: &Backend, health: &Health) -> CheckPlan {
                 method: health.method.to_string(),
                 target: health.path.to_string(),
                 host: health.host.as_ref().map(ToString::to_string),
-                headers: health.headers.0.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect(),
+                headers: health
+                    .headers
+                    .0
+                    .iter()
+                    .map(|(n, v)| (n.to_string(), v.to_string()))
+                    .collect(),
                 ..HttpSettings::default()
             };
             let ranges = health.expect.ranges().iter();
@@ -254,7 +291,12 @@ fn check(backend: &Backend, health: &Health) -> CheckPlan {
         SendProxyConfig::V1 => ProxyHeader::V1,
         SendProxyConfig::V2 => ProxyHeader::V2,
     };
-    CheckPlan { policy: health.policy(), probe, timeout: health.timeout, port: health.port }
+    CheckPlan {
+        policy: health.policy(),
+        probe,
+        timeout: health.timeout,
+        port: health.port,
+    }
 }
 
 fn body_match(pattern: &Pattern) -> Option<BodyMatch> {

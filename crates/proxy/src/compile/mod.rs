@@ -10,8 +10,8 @@ use std::sync::Arc;
 use clearway_base::hash::Map;
 use clearway_base::intern::Name;
 use clearway_config::model::{
-    Actions, Backend, Config, ErrorKey, ErrorPages as PagesConfig, Listener, Mode as ModeConfig, Retries,
-    Route, XForwarded as XForwardedConfig,
+    Actions, Backend, Config, ErrorKey, ErrorPages as PagesConfig, Listener, Mode as ModeConfig,
+    Retries, Route, XForwarded as XForwardedConfig,
 };
 use clearway_config::{Diagnostic, Origin};
 use clearway_http::XForwarded;
@@ -37,8 +37,11 @@ pub fn compile(
     generation: u64,
     before: Option<&Plan>,
 ) -> Result<Plan, Vec<Diagnostic>> {
-    let known: Map<Name, &Arc<BackendPlan>> =
-        before.iter().flat_map(|plan| &plan.backends).map(|b| (b.name, b)).collect();
+    let known: Map<Name, &Arc<BackendPlan>> = before
+        .iter()
+        .flat_map(|plan| &plan.backends)
+        .map(|b| (b.name, b))
+        .collect();
     let backends: Vec<Arc<BackendPlan>> = config
         .backends
         .iter()
@@ -47,8 +50,12 @@ pub fn compile(
             backend::compile(backend, names, board, old)
         })
         .collect();
-    let index: Map<&str, usize> =
-        config.backends.iter().enumerate().map(|(at, b)| (b.name.as_str(), at)).collect();
+    let index: Map<&str, usize> = config
+        .backends
+        .iter()
+        .enumerate()
+        .map(|(at, b)| (b.name.as_str(), at))
+        .collect();
     let mut diagnostics = Vec::new();
     let mut listeners = Vec::new();
     for listener in &config.listeners {
@@ -61,7 +68,12 @@ pub fn compile(
         return Err(diagnostics);
     }
     let access_log = config.log.access != clearway_config::model::LogDestination::Off;
-    Ok(Plan { generation, listeners, backends, access_log })
+    Ok(Plan {
+        generation,
+        listeners,
+        backends,
+        access_log,
+    })
 }
 
 fn compile_listener(
@@ -82,15 +94,27 @@ fn compile_listener(
         }
     }
     let router = Router::compile(&matches);
-    let program = program(listener.rules.iter().map(clearway_config::model::Rule::lowered).collect());
+    let program = program(
+        listener
+            .rules
+            .iter()
+            .map(clearway_config::model::Rule::lowered)
+            .collect(),
+    );
     let errors = pages(&config.errors, &listener.errors);
     let section = listener.origins.section();
     let (router, program, errors) = match (router, program, errors) {
-        (Ok(router), Ok(program), Ok(errors)) if diagnostics.is_empty() => (router, program, errors),
+        (Ok(router), Ok(program), Ok(errors)) if diagnostics.is_empty() => {
+            (router, program, errors)
+        }
         (router, program, errors) => {
             diagnostics.extend(router.err().into_iter().flat_map(|e| complain(section, e)));
             diagnostics.extend(program.err().into_iter().flat_map(|e| complain(section, e)));
-            diagnostics.extend(errors.err().map(|words| Diagnostic::error("error-page", section, words)));
+            diagnostics.extend(
+                errors
+                    .err()
+                    .map(|words| Diagnostic::error("error-page", section, words)),
+            );
             return Err(diagnostics);
         }
     };
@@ -101,7 +125,11 @@ fn compile_listener(
         program: None,
         timeouts: config.timeouts_for(listener, default, None),
         limits: config.limits_for(listener, default, None),
-        retries: retries(&default.map(|b| config.retries_for(b, None)).unwrap_or_default()),
+        retries: retries(
+            &default
+                .map(|b| config.retries_for(b, None))
+                .unwrap_or_default(),
+        ),
     };
     Ok(ListenerPlan {
         name,
@@ -123,7 +151,11 @@ fn compile_listener(
             XForwardedConfig::Off => XForwarded::Off,
         },
         forwarded: listener.forwarded.forwarded,
-        via: listener.forwarded.via.on().map(|name| name.as_str().to_owned()),
+        via: listener
+            .forwarded
+            .via
+            .on()
+            .map(|name| name.as_str().to_owned()),
         errors,
         entry: board.listener(name),
     })
@@ -146,7 +178,11 @@ fn compile_route(
         program: program(route_rules(&route.actions))?,
         timeouts: config.timeouts_for(listener, backend, Some(route)),
         limits: config.limits_for(listener, backend, Some(route)),
-        retries: retries(&backend.map(|b| config.retries_for(b, Some(route))).unwrap_or_default()),
+        retries: retries(
+            &backend
+                .map(|b| config.retries_for(b, Some(route)))
+                .unwrap_or_default(),
+        ),
     })
 }
 
@@ -156,7 +192,10 @@ fn route_rules(actions: &Actions) -> Vec<Rule> {
     if actions.is_empty() {
         return Vec::new();
     }
-    vec![Rule { condition: Condition::Always, actions }]
+    vec![Rule {
+        condition: Condition::Always,
+        actions,
+    }]
 }
 
 /// The program of some rules; `None` when there are none.
@@ -168,7 +207,9 @@ fn program(rules: Vec<Rule>) -> Result<Option<Program>, Vec<CompileError>> {
 }
 
 fn complain(origin: &Origin, errors: Vec<CompileError>) -> impl Iterator<Item = Diagnostic> + '_ {
-    errors.into_iter().map(move |error| Diagnostic::error("rule", origin, error.to_string()))
+    errors
+        .into_iter()
+        .map(move |error| Diagnostic::error("rule", origin, error.to_string()))
 }
 
 fn retries(retries: &Retries) -> RetryPlan {
@@ -187,14 +228,23 @@ fn pages(general: &PagesConfig, own: &PagesConfig) -> Result<ErrorPages, String>
     let mut by_status: Map<u16, ErrorPage> = Map::default();
     for (key, page) in general.0.iter().chain(&own.0) {
         let body = page.content().map_err(|error| {
-            format!("the error page {} cannot be read: {error}", page.path().unwrap_or_default().display())
+            format!(
+                "the error page {} cannot be read: {error}",
+                page.path().unwrap_or_default().display()
+            )
         })?;
-        let page =
-            ErrorPage { status: page.status, content_type: page.content_type.to_string(), body };
+        let page = ErrorPage {
+            status: page.status,
+            content_type: page.content_type.to_string(),
+            body,
+        };
         match key {
             ErrorKey::Status(status) => by_status.insert(*status, page),
             ErrorKey::Fault(kind) => by_fault.insert(*kind, page),
         };
     }
-    Ok(ErrorPages { by_fault, by_status })
+    Ok(ErrorPages {
+        by_fault,
+        by_status,
+    })
 }

@@ -48,7 +48,9 @@ impl Exchange<'_> {
             }
         }
         if self.backend.is_none() {
-            return Err(Stop::Fault(self.local_fault(FaultKind::NoRoute, Phase::Route)));
+            return Err(Stop::Fault(
+                self.local_fault(FaultKind::NoRoute, Phase::Route),
+            ));
         }
         Ok(())
     }
@@ -65,9 +67,17 @@ impl Exchange<'_> {
     pub(super) fn respond_rules(&mut self, answer: &Answer) -> Result<(), Stop> {
         let plan = std::rc::Rc::clone(&self.plan);
         let Some(at) = self.route else { return Ok(()) };
-        let (listener, route) = (plan.listener(at.listener), plan.route(at.listener, at.route));
-        let Some(backend) = &self.backend else { return Ok(()) };
-        let server = backend.servers.get(answer.member).map_or(Name::NONE, |s| s.plan.name);
+        let (listener, route) = (
+            plan.listener(at.listener),
+            plan.route(at.listener, at.route),
+        );
+        let Some(backend) = &self.backend else {
+            return Ok(());
+        };
+        let server = backend
+            .servers
+            .get(answer.member)
+            .map_or(Name::NONE, |s| s.plan.name);
         for program in [&listener.program, &route.program].into_iter().flatten() {
             if !program.has_response_rules() {
                 continue;
@@ -93,9 +103,15 @@ impl Exchange<'_> {
             }
         }
         if let Some(member) = self.stick_to
-            && let Some(cookie) = backend.plan.sticky.as_ref().and_then(|s| s.set_cookie(member))
+            && let Some(cookie) = backend
+                .plan
+                .sticky
+                .as_ref()
+                .and_then(|s| s.set_cookie(member))
         {
-            self.request.response_edits.add("Set-Cookie", cookie.as_bytes());
+            self.request
+                .response_edits
+                .add("Set-Cookie", cookie.as_bytes());
         }
         Ok(())
     }
@@ -114,6 +130,12 @@ impl Exchange<'_> {
             forwarded: listener.forwarded,
             trusted: self.conn.trusted,
         };
-        encode_request(&self.request.head, self.lease.filled(), &self.request.edits, &policy, &mut out);
+        encode_request(
+            &self.request.head,
+            self.lease.filled(),
+            &self.request.edits,
+            &policy,
+            &mut out,
+        );
     }
 }

@@ -22,7 +22,9 @@ impl Exchange<'_> {
     /// Chooses a member and counts the Attempt as in flight on it.
     pub(super) async fn choose(&mut self) -> Result<Chosen, Stop> {
         let Some(backend) = self.backend.clone() else {
-            return Err(Stop::Fault(self.local_fault(FaultKind::NoServers, Phase::Choose)));
+            return Err(Stop::Fault(
+                self.local_fault(FaultKind::NoServers, Phase::Choose),
+            ));
         };
         let picked = match self.sticky_member(&backend) {
             Some(member) => Some(member),
@@ -30,17 +32,24 @@ impl Exchange<'_> {
         };
         let limit = self.route_plan().timeouts.queue;
         let taken = slots::take(self.conn, &backend, picked, limit).await;
-        let (member, slot, queued_us) = taken.map_err(|fault| self.unchosen(&backend, self.or_total(fault)))?;
+        let (member, slot, queued_us) =
+            taken.map_err(|fault| self.unchosen(&backend, self.or_total(fault)))?;
         if backend.plan.sticky.is_some() && self.sticky_member(&backend) != Some(member) {
             self.stick_to = Some(member);
         }
         let Some(server) = backend.servers.get(member).cloned() else {
-            return Err(Stop::Fault(self.local_fault(FaultKind::NoServers, Phase::Choose)));
+            return Err(Stop::Fault(
+                self.local_fault(FaultKind::NoServers, Phase::Choose),
+            ));
         };
         self.flight = Some(Flight::begin(&backend, member, self.conn.worker.now()));
         self.slot = slot;
         self.replayable = true;
-        Ok(Chosen { member, server, queued_us })
+        Ok(Chosen {
+            member,
+            server,
+            queued_us,
+        })
     }
 
     /// Nothing could be chosen: counts it and, after a failed Attempt, keeps that fault instead.
@@ -54,14 +63,20 @@ impl Exchange<'_> {
                 last.refusal = Some(clearway_outcome::RetryRefusal::NoServer);
                 Stop::Fault(last.fault.unwrap_or(fault))
             }
-            _ => Stop::Fault(Fault { side: Side::Local, ..fault }),
+            _ => Stop::Fault(Fault {
+                side: Side::Local,
+                ..fault
+            }),
         }
     }
 
     /// The member that the client's cookie names, if it may serve it and was not tried yet.
     fn sticky_member(&self, backend: &LocalBackend) -> Option<usize> {
         let sticky = backend.plan.sticky.as_ref()?;
-        let cookie = self.request.head.cookie(sticky.name().as_bytes(), self.lease.filled())?;
+        let cookie = self
+            .request
+            .head
+            .cookie(sticky.name().as_bytes(), self.lease.filled())?;
         let member = sticky.find(cookie)?;
         let fits = backend.takes_sticky(member) && !self.request.tried.contains(&member);
         fits.then_some(member)
@@ -69,12 +84,21 @@ impl Exchange<'_> {
 
     fn pick(&self, backend: &LocalBackend) -> Option<usize> {
         let by_key = backend.plan.algorithm.spread() == Spread::Key;
-        let key = if by_key { self.hash_key(&backend.plan.hash_key) } else { None };
+        let key = if by_key {
+            self.hash_key(&backend.plan.hash_key)
+        } else {
+            None
+        };
         let random = self.conn.worker.rng.borrow_mut().next_u64();
         let now = self.arrival.complete;
         let other = self.route_plan().retries.other_server;
         let exclude: &[usize] = if other { &self.request.tried } else { &[] };
-        backend.pick(&Ask { key, exclude, random, now })
+        backend.pick(&Ask {
+            key,
+            exclude,
+            random,
+            now,
+        })
     }
 
     /// The hash of what the backend keeps together; `None` when the request does not have it.

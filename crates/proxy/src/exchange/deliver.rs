@@ -58,8 +58,12 @@ impl Exchange<'_> {
             return Err(Stop::Fault(fault));
         }
         self.status = self.request.response.status;
-        let mut transfer =
-            Transfer { answer, pump, progress: u64::MAX, client_silent: false };
+        let mut transfer = Transfer {
+            answer,
+            pump,
+            progress: u64::MAX,
+            client_silent: false,
+        };
         if let Err(error) = self.write_first(&mut transfer).await {
             let fault = self.client_write_fault(&error);
             self.finish_attempt(&transfer.answer);
@@ -99,7 +103,12 @@ impl Exchange<'_> {
     fn shape(&self) -> Shape {
         let response = &self.request.response;
         let modern = self.request.head.version == Version::Http11;
-        let same = |source, framing| Shape { source, coding: Coding::Same, framing, delimited: true };
+        let same = |source, framing| Shape {
+            source,
+            coding: Coding::Same,
+            framing,
+            delimited: true,
+        };
         match response.framing {
             Framing::None => same(Source::Length(0), Framing::None),
             Framing::Length(length) => same(Source::Length(length), Framing::Length(length)),
@@ -201,7 +210,10 @@ impl Exchange<'_> {
         transfer: &mut Transfer,
     ) -> Poll<Result<(), Fault>> {
         let worker = Rc::clone(&self.conn.worker);
-        let supplies = Supplies { buffers: &worker.large, pipes: Some(&worker.pipes) };
+        let supplies = Supplies {
+            buffers: &worker.large,
+            pipes: Some(&worker.pipes),
+        };
         let Transfer { answer, pump, .. } = transfer;
         if !answer.upload_failed && !answer.upload.is_done() && !transfer.client_silent {
             let polled = answer.upload.poll(
@@ -218,7 +230,12 @@ impl Exchange<'_> {
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
         }
-        match pump.poll(cx, &mut answer.server.stream, &mut self.conn.stream, supplies) {
+        match pump.poll(
+            cx,
+            &mut answer.server.stream,
+            &mut self.conn.stream,
+            supplies,
+        ) {
             Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
             Poll::Ready(Err(Cut::SinkError(error))) => {
                 return Poll::Ready(Err(self.client_write_fault(&error)));
@@ -230,8 +247,11 @@ impl Exchange<'_> {
         if progress != transfer.progress {
             transfer.progress = progress;
             let timeouts = &self.route_plan().timeouts;
-            let limit =
-                if pump.has_output() { timeouts.client_write } else { timeouts.server_idle };
+            let limit = if pump.has_output() {
+                timeouts.client_write
+            } else {
+                timeouts.server_idle
+            };
             self.conn.timer.set_after(worker.tick(), limit);
         }
         if self.conn.timer.poll_expired(cx) {
@@ -240,7 +260,12 @@ impl Exchange<'_> {
                 self.client_fault(FaultKind::ClientNotReading, Phase::Deliver)
             } else {
                 let attempt = self.request.attempts.last();
-                self.fault_of(attempt, FaultKind::ResponseBodyStalled, Phase::ResponseBody, 0)
+                self.fault_of(
+                    attempt,
+                    FaultKind::ResponseBodyStalled,
+                    Phase::ResponseBody,
+                    0,
+                )
             })));
         }
         Poll::Pending
@@ -248,12 +273,20 @@ impl Exchange<'_> {
 
     /// All was delivered: gives the connections back and says what comes next.
     fn finish(&mut self, transfer: Transfer, keep: bool) -> Next {
-        let Transfer { answer, mut pump, .. } = transfer;
+        let Transfer {
+            answer, mut pump, ..
+        } = transfer;
         self.bytes_out += pump.given;
         self.finish_attempt(&answer);
         let now = self.conn.worker.now();
         let clean = pump.leftover().is_none();
-        let Answer { mut server, member, upload, upload_failed, .. } = answer;
+        let Answer {
+            mut server,
+            member,
+            upload,
+            upload_failed,
+            ..
+        } = answer;
         let sent_all = upload.is_done() && !upload_failed;
         if clean && sent_all && self.request.response.keep_alive {
             server.uses += 1;
@@ -279,8 +312,12 @@ impl Exchange<'_> {
     async fn switch_protocols(&mut self, mut answer: Answer) -> Result<Next, Stop> {
         if !self.request.head.upgrade {
             let attempt = self.request.attempts.last();
-            let fault =
-                self.fault_of(attempt, FaultKind::UpgradeUnexpected, Phase::ResponseHead, 0);
+            let fault = self.fault_of(
+                attempt,
+                FaultKind::UpgradeUnexpected,
+                Phase::ResponseHead,
+                0,
+            );
             self.fail_attempt(&answer, fault);
             return Err(Stop::Fault(fault));
         }
@@ -298,7 +335,12 @@ impl Exchange<'_> {
         drop(down.feed(from_server, head_len));
         // The request's own buffer is still needed for the record.
         let mut early = self.conn.worker.large.lease();
-        early.append(self.lease.filled().get(self.request.head.len..).unwrap_or_default());
+        early.append(
+            self.lease
+                .filled()
+                .get(self.request.head.len..)
+                .unwrap_or_default(),
+        );
         drop(up.feed(early, 0));
         let timeouts = self.route_plan().timeouts.clone();
         let mut ends = Ends { up, down };
@@ -329,19 +371,26 @@ impl Exchange<'_> {
 
     fn client_write_fault(&self, error: &io::Error) -> Fault {
         let errno = error.raw_os_error().unwrap_or(0);
-        self.client_fault(FaultKind::ClientReset, Phase::Deliver).with_errno(errno)
+        self.client_fault(FaultKind::ClientReset, Phase::Deliver)
+            .with_errno(errno)
     }
 
     /// The fault of a response body that could not be read to its end.
     fn body_cut(&self, cut: &Cut) -> Fault {
         let (kind, errno) = match cut {
             Cut::SourceClosed => (FaultKind::ResponseBodyShort, 0),
-            Cut::SourceError(error) | Cut::SinkError(error) => {
-                (FaultKind::ResponseBodyReset, error.raw_os_error().unwrap_or(0))
-            }
+            Cut::SourceError(error) | Cut::SinkError(error) => (
+                FaultKind::ResponseBodyReset,
+                error.raw_os_error().unwrap_or(0),
+            ),
             Cut::Framing(_) => (FaultKind::ResponseChunkInvalid, 0),
         };
-        self.fault_of(self.request.attempts.last(), kind, Phase::ResponseBody, errno)
+        self.fault_of(
+            self.request.attempts.last(),
+            kind,
+            Phase::ResponseBody,
+            errno,
+        )
     }
 
     fn fault_of(
@@ -353,7 +402,9 @@ impl Exchange<'_> {
     ) -> Fault {
         let began = attempt.map_or(self.arrival.started, |a| a.started);
         let elapsed = self.conn.worker.now().micros_since(began);
-        Fault::new(kind, phase, Side::Server).with_errno(errno).after(elapsed)
+        Fault::new(kind, phase, Side::Server)
+            .with_errno(errno)
+            .after(elapsed)
     }
 
     /// Marks the Attempt as failed, with the facts of its connection.

@@ -180,7 +180,9 @@ pub(crate) async fn run(
     };
     exchange.settle();
     exchange.conn.timer.set_latest(None);
-    let Exchange { mut lease, used, .. } = exchange;
+    let Exchange {
+        mut lease, used, ..
+    } = exchange;
     match (next, used) {
         (Next::KeepAlive(None), Some(used)) => {
             lease.consume(used);
@@ -196,7 +198,9 @@ impl Exchange<'_> {
         self.find_route()?;
         let total = self.route_plan().timeouts.total;
         if !total.is_zero() {
-            self.conn.timer.set_latest(Some(self.arrival.started.plus(total)));
+            self.conn
+                .timer
+                .set_latest(Some(self.arrival.started.plus(total)));
         }
         self.admit()?;
         let answer = self.obtain().await?;
@@ -212,13 +216,17 @@ impl Exchange<'_> {
 
     /// The route that was found.
     pub(crate) fn route_plan(&self) -> &RoutePlan {
-        let at = self.route.unwrap_or(RouteAt { listener: self.conn.listener_at, route: usize::MAX });
+        let at = self.route.unwrap_or(RouteAt {
+            listener: self.conn.listener_at,
+            route: usize::MAX,
+        });
         self.plan.route(at.listener, at.route)
     }
 
     /// The name of the route, for records.
     pub(crate) fn route_name(&self) -> Name {
-        self.route.map_or(Name::NONE, |at| self.plan.route(at.listener, at.route).name)
+        self.route
+            .map_or(Name::NONE, |at| self.plan.route(at.listener, at.route).name)
     }
 
     /// `fault`, or that the request's time as a whole is over if that is why it happened.

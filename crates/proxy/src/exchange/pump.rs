@@ -280,7 +280,11 @@ impl Pump {
         };
         if count == 0 {
             self.ended = matches!(self.source, Source::UntilClose);
-            return Poll::Ready(if self.ended { Ok(()) } else { Err(Cut::SourceClosed) });
+            return Poll::Ready(if self.ended {
+                Ok(())
+            } else {
+                Err(Cut::SourceClosed)
+            });
         }
         Poll::Ready(self.decode())
     }
@@ -288,7 +292,9 @@ impl Pump {
     /// Follows the framing over the bytes not looked at yet.
     fn decode(&mut self) -> Result<(), Cut> {
         debug_assert!(self.start == self.end);
-        let Some(buffer) = &self.buffer else { return Ok(()) };
+        let Some(buffer) = &self.buffer else {
+            return Ok(());
+        };
         let input = buffer.filled().get(self.parsed..).unwrap_or_default();
         if input.is_empty() {
             return Ok(());
@@ -297,7 +303,9 @@ impl Pump {
         let (skip, pass, used, ended) = match &mut self.source {
             Source::UntilClose => (0, input.len(), input.len(), false),
             Source::Length(left) => {
-                let pass = input.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                let pass = input
+                    .len()
+                    .min(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= pass as u64;
                 (0, pass, pass, *left == 0)
             }
@@ -307,7 +315,12 @@ impl Pump {
                 } else {
                     decoder.extract(input)
                 };
-                let Relayed { skip, pass, used, done } = relayed.map_err(Cut::Framing)?;
+                let Relayed {
+                    skip,
+                    pass,
+                    used,
+                    done,
+                } = relayed.map_err(Cut::Framing)?;
                 (skip, pass, used, done)
             }
         };
@@ -388,7 +401,9 @@ impl Pump {
         from: &mut Stream,
         to: &mut Stream,
     ) -> Poll<Result<(), Cut>> {
-        let Some(splice) = &mut self.splice else { return Poll::Pending };
+        let Some(splice) = &mut self.splice else {
+            return Poll::Pending;
+        };
         loop {
             while splice.held > 0 {
                 ready!(to.poll_writable(cx)).map_err(Cut::SinkError)?;
@@ -414,11 +429,17 @@ impl Pump {
             };
             ready!(from.poll_readable(cx)).map_err(Cut::SourceError)?;
             let (fd, pipe) = (from.fd(), &splice.pipe);
-            match from.try_io(Interest::READABLE, || pipe.splice_in(fd, want.min(SPLICE_CHUNK))) {
+            match from.try_io(Interest::READABLE, || {
+                pipe.splice_in(fd, want.min(SPLICE_CHUNK))
+            }) {
                 Ok(0) => {
                     self.ended = matches!(self.source, Source::UntilClose);
                     self.splice = None;
-                    return Poll::Ready(if self.ended { Ok(()) } else { Err(Cut::SourceClosed) });
+                    return Poll::Ready(if self.ended {
+                        Ok(())
+                    } else {
+                        Err(Cut::SourceClosed)
+                    });
                 }
                 Ok(count) => {
                     splice.held = count;

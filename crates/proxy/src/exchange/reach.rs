@@ -22,7 +22,11 @@ impl Exchange<'_> {
     /// Tries servers until one answers or no further Attempt is allowed.
     pub(super) async fn obtain(&mut self) -> Result<Answer, Stop> {
         loop {
-            let Chosen { member, server, queued_us } = self.choose().await?;
+            let Chosen {
+                member,
+                server,
+                queued_us,
+            } = self.choose().await?;
             let began = self.conn.worker.now();
             let plan = &server.plan;
             let mut attempt = Attempt::begin(plan.backend, plan.name, plan.address, began);
@@ -71,7 +75,11 @@ impl Exchange<'_> {
                 attempt.refusal = Some(RetryRefusal::ClientGone);
                 self.request.attempts.push(attempt);
                 self.close_attempt(member);
-                Err(if fault.kind.is_client_abort() { Stop::Cut(fault) } else { Stop::Fault(fault) })
+                Err(if fault.kind.is_client_abort() {
+                    Stop::Cut(fault)
+                } else {
+                    Stop::Fault(fault)
+                })
             }
             Failed::Server(fault) => {
                 attempt.fault = Some(fault);
@@ -119,10 +127,12 @@ impl Exchange<'_> {
             return Ok(conn);
         }
         let limit = self.route_plan().timeouts.connect;
-        let stream = open(self.conn, server, limit).await.map_err(|(kind, errno)| {
-            attempt.evidence = Some(evidence::gather(None, &[]));
-            self.or_total(self.server_fault(attempt, kind, Phase::Connect, errno))
-        })?;
+        let stream = open(self.conn, server, limit)
+            .await
+            .map_err(|(kind, errno)| {
+                attempt.evidence = Some(evidence::gather(None, &[]));
+                self.or_total(self.server_fault(attempt, kind, Phase::Connect, errno))
+            })?;
         let now = self.conn.worker.tick();
         let connect_us = now.micros_since(attempt.started);
         attempt.connected_us = Some(connect_us);
@@ -183,9 +193,10 @@ pub(crate) async fn open(
     match written {
         Ok(count) if count == header.len() => Ok(stream),
         Ok(_) => Err((FaultKind::ServerClosedWhileSending, 0)),
-        Err(error) => {
-            Err((FaultKind::ServerResetWhileSending, error.raw_os_error().unwrap_or(0)))
-        }
+        Err(error) => Err((
+            FaultKind::ServerResetWhileSending,
+            error.raw_os_error().unwrap_or(0),
+        )),
     }
 }
 
@@ -202,5 +213,7 @@ fn destination(conn: &Conn) -> Option<std::net::SocketAddr> {
 
 /// A fault on the server's side of a layer-4 connection.
 pub(crate) fn connect_fault(kind: FaultKind, errno: i32, elapsed_us: u64) -> Fault {
-    Fault::new(kind, Phase::Connect, Side::Server).with_errno(errno).after(elapsed_us)
+    Fault::new(kind, Phase::Connect, Side::Server)
+        .with_errno(errno)
+        .after(elapsed_us)
 }

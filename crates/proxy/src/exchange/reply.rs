@@ -71,7 +71,11 @@ impl Exchange<'_> {
 
     /// Answers a fault with `status`: with the page for it, or a short text.
     async fn reply_page(&mut self, fault: Fault, status: u16) -> Next {
-        let received = self.request.attempts.last().map_or(0, |attempt| attempt.status);
+        let received = self
+            .request
+            .attempts
+            .last()
+            .map_or(0, |attempt| attempt.status);
         let worker = Rc::clone(&self.conn.worker);
         let keep_alive = self.keeps_after_reply();
         let mut out = Vec::new();
@@ -89,7 +93,11 @@ impl Exchange<'_> {
             };
             self.status = options.status;
             let mut date = worker.date.borrow_mut();
-            encode_fault(&options, date.at(clearway_base::clock::wall_of(worker.now())), &mut out);
+            encode_fault(
+                &options,
+                date.at(clearway_base::clock::wall_of(worker.now())),
+                &mut out,
+            );
         }
         self.send_reply(&out, keep_alive).await
     }
@@ -99,7 +107,9 @@ impl Exchange<'_> {
         if let Some(kind) = reply.fault {
             self.fault = Some(self.local_fault(kind, Phase::Admit));
             if reply.body.is_empty() {
-                return self.reply_page(self.local_fault(kind, Phase::Admit), reply.status).await;
+                return self
+                    .reply_page(self.local_fault(kind, Phase::Admit), reply.status)
+                    .await;
             }
         }
         self.status = reply.status;
@@ -109,8 +119,11 @@ impl Exchange<'_> {
         {
             let id = self.id.text();
             let mut proxy_status = Vec::new();
-            let mut headers: Vec<(&str, &[u8])> =
-                reply.headers.iter().map(|(n, v)| (n.as_str(), v.as_slice())).collect();
+            let mut headers: Vec<(&str, &[u8])> = reply
+                .headers
+                .iter()
+                .map(|(n, v)| (n.as_str(), v.as_slice()))
+                .collect();
             if let Some(fault) = &self.fault {
                 proxy_status::write(fault, 0, &mut proxy_status);
                 headers.push(("Proxy-Status", &proxy_status));
@@ -124,7 +137,11 @@ impl Exchange<'_> {
                 keep_alive,
                 head_only: self.request.head.method == Method::Head,
             };
-            write_reply(&reply, date.at(clearway_base::clock::wall_of(worker.now())), &mut out);
+            write_reply(
+                &reply,
+                date.at(clearway_base::clock::wall_of(worker.now())),
+                &mut out,
+            );
         }
         self.send_reply(&out, keep_alive).await
     }

@@ -38,12 +38,19 @@ impl Exchange<'_> {
     }
 
     /// Decides whether a response with `status` is given up for another Attempt.
-    pub(crate) fn may_retry_status(&self, status: u16, replayable: bool) -> Option<Result<(), RetryRefusal>> {
+    pub(crate) fn may_retry_status(
+        &self,
+        status: u16,
+        replayable: bool,
+    ) -> Option<Result<(), RetryRefusal>> {
         let rules = &self.route_plan().retries;
         if status < 400 || !rules.on.contains(&RetryOn::Status(status)) {
             return None;
         }
-        Some(self.may_try_again(true, replayable).and_then(|()| self.take_from_budget()))
+        Some(
+            self.may_try_again(true, replayable)
+                .and_then(|()| self.take_from_budget()),
+        )
     }
 
     fn may_try_again(&self, reached: bool, replayable: bool) -> Result<(), RetryRefusal> {
@@ -66,8 +73,14 @@ impl Exchange<'_> {
     }
 
     fn take_from_budget(&self) -> Result<(), RetryRefusal> {
-        let Some(backend) = &self.backend else { return Err(RetryRefusal::NoServer) };
-        if !backend.budget.borrow_mut().try_retry(self.conn.worker.now()) {
+        let Some(backend) = &self.backend else {
+            return Err(RetryRefusal::NoServer);
+        };
+        if !backend
+            .budget
+            .borrow_mut()
+            .try_retry(self.conn.worker.now())
+        {
             return Err(RetryRefusal::Budget);
         }
         Ok(())
@@ -78,7 +91,8 @@ impl Exchange<'_> {
         match methods {
             RetryMethods::Any => true,
             RetryMethods::Idempotent => {
-                self.request.head.method != Method::Other && self.request.head.method.is_idempotent()
+                self.request.head.method != Method::Other
+                    && self.request.head.method.is_idempotent()
             }
         }
     }

@@ -10,7 +10,9 @@ impl Exchange<'_> {
     pub(super) fn find_route(&mut self) -> Result<(), Stop> {
         let at = self.conn.listener_at;
         let Some(listener) = self.plan.plan.listeners.get(at) else {
-            return Err(Stop::Fault(self.local_fault(FaultKind::NoRoute, Phase::Route)));
+            return Err(Stop::Fault(
+                self.local_fault(FaultKind::NoRoute, Phase::Route),
+            ));
         };
         let view = View {
             head: &self.request.head,
@@ -27,9 +29,16 @@ impl Exchange<'_> {
             Some(route) => route,
             // Beyond the routes: the listener's own backend.
             None if listener.fallback.backend.is_some() => usize::MAX,
-            None => return Err(Stop::Fault(self.local_fault(FaultKind::NoRoute, Phase::Route))),
+            None => {
+                return Err(Stop::Fault(
+                    self.local_fault(FaultKind::NoRoute, Phase::Route),
+                ));
+            }
         };
-        self.route = Some(RouteAt { listener: at, route });
+        self.route = Some(RouteAt {
+            listener: at,
+            route,
+        });
         let backend = self.plan.route(at, route).backend;
         self.backend = backend.and_then(|index| self.plan.backends.get(index).cloned());
         Ok(())

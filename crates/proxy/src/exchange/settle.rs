@@ -12,7 +12,9 @@ impl Exchange<'_> {
     /// Ends the last Attempt: times it, tells the picker, the counters and the breaker.
     pub(super) fn close_attempt(&mut self, member: usize) {
         let now = self.conn.worker.now();
-        let Some(attempt) = self.request.attempts.last_mut() else { return };
+        let Some(attempt) = self.request.attempts.last_mut() else {
+            return;
+        };
         attempt.ended_us = now.micros_since(attempt.started);
         // Only an answer says how fast the server is.
         let latency = attempt.first_byte_us.filter(|_| attempt.fault.is_none());
@@ -24,7 +26,9 @@ impl Exchange<'_> {
         if let Some(first_byte) = attempt.first_byte_us {
             backend.shard().first_byte.record(first_byte);
         }
-        let Some(server) = backend.servers.get(member) else { return };
+        let Some(server) = backend.servers.get(member) else {
+            return;
+        };
         let shard = server.shard();
         shard.bytes_out.add(attempt.bytes_sent);
         shard.bytes_in.add(attempt.bytes_received);
@@ -76,7 +80,10 @@ impl Exchange<'_> {
             client: self.conn.client,
             listener: listener.name,
             route: self.route_name(),
-            backend: self.backend.as_ref().map_or(Default::default(), |b| b.plan.name),
+            backend: self
+                .backend
+                .as_ref()
+                .map_or(Default::default(), |b| b.plan.name),
             protocol: match head.version {
                 clearway_http::Version::Http10 => Protocol::Http10,
                 clearway_http::Version::Http11 => Protocol::Http11,

@@ -10,10 +10,10 @@ use clearway_http::{Framing, HeadLimits, Progress, encode_interim};
 use clearway_net::stream::Read;
 use clearway_outcome::{Attempt, Fault, FaultKind, Phase, Side};
 
+use super::Exchange;
 use super::evidence;
 use super::pump::{Cut, Supplies};
 use super::upload::Upload;
-use super::Exchange;
 use crate::client::{ClientWatch, Seen};
 use crate::pool::ServerConn;
 use crate::worker::LARGE_BUFFER;
@@ -91,7 +91,12 @@ impl Exchange<'_> {
                     interim += 1;
                     talk.awaiting_continue = false;
                     if interim > self.route_plan().limits.interim_responses {
-                        let fault = self.server_fault(talk.attempt, FaultKind::TooManyInterim, Phase::ResponseHead, 0);
+                        let fault = self.server_fault(
+                            talk.attempt,
+                            FaultKind::TooManyInterim,
+                            Phase::ResponseHead,
+                            0,
+                        );
                         return Err(self.give_up(talk, Failed::Server(fault)));
                     }
                     if let Err(fault) = self.pass_interim(&mut talk).await {
@@ -101,18 +106,32 @@ impl Exchange<'_> {
                 Event::Head => break,
             }
         }
-        let Talk { server, upload, upload_error, buffer, .. } = talk;
+        let Talk {
+            server,
+            upload,
+            upload_error,
+            buffer,
+            ..
+        } = talk;
         self.note_upload(&upload);
         let Some(buffer) = buffer else {
             let fault = self.local_fault(FaultKind::InternalPanic, Phase::ResponseHead);
             return Err(Failed::Server(fault));
         };
-        Ok(Answer { server, member, buffer, upload, upload_failed: upload_error.is_some() })
+        Ok(Answer {
+            server,
+            member,
+            buffer,
+            upload,
+            upload_failed: upload_error.is_some(),
+        })
     }
 
     /// Makes room for a body of known length that may have to be sent again; whether there is.
     fn make_room_for_body(&mut self) -> bool {
-        let Framing::Length(length) = self.request.head.framing else { return false };
+        let Framing::Length(length) = self.request.head.framing else {
+            return false;
+        };
         let rules = &self.route_plan().retries;
         let most = if rules.max == 0 { 0 } else { rules.body_buffer };
         let length = usize::try_from(length).unwrap_or(usize::MAX);
@@ -167,7 +186,9 @@ impl Exchange<'_> {
         let connected = talk.attempt.connected_us.unwrap_or(0);
         talk.attempt.sent_us = Some(connected);
         let now = talk.attempt.started.plus(Duration::from_micros(connected));
-        self.conn.timer.set_after(now, self.route_plan().timeouts.response);
+        self.conn
+            .timer
+            .set_after(now, self.route_plan().timeouts.response);
     }
 
     /// Waits until a response head is complete or something failed, sending the rest meanwhile.
@@ -184,7 +205,11 @@ impl Exchange<'_> {
         }
         loop {
             let read = match &mut talk.buffer {
-                Some(buffer) => talk.server.stream.poll_read_into(cx, buffer).map_ok(|n| n > 0),
+                Some(buffer) => talk
+                    .server
+                    .stream
+                    .poll_read_into(cx, buffer)
+                    .map_ok(|n| n > 0),
                 None => match talk.server.stream.poll_read(cx, &self.conn.worker.large) {
                     Poll::Ready(Ok(Read::Bytes(lease))) => {
                         talk.buffer = Some(lease);
@@ -214,7 +239,10 @@ impl Exchange<'_> {
                 Poll::Pending => break,
             }
         }
-        if let Some(seen) = talk.watch.poll(cx, &self.conn.stream, talk.upload.is_read()) {
+        if let Some(seen) = talk
+            .watch
+            .poll(cx, &self.conn.stream, talk.upload.is_read())
+        {
             self.conn.worker.tick();
             match seen {
                 Seen::Reset => {
@@ -266,7 +294,9 @@ impl Exchange<'_> {
             Poll::Ready(Ok(())) => {
                 let now = self.conn.worker.tick();
                 talk.attempt.sent_us = Some(now.micros_since(talk.attempt.started));
-                self.conn.timer.set_after(now, self.route_plan().timeouts.response);
+                self.conn
+                    .timer
+                    .set_after(now, self.route_plan().timeouts.response);
             }
             // The server may have answered before it stopped taking the body: read on.
             Poll::Ready(Err(Cut::SinkError(error))) => talk.upload_error = Some(error),
@@ -305,7 +335,11 @@ impl Exchange<'_> {
             count: limits.header_count,
         };
         let method = self.request.head.method;
-        match self.request.response.parse(buffer.filled(), &limits, method) {
+        match self
+            .request
+            .response
+            .parse(buffer.filled(), &limits, method)
+        {
             Ok(Progress::Complete) => Some(Event::Head),
             Ok(Progress::Partial) if buffer.is_full() => {
                 let kind = FaultKind::ResponseHeadersTooLarge;
@@ -322,14 +356,18 @@ impl Exchange<'_> {
 
     /// Forwards an interim response (RFC 9110 section 15.2) and drops it from the buffer.
     async fn pass_interim(&mut self, talk: &mut Talk<'_>) -> Result<(), Fault> {
-        let Some(buffer) = &mut talk.buffer else { return Ok(()) };
+        let Some(buffer) = &mut talk.buffer else {
+            return Ok(());
+        };
         let mut copy = Vec::new();
         if self.request.head.version == clearway_http::Version::Http11 {
             encode_interim(&self.request.response, buffer.filled(), &mut copy);
         }
         buffer.consume(self.request.response.len);
         let now = self.conn.worker.now();
-        self.conn.timer.set_after(now, self.route_plan().timeouts.client_write);
+        self.conn
+            .timer
+            .set_after(now, self.route_plan().timeouts.client_write);
         let written = self.conn.write_all(&copy).await;
         let now = self.conn.worker.tick();
         self.bytes_out += copy.len() as u64;
@@ -337,7 +375,9 @@ impl Exchange<'_> {
             return Err(self.client_fault(kind, Phase::Deliver));
         }
         if talk.upload.is_done() {
-            self.conn.timer.set_after(now, self.route_plan().timeouts.response);
+            self.conn
+                .timer
+                .set_after(now, self.route_plan().timeouts.response);
         } else {
             talk.progress = u64::MAX;
         }
@@ -364,7 +404,12 @@ impl Exchange<'_> {
             (false, false) => (FaultKind::ServerClosedNoResponse, Phase::Wait),
             (false, true) => (FaultKind::ServerResetNoResponse, Phase::Wait),
         };
-        Event::Failed(Failed::Server(self.server_fault(talk.attempt, kind, phase, errno)))
+        Event::Failed(Failed::Server(self.server_fault(
+            talk.attempt,
+            kind,
+            phase,
+            errno,
+        )))
     }
 
     /// The deadline passed: whose was it?
@@ -399,7 +444,8 @@ impl Exchange<'_> {
             }
             Cut::Framing(kind) => (*kind, 0),
         };
-        self.client_fault(kind, Phase::RequestBody).with_errno(errno)
+        self.client_fault(kind, Phase::RequestBody)
+            .with_errno(errno)
     }
 
     /// A fault on the server's side, timed from the start of the Attempt.
@@ -411,7 +457,9 @@ impl Exchange<'_> {
         errno: i32,
     ) -> Fault {
         let elapsed = self.conn.worker.now().micros_since(attempt.started);
-        Fault::new(kind, phase, Side::Server).with_errno(errno).after(elapsed)
+        Fault::new(kind, phase, Side::Server)
+            .with_errno(errno)
+            .after(elapsed)
     }
 
     /// Reads the facts of a failed conversation and closes it.

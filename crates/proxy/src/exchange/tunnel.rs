@@ -30,12 +30,17 @@ pub(crate) async fn run(
 ) -> Result<(), Fault> {
     let worker = std::rc::Rc::clone(&conn.worker);
     let began = worker.tick();
-    let supplies = Supplies { buffers: &worker.large, pipes: Some(&worker.pipes) };
+    let supplies = Supplies {
+        buffers: &worker.large,
+        pipes: Some(&worker.pipes),
+    };
     let (mut up_done, mut down_done) = (false, false);
     let mut progress = u64::MAX;
     let fault = |kind, side, errno| {
         let elapsed = worker.tick().micros_since(began);
-        Fault::new(kind, Phase::Tunnel, side).with_errno(errno).after(elapsed)
+        Fault::new(kind, Phase::Tunnel, side)
+            .with_errno(errno)
+            .after(elapsed)
     };
     poll_fn(|cx| {
         if !up_done {
@@ -67,7 +72,11 @@ pub(crate) async fn run(
         if moved != progress {
             progress = moved;
             let half = up_done || down_done;
-            let limit = if half { timeouts.half_closed } else { timeouts.tunnel };
+            let limit = if half {
+                timeouts.half_closed
+            } else {
+                timeouts.tunnel
+            };
             conn.timer.set_after(worker.tick(), limit);
         }
         if conn.timer.poll_expired(cx) {

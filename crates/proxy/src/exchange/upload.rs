@@ -68,7 +68,9 @@ impl Upload {
         match *framing {
             Framing::None | Framing::UntilClose => {}
             Framing::Length(length) => {
-                let here = at_hand.len().min(usize::try_from(length).unwrap_or(usize::MAX));
+                let here = at_hand
+                    .len()
+                    .min(usize::try_from(length).unwrap_or(usize::MAX));
                 upload.end += here;
                 let left = length - here as u64;
                 if keep {
@@ -80,7 +82,9 @@ impl Upload {
             Framing::Chunked => {
                 let mut decoder = ChunkedDecoder::default();
                 let mut trailers = Vec::new();
-                let relayed = decoder.relay(at_hand, &mut trailers).map_err(Cut::Framing)?;
+                let relayed = decoder
+                    .relay(at_hand, &mut trailers)
+                    .map_err(Cut::Framing)?;
                 upload.end += relayed.pass;
                 let mut rest = Pump::new(Source::Chunked(decoder), Coding::Same);
                 rest.limit = limit;
@@ -93,14 +97,18 @@ impl Upload {
 
     /// The body bytes that can go out together with the head.
     pub(crate) fn first<'b>(&self, lease: &'b Lease) -> &'b [u8] {
-        lease.filled().get(self.start + self.sent..self.end).unwrap_or_default()
+        lease
+            .filled()
+            .get(self.start + self.sent..self.end)
+            .unwrap_or_default()
     }
 
     /// Accounts for the first write: `count` bytes of `head` followed by [`Upload::first`].
     pub(crate) fn wrote_first(&mut self, head: &[u8], count: usize) {
         self.written += count as u64;
         if count < head.len() {
-            self.head_rest.extend_from_slice(head.get(count..).unwrap_or_default());
+            self.head_rest
+                .extend_from_slice(head.get(count..).unwrap_or_default());
         } else {
             self.sent += count - head.len();
         }
@@ -121,7 +129,9 @@ impl Upload {
 
     /// Whether the request can be sent again from what is in memory.
     pub(crate) fn is_replayable(&self) -> bool {
-        self.rest.as_ref().is_none_or(|rest| rest.taken == rest.begun)
+        self.rest
+            .as_ref()
+            .is_none_or(|rest| rest.taken == rest.begun)
     }
 
     /// Whether bytes wait for the server to take them (else for the client to send them).
@@ -194,7 +204,10 @@ impl Upload {
     ) -> Poll<io::Result<()>> {
         loop {
             let head = self.head_rest.get(self.head_done..).unwrap_or_default();
-            let body = lease.filled().get(self.start + self.sent..self.end).unwrap_or_default();
+            let body = lease
+                .filled()
+                .get(self.start + self.sent..self.end)
+                .unwrap_or_default();
             let count = match (head.is_empty(), body.is_empty()) {
                 (true, true) => return Poll::Ready(Ok(())),
                 (false, _) => ready!(server.poll_write_two(cx, head, body))?,

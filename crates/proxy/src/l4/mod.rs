@@ -27,7 +27,9 @@ struct Passage {
 
 /// Serves one layer-4 connection until both sides have finished.
 pub(crate) async fn serve(mut conn: Conn) {
-    let Ok(first) = handshake::read(&mut conn).await else { return };
+    let Ok(first) = handshake::read(&mut conn).await else {
+        return;
+    };
     let plan = conn.plan();
     let mut passage = Passage {
         id: conn.worker.next_id(),
@@ -36,7 +38,9 @@ pub(crate) async fn serve(mut conn: Conn) {
         fault: None,
         bytes: (0, 0),
     };
-    let backend = conn.listener().and_then(|l| plan.backends.get(l.fallback.backend?).cloned());
+    let backend = conn
+        .listener()
+        .and_then(|l| plan.backends.get(l.fallback.backend?).cloned());
     let Some(backend) = backend else {
         passage.fault = Some(Fault::new(FaultKind::NoRoute, Phase::Route, Side::Local));
         return settle(&conn, &passage, None);
@@ -57,8 +61,13 @@ async fn relay(
     first: Option<clearway_base::buffer::Lease>,
 ) -> Result<(), Fault> {
     let worker = Rc::clone(&conn.worker);
-    let timeouts = conn.listener().map(|l| l.fallback.timeouts.clone()).unwrap_or_default();
-    let retries = conn.listener().map_or(0, |l| l.fallback.retries.max as usize);
+    let timeouts = conn
+        .listener()
+        .map(|l| l.fallback.timeouts.clone())
+        .unwrap_or_default();
+    let retries = conn
+        .listener()
+        .map_or(0, |l| l.fallback.retries.max as usize);
     loop {
         let began = worker.now();
         let (member, slot, queued_us) = choose(conn, backend, &passage.tried, &timeouts).await?;
@@ -150,7 +159,12 @@ async fn choose(
     let now = conn.worker.now();
     let key = conn.client.ip().map(|ip| slots::source_key(&ip));
     let random = conn.worker.rng.borrow_mut().next_u64();
-    let ask = Ask { key, exclude: tried, random, now };
+    let ask = Ask {
+        key,
+        exclude: tried,
+        random,
+        now,
+    };
     let picked = backend.pick(&ask);
     slots::take(conn, backend, picked, timeouts.queue).await
 }
@@ -192,7 +206,12 @@ fn settle(conn: &Conn, passage: &Passage, backend: Option<&Rc<LocalBackend>>) {
         bytes_in: passage.bytes.0,
         bytes_out: passage.bytes.1,
         body_out: passage.bytes.1,
-        timings: Timings { idle_us: 0, head_us: 0, reply_us: None, total_us },
+        timings: Timings {
+            idle_us: 0,
+            head_us: 0,
+            reply_us: None,
+            total_us,
+        },
         attempts: &passage.attempts,
         fault: passage.fault,
         connections: (conn.seat.open_now, backend.map_or(0, |b| b.inflight())),
