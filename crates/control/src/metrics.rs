@@ -14,6 +14,9 @@ use crate::state::State;
 /// Names of the classes of [`clearway_proxy::stats::class`].
 const CLASSES: [&str; 5] = ["none", "2xx", "3xx", "4xx", "5xx"];
 
+/// How to get at a field of a shard.
+type Of<S, T> = fn(&S) -> &T;
+
 /// Everything as it is now.
 pub(crate) fn snapshot(state: &State) -> Snapshot {
     let mut out = Snapshot::default();
@@ -132,7 +135,7 @@ fn of_backend(backend: &BackendPlan, out: &mut Snapshot) {
             count(value),
         );
     }
-    let phases: [(&str, fn(&BackendShard) -> &LazyHistogram); 4] = [
+    let phases: [(&str, Of<BackendShard, LazyHistogram>); 4] = [
         ("queue", |s| &s.queue),
         ("connect", |s| &s.connect),
         ("first_byte", |s| &s.first_byte),
@@ -171,7 +174,7 @@ fn of_server(server: &ServerPlan, out: &mut Snapshot) {
     let idle: u64 = shards.iter().map(|s| u64::from(s.idle.value())).sum();
     out.add(Metric::ServerInflight, &labels, level(inflight));
     out.add(Metric::ServerIdle, &labels, level(idle));
-    let counters: [(Metric, fn(&ServerShard) -> &Count); 6] = [
+    let counters: [(Metric, Of<ServerShard, Count>); 6] = [
         (Metric::ServerAttempts, |s| &s.attempts),
         (Metric::ServerConnects, |s| &s.connects),
         (Metric::ServerReuses, |s| &s.reuses),

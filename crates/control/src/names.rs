@@ -48,14 +48,10 @@ impl Followed {
         let resolver = Arc::new(Resolver::new(&settings));
         self.settings = Some(settings);
         for question in wanted {
-            if !self.running.contains_key(&question) {
-                let task = task::spawn(watch(
-                    Arc::clone(&resolver),
-                    question.clone(),
-                    Arc::clone(state),
-                ));
-                self.running.insert(question, task);
-            }
+            let (resolver, state) = (Arc::clone(&resolver), Arc::clone(state));
+            self.running.entry(question).or_insert_with_key(|question| {
+                task::spawn(watch(resolver, question.clone(), state))
+            });
         }
     }
 }
@@ -131,7 +127,7 @@ fn remember(state: &State, question: &Question, result: Result<Vec<Address>, Dns
         match &new.trouble {
             Some((_, words)) => state.say(LogLevel::Warn, format!("{words}{kept}")),
             None if old.is_some() => {
-                state.say(LogLevel::Info, format!("{question} resolves again"))
+                state.say(LogLevel::Info, format!("{question} resolves again"));
             }
             None => {}
         }

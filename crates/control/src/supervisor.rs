@@ -371,33 +371,36 @@ impl Supervisor {
 
     /// Marks servers that are gone, and applies the operator's word where the file has changed it.
     fn settle_servers(&self, before: &Plan, plan: &Plan) {
-        let old = servers_of(before);
-        let new = servers_of(plan);
-        for (key, _) in old.iter().filter(|(key, _)| !new.contains_key(key)) {
-            self.state.set_flags(*key, REMOVED, 0);
+        let (old, new) = (servers_of(before), servers_of(plan));
+        for key in servers(before).map(|(key, _)| key) {
+            if !new.contains_key(&key) {
+                self.state.set_flags(key, REMOVED, 0);
+            }
         }
-        for (key, server) in &new {
-            let word = server.state & (DRAIN | MAINTENANCE);
-            match old.get(key) {
-                Some(known) if known.state != server.state => {
-                    let changed = self
-                        .state
-                        .set_flags(*key, word, (DRAIN | MAINTENANCE) & !word);
-                    if changed {
-                        let to = match word {
-                            DRAIN => "drain",
-                            0 => "ready",
-                            _ => "maintenance",
-                        };
-                        self.state
-                            .tell(*key, to, "set in the configuration".to_owned());
-                    }
-                }
+        for (key, server) in servers(plan) {
+            match old.get(&key) {
+                Some(known) if known.state != server.state => self.obey_file(key, server.state),
                 Some(_) => {}
                 None => {
-                    self.state.set_flags(*key, 0, REMOVED);
+                    self.state.set_flags(key, 0, REMOVED);
                 }
             }
+        }
+    }
+
+    /// Puts the operator's word of the file in force.
+    fn obey_file(&self, key: Key, word: u32) {
+        let to = match word {
+            0 => "ready",
+            DRAIN => "drain",
+            _ => "maintenance",
+        };
+        if self
+            .state
+            .set_flags(key, word, (DRAIN | MAINTENANCE) & !word)
+        {
+            self.state
+                .tell(key, to, "set in the configuration".to_owned());
         }
     }
 
@@ -528,14 +531,16 @@ fn lines<'a>(title: &str, found: impl Iterator<Item = &'a Diagnostic>) -> String
     out
 }
 
-fn servers_of(plan: &Plan) -> Map<Key, &Arc<ServerPlan>> {
+fn servers(plan: &Plan) -> impl Iterator<Item = (Key, &Arc<ServerPlan>)> {
     let servers = plan
         .backends
         .iter()
         .flat_map(|b| b.servers.iter().map(|s| (b.name, s)));
-    servers
-        .map(|(backend, server)| ((backend, server.address), server))
-        .collect()
+    servers.map(|(backend, server)| ((backend, server.address), server))
+}
+
+fn servers_of(plan: &Plan) -> Map<Key, &Arc<ServerPlan>> {
+    servers(plan).collect()
 }
 
 fn has_server(plan: &Plan, backend: Name, address: Name) -> bool {

@@ -100,6 +100,7 @@ pub fn encode_request(
             continue;
         }
         let value = f.value.of(buf);
+        #[expect(clippy::wildcard_enum_match_arm, reason = "all others pass")]
         match f.known {
             Known::Host => continue,
             Known::Via if policy.via.is_some() => {
@@ -155,6 +156,13 @@ pub fn encode_request(
     {
         write_via(out, head.version, via, via_before);
     }
+    write_framing(head, buf, out);
+    edits.write(out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the fields that concern the connection to the server.
+fn write_framing(head: &RequestHead, buf: &[u8], out: &mut Vec<u8>) {
     match head.framing {
         Framing::Length(length) => {
             out.extend_from_slice(b"Content-Length: ");
@@ -177,8 +185,6 @@ pub fn encode_request(
         // Trailers are relayed, so the wish for them may be too (RFC 9110 section 10.1.4).
         out.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n");
     }
-    edits.write(out);
-    out.extend_from_slice(b"\r\n");
 }
 
 /// Whether the client said `Content-Length: 0`, which some servers insist on for POST.

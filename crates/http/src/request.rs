@@ -8,6 +8,10 @@ use crate::head::{
 use crate::scan::{self, Bad, Line};
 
 /// A parsed request head. Points into the buffer it was parsed from.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, read by name"
+)]
 #[derive(Clone, Debug, Default)]
 pub struct RequestHead {
     /// The method.
@@ -210,13 +214,16 @@ impl RequestHead {
         self.keep_alive = self.version == Version::Http11;
         (self.expect_continue, self.upgrade) = (false, false);
         let (mut host, mut length, mut chunked) = (None, None, false);
-        let (mut has_upgrade, mut named) = (false, false);
-        let mut asks_upgrade = false;
+        let (mut has_upgrade, mut asks_upgrade, mut named) = (false, false, false);
         for index in 0..self.fields.len() {
             let Some(field) = self.fields.get(index).copied() else {
                 break;
             };
             let value = field.value.of(buf);
+            #[expect(
+                clippy::wildcard_enum_match_arm,
+                reason = "all others concern the ends"
+            )]
             let hop = match field.known {
                 Known::Host => {
                     if host.replace(field.value).is_some() {
@@ -242,17 +249,9 @@ impl RequestHead {
                     true
                 }
                 Known::Connection => {
-                    for option in list(value) {
-                        if option.eq_ignore_ascii_case(b"close") {
-                            self.keep_alive = false;
-                        } else if option.eq_ignore_ascii_case(b"keep-alive") {
-                            self.keep_alive |= self.version == Version::Http10;
-                        } else if option.eq_ignore_ascii_case(b"upgrade") {
-                            asks_upgrade = true;
-                        } else {
-                            named = true;
-                        }
-                    }
+                    let (upgrade, other) = self.connection(value);
+                    asks_upgrade |= upgrade;
+                    named |= other;
                     true
                 }
                 Known::Upgrade => {
@@ -292,6 +291,24 @@ impl RequestHead {
             (Some(length), false) => Framing::Length(length),
         };
         self.judge_host(host, buf)
+    }
+
+    /// Obeys the options of one `Connection` field; whether an upgrade is asked for, and whether
+    /// fields are named.
+    fn connection(&mut self, value: &[u8]) -> (bool, bool) {
+        let (mut upgrade, mut named) = (false, false);
+        for option in list(value) {
+            if option.eq_ignore_ascii_case(b"close") {
+                self.keep_alive = false;
+            } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                self.keep_alive |= self.version == Version::Http10;
+            } else if option.eq_ignore_ascii_case(b"upgrade") {
+                upgrade = true;
+            } else {
+                named = true;
+            }
+        }
+        (upgrade, named)
     }
 
     /// `Host` (RFC 9112 section 3.2): exactly one in HTTP/1.1, sound, equal to an absolute target's.
@@ -429,6 +446,7 @@ mod tests {
         RequestHead::default().parse(text, &HeadLimits::default())
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table")]
     #[test]
     fn attempts_to_smuggle_or_split_are_refused_each_as_its_own_kind() {
         use FaultKind as K;

@@ -138,6 +138,10 @@ impl ResponseHead {
                 break;
             };
             let value = field.value.of(buf);
+            #[expect(
+                clippy::wildcard_enum_match_arm,
+                reason = "all others concern the ends"
+            )]
             match field.known {
                 Known::ContentLength => {
                     let number = decimal(value).ok_or(FaultKind::ResponseLengthInvalid)?;

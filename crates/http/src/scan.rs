@@ -9,6 +9,7 @@ const TARGET: u8 = 4;
 /// What each byte may be part of: tokens (RFC 9110 section 5.6.2), field values (5.5), targets.
 static CLASS: [u8; 256] = classes();
 
+#[expect(clippy::cast_possible_truncation, reason = "the index is below 256")]
 const fn classes() -> [u8; 256] {
     let mut table = [0; 256];
     let mut byte = 0_usize;

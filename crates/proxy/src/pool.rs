@@ -143,6 +143,10 @@ impl LocalServer {
 }
 
 /// Looks at the kept connections of a worker for ever.
+#[expect(
+    clippy::infinite_loop,
+    reason = "a task that must not promise never to return"
+)]
 pub(crate) async fn sweep(worker: Rc<Worker>) {
     let mut next = Instant::now() + SWEEP_EVERY;
     loop {

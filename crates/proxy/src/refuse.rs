@@ -102,7 +102,7 @@ pub(crate) fn connection(conn: &mut Conn, kind: FaultKind) {
 }
 
 /// A connection whose PROXY header is missing, broken or not trusted.
-pub(crate) fn handshake(conn: &mut Conn, kind: FaultKind) {
+pub(crate) fn handshake(conn: &Conn, kind: FaultKind) {
     let now = conn.worker.tick();
     let elapsed = now.micros_since(conn.accepted);
     let fault = Fault::new(kind, Phase::Handshake, Side::Client).after(elapsed);
@@ -111,7 +111,7 @@ pub(crate) fn handshake(conn: &mut Conn, kind: FaultKind) {
 }
 
 /// A client that connected and sent nothing in time: counted, not answered.
-pub(crate) fn silent_client(conn: &mut Conn) {
+pub(crate) fn silent_client(conn: &Conn) {
     let now = conn.worker.tick();
     let elapsed = now.micros_since(conn.accepted);
     let kind = FaultKind::RequestHeadTimeout;

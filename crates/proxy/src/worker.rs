@@ -174,6 +174,7 @@ pub(crate) struct Worker {
     /// Heads are encoded here; never borrowed across a wait.
     pub(crate) out: RefCell<Vec<u8>>,
     /// Request states that are not in use.
+    #[expect(clippy::vec_box, reason = "they move between here and connections")]
     pub(crate) requests: RefCell<Vec<Box<Request>>>,
     pub(crate) rng: RefCell<Rng>,
     pub(crate) date: RefCell<DateCache>,
@@ -284,9 +285,8 @@ impl Worker {
 
     async fn obey(self: Rc<Self>, mut inbox: mpsc::UnboundedReceiver<Command>) {
         drop(tokio::task::spawn_local(Rc::clone(&self.timers).drive()));
-        drop(tokio::task::spawn_local(crate::pool::sweep(Rc::clone(
-            &self,
-        ))));
+        let sweep = crate::pool::sweep(Rc::clone(&self));
+        drop(tokio::task::spawn_local(sweep));
         let mut acceptors = listener::Acceptors::default();
         loop {
             tokio::select! {

@@ -136,7 +136,7 @@ impl Snapshot {
             let family = Family { metric, rows };
             match metric.name().strip_suffix("_seconds") {
                 Some(stem) => {
-                    registry.register_with_unit(stem, metric.help(), Unit::Seconds, family)
+                    registry.register_with_unit(stem, metric.help(), Unit::Seconds, family);
                 }
                 None => registry.register(metric.name(), metric.help(), family),
             }

@@ -25,7 +25,7 @@ pub(crate) fn json(bytes: &[u8], out: &mut Vec<u8>) {
 /// Appends `bytes` as NGINX does in its logs: quotes, backslashes, controls and non-ASCII as `\xHH`.
 pub(crate) fn nginx(bytes: &[u8], out: &mut Vec<u8>) {
     for &b in bytes {
-        if b < 0x20 || b >= 0x7f || b == b'"' || b == b'\\' {
+        if !(0x20..0x7f).contains(&b) || b == b'"' || b == b'\\' {
             out.extend_from_slice(format!("\\x{b:02X}").as_bytes());
         } else {
             out.push(b);
@@ -36,7 +36,7 @@ pub(crate) fn nginx(bytes: &[u8], out: &mut Vec<u8>) {
 /// Appends `bytes` as HAProxy does in its logs: `#HH`.
 pub(crate) fn haproxy(bytes: &[u8], out: &mut Vec<u8>) {
     for &b in bytes {
-        if b < 0x20 || b >= 0x7f || b == b'"' || b == b'#' {
+        if !(0x20..0x7f).contains(&b) || b == b'"' || b == b'#' {
             out.extend_from_slice(format!("#{b:02X}").as_bytes());
         } else {
             out.push(b);

@@ -8,6 +8,7 @@ const STEPS: u64 = 8;
 const SHIFT: u32 = 3;
 /// Doublings covered: up to 2^36 µs, about 19 hours.
 const DOUBLINGS: u64 = 36 - SHIFT as u64;
+#[expect(clippy::cast_possible_truncation, reason = "a few hundred")]
 const BUCKETS: usize = (STEPS * (DOUBLINGS + 1)) as usize;
 
 /// A histogram of microseconds with one writer: the relative error of a bucket is at most 1/8.

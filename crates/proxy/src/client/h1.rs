@@ -47,9 +47,8 @@ enum Wait {
 
 /// Serves a client until its connection ends.
 pub(crate) async fn serve(mut conn: Conn) {
-    let first = match handshake::read(&mut conn).await {
-        Ok(bytes) => bytes,
-        Err(()) => return,
+    let Ok(first) = handshake::read(&mut conn).await else {
+        return;
     };
     let mut idle_since = conn.accepted;
     let mut waiting = first;

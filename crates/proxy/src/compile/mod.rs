@@ -94,13 +94,12 @@ fn compile_listener(
         }
     }
     let router = Router::compile(&matches);
-    let program = program(
-        listener
-            .rules
-            .iter()
-            .map(clearway_config::model::Rule::lowered)
-            .collect(),
-    );
+    let rules: Vec<Rule> = listener
+        .rules
+        .iter()
+        .map(clearway_config::model::Rule::lowered)
+        .collect();
+    let program = program(&rules);
     let errors = pages(&config.errors, &listener.errors);
     let section = listener.origins.section();
     let (router, program, errors) = match (router, program, errors) {
@@ -175,7 +174,7 @@ fn compile_route(
     Ok(RoutePlan {
         name: Name::new(&config.route_name(at)),
         backend: backend.and_then(|b| index.get(b.name.as_str()).copied()),
-        program: program(route_rules(&route.actions))?,
+        program: program(&route_rules(&route.actions))?,
         timeouts: config.timeouts_for(listener, backend, Some(route)),
         limits: config.limits_for(listener, backend, Some(route)),
         retries: retries(
@@ -199,11 +198,11 @@ fn route_rules(actions: &Actions) -> Vec<Rule> {
 }
 
 /// The program of some rules; `None` when there are none.
-fn program(rules: Vec<Rule>) -> Result<Option<Program>, Vec<CompileError>> {
+fn program(rules: &[Rule]) -> Result<Option<Program>, Vec<CompileError>> {
     if rules.is_empty() {
         return Ok(None);
     }
-    Program::compile(&rules).map(Some)
+    Program::compile(rules).map(Some)
 }
 
 fn complain(origin: &Origin, errors: Vec<CompileError>) -> impl Iterator<Item = Diagnostic> + '_ {

@@ -147,7 +147,7 @@ impl Exchange<'_> {
     }
 
     /// Encodes the head into the worker's buffer.
-    fn encode_response_head(&mut self, answer: &Answer, framing: Framing, keep_alive: bool) {
+    fn encode_response_head(&self, answer: &Answer, framing: Framing, keep_alive: bool) {
         let worker = Rc::clone(&self.conn.worker);
         let mut out = worker.out.borrow_mut();
         out.clear();

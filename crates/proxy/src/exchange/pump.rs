@@ -398,8 +398,8 @@ impl Pump {
     fn poll_splice(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut Stream,
-        to: &mut Stream,
+        from: &Stream,
+        to: &Stream,
     ) -> Poll<Result<(), Cut>> {
         let Some(splice) = &mut self.splice else {
             return Poll::Pending;

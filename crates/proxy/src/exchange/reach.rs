@@ -41,7 +41,7 @@ impl Exchange<'_> {
                     Err(failed) => failed,
                 },
             };
-            self.after_failure(failed, attempt, member)?;
+            self.after_failure(&failed, attempt, member)?;
         }
     }
 
@@ -65,11 +65,11 @@ impl Exchange<'_> {
     /// Files a failed Attempt; `Ok` means that another may follow.
     fn after_failure(
         &mut self,
-        failed: Failed,
+        failed: &Failed,
         mut attempt: Attempt,
         member: usize,
     ) -> Result<(), Stop> {
-        match failed {
+        match *failed {
             Failed::Client(fault) => {
                 attempt.fault = Some(fault);
                 attempt.refusal = Some(RetryRefusal::ClientGone);
@@ -113,7 +113,7 @@ impl Exchange<'_> {
 
     /// A kept connection, or a fresh one within `timeouts.connect`.
     async fn reach(
-        &mut self,
+        &self,
         server: &Rc<LocalServer>,
         attempt: &mut Attempt,
     ) -> Result<ServerConn, Fault> {
@@ -157,7 +157,7 @@ impl Exchange<'_> {
 /// # Errors
 /// The fault kind and error number; the connection is closed.
 pub(crate) async fn open(
-    conn: &mut Conn,
+    conn: &Conn,
     server: &Rc<LocalServer>,
     limit: std::time::Duration,
 ) -> Result<Stream, (FaultKind, i32)> {

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use clearway_base::intern::Name;
 use clearway_http::Known;
 use clearway_outcome::{Attempt, Fault, Protocol, Record, Side, Timings};
 
@@ -41,7 +42,7 @@ impl Exchange<'_> {
     }
 
     /// Counts and reports the whole request.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn settle(&self) {
         let now = self.conn.worker.now();
         let worker = Rc::clone(&self.conn.worker);
         let total_us = now.micros_since(self.arrival.started);
@@ -80,10 +81,7 @@ impl Exchange<'_> {
             client: self.conn.client,
             listener: listener.name,
             route: self.route_name(),
-            backend: self
-                .backend
-                .as_ref()
-                .map_or(Default::default(), |b| b.plan.name),
+            backend: self.backend.as_ref().map_or(Name::NONE, |b| b.plan.name),
             protocol: match head.version {
                 clearway_http::Version::Http10 => Protocol::Http10,
                 clearway_http::Version::Http11 => Protocol::Http11,

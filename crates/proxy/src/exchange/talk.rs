@@ -86,7 +86,7 @@ impl Exchange<'_> {
         let mut interim = 0;
         loop {
             match self.next_head(&mut talk).await {
-                Event::Failed(failed) => return Err(self.give_up(talk, failed)),
+                Event::Failed(failed) => return Err(self.give_up(&mut talk, failed)),
                 Event::Head if self.request.response.is_interim() => {
                     interim += 1;
                     talk.awaiting_continue = false;
@@ -97,10 +97,10 @@ impl Exchange<'_> {
                             Phase::ResponseHead,
                             0,
                         );
-                        return Err(self.give_up(talk, Failed::Server(fault)));
+                        return Err(self.give_up(&mut talk, Failed::Server(fault)));
                     }
                     if let Err(fault) = self.pass_interim(&mut talk).await {
-                        return Err(self.give_up(talk, Failed::Client(fault)));
+                        return Err(self.give_up(&mut talk, Failed::Client(fault)));
                     }
                 }
                 Event::Head => break,
@@ -154,7 +154,7 @@ impl Exchange<'_> {
     }
 
     /// Encodes the head and writes it, with the body bytes at hand, in one system call.
-    async fn send_first(&mut self, talk: &mut Talk<'_>, member: usize) {
+    async fn send_first(&self, talk: &mut Talk<'_>, member: usize) {
         let worker = std::rc::Rc::clone(&self.conn.worker);
         self.encode_head(member);
         poll_fn(|cx| {
@@ -267,7 +267,7 @@ impl Exchange<'_> {
                 {
                     Failed::Server(self.or_total(fault))
                 }
-                failed => failed,
+                failed @ (Failed::Server(_) | Failed::Client(_)) => failed,
             };
             return Poll::Ready(Event::Failed(failed));
         }
@@ -323,7 +323,7 @@ impl Exchange<'_> {
     }
 
     /// Parses what is in the buffer; `None` when more is needed.
-    fn parse_head(&mut self, talk: &mut Talk<'_>) -> Option<Event> {
+    fn parse_head(&mut self, talk: &Talk<'_>) -> Option<Event> {
         let buffer = talk.buffer.as_ref()?;
         if buffer.is_empty() {
             return None;
@@ -463,7 +463,7 @@ impl Exchange<'_> {
     }
 
     /// Reads the facts of a failed conversation and closes it.
-    fn give_up(&mut self, talk: Talk<'_>, failed: Failed) -> Failed {
+    fn give_up(&mut self, talk: &mut Talk<'_>, failed: Failed) -> Failed {
         let first = talk.buffer.as_ref().map(Lease::filled).unwrap_or_default();
         talk.attempt.evidence = Some(evidence::gather(Some(&talk.server.stream), first));
         talk.attempt.bytes_received = first.len() as u64;

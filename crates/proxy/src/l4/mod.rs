@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use clearway_balance::Ask;
+use clearway_base::intern::Name;
 use clearway_outcome::{
     Attempt, Evidence, Fault, FaultKind, Phase, Protocol, Record, RequestId, Retry, RetryRefusal,
     Side, Timings,
@@ -194,8 +195,8 @@ fn settle(conn: &Conn, passage: &Passage, backend: Option<&Rc<LocalBackend>>) {
         started: conn.accepted,
         client: conn.client,
         listener: conn.seat.listener,
-        route: Default::default(),
-        backend: backend.map_or(Default::default(), |b| b.plan.name),
+        route: Name::NONE,
+        backend: backend.map_or(Name::NONE, |b| b.plan.name),
         protocol: Protocol::Tcp,
         method: b"",
         target: b"",
