@@ -60,7 +60,7 @@ fn a_stale_connection_is_replaced_without_a_trace_for_the_client() {
 }
 
 #[test]
-fn a_post_survives_a_connection_that_was_closed_before_it_came() {
+fn no_post_is_served_twice_however_connections_close() {
     let server = Server::script(|mut conn: Conn| {
         if conn.request().is_some() {
             conn.send(behave::response(200, "closed behind it"));
@@ -68,9 +68,19 @@ fn a_post_survives_a_connection_that_was_closed_before_it_came() {
     });
     let clearway = Clearway::over(&[server.address()], "");
     let mut client = clearway.client();
-    for _ in 0..50 {
-        assert_eq!(client.post("/", "small body").text(), "closed behind it");
+    let mut answered = 0;
+    for _ in 0..100 {
+        let response = client.post("/", "small body");
+        if response.status == 200 {
+            answered += 1;
+            continue;
+        }
+        // The request lay unread in the server's kernel when the server closed: whether it was read
+        // cannot be known here.
+        assert_eq!(clearway.fault(&response.id()).code(), "reused_reset");
     }
+    assert_eq!(server.requests(), answered);
+    assert!(answered >= 50, "{answered} of 100");
 }
 
 #[test]
