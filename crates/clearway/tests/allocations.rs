@@ -3,6 +3,12 @@
 //! The data plane runs inside the test's own process, whose allocator counts what worker threads
 //! ask of it. Clients, servers and control have threads of their own, which are not counted.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests may panic and tell as tests do"
+)]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::backtrace::Backtrace;
 use std::cell::Cell;
