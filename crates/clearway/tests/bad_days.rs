@@ -104,15 +104,24 @@ fn connections_in_use_are_served_while_files_are_short() {
     let clearway = Clearway::setup(&simple(&[server.address()], ""))
         .open_files(80)
         .start();
-    let mut early = clearway.client();
-    assert_eq!(early.get("/").status, 200);
+    let mut admin = clearway.admin();
+    let mut early: Vec<Client> = (0..8).map(|_| clearway.client()).collect();
+    for client in &mut early {
+        assert_eq!(client.get("/").status, 200);
+    }
     let address = clearway.address("web").to_owned();
     let held: Vec<Stream> = (0..150)
         .filter_map(|_| Stream::connect(&address).ok())
         .collect();
-    for _ in 0..20 {
-        assert_eq!(early.get("/").status, 200);
-    }
+    // Long enough for whoever makes room for itself at the cost of others.
+    wait::until("accepting to be paused many times", || {
+        for client in &mut early {
+            let response = client.get("/");
+            assert_eq!(response.status, 200, "{}", response.text());
+        }
+        let metrics = Metrics::parse(&admin.get("/metrics").text());
+        (metrics.count("clearway_accept_paused_total", &[]) >= 10).then_some(())
+    });
     drop(held);
 }
 

@@ -1,11 +1,24 @@
 //! Changes of the configuration and the end of the process lose nothing.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clearway_testkit::clearway::simple;
 use clearway_testkit::peers::Wrk;
 use clearway_testkit::process::Signal;
-use clearway_testkit::{Clearway, Gate, Server, behave, wait};
+use clearway_testkit::{Clearway, End, Gate, Server, behave, wait};
+
+/// Reloads a hundred times, between two configurations with different servers.
+fn reload_a_hundred_times(clearway: &Clearway, texts: [&str; 2]) {
+    for text in texts.into_iter().cycle().take(100) {
+        assert_eq!(clearway.reload(text), "ok", "{:?}", clearway.stderr());
+    }
+    let ok = clearway
+        .metrics()
+        .count("clearway_reloads_total", &[("result", "ok")]);
+    assert_eq!(ok, 100);
+    assert!(clearway.faults().is_empty(), "{:?}", clearway.faults());
+}
 
 #[test]
 fn a_hundred_reloads_under_load_lose_no_request() {
@@ -16,27 +29,74 @@ fn a_hundred_reloads_under_load_lose_no_request() {
     let addresses = servers.each_ref().map(|s| s.address().to_owned());
     let both = simple(&[&addresses[0], &addresses[1]], "");
     let one = simple(&[&addresses[0]], "balance = \"least_requests\"");
-    let clearway = Clearway::setup(&both).set("UNUSED", "").start();
-    let mut wrk = Wrk::start(clearway.address("web"), 16, 8);
-    let mut reloads = 0;
-    while wrk.is_running() && reloads < 100 {
-        let text = if reloads % 2 == 0 { &one } else { &both };
-        assert_eq!(clearway.reload(text), "ok", "{:?}", clearway.stderr());
-        reloads += 1;
-    }
-    let load = wrk.finish();
-    assert!(
-        reloads >= 50,
-        "only {reloads} reloads in the time of the load"
-    );
+    let clearway = Clearway::start(&both);
+    let wrk = Wrk::start(clearway.address("web"), 16, 100);
+    clearway.wait_metric("clearway_listener_requests_total", &[], 100.0);
+    reload_a_hundred_times(&clearway, [&one, &both]);
+    let load = wrk.stop();
     assert!(load.requests > 500, "{}", load.text);
-    assert_eq!(
-        (load.refused, load.broken),
-        (0, 0),
-        "after {reloads} reloads: {}",
-        load.text
-    );
+    assert_eq!((load.refused, load.broken), (0, 0), "{}", load.text);
     assert!(clearway.faults().is_empty(), "{:?}", clearway.faults());
+}
+
+/// Says that something is over, also when a test fails.
+struct OnDrop<'a>(&'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_hundred_reloads_answer_every_request_once() {
+    let servers = ["a", "b"].map(|name| Server::script(behave::ok(name)));
+    let addresses = servers.each_ref().map(|s| s.address().to_owned());
+    let both = simple(&[&addresses[0], &addresses[1]], "");
+    let other = simple(&[&addresses[1]], "balance = \"least_requests\"");
+    let clearway = Clearway::start(&both);
+    let over = AtomicBool::new(false);
+    let sent: usize = std::thread::scope(|scope| {
+        let (clearway, over) = (&clearway, &over);
+        // Even ones keep their connection, odd ones use each once.
+        let clients: Vec<_> = (0..6)
+            .map(|number| {
+                scope.spawn(move || {
+                    let mut client = clearway.client();
+                    let mut sent = 0;
+                    while !over.load(Ordering::SeqCst) {
+                        if number % 2 == 1 {
+                            client = clearway.client();
+                        }
+                        let response = client.get(&format!("/{number}/{sent}"));
+                        assert_eq!(response.status, 200, "{}", response.text());
+                        assert_eq!(response.end, End::Complete, "{response:?}");
+                        sent += 1;
+                    }
+                    sent
+                })
+            })
+            .collect();
+        let end = OnDrop(over);
+        reload_a_hundred_times(clearway, [&other, &both]);
+        drop(end);
+        clients.into_iter().map(|c| c.join().unwrap()).sum()
+    });
+    println!("{sent} requests during a hundred reloads");
+    let mut targets: Vec<String> = servers
+        .iter()
+        .flat_map(|s| s.seen().into_iter().map(|r| r.target))
+        .collect();
+    assert_eq!(targets.len(), sent);
+    targets.sort_unstable();
+    targets.dedup();
+    assert_eq!(targets.len(), sent);
+    let counted = wait::until("every request to be counted", || {
+        let metrics = clearway.metrics();
+        let count = metrics.count("clearway_listener_requests_total", &[("listener", "web")]);
+        (count >= sent as u64).then_some(count)
+    });
+    assert_eq!(counted, sent as u64);
 }
 
 #[test]

@@ -189,6 +189,16 @@ impl Wrk {
         self.0.is_running()
     }
 
+    /// Ends it before its time, as Ctrl-C does, and reads its summary.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[must_use]
+    pub fn stop(self) -> Load {
+        self.0.signal(Signal::Int);
+        self.finish()
+    }
+
     /// Waits for its end and reads its summary.
     ///
     /// # Panics
