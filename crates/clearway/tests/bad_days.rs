@@ -1,5 +1,7 @@
 //! What goes wrong on a bad day: no files, no answers, too many connections.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;
 use std::sync::Arc;

@@ -177,7 +177,11 @@ fn out_of_ports() {
         holder.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
         server.wait_requests(1);
         explained(&clearway, &clearway.get("/"), "out_of_ports");
+        // A port that is free again is used at once.
         std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 50000").unwrap();
+        let mut next = clearway.client();
+        next.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+        server.wait_requests(2);
     });
 }
 

@@ -1,8 +1,13 @@
 //! Logs in their formats, and what happens when they cannot be written.
 
-use std::io::Read;
-use std::process::Command;
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::process::Command;
+use std::sync::mpsc;
+
+use clearway_testkit::clearway::simple;
 use clearway_testkit::{Clearway, Server, behave, process, wait};
 
 fn with_log(log: &str, server: &Server) -> Clearway {
@@ -182,34 +187,207 @@ fn a_full_disk_stops_no_request() {
 }
 
 #[test]
+fn a_disk_that_has_room_again_is_written_to_again() {
+    let server = Server::script(behave::ok("x"));
+    let folder = clearway_testkit::TempDir::new();
+    let path = folder.file("access.log");
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    let clearway = with_log(&format!("access = \"{path}\"\nformat = \"json\""), &server);
+    clearway.get("/lost");
+    clearway.wait_metric("clearway_log_failed_total", &[], 1.0);
+    std::fs::remove_file(&path).unwrap();
+    clearway.get("/kept");
+    line_of(&path, |l| l.contains("/kept"));
+    assert!(!std::fs::read_to_string(&path).unwrap().contains("/lost"));
+}
+
+#[test]
+fn a_reload_away_from_a_full_disk_writes_lines_again() {
+    let (refusing, _guard) = behave::closed_port();
+    let text = |access: &str, faults: &str| {
+        format!(
+            "[log]\naccess = \"{access}\"\nformat = \"json\"\nfaults = \"{faults}\"\n\
+             [listener.web]\nbind = \"127.0.0.1:0\"\n[backend.app]\nservers = [\"{refusing}\"]\n\
+             retries = {{ max = 0 }}\n"
+        )
+    };
+    let clearway = Clearway::start(&text("/dev/full", "/dev/full"));
+    for _ in 0..10 {
+        assert_eq!(clearway.get("/lost").status, 502);
+    }
+    clearway.wait_metric("clearway_log_failed_total", &[], 20.0);
+    let good = text("$DIR/access.log", "$DIR/faults.log");
+    assert_eq!(clearway.reload(&good), "ok", "{:?}", clearway.stderr());
+    assert_eq!(clearway.get("/kept").status, 502);
+    for file in ["access.log", "faults.log"] {
+        line_of(&clearway.file(file), |l| l.contains("/kept"));
+    }
+    let before = clearway.metrics().count("clearway_log_failed_total", &[]);
+    clearway.get("/kept/too");
+    line_of(&clearway.file("access.log"), |l| l.contains("/kept/too"));
+    let after = clearway.metrics().count("clearway_log_failed_total", &[]);
+    assert_eq!(before, after);
+}
+
+/// A pipe with a name, which the balancer can write to and nobody reads until the test does.
+///
+/// It is opened for both directions, so that opening it never waits.
+fn unread(folder: &clearway_testkit::TempDir) -> (String, File) {
+    let path = folder.file("unread.fifo");
+    process::output(Command::new("mkfifo").arg(&path));
+    let file = File::options().read(true).write(true).open(&path).unwrap();
+    (path, file)
+}
+
+/// Reads lines from now on and sends them.
+fn lines_of(file: File) -> mpsc::Receiver<String> {
+    let (tell, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(file).lines();
+        while let Some(Ok(line)) = lines.next() {
+            if tell.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+/// Waits for a line in which `wanted` holds.
+fn next_line(lines: &mpsc::Receiver<String>, wanted: impl Fn(&str) -> bool) -> String {
+    loop {
+        let line = lines.recv_timeout(wait::LIMIT).unwrap();
+        if wanted(&line) {
+            return line;
+        }
+    }
+}
+
+#[test]
 fn a_reader_that_does_not_read_stops_no_request() {
     let server = Server::script(behave::ok("x"));
     let folder = clearway_testkit::TempDir::new();
-    let fifo = folder.file("access.fifo");
-    process::output(Command::new("mkfifo").arg(&fifo));
-    // Opened for both directions, so that opening never blocks and nobody reads.
-    let mut reader = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(&fifo)
-        .unwrap();
+    let (fifo, file) = unread(&folder);
     let clearway = with_log(
         &format!("access = \"{fifo}\"\nformat = \"json\"\nbuffer = \"64KiB\""),
         &server,
     );
     let mut client = clearway.client();
-    let long = "u".repeat(2000);
+    let long = format!("User-Agent: {}\r\n", "u".repeat(2000));
     for _ in 0..400 {
-        assert_eq!(
-            client
-                .get_with("/", &format!("User-Agent: {long}\r\n"))
-                .status,
-            200
-        );
+        assert_eq!(client.get_with("/", &long).status, 200);
     }
     clearway.wait_metric("clearway_log_dropped_total", &[], 1.0);
-    let mut some = [0; 1000];
-    assert!(reader.read(&mut some).unwrap() > 0);
+    let lines = lines_of(file);
+    next_line(&lines, |l| l.contains("uuu"));
+    // What is asked now is written, once there is room for it.
+    wait::until("a line of a later request", || {
+        assert_eq!(clearway.get("/later").status, 200);
+        lines.try_iter().any(|l| l.contains("/later")).then_some(())
+    });
+    let dropped = || clearway.metrics().count("clearway_log_dropped_total", &[]);
+    let before = dropped();
+    assert_eq!(clearway.get("/last").status, 200);
+    next_line(&lines, |l| l.contains("/last"));
+    assert_eq!(dropped(), before);
+}
+
+#[test]
+fn a_reader_that_is_not_there_yet_stops_no_start_and_no_reload() {
+    let server = Server::script(behave::ok("x"));
+    let folder = clearway_testkit::TempDir::new();
+    let fifo = folder.file("access.fifo");
+    process::output(Command::new("mkfifo").arg(&fifo));
+    let clearway = with_log(&format!("access = \"{fifo}\"\nformat = \"json\""), &server);
+    assert_eq!(clearway.get("/early").status, 200);
+    assert_eq!(clearway.hup(), "ok", "{:?}", clearway.stderr());
+    let reader = File::open(&fifo).unwrap();
+    let lines = lines_of(reader);
+    wait::until("a line of a later request", || {
+        assert_eq!(clearway.get("/later").status, 200);
+        lines.try_iter().any(|l| l.contains("/later")).then_some(())
+    });
+}
+
+#[test]
+fn a_reader_that_leaves_and_comes_back_gets_lines_again() {
+    let server = Server::script(behave::ok("x"));
+    let folder = clearway_testkit::TempDir::new();
+    let (fifo, file) = unread(&folder);
+    let clearway = with_log(&format!("access = \"{fifo}\"\nformat = \"json\""), &server);
+    clearway.get("/first");
+    let mut first = String::new();
+    BufReader::new(file).read_line(&mut first).unwrap();
+    assert!(first.contains("/first"), "{first}");
+    for _ in 0..50 {
+        assert_eq!(clearway.get("/alone").status, 200);
+    }
+    let lines = lines_of(File::options().read(true).write(true).open(&fifo).unwrap());
+    wait::until("a line of a later request", || {
+        assert_eq!(clearway.get("/later").status, 200);
+        lines.try_iter().any(|l| l.contains("/later")).then_some(())
+    });
+}
+
+/// Text of a configuration whose records of failures go to standard error.
+fn faults_on_stderr(server: &str) -> String {
+    simple(
+        &[server],
+        "retries = { max = 0 }\nhealth = { path = \"/\", interval = \"50ms\", fast_interval = \"50ms\" }\n\
+         [log]\naccess = \"off\"\nfaults = \"stderr\"",
+    )
+}
+
+/// Fails requests until their records are given up because nobody reads them.
+fn fill_stderr(clearway: &Clearway) {
+    let mut client = clearway.client();
+    let target = format!("/{}", "p".repeat(1000));
+    wait::until("records to be given up", || {
+        for _ in 0..200 {
+            let status = client.get(&target).status;
+            assert!(matches!(status, 502 | 503), "{status}");
+        }
+        let failed = clearway.metrics().count("clearway_log_failed_total", &[]);
+        (failed > 0).then_some(())
+    });
+}
+
+#[test]
+fn standard_error_that_nobody_reads_stops_nothing() {
+    let (refusing, guard) = behave::closed_port();
+    let text = faults_on_stderr(&refusing);
+    let folder = clearway_testkit::TempDir::new();
+    let (fifo, file) = unread(&folder);
+    let clearway = Clearway::setup(&text).stderr_to(&fifo).start();
+    fill_stderr(&clearway);
+    // Neither news of the balancer itself nor what it does beside traffic waits for the reader.
+    clearway.wait_state(&refusing, &["down"]);
+    assert_eq!(clearway.hup(), "ok");
+    assert_eq!(clearway.admin().get("/healthz").status, 200);
+    assert_eq!(clearway.reload("[listener.web"), "failed");
+    drop(guard);
+    let server = Server::script_at(&refusing, behave::ok("up again"));
+    clearway.wait_state(&refusing, &["up"]);
+    assert_eq!(clearway.get("/").status, 200);
+    let lines = lines_of(file);
+    next_line(&lines, |l| l.contains("ppp"));
+    server.stop();
+    wait::until("a record of a later request", || {
+        clearway.get("/later");
+        lines.try_iter().any(|l| l.contains("/later")).then_some(())
+    });
+}
+
+#[test]
+fn the_end_does_not_wait_for_a_reader_that_does_not_read() {
+    let (refusing, _guard) = behave::closed_port();
+    let folder = clearway_testkit::TempDir::new();
+    let (fifo, _file) = unread(&folder);
+    let clearway = Clearway::setup(&faults_on_stderr(&refusing))
+        .stderr_to(&fifo)
+        .start();
+    fill_stderr(&clearway);
+    assert!(clearway.stop().success());
 }
 
 #[test]

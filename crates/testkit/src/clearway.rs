@@ -20,6 +20,7 @@ pub struct Setup {
     text: String,
     values: Vec<(String, String)>,
     open_files: Option<u32>,
+    stderr: Option<String>,
     arguments: Vec<String>,
 }
 
@@ -38,6 +39,13 @@ impl Setup {
     #[must_use]
     pub fn open_files(mut self, limit: u32) -> Self {
         self.open_files = Some(limit);
+        self
+    }
+
+    /// Sends standard error to a file, where nothing is waited for.
+    #[must_use]
+    pub fn stderr_to(mut self, path: &str) -> Self {
+        self.stderr = Some(path.to_owned());
         self
     }
 
@@ -63,6 +71,24 @@ impl Setup {
         text.replace("$DIR", &self.folder.path().display().to_string())
     }
 
+    /// The program, by way of a shell where something is to be set before it runs.
+    fn command(&self) -> Command {
+        let mut script = String::new();
+        if let Some(limit) = self.open_files {
+            script.push_str(&format!("ulimit -n {limit} && "));
+        }
+        if let Some(path) = &self.stderr {
+            script.push_str(&format!("exec 2>>'{path}' && "));
+        }
+        if script.is_empty() {
+            return Command::new(binary());
+        }
+        script.push_str("exec \"$0\" \"$@\"");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script]).arg(binary());
+        shell
+    }
+
     /// Starts the balancer and waits until it is ready.
     ///
     /// # Panics
@@ -71,15 +97,7 @@ impl Setup {
     pub fn start(self) -> Clearway {
         let text = self.render(&self.text);
         let path = self.folder.write("clearway.toml", &text);
-        let mut command = match self.open_files {
-            None => Command::new(binary()),
-            Some(limit) => {
-                let mut shell = Command::new("sh");
-                let script = format!("ulimit -n {limit} && exec \"$0\" \"$@\"");
-                shell.args(["-c", &script]).arg(binary());
-                shell
-            }
-        };
+        let mut command = self.command();
         command.args(["run", "-c", &path]).args(&self.arguments);
         let process = Process::start(command);
         let mut clearway = Clearway {
@@ -164,6 +182,7 @@ impl Clearway {
             text: toml.to_owned(),
             values: Vec::new(),
             open_files: None,
+            stderr: None,
             arguments: Vec::new(),
         }
     }
