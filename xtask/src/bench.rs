@@ -6,9 +6,8 @@
 //! requests per second say little here.
 
 use std::path::PathBuf;
-use std::process::Command;
 
-use crate::shell;
+use crate::{nginx, shell};
 
 mod case;
 mod guard;
@@ -143,7 +142,7 @@ fn prepare(args: &Args) -> Result<Bench, String> {
     let find = |name: &str| shell::find(name).ok_or_else(|| format!("{name} is missing"));
     let nginx = find(&args.nginx)?;
     let programs = Programs {
-        nginx_build: shell::output(Command::new(&nginx).arg("-V"))?,
+        nginx_build: nginx::build(&nginx)?,
         haproxy: find(&args.haproxy)?,
         nginx,
         clearway,

@@ -16,6 +16,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod docs;
+mod nginx;
 mod setup;
 mod shell;
 mod suite;

@@ -1,7 +1,10 @@
 //! `cargo xtask setup`: the programs that tests and benchmarks call.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
+use crate::nginx::{self, Stream};
 use crate::shell;
 
 /// Options of `setup`.
@@ -22,19 +25,32 @@ struct Tool {
 
 const TOOLS: &[Tool] = &[
     tool("nginx", "nginx-light", "servers of tests, peer in bench"),
-    tool("haproxy", "haproxy", "peer in tests and bench"),
-    tool("wrk", "wrk", "load in bench"),
-    tool("h2load", "nghttp2-client", "load in tests"),
+    tool("haproxy", "haproxy", "peer in bench"),
+    tool("wrk", "wrk", "load in tests and bench"),
+    tool("h2load", "nghttp2-client", "load in bench"),
     tool("curl", "curl", "client in tests"),
     tool("socat", "socat", "odd servers in tests"),
     tool("gunicorn", "gunicorn", "application server in tests"),
-    tool("python3", "python3", "odd servers in tests"),
+    tool("python3", "python3", "application server in tests"),
     tool("ip", "iproute2", "network namespaces in tests"),
     tool("nft", "nftables", "packet loss and firewalls in tests"),
+    tool("unshare", "util-linux", "network namespaces in tests"),
     tool("strace", "strace", "system calls in bench"),
     tool("setpriv", "util-linux", "ending processes in bench"),
     tool("taskset", "util-linux", "pinning in bench"),
+    tool(
+        "prlimit",
+        "util-linux",
+        "limits of open files in tests and bench",
+    ),
 ];
+
+/// No program of its own: a file that NGINX loads.
+const STREAM: &Tool = &tool(
+    "NGINX's stream module",
+    "libnginx-mod-stream",
+    "layer 4 in bench",
+);
 
 const fn tool(program: &'static str, package: &'static str, user: &'static str) -> Tool {
     Tool {
@@ -65,6 +81,7 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     install(&packages)?;
     let left = self::missing();
     if left.is_empty() {
+        println!("setup: installed {}", packages.join(" "));
         note_optional();
         Ok(())
     } else {
@@ -73,18 +90,30 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
 }
 
 fn missing() -> Vec<&'static Tool> {
-    TOOLS
+    let mut missing: Vec<_> = TOOLS
         .iter()
         .filter(|tool| shell::find(tool.program).is_none())
-        .collect()
+        .collect();
+    if lacks_stream() {
+        missing.push(STREAM);
+    }
+    missing
+}
+
+/// Whether there is no NGINX yet, or one whose stream module comes in a package that is not there. One
+/// that was built without it cannot be helped: the benchmark leaves it out and says so.
+fn lacks_stream() -> bool {
+    let Some(program) = shell::find("nginx") else {
+        return true;
+    };
+    match nginx::build(&program).map(|build| nginx::stream(&build)) {
+        Ok(Stream::Module(file)) => !file.exists(),
+        Ok(Stream::BuiltIn | Stream::None) | Err(_) => false,
+    }
 }
 
 fn packages(tools: &[&Tool]) -> Vec<&'static str> {
     let mut packages: Vec<_> = tools.iter().map(|tool| tool.package).collect();
-    if packages.contains(&"nginx-light") {
-        // Without it NGINX cannot take part in the layer 4 case of the benchmark.
-        packages.push("libnginx-mod-stream");
-    }
     packages.sort_unstable();
     packages.dedup();
     packages
@@ -92,7 +121,8 @@ fn packages(tools: &[&Tool]) -> Vec<&'static str> {
 
 fn advice(packages: &[&str]) -> String {
     format!(
-        "missing programs; install them as root: apt-get install --no-install-recommends {}",
+        "programs are missing; as root: apt-get install --no-install-recommends {} (Debian and \
+         Ubuntu; elsewhere the packages with these programs)",
         packages.join(" ")
     )
 }
@@ -104,22 +134,73 @@ fn note_optional() {
 }
 
 fn install(packages: &[&str]) -> Result<(), String> {
-    shell::run(apt().args(["update", "-q"]))?;
+    let policy = Policy::set(Path::new("/usr/sbin/policy-rc.d"))?;
+    // One package source out of reach does not make the others useless: installing tells.
+    if let Err(why) = shell::run(apt().args(["update", "-q"])) {
+        eprintln!("setup: {why}");
+    }
     shell::run(
         apt()
             .args(["install", "-q", "-y", "--no-install-recommends"])
             .args(packages),
-    )
+    )?;
+    drop(policy);
+    if Path::new("/run/systemd/system").exists() {
+        println!(
+            "setup: no service was started; `systemctl disable NAME` keeps an installed one (nginx, \
+             haproxy) from starting with the machine"
+        );
+    }
+    Ok(())
 }
 
 fn apt() -> Command {
     let mut command = Command::new("apt-get");
     command
         .args(["-o", "DPkg::Lock::Timeout=300"])
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        // Run level 1 keeps the packages from starting their services: tests start their own.
-        .env("RUNLEVEL", "1");
+        .env("DEBIAN_FRONTEND", "noninteractive");
     command
+}
+
+/// Debian asks this file before a package starts its service: while it lives none is, because tests
+/// start their own. A file of the administrator stays as it is.
+struct Policy<'a> {
+    ours: Option<&'a Path>,
+}
+
+/// Stands in the file, so that one left behind by a killed `setup` is known again.
+const MARK: &str = "# Written by `cargo xtask setup`.";
+
+impl<'a> Policy<'a> {
+    fn set(file: &'a Path) -> Result<Self, String> {
+        if fs::read_to_string(file).is_ok_and(|text| !text.contains(MARK)) {
+            println!(
+                "setup: {} stays and says which services start",
+                file.display()
+            );
+            return Ok(Self { ours: None });
+        }
+        // Left behind, it forbids nothing once our process is gone.
+        let text = format!(
+            "#!/bin/sh\n{MARK}\n[ -d /proc/{} ] && exit 101\nexit 0\n",
+            std::process::id()
+        );
+        let told = |error: std::io::Error| format!("{}: {error}", file.display());
+        fs::write(file, text).map_err(told)?;
+        let policy = Self { ours: Some(file) };
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(file, mode).map_err(told)?;
+        Ok(policy)
+    }
+}
+
+impl Drop for Policy<'_> {
+    fn drop(&mut self) {
+        let Some(file) = self.ours else { return };
+        if let Err(error) = fs::remove_file(file) {
+            eprintln!("setup: remove {} by hand: {error}", file.display());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -128,10 +209,34 @@ mod tests {
 
     #[test]
     fn each_package_is_named_once() {
-        let all: Vec<_> = TOOLS.iter().collect();
+        let all: Vec<_> = TOOLS.iter().chain([STREAM]).collect();
         let packages = packages(&all);
         assert_eq!(packages.iter().filter(|p| **p == "util-linux").count(), 1);
         assert!(advice(&packages).contains("nghttp2-client"));
         assert!(packages.contains(&"libnginx-mod-stream"));
+    }
+
+    #[test]
+    fn services_wait_for_the_end_of_the_installation() {
+        let name = format!("clearway-policy-{}", std::process::id());
+        let file = std::env::temp_dir().join(name);
+        let policy = Policy::set(&file).unwrap();
+        let ask = || Command::new("sh").arg(&file).status().unwrap().code();
+        assert_eq!(ask(), Some(101));
+        let text = fs::read_to_string(&file).unwrap();
+        drop(policy);
+        assert!(!file.exists());
+
+        // One that a killed process left behind.
+        let own = format!("/proc/{}", std::process::id());
+        fs::write(&file, text.replace(&own, "/proc/none")).unwrap();
+        assert_eq!(ask(), Some(0));
+        drop(Policy::set(&file).unwrap());
+        assert!(!file.exists());
+
+        fs::write(&file, "#!/bin/sh\nexit 101\n").unwrap();
+        drop(Policy::set(&file).unwrap());
+        assert!(file.exists());
+        fs::remove_file(&file).unwrap();
     }
 }

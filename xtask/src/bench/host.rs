@@ -171,13 +171,14 @@ pub(crate) fn rss_kib(pids: &[u32]) -> u64 {
 
 /// Sends a signal to processes by their pids.
 pub(crate) fn signal(name: &str, pids: &[u32]) {
-    let sent = Command::new("kill")
-        .args(["-s", name, "--"])
+    // The shell's own: a small system has no such program.
+    let sent = Command::new("sh")
+        .args(["-c", r#"kill -s "$@""#, "sh", name])
         .args(pids.iter().map(u32::to_string))
         .stderr(Stdio::null())
         .status();
     if let Err(error) = sent {
-        super::guard::progress(&format!("cannot run kill: {error}"));
+        super::guard::progress(&format!("cannot run sh: {error}"));
     }
 }
 

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use super::guard::{Folder, Process, Spawn};
 use super::host;
+use crate::nginx::{self, Stream};
 use crate::shell;
 
 /// A proxy.
@@ -57,19 +58,15 @@ impl Programs {
     /// # Errors
     /// When this nginx has none.
     fn stream_module(&self) -> Result<String, String> {
-        if self.nginx_build.contains("--with-stream ") {
-            return Ok(String::new());
-        }
-        let folder = self
-            .nginx_build
-            .split_whitespace()
-            .find_map(|word| word.strip_prefix("--modules-path="))
-            .unwrap_or("/usr/lib/nginx/modules");
-        let file = Path::new(folder).join("ngx_stream_module.so");
-        if file.exists() {
-            Ok(format!("load_module {};\n", file.display()))
-        } else {
-            Err("this nginx has no stream module (package libnginx-mod-stream)".to_owned())
+        match nginx::stream(&self.nginx_build) {
+            Stream::BuiltIn => Ok(String::new()),
+            Stream::Module(file) if file.exists() => {
+                Ok(format!("load_module {};\n", file.display()))
+            }
+            Stream::Module(_) => {
+                Err("NGINX's stream module is missing (package libnginx-mod-stream)".to_owned())
+            }
+            Stream::None => Err("this NGINX was built without the stream module".to_owned()),
         }
     }
 
