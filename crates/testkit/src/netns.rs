@@ -18,6 +18,7 @@ const INSIDE: &str = "CLEARWAY_TEST_IN_NETNS";
 ///
 /// # Panics
 /// When `body` does, when namespaces are not allowed here, or when a program is missing.
+#[expect(clippy::print_stdout, reason = "what the test inside said")]
 pub fn run_in_new(test: &str, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some_and(|name| name == test) {
         ip("link set lo up");
@@ -37,6 +38,7 @@ pub fn run_in_new(test: &str, body: impl FnOnce()) {
         text.contains("1 passed"),
         "no test is named {test:?}:\n{text}"
     );
+    print!("{text}");
 }
 
 /// Runs `ip` with arguments separated by spaces.
