@@ -31,6 +31,15 @@ impl Pool {
         self.size
     }
 
+    /// Gives an eighth of the unused buffers back to the system, and none when there are few. To be
+    /// called now and then, so that a burst does not keep its memory.
+    pub fn shrink(&self) {
+        let mut free = self.free.borrow_mut();
+        let surplus = free.len() / 8;
+        // The least recently used ones are at the front.
+        free.drain(..surplus);
+    }
+
     /// Lends a buffer; its content is whatever the last user left.
     #[must_use]
     pub fn lease(self: &Rc<Self>) -> Lease {
@@ -131,6 +140,20 @@ impl Drop for Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_burst_gives_its_memory_back_step_by_step() {
+        let pool = Pool::new(8, 100);
+        let burst: Vec<Lease> = (0..64).map(|_| pool.lease()).collect();
+        drop(burst);
+        assert_eq!(pool.free.borrow().len(), 64);
+        pool.shrink();
+        assert_eq!(pool.free.borrow().len(), 56);
+        for _ in 0..100 {
+            pool.shrink();
+        }
+        assert_eq!(pool.free.borrow().len(), 7, "the last few are kept");
+    }
 
     #[test]
     fn a_returned_buffer_is_lent_again_and_the_pool_is_bounded() {

@@ -131,7 +131,7 @@ fn admit(worker: &Rc<Worker>, listener: Name, stream: Stream, peer: Address) {
     );
     let open = seat.open_now;
     let over_source = seat.over_source;
-    let mut conn = Conn::new(Rc::clone(worker), stream, peer, seat);
+    let mut conn = Box::new(Conn::new(Rc::clone(worker), stream, peer, seat));
     if limits.connections > 0 && open as usize > limits.connections {
         return refuse::connection(&mut conn, FaultKind::ListenerFull);
     }
@@ -140,7 +140,7 @@ fn admit(worker: &Rc<Worker>, listener: Name, stream: Stream, peer: Address) {
     }
     match mode {
         Mode::Http => worker.spawn(h1::serve(conn)),
-        Mode::Tcp => worker.spawn(l4::serve(conn)),
+        Mode::Tcp => worker.spawn(l4::serve(*conn)),
     }
 }
 

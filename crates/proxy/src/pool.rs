@@ -163,5 +163,6 @@ pub(crate) async fn sweep(worker: Rc<Worker>) {
             }
         });
         tokio::task::coop::unconstrained(look).await;
+        worker.give_memory_back();
     }
 }

@@ -9,14 +9,13 @@ use clearway_base::clock::{self, Stamp};
 use clearway_outcome::{Fault, FaultKind, Phase, Protocol, Record, Side, Timings};
 
 use crate::client::Conn;
-use crate::exchange::{Next, ReplyOptions, Request, encode_fault};
+use crate::exchange::{Next, ReplyOptions, encode_fault};
 use crate::plan::Mode;
 use crate::stats::class;
 
 /// A request whose head is refused: answers with the status of `kind` and closes.
 pub(crate) async fn bad_head(
     conn: &mut Conn,
-    _request: &mut Request,
     lease: &Lease,
     kind: FaultKind,
     started: Stamp,

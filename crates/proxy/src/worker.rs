@@ -23,7 +23,7 @@ use clearway_telemetry::codec;
 use slab::Slab;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::exchange::Request;
+use crate::client::engine::Engine;
 use crate::listener;
 use crate::local::LocalPlan;
 use crate::plan::Plan;
@@ -33,6 +33,11 @@ use crate::stats::WorkerShard;
 pub(crate) const SMALL_BUFFER: usize = 16 * 1_024;
 /// Size of the buffers that responses and bodies are read into, and the largest head.
 pub(crate) const LARGE_BUFFER: usize = 64 * 1_024;
+
+/// Engines in use up to which a connection keeps its own for a moment.
+const FEW_ENGINES: usize = 128;
+/// Engines kept for the next burst of requests.
+const KEPT_ENGINES: usize = 1_024;
 
 /// What all workers and control share.
 #[derive(Debug)]
@@ -173,15 +178,15 @@ pub(crate) struct Worker {
     pub(crate) timers: Rc<Timers>,
     /// Heads are encoded here; never borrowed across a wait.
     pub(crate) out: RefCell<Vec<u8>>,
-    /// Request states that are not in use.
-    #[expect(clippy::vec_box, reason = "they move between here and connections")]
-    pub(crate) requests: RefCell<Vec<Box<Request>>>,
+    /// Engines that serve nobody.
+    engines: RefCell<Vec<Engine>>,
+    engines_out: Cell<usize>,
     pub(crate) rng: RefCell<Rng>,
     pub(crate) date: RefCell<DateCache>,
     pub(crate) shared: Arc<Shared>,
     clock: Cell<Stamp>,
     pub(crate) draining: Cell<bool>,
-    /// Connections that wait for their next request, to be woken when the worker drains.
+    /// Tasks of connections that wait for requests, to be woken when the worker drains.
     pub(crate) parked: RefCell<Slab<Waker>>,
     /// Told when the last connection of a draining worker ends.
     pub(crate) emptied: Notify,
@@ -196,12 +201,13 @@ impl Worker {
         let plan = LocalPlan::new(setup.plan, setup.index, None);
         Rc::new(Self {
             index: setup.index,
-            small: Pool::new(SMALL_BUFFER, 256),
-            large: Pool::new(LARGE_BUFFER, 64),
+            small: Pool::new(SMALL_BUFFER, 4_096),
+            large: Pool::new(LARGE_BUFFER, 512),
             pipes: PipePool::new(64),
             timers: Timers::new(),
             out: RefCell::new(Vec::with_capacity(SMALL_BUFFER)),
-            requests: RefCell::default(),
+            engines: RefCell::default(),
+            engines_out: Cell::new(0),
             rng: RefCell::new(Rng::from_entropy()),
             date: RefCell::new(DateCache::new()),
             shared: setup.shared,
@@ -237,18 +243,33 @@ impl Worker {
         RequestId(self.rng.borrow_mut().next_u64())
     }
 
-    /// Takes a request state from the free list.
-    pub(crate) fn take_request(&self) -> Box<Request> {
-        self.requests.borrow_mut().pop().unwrap_or_default()
+    /// Takes the most recently used engine.
+    pub(crate) fn take_engine(&self) -> Engine {
+        self.engines_out.set(self.engines_out.get() + 1);
+        self.engines.borrow_mut().pop().unwrap_or_else(Engine::new)
     }
 
-    /// Gives a request state back.
-    pub(crate) fn give_request(&self, mut request: Box<Request>) {
-        request.clear();
-        let mut free = self.requests.borrow_mut();
-        if free.len() < 256 {
-            free.push(request);
+    /// Whether the engines in use fit into the processor's cache.
+    pub(crate) fn has_few_engines(&self) -> bool {
+        self.engines_out.get() <= FEW_ENGINES
+    }
+
+    /// Gives an engine back.
+    pub(crate) fn give_engine(&self, engine: Engine) {
+        self.engines_out.set(self.engines_out.get() - 1);
+        let mut free = self.engines.borrow_mut();
+        if free.len() < KEPT_ENGINES {
+            free.push(engine);
         }
+    }
+
+    /// Frees a part of what a burst of requests has left unused.
+    pub(crate) fn give_memory_back(&self) {
+        self.small.shrink();
+        self.large.shrink();
+        let mut engines = self.engines.borrow_mut();
+        let surplus = engines.len() / 8;
+        drop(engines.drain(..surplus));
     }
 
     /// Sends a record to the log thread and, when it failed, to control.

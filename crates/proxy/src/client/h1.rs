@@ -1,8 +1,8 @@
 //! HTTP/1.1 with a client: waits for requests, parses their heads, and hands them to the exchange.
 //!
-//! A connection has two shapes. *Active*, it owns a boxed future with room for a whole exchange and
-//! serves request after request without allocating. When no request has come for a moment it is
-//! *parked*: the box, the request state and every buffer are given back and only a small task waits.
+//! A connection has two shapes. *Active*, it has an engine with room for a whole exchange. When no
+//! further request is waiting it is *parked*: engine and buffers are given back and only a small task
+//! waits.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -19,15 +19,24 @@ use super::{Conn, handshake};
 use crate::exchange::{self, Arrival, Next, Request};
 use crate::refuse;
 
-/// How long an active connection waits for another request before it is parked.
-const PARK_AFTER: Duration = Duration::from_millis(250);
-
 /// How long a connection that has carried nothing yet may still bring its first request when the
 /// worker drains.
 const FIRST_GRACE: Duration = Duration::from_millis(500);
 
+/// How long a connection waits for another request before it is parked.
+const PARK_AFTER: Duration = Duration::from_millis(250);
+
+/// How the short wait for a request ended.
+enum Soon {
+    Bytes(Lease),
+    /// The client closed.
+    Over,
+    /// Nothing came.
+    Quiet,
+}
+
 /// What the active shape ended with.
-enum After {
+pub(crate) enum After {
     /// Idle: park and wait on.
     Park,
     /// Over.
@@ -36,31 +45,26 @@ enum After {
     Linger,
 }
 
-/// How waiting for a request ended.
-enum Wait {
-    Bytes(Lease),
-    /// The client closed, the time is up, or the worker drains.
-    Over,
-    /// Nothing came within the short wait.
-    Quiet,
-}
-
 /// Serves a client until its connection ends.
-pub(crate) async fn serve(mut conn: Conn) {
-    let Ok(first) = handshake::read(&mut conn).await else {
+pub(crate) async fn serve(mut conn: Box<Conn>) {
+    let Ok(mut waiting) = handshake::read(&mut conn).await else {
         return;
     };
-    let mut idle_since = conn.accepted;
-    let mut waiting = first;
+    let worker = Rc::clone(&conn.worker);
     loop {
-        let bytes = match waiting.take() {
-            Some(bytes) => bytes,
-            None => match parked(&mut conn, idle_since).await {
-                Wait::Bytes(bytes) => bytes,
-                Wait::Over | Wait::Quiet => return,
+        let first = match waiting.take() {
+            Some(first) => first,
+            None => match parked(&mut conn).await {
+                Some(first) => first,
+                None => return,
             },
         };
-        match Box::pin(active(&mut conn, bytes, &mut idle_since)).await {
+        let mut engine = worker.take_engine();
+        engine.start(conn, first);
+        let (back, after) = poll_fn(|cx| engine.poll(cx)).await;
+        worker.give_engine(engine);
+        conn = back;
+        match after {
             After::Park => {}
             After::Close => return,
             After::Linger => return conn.linger().await,
@@ -68,68 +72,53 @@ pub(crate) async fn serve(mut conn: Conn) {
     }
 }
 
-/// Waits for the first bytes of a request in the small shape.
-async fn parked(conn: &mut Conn, idle_since: Stamp) -> Wait {
-    let timeouts = conn
-        .listener()
-        .map(|l| l.timeouts.clone())
-        .unwrap_or_default();
-    // Before the first request the head's time-out holds, as a silent client is a slow one.
-    let limit = if conn.requests == 0 {
-        timeouts.request_head
-    } else {
-        timeouts.client_idle
-    };
-    if limit.is_zero() {
-        conn.timer.clear();
-    } else {
-        conn.timer.set(idle_since.plus(limit));
-    }
+/// Waits for the first bytes of a request in the small shape; `None` when the client closed, its
+/// time is up, or the worker drains.
+async fn parked(conn: &mut Conn) -> Option<Lease> {
+    let is_first = conn.requests == 0;
+    let limit = conn.listener().map(|l| {
+        // Before the first request the head's time-out holds, as a silent client is a slow one.
+        if is_first { l.timeouts.request_head } else { l.timeouts.client_idle }
+    });
+    conn.timer.set_after(conn.idle_since, limit.unwrap_or_default());
     let worker = Rc::clone(&conn.worker);
-    let mut place = None;
     let (mut expired, mut leaving) = (false, false);
-    let wait = poll_fn(|cx| {
+    let first = poll_fn(|cx| {
         match conn.stream.poll_read(cx, &worker.small) {
-            Poll::Ready(Ok(Read::Bytes(lease))) => return Poll::Ready(Wait::Bytes(lease)),
-            Poll::Ready(Ok(Read::End) | Err(_)) => return Poll::Ready(Wait::Over),
+            Poll::Ready(Ok(Read::Bytes(lease))) => return Poll::Ready(Some(lease)),
+            Poll::Ready(Ok(Read::End) | Err(_)) => return Poll::Ready(None),
             Poll::Pending => {}
         }
         if conn.is_leaving() && !leaving {
             leaving = true;
-            if conn.requests > 0 {
-                return Poll::Ready(Wait::Over);
+            if !is_first {
+                return Poll::Ready(None);
             }
             // A client that has just connected may have its first request on the way.
             conn.timer.set(worker.tick().plus(FIRST_GRACE));
         }
         expired = conn.timer.poll_expired(cx);
         if expired {
-            return Poll::Ready(Wait::Over);
+            return Poll::Ready(None);
         }
-        if place.is_none() {
-            place = Some(worker.parked.borrow_mut().insert(cx.waker().clone()));
-        }
+        conn.register_parked(cx);
         Poll::Pending
     })
     .await;
-    if let Some(place) = place {
-        drop(worker.parked.borrow_mut().try_remove(place));
-    }
-    if expired && conn.requests == 0 && !leaving {
+    if expired && is_first && !leaving {
         refuse::silent_client(conn);
     }
-    wait
+    first
 }
 
 /// Serves requests until none is waiting.
-async fn active(conn: &mut Conn, first: Lease, idle_since: &mut Stamp) -> After {
+pub(crate) async fn active(conn: &mut Conn, request: &mut Request, first: Lease) -> After {
     let worker = Rc::clone(&conn.worker);
-    let mut request = worker.take_request();
     let mut bytes = first;
-    let after = loop {
+    loop {
         let started = worker.tick();
-        let idle_us = started.micros_since(*idle_since);
-        let next = match read_head(conn, &mut request, bytes, started).await {
+        let idle_us = started.micros_since(conn.idle_since);
+        let next = match read_head(conn, request, bytes, started).await {
             Ok((lease, complete)) => {
                 conn.requests += 1;
                 let arrival = Arrival {
@@ -137,44 +126,38 @@ async fn active(conn: &mut Conn, first: Lease, idle_since: &mut Stamp) -> After 
                     complete,
                     idle_us,
                 };
-                exchange::run(conn, &mut request, lease, arrival).await
+                exchange::run(conn, request, lease, arrival).await
             }
-            Err(None) => break After::Close,
-            Err(Some((kind, lease))) => {
-                refuse::bad_head(conn, &mut request, &lease, kind, started).await
-            }
+            Err(None) => Next::Close,
+            Err(Some((kind, lease))) => refuse::bad_head(conn, &lease, kind, started).await,
         };
         request.clear();
+        conn.idle_since = worker.now();
         match next {
-            Next::KeepAlive(Some(leftover)) => {
-                bytes = leftover;
-                *idle_since = worker.now();
-            }
-            Next::KeepAlive(None) => {
-                *idle_since = worker.now();
-                match soon(conn, *idle_since).await {
-                    Wait::Bytes(lease) => bytes = lease,
-                    Wait::Over => break After::Close,
-                    Wait::Quiet => break After::Park,
-                }
-            }
-            Next::Close => break After::Close,
-            Next::Linger => break After::Linger,
-            Next::Abort => break After::Close,
+            Next::KeepAlive(Some(leftover)) => bytes = leftover,
+            Next::KeepAlive(None) => match soon(conn).await {
+                Soon::Bytes(lease) => bytes = lease,
+                Soon::Over => return After::Close,
+                Soon::Quiet => return After::Park,
+            },
+            Next::Close | Next::Abort => return After::Close,
+            Next::Linger => return After::Linger,
         }
-    };
-    worker.give_request(request);
-    after
+    }
 }
 
-/// Waits a moment for the next request in the active shape.
-async fn soon(conn: &mut Conn, now: Stamp) -> Wait {
-    conn.timer.set(now.plus(PARK_AFTER));
+/// Waits a moment for the next request without giving the engine back, which is quicker, unless
+/// many connections are served at the same time: then fewer engines, used by all in turn, are.
+async fn soon(conn: &mut Conn) -> Soon {
+    if !conn.worker.has_few_engines() {
+        return Soon::Quiet;
+    }
+    conn.timer.set(conn.idle_since.plus(PARK_AFTER));
     let worker = Rc::clone(&conn.worker);
     poll_fn(|cx| match conn.stream.poll_read(cx, &worker.small) {
-        Poll::Ready(Ok(Read::Bytes(lease))) => Poll::Ready(Wait::Bytes(lease)),
-        Poll::Ready(Ok(Read::End) | Err(_)) => Poll::Ready(Wait::Over),
-        Poll::Pending if conn.timer.poll_expired(cx) => Poll::Ready(Wait::Quiet),
+        Poll::Ready(Ok(Read::Bytes(lease))) => Poll::Ready(Soon::Bytes(lease)),
+        Poll::Ready(Ok(Read::End) | Err(_)) => Poll::Ready(Soon::Over),
+        Poll::Pending if conn.timer.poll_expired(cx) => Poll::Ready(Soon::Quiet),
         Poll::Pending => Poll::Pending,
     })
     .await

@@ -1,5 +1,6 @@
 //! A connection from a client: who it is, what it may do, and how it ends.
 
+pub(crate) mod engine;
 pub(crate) mod h1;
 pub(crate) mod handshake;
 
@@ -41,11 +42,15 @@ pub(crate) struct Conn {
     /// The client has sent FIN.
     pub(crate) half_closed: bool,
     pub(crate) accepted: Stamp,
+    /// When the last request ended; at first when the connection was accepted.
+    pub(crate) idle_since: Stamp,
     /// Requests served so far.
     pub(crate) requests: u32,
     /// Where the listener stands in the Plan of `generation`; `usize::MAX` = it is gone.
     pub(crate) listener_at: usize,
     plan: Rc<LocalPlan>,
+    /// The place of the waker that the worker uses to tell that it drains.
+    parked_at: Option<usize>,
     /// Counts the connection as open until it is dropped.
     pub(crate) seat: Seat,
 }
@@ -67,9 +72,11 @@ impl Conn {
             trusted: false,
             half_closed: false,
             accepted,
+            idle_since: accepted,
             requests: 0,
             listener_at,
             plan,
+            parked_at: None,
             seat,
         };
         conn.trusted = conn.listener().is_some_and(|l| l.trusts(&peer));
@@ -99,6 +106,14 @@ impl Conn {
             .listeners
             .get(self.listener_at)
             .map(AsRef::as_ref)
+    }
+
+    /// Leaves the task's waker with the worker, once: a connection never changes its task.
+    fn register_parked(&mut self, cx: &Context<'_>) {
+        if self.parked_at.is_none() {
+            let mut parked = self.worker.parked.borrow_mut();
+            self.parked_at = Some(parked.insert(cx.waker().clone()));
+        }
     }
 
     /// Whether requests are logged.
@@ -164,6 +179,14 @@ impl Conn {
             }
         })
         .await;
+    }
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        if let Some(at) = self.parked_at {
+            drop(self.worker.parked.borrow_mut().try_remove(at));
+        }
     }
 }
 
