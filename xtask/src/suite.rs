@@ -43,9 +43,11 @@ enum Step {
     Tidy,
     /// Generated pages are as committed.
     Docs,
+    /// Licences, sources and duplicates of dependencies, where cargo-deny is there.
+    Deny,
 }
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step::Setup,
     Step::Format,
     Step::Lint,
@@ -54,11 +56,21 @@ const STEPS: [Step; 8] = [
     Step::Doctest,
     Step::Tidy,
     Step::Docs,
+    Step::Deny,
 ];
+
+/// What became of a step.
+enum End {
+    /// With what there is to tell, such as the number of tests.
+    Passed(String),
+    Failed(String),
+    /// With the reason.
+    NotRun(String),
+}
 
 struct Line {
     step: Step,
-    result: Result<String, String>,
+    end: End,
     seconds: f64,
 }
 
@@ -68,25 +80,49 @@ struct Line {
 /// When a step failed; the message names it.
 pub(crate) fn run(args: &Args) -> Result<(), String> {
     let mut lines: Vec<Line> = Vec::new();
-    for step in STEPS.into_iter().filter(|step| wanted(args, *step)) {
-        println!("\n── {} ──", name(step));
+    for step in STEPS {
         let begin = clock::now();
-        let result = perform(step, args);
-        if let Err(why) = &result {
-            eprintln!("{}: {why}", name(step));
-        }
-        let failed = result.is_err();
-        lines.push(Line {
+        let end = if wanted(args, step) {
+            println!("\n── {} ──", name(step));
+            match obstacle(step, args, &lines) {
+                Some(why) => End::NotRun(why),
+                None => perform(step, args).unwrap_or_else(End::Failed),
+            }
+        } else {
+            End::NotRun(LEFT_OUT.to_owned())
+        };
+        let line = Line {
             step,
-            result,
+            end,
             seconds: clock::now().since(begin).as_secs_f64(),
-        });
-        // Without its programs every test that starts one would fail for the same reason.
-        if failed && (args.fail_fast || step == Step::Setup) {
-            break;
+        };
+        if let End::Failed(why) = &line.end {
+            eprintln!("{why}");
         }
+        if wanted(args, step) {
+            println!("{}", describe(&line));
+        }
+        lines.push(line);
     }
     summary(&lines)
+}
+
+const LEFT_OUT: &str = "left out on the command line";
+
+/// Why a step need not be tried.
+fn obstacle(step: Step, args: &Args, before: &[Line]) -> Option<String> {
+    // Without its programs every test that starts one would fail for the same reason, and without the
+    // binary as it is now tests would start an old one.
+    let needs: &[Step] = if step == Step::Unit {
+        &[Step::Setup, Step::Build]
+    } else {
+        &[]
+    };
+    let failed = before
+        .iter()
+        .filter(|line| matches!(line.end, End::Failed(_)))
+        .find(|line| args.fail_fast || needs.contains(&line.step))?;
+    Some(format!("{} failed", name(failed.step)))
 }
 
 fn wanted(args: &Args, step: Step) -> bool {
@@ -103,26 +139,51 @@ fn name(step: Step) -> &'static str {
         Step::Doctest => "doctest",
         Step::Tidy => "tidy",
         Step::Docs => "docs",
+        Step::Deny => "deny",
     }
 }
 
-fn perform(step: Step, args: &Args) -> Result<String, String> {
-    let silent = |()| String::new();
+fn perform(step: Step, args: &Args) -> Result<End, String> {
+    let silent = |()| End::Passed(String::new());
     match step {
         Step::Setup => setup::run(&setup::Args::default()).map(silent),
-        Step::Format => shell::run(shell::cargo().args(["fmt", "--all", "--check"])).map(silent),
+        Step::Format => loud(shell::cargo().args(["fmt", "--all", "--check"])).map(silent),
         Step::Lint => {
             let mut clippy = shell::cargo();
             clippy.args(["clippy", "--workspace", "--all-targets"]);
             clippy.args(["--", "-D", "warnings"]);
-            shell::run(&mut clippy).map(silent)
+            loud(&mut clippy).map(silent)
         }
-        Step::Build => shell::run(shell::cargo().args(["build", "-p", "clearway"])).map(silent),
-        Step::Unit => counted(&mut unit(&args.filter)),
-        Step::Doctest => counted(shell::cargo().args(["test", "--workspace", "--doc"])),
+        Step::Build => loud(shell::cargo().args(["build", "-p", "clearway"])).map(silent),
+        Step::Unit => match counted(&mut unit(&args.filter))? {
+            // A filter with a slip in it must not look like success.
+            count if count.passed == 0 => Err("no test ran".to_owned()),
+            count => Ok(End::Passed(count.describe())),
+        },
+        Step::Doctest => counted(shell::cargo().args(["test", "--workspace", "--doc"]))
+            .map(|count| End::Passed(count.describe())),
         Step::Tidy => tidy::run().map(silent),
         Step::Docs => docs::check().map(silent),
+        Step::Deny if shell::find("cargo-deny").is_none() => {
+            Ok(End::NotRun("cargo-deny is not installed".to_owned()))
+        }
+        // Advisories come from the network and change without a change here.
+        Step::Deny => {
+            let mut deny = shell::cargo();
+            deny.args(["deny", "check", "bans", "licenses", "sources"]);
+            loud(&mut deny).map(silent)
+        }
     }
+}
+
+fn announce(command: &Command) {
+    println!("$ {}", shell::words(command));
+}
+
+/// Runs a command that is shown first.
+fn loud(command: &mut Command) -> Result<(), String> {
+    announce(command);
+    shell::run(command)
 }
 
 fn unit(filter: &[String]) -> Command {
@@ -139,7 +200,8 @@ fn unit(filter: &[String]) -> Command {
 }
 
 /// Runs a test command, passes its output on and counts the tests in it.
-fn counted(command: &mut Command) -> Result<String, String> {
+fn counted(command: &mut Command) -> Result<Count, String> {
+    announce(command);
     let words = shell::words(command);
     let mut child = command
         // Colours would hide the closing lines that are counted.
@@ -157,10 +219,10 @@ fn counted(command: &mut Command) -> Result<String, String> {
     let status = child
         .wait()
         .map_err(|error| format!("cannot wait for `{words}`: {error}"))?;
-    let told = format!("{} passed, {} failed", count.passed, count.failed);
     if status.success() {
-        Ok(told)
+        Ok(count)
     } else {
+        let told = count.describe();
         Err(format!("{told}; `{words}` ended with {status}"))
     }
 }
@@ -169,6 +231,8 @@ fn counted(command: &mut Command) -> Result<String, String> {
 struct Count {
     passed: u64,
     failed: u64,
+    /// Ignored in their source or kept out by a filter.
+    skipped: u64,
 }
 
 impl Count {
@@ -176,7 +240,21 @@ impl Count {
         Self {
             passed: self.passed + other.passed,
             failed: self.failed + other.failed,
+            skipped: self.skipped + other.skipped,
         }
+    }
+
+    fn describe(self) -> String {
+        let Self {
+            passed,
+            failed,
+            skipped,
+        } = self;
+        let mut text = format!("{passed} passed, {failed} failed");
+        if skipped > 0 {
+            text.push_str(&format!(", {skipped} skipped"));
+        }
+        text
     }
 
     /// The counts in a closing line of cargo test or nextest.
@@ -196,7 +274,9 @@ impl Count {
         };
         Self {
             passed: before("passed"),
-            failed: before("failed"),
+            // nextest ends tests that hang.
+            failed: before("failed") + before("timed"),
+            skipped: before("ignored") + before("skipped") + before("filtered"),
         }
     }
 }
@@ -214,32 +294,50 @@ fn pass(from: impl Read, to_stderr: bool) -> Count {
     count
 }
 
+fn describe(line: &Line) -> String {
+    let (word, told) = match &line.end {
+        End::Passed(told) => ("ok", told),
+        End::Failed(why) => ("FAILED", why),
+        End::NotRun(why) => ("not run", why),
+    };
+    let first = told.lines().next().unwrap_or_default();
+    format!(
+        "{:8} {word:7} {:7.1} s  {first}",
+        name(line.step),
+        line.seconds
+    )
+    .trim_end()
+    .to_owned()
+}
+
+/// Prints a line per step, those that did not run too, and what it comes to.
 fn summary(lines: &[Line]) -> Result<(), String> {
     println!("\n── summary ──");
-    let mut failed = Vec::new();
     for line in lines {
-        let (word, told) = match &line.result {
-            Ok(told) => ("ok", told),
-            Err(why) => {
-                failed.push(name(line.step));
-                ("FAILED", why)
-            }
-        };
-        let first = told.lines().next().unwrap_or_default();
-        println!(
-            "{:8} {word:6} {:7.1} s  {first}",
-            name(line.step),
-            line.seconds
-        );
+        println!("{}", describe(line));
+    }
+    let named = |wanted: fn(&End) -> bool| {
+        let names = lines.iter().filter(|line| wanted(&line.end));
+        names.map(|line| name(line.step)).collect::<Vec<_>>()
+    };
+    let failed = named(|end| matches!(end, End::Failed(_)));
+    let passed = named(|end| matches!(end, End::Passed(_)));
+    let not_run = named(|end| matches!(end, End::NotRun(_)));
+    let rest = if not_run.is_empty() {
+        String::new()
+    } else {
+        format!("; not run: {}", not_run.join(", "))
+    };
+    if failed.is_empty() {
+        println!("{} of {} steps passed{rest}", passed.len(), lines.len());
     }
     std::io::stdout()
         .flush()
         .map_err(|error| error.to_string())?;
     if failed.is_empty() {
-        println!("all {} steps passed", lines.len());
         Ok(())
     } else {
-        Err(format!("failed: {}", failed.join(", ")))
+        Err(format!("failed: {}{rest}", failed.join(", ")))
     }
 }
 
@@ -249,23 +347,18 @@ mod tests {
 
     #[test]
     fn counts_come_from_either_runner() {
-        let cargo = "test result: ok. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out";
-        assert_eq!(
-            Count::of(cargo),
-            Count {
-                passed: 12,
-                failed: 3
-            }
-        );
-        let nextest = "     Summary [   0.031s] 8 tests run: 7 passed, 1 failed, 0 skipped";
-        assert_eq!(
-            Count::of(nextest),
-            Count {
-                passed: 7,
-                failed: 1
-            }
-        );
+        let count = |passed, failed, skipped| Count {
+            passed,
+            failed,
+            skipped,
+        };
+        let cargo = "test result: ok. 12 passed; 3 failed; 1 ignored; 0 measured; 4 filtered out";
+        assert_eq!(Count::of(cargo), count(12, 3, 5));
+        let nextest =
+            "     Summary [   0.031s] 8 tests run: 7 passed (1 slow), 1 timed out, 2 skipped";
+        assert_eq!(Count::of(nextest), count(7, 1, 2));
         assert_eq!(Count::of("4 passed away"), Count::default());
+        assert_eq!(count(1, 0, 0).describe(), "1 passed, 0 failed");
     }
 
     #[test]
@@ -282,15 +375,44 @@ mod tests {
         assert!(wanted(&skip, Step::Tidy) && !wanted(&skip, Step::Lint));
     }
 
+    fn line(step: Step, end: End) -> Line {
+        Line {
+            step,
+            end,
+            seconds: 0.0,
+        }
+    }
+
     #[test]
     fn one_failed_step_fails_the_run() {
-        let line = |result| Line {
-            step: Step::Docs,
-            result,
-            seconds: 0.0,
-        };
-        assert!(summary(&[line(Ok(String::new()))]).is_ok());
-        let why = summary(&[line(Ok(String::new())), line(Err("x".to_owned()))]).unwrap_err();
-        assert!(why.contains("docs"));
+        let passed = || line(Step::Docs, End::Passed(String::new()));
+        assert!(summary(&[passed()]).is_ok());
+        let failed = line(Step::Tidy, End::Failed("x".to_owned()));
+        let skipped = line(Step::Unit, End::NotRun("y".to_owned()));
+        let why = summary(&[passed(), failed, skipped]).unwrap_err();
+        assert_eq!(why, "failed: tidy; not run: unit");
+    }
+
+    #[test]
+    fn steps_wait_for_what_they_need() {
+        let failed = |step| [line(step, End::Failed(String::new()))];
+        let (all, fast) = (
+            Args::default(),
+            Args {
+                fail_fast: true,
+                ..Args::default()
+            },
+        );
+        assert!(obstacle(Step::Unit, &all, &failed(Step::Build)).is_some());
+        assert!(obstacle(Step::Unit, &all, &failed(Step::Lint)).is_none());
+        assert!(obstacle(Step::Unit, &fast, &failed(Step::Lint)).is_some());
+        assert!(obstacle(Step::Tidy, &all, &failed(Step::Setup)).is_none());
+        assert!(obstacle(Step::Tidy, &fast, &failed(Step::Setup)).is_some());
+    }
+
+    #[test]
+    fn every_step_stands_in_the_list() {
+        use clap::ValueEnum;
+        assert_eq!(Step::value_variants(), STEPS);
     }
 }
