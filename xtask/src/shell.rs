@@ -67,7 +67,12 @@ pub(crate) fn output(command: &mut Command) -> Result<String, String> {
 
 /// The command line as one would type it.
 pub(crate) fn words(command: &Command) -> String {
-    let mut text = command.get_program().to_string_lossy().into_owned();
+    let program = Path::new(command.get_program());
+    let known = program.file_name().filter(|name| *name == "cargo");
+    let mut text = known
+        .unwrap_or(program.as_os_str())
+        .to_string_lossy()
+        .into_owned();
     for arg in command.get_args() {
         text.push(' ');
         text.push_str(&arg.to_string_lossy());
