@@ -1,12 +1,10 @@
 //! The admin API: health, metrics, servers, receipts, reload, drain.
 //!
 //! It asks nobody who they are. It therefore listens on this host only (the configuration's checks
-//! warn otherwise), answers only to names of this host, so that a web page cannot reach it through a
+//! refuse anything else), answers only to names of this host, so that a web page cannot reach it through a
 //! name of its own (DNS rebinding), and changes nothing for a request that comes from a web page.
 
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path as FilePath;
 use std::sync::Arc;
 
 use axum::Router;
@@ -16,10 +14,11 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use clearway_base::hash::Map;
-use clearway_config::model::{Admin, Bind};
+use clearway_config::model::Admin;
+use clearway_net::listen::{self, SocketFile, StdListener};
 use clearway_outcome::RequestId;
 use clearway_telemetry::{catalogue, format, receipt};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -29,10 +28,19 @@ use crate::{metrics, task, view};
 /// How many receipts are listed when nobody says how many.
 const LISTED: usize = 100;
 
+/// How its socket is opened: alone, so that a second process notices the first.
+const OPTIONS: listen::Options = listen::Options {
+    backlog: 128,
+    reuse_port: false,
+    defer_accept: false,
+};
+
 /// A running admin API.
 pub(crate) struct Running {
     /// Where it listens.
     pub(crate) address: String,
+    /// The file of a Unix socket, removed with this.
+    _file: Option<SocketFile>,
     task: JoinHandle<()>,
 }
 
@@ -54,42 +62,27 @@ pub(crate) async fn start(state: &Arc<State>, admin: &Admin) -> Result<Option<Ru
     if bind.is_local() {
         routes = routes.layer(middleware::from_fn(own_name));
     }
-    let failed = |error: std::io::Error| format!("admin: cannot listen on {bind}: {error}");
-    let (address, task) = match bind {
-        Bind::Ip { address, .. } => {
-            let listener = TcpListener::bind(address).await.map_err(failed)?;
-            let address = listener.local_addr().map_err(failed)?.to_string();
-            (
-                address,
-                task::spawn(async move { drop(axum::serve(listener, routes).await) }),
-            )
+    let failed = |words: String| format!("admin: {words}");
+    let bind = listen::Bind::parse(&bind.to_string()).map_err(failed)?;
+    let socket = listen::open(&bind, &OPTIONS).map_err(|e| failed(e.to_string()))?;
+    let address = socket.address_text();
+    let (listener, file) = socket.into_std();
+    let failed = |error: std::io::Error| format!("admin: {error}");
+    let task = match listener {
+        StdListener::Tcp(listener) => {
+            let listener = TcpListener::from_std(listener).map_err(failed)?;
+            task::spawn(async move { drop(axum::serve(listener, routes).await) })
         }
-        Bind::Unix { path, mode } => {
-            let listener = bind_unix(path, *mode).await.map_err(failed)?;
-            let address = format!("unix:{}", path.display());
-            (
-                address,
-                task::spawn(async move { drop(axum::serve(listener, routes).await) }),
-            )
+        StdListener::Unix(listener) => {
+            let listener = UnixListener::from_std(listener).map_err(failed)?;
+            task::spawn(async move { drop(axum::serve(listener, routes).await) })
         }
     };
-    Ok(Some(Running { address, task }))
-}
-
-/// Opens a Unix socket; a file that a process left behind is replaced, one in use is not.
-async fn bind_unix(path: &FilePath, mode: Option<u32>) -> std::io::Result<UnixListener> {
-    if path.exists() {
-        match UnixStream::connect(path).await {
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-                std::fs::remove_file(path)?;
-            }
-            Ok(_) | Err(_) => return Err(std::io::ErrorKind::AddrInUse.into()),
-        }
-    }
-    let listener = UnixListener::bind(path)?;
-    let mode = std::fs::Permissions::from_mode(mode.unwrap_or(0o600));
-    std::fs::set_permissions(path, mode)?;
-    Ok(listener)
+    Ok(Some(Running {
+        address,
+        _file: file,
+        task,
+    }))
 }
 
 fn routes(state: Arc<State>) -> Router {

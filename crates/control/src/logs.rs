@@ -8,8 +8,9 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -23,6 +24,10 @@ use crate::state::State;
 
 /// Longest time between two looks at the rings.
 const PAUSE: Duration = Duration::from_millis(50);
+/// The same while nothing is to be written.
+const IDLE_PAUSE: Duration = Duration::from_secs(1);
+/// How long to wait before a full FIFO is tried again.
+const FULL_PAUSE: Duration = Duration::from_millis(10);
 /// Bytes that are gathered before they are written.
 const BATCH: usize = 64 * 1_024;
 /// Batches of failed requests that may wait to be written.
@@ -53,37 +58,58 @@ impl Sink {
 
     /// Opens the file again by its name: after rotation.
     fn reopen(&mut self) -> io::Result<()> {
-        if let LogDestination::File(path) = &self.destination {
-            self.file = None;
-            self.file = Some(OpenOptions::new().create(true).append(true).open(path)?);
+        let LogDestination::File(path) = &self.destination else {
+            return Ok(());
+        };
+        self.file = None;
+        let is_fifo = std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_fifo());
+        let mut options = OpenOptions::new();
+        if is_fifo {
+            // Opened for both directions a FIFO needs no reader; what it does not take at once is
+            // tried again while nobody wants anything else of the thread.
+            options
+                .read(true)
+                .write(true)
+                .custom_flags(libc::O_NONBLOCK);
+        } else {
+            options.create(true).append(true);
         }
+        self.file = Some(options.open(path)?);
         Ok(())
     }
 
-    /// Writes whole lines.
+    /// Writes whole lines; gives up on a reader that does not read when `is_wanted` elsewhere.
     ///
     /// # Errors
     /// What the system said; the lines are lost.
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+    fn write(&mut self, mut lines: &[u8], is_wanted: &dyn Fn() -> bool) -> io::Result<()> {
         match &self.destination {
-            LogDestination::Off => Ok(()),
-            LogDestination::Stdout => io::stdout().write_all(lines),
-            LogDestination::Stderr => io::stderr().write_all(lines),
-            LogDestination::File(_) => {
-                if self.file.is_none() {
-                    self.reopen()?;
+            LogDestination::Off => return Ok(()),
+            LogDestination::Stdout => return io::stdout().write_all(lines),
+            LogDestination::Stderr => return io::stderr().write_all(lines),
+            LogDestination::File(_) => {}
+        }
+        if self.file.is_none() {
+            self.reopen()?;
+        }
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
+        while !lines.is_empty() {
+            match file.write(lines) {
+                Ok(count) if count > 0 => lines = lines.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !is_wanted() => {
+                    std::thread::park_timeout(FULL_PAUSE);
                 }
-                let Some(file) = &mut self.file else {
-                    return Ok(());
-                };
-                let written = file.write_all(lines);
-                if written.is_err() {
+                failed => {
                     // A file that failed is opened anew: the disk may have been replaced.
                     self.file = None;
+                    return failed.and_then(|_| Err(io::ErrorKind::WriteZero.into()));
                 }
-                written
             }
         }
+        Ok(())
     }
 }
 
@@ -157,7 +183,7 @@ impl Logs {
     }
 
     /// Writes to other places, or in another format, from now on; files are the newly opened ones.
-    pub(crate) fn change(&mut self, sinks: Sinks) {
+    pub(crate) fn change(&mut self, state: &State, sinks: Sinks) {
         let set = |control: &Control, sink| {
             let mut change = control
                 .change
@@ -167,22 +193,23 @@ impl Logs {
         };
         set(&self.access, sinks.access);
         set(&self.faults, sinks.faults);
+        state.shared.log_waiting.notify_one();
         self.settings = sinks.settings;
     }
 
     /// Opens files again by name: after rotation.
-    pub(crate) fn reopen(&self) {
+    pub(crate) fn reopen(&self, state: &State) {
+        state.shared.log_waiting.notify_one();
         for control in [&self.access, &self.faults] {
             control.reopen.store(true, Ordering::Release);
         }
     }
 
     /// Writes what is waiting and ends; a reader that does not read costs at most `limit`.
-    pub(crate) async fn finish(mut self, limit: Duration) {
+    pub(crate) async fn finish(mut self, state: &State, limit: Duration) {
         self.queue = None;
-        for control in [&self.access, &self.faults] {
-            control.stop.store(true, Ordering::Release);
-        }
+        self.access.stop.store(true, Ordering::Release);
+        state.shared.log_waiting.notify_one();
         let until = Instant::now() + limit;
         let pause = Duration::from_millis(5);
         while self.threads.iter().any(|t| !t.is_finished()) && Instant::now() < until {
@@ -199,6 +226,12 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Option<JoinHandle<
 }
 
 impl Control {
+    /// Whether the thread was told something that it has not done yet.
+    fn is_waiting(&self) -> bool {
+        let change = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        self.stop.load(Ordering::Acquire) || self.reopen.load(Ordering::Acquire) || change.is_some()
+    }
+
     /// Does what it was told since the last call.
     fn obey(&self, sink: &mut Sink, format: &mut LogFormat, state: &State) {
         let change = self
@@ -239,17 +272,21 @@ fn write_access(
                 };
                 format.write(&record.as_record(), &mut lines);
                 if lines.len() >= BATCH {
-                    flush(&mut sink, &mut lines, state);
+                    flush(&mut sink, &mut lines, control, state);
                 }
             });
         }
-        flush(&mut sink, &mut lines, state);
+        flush(&mut sink, &mut lines, control, state);
         if taken == 0 && stop {
             return;
         }
+        let pause = match sink.destination {
+            LogDestination::Off => IDLE_PAUSE,
+            LogDestination::Stdout | LogDestination::Stderr | LogDestination::File(_) => PAUSE,
+        };
         runtime.block_on(async {
             let more = state.shared.log_waiting.notified();
-            drop(tokio::time::timeout(PAUSE, more).await);
+            drop(tokio::time::timeout(pause, more).await);
         });
     }
 }
@@ -257,22 +294,20 @@ fn write_access(
 fn write_faults(waiting: &Receiver<Vec<u8>>, mut sink: Sink, control: &Control, state: &State) {
     let mut format = LogFormat::Json;
     loop {
-        let received = waiting.recv_timeout(PAUSE);
+        // It ends when nobody can send any more.
+        let Ok(mut lines) = waiting.recv() else {
+            return;
+        };
         control.obey(&mut sink, &mut format, state);
-        match received {
-            Ok(mut lines) => flush(&mut sink, &mut lines, state),
-            Err(RecvTimeoutError::Timeout) if control.stop.load(Ordering::Acquire) => return,
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
-        }
+        flush(&mut sink, &mut lines, control, state);
     }
 }
 
-fn flush(sink: &mut Sink, lines: &mut Vec<u8>, state: &State) {
+fn flush(sink: &mut Sink, lines: &mut Vec<u8>, control: &Control, state: &State) {
     if lines.is_empty() {
         return;
     }
-    if sink.write(lines).is_err() {
+    if sink.write(lines, &|| control.is_waiting()).is_err() {
         lost(state, lines);
     }
     lines.clear();

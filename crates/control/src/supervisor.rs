@@ -14,7 +14,7 @@ use clearway_config::model::{Config, LogLevel, Workers};
 use clearway_config::{Diagnostic, Loaded, Severity};
 use clearway_net::kernel;
 use clearway_net::listen::Socket;
-use clearway_proxy::board::{Board, DRAIN, MAINTENANCE, REMOVED};
+use clearway_proxy::board::{Board, CUT, DRAIN, MAINTENANCE, REMOVED};
 use clearway_proxy::compile::{self, Names};
 use clearway_proxy::plan::{Plan, ServerPlan};
 use clearway_proxy::worker::{self, Command, Handle, Listen, Setup, Shared};
@@ -191,7 +191,7 @@ impl Supervisor {
                 }
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
-                _ = signals.reopen.recv() => self.logs.reopen(),
+                _ = signals.reopen.recv() => self.logs.reopen(&self.state),
                 Some(news) = self.news.recv() => self.emit(Event::News(news)),
                 ask = self.inbox.recv() => match ask {
                     Some(Ask::Shutdown) | None => break,
@@ -287,7 +287,7 @@ impl Supervisor {
         }
         let close = sockets::superfluous(&config, &self.open);
         self.state.set_config(config);
-        self.logs.change(sinks);
+        self.logs.change(&self.state, sinks);
         if let Some(admin) = admin {
             self.admin = admin;
         }
@@ -323,6 +323,7 @@ impl Supervisor {
         let before = self.state.plan();
         self.state.set_plan(Arc::clone(&plan));
         self.settle_servers(&before, &plan);
+        self.let_go(&before, &plan);
         let mut per_worker: Vec<Vec<Listen>> = self.workers.iter().map(|_| Vec::new()).collect();
         for Opened {
             key: (listener, bind),
@@ -382,10 +383,43 @@ impl Supervisor {
                 Some(known) if known.state != server.state => self.obey_file(key, server.state),
                 Some(_) => {}
                 None => {
-                    self.state.set_flags(key, 0, REMOVED);
+                    self.state.set_flags(key, 0, REMOVED | CUT);
                 }
             }
         }
+    }
+
+    /// Gives connections of what was removed until the drain time is over.
+    fn let_go(&self, before: &Plan, plan: &Plan) {
+        let new = servers_of(plan);
+        let gone = |key: &Key| !new.contains_key(key);
+        let servers: Vec<Key> = servers(before).map(|(key, _)| key).filter(gone).collect();
+        let known = |name| plan.listeners.iter().any(|l| l.name == name);
+        let lost = before.listeners.iter().filter(|l| !known(l.name));
+        let listeners: Vec<_> = lost.map(|l| Arc::clone(&l.entry)).collect();
+        for listener in &plan.listeners {
+            listener.entry.set_cut(false);
+        }
+        if servers.is_empty() && listeners.is_empty() {
+            return;
+        }
+        let state = Arc::clone(&self.state);
+        let until = Instant::now() + state.config().process.drain;
+        drop(task::spawn(async move {
+            tokio::time::sleep_until(until).await;
+            let plan = state.plan();
+            // What came back in the meantime stays.
+            let back = servers_of(&plan);
+            for key in servers.into_iter().filter(|key| !back.contains_key(key)) {
+                state.set_flags(key, CUT, 0);
+            }
+            for entry in listeners {
+                if !plan.listeners.iter().any(|l| Arc::ptr_eq(&l.entry, &entry)) {
+                    entry.set_cut(true);
+                }
+            }
+            state.shared.cuts.fetch_add(1, Ordering::Release);
+        }));
     }
 
     /// Puts the operator's word of the file in force.
@@ -450,7 +484,7 @@ impl Supervisor {
         }
         // Receipts of the last requests are still to be read.
         self.state.finish_receipts().await;
-        self.logs.finish(LOGS_WAIT).await;
+        self.logs.finish(&self.state, LOGS_WAIT).await;
     }
 }
 

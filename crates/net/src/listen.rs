@@ -234,6 +234,15 @@ pub struct Socket {
     address: String,
 }
 
+/// A listening socket of the standard library.
+#[derive(Debug)]
+pub enum StdListener {
+    /// For IP.
+    Tcp(std::net::TcpListener),
+    /// For Unix sockets.
+    Unix(std::os::unix::net::UnixListener),
+}
+
 #[derive(Debug)]
 enum Inner {
     Tcp(std::net::TcpListener),
@@ -254,6 +263,16 @@ impl Socket {
         match &self.inner {
             Inner::Tcp(listener) => listener.local_addr().ok(),
             Inner::Unix(..) => None,
+        }
+    }
+
+    /// The listener itself, non-blocking, for a server that is not ours; a Unix socket's file is
+    /// removed when the second part is dropped.
+    #[must_use]
+    pub fn into_std(self) -> (StdListener, Option<SocketFile>) {
+        match self.inner {
+            Inner::Tcp(listener) => (StdListener::Tcp(listener), None),
+            Inner::Unix(listener, file) => (StdListener::Unix(listener), Arc::into_inner(file)),
         }
     }
 
@@ -444,7 +463,7 @@ fn unix_state(path: &Path) -> io::Result<UnixState> {
 
 /// The file of a Unix socket; removed with the last socket, unless somebody has replaced it.
 #[derive(Debug)]
-struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     device: u64,
     inode: u64,

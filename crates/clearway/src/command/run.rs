@@ -1,11 +1,16 @@
 //! `clearway run`: the balancer.
 
 use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 use clearway_config::{Diagnostic, Loaded};
 use clearway_control::supervisor::{Event, StartError, Supervisor};
 
 use super::{ConfigArg, complain, say};
+
+/// Lines that may wait to be printed.
+const LINES: usize = 1_024;
 
 /// Arguments of `run`.
 #[derive(clap::Args)]
@@ -27,15 +32,74 @@ impl Args {
             }
             loaded
         };
-        let events = |event: Event| match event {
-            Event::Listening(name, address) => say(&format!("listening {name} {address}\n")),
-            Event::Ready => say("ready\n"),
-            Event::Reloaded(Ok(words)) => complain(&format!("reloaded: {words}\n")),
-            Event::Reloaded(Err(words)) => complain(&format!("reload refused: {words}\n")),
-            Event::News(news) => complain(&format!("{}: {}\n", news.level.name(), news.words)),
-            Event::Draining => complain("draining\n"),
+        let printer = Printer::start();
+        let lines = printer.lines.clone();
+        let events = move |event: Event| {
+            // A terminal or pipe that nobody reads costs lines, nothing else.
+            drop(lines.try_send(Line::of(event)));
         };
-        start(Box::new(source), Box::new(events))
+        let code = start(Box::new(source), Box::new(events));
+        printer.finish();
+        code
+    }
+}
+
+/// Something to be printed.
+struct Line {
+    text: String,
+    /// On standard output, where the one who started the process waits for it.
+    out: bool,
+}
+
+impl Line {
+    fn of(event: Event) -> Self {
+        let (out, text) = match event {
+            Event::Listening(name, address) => (true, format!("listening {name} {address}\n")),
+            Event::Ready => (true, "ready\n".to_owned()),
+            Event::Reloaded(Ok(words)) => (false, format!("reloaded: {words}\n")),
+            Event::Reloaded(Err(words)) => (false, format!("reload refused: {words}\n")),
+            Event::News(news) => (false, format!("{}: {}\n", news.level.name(), news.words)),
+            Event::Draining => (false, "draining\n".to_owned()),
+        };
+        Self { text, out }
+    }
+}
+
+/// A thread that prints, so that nothing else waits for whoever reads.
+struct Printer {
+    lines: SyncSender<Line>,
+    ended: Receiver<()>,
+}
+
+impl Printer {
+    fn start() -> Self {
+        let (lines, waiting) = sync_channel::<Line>(LINES);
+        let (end, ended) = sync_channel(1);
+        // Without the thread nothing is printed; the exit status still tells.
+        drop(
+            std::thread::Builder::new()
+                .name("clearway-say".to_owned())
+                .spawn(move || {
+                    for line in waiting {
+                        if line.out {
+                            say(&line.text);
+                        } else {
+                            complain(&line.text);
+                        }
+                    }
+                    drop(end);
+                }),
+        );
+        Self { lines, ended }
+    }
+
+    /// Waits a moment for what is still to be printed.
+    fn finish(self) {
+        drop(self.lines);
+        // Either answer means that waiting is over.
+        self.ended
+            .recv_timeout(Duration::from_secs(1))
+            .unwrap_or_default();
     }
 }
 
