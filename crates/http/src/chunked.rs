@@ -71,8 +71,9 @@ impl Default for ChunkedDecoder {
 
 impl ChunkedDecoder {
     /// Looks over `input` for passing it on as it is: all up to the line of the last chunk may be
-    /// passed verbatim. The trailer section behind it is not; once complete it is written to `out`,
-    /// with its empty line, and without fields that a trailer must not have (RFC 9110 section 6.5.1).
+    /// passed verbatim, and so may an empty trailer section. Another one is not; once complete it is
+    /// written to `out`, with its empty line, and without fields that a trailer must not have
+    /// (RFC 9110 section 6.5.1).
     ///
     /// # Errors
     /// The fault kind on the client's side of the table.
@@ -81,6 +82,7 @@ impl ChunkedDecoder {
         while at < input.len() && self.at != At::Trailers && self.at != At::Done {
             at += self.step(input, at)?.0;
         }
+        at += self.empty_trailer(input, at);
         let pass = at;
         if self.at == At::Trailers {
             at += self.trailer(input.get(at..).unwrap_or_default(), out)?;
@@ -100,6 +102,7 @@ impl ChunkedDecoder {
     pub fn extract(&mut self, input: &[u8]) -> Result<Relayed, FaultKind> {
         let mut at = 0;
         while at < input.len() && self.at != At::Done {
+            at += self.empty_trailer(input, at);
             if self.at == At::Trailers {
                 let mut dropped = Vec::new();
                 at += self.trailer(input.get(at..).unwrap_or_default(), &mut dropped)?;
@@ -167,14 +170,19 @@ impl ChunkedDecoder {
         Ok((1, false))
     }
 
+    /// Takes an empty trailer section at `at`: the usual one.
+    fn empty_trailer(&mut self, input: &[u8], at: usize) -> usize {
+        let rest = input.get(at..).unwrap_or_default();
+        if self.at != At::Trailers || !self.trailers.is_empty() || !rest.starts_with(b"\r\n") {
+            return 0;
+        }
+        self.at = At::Done;
+        2
+    }
+
     /// Gathers the trailer section; says how many bytes of `input` belong to it.
     fn trailer(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, FaultKind> {
         let before = self.trailers.len();
-        if before == 0 && input.starts_with(b"\r\n") {
-            out.extend_from_slice(b"\r\n");
-            self.at = At::Done;
-            return Ok(2);
-        }
         let room = (TRAILER_MAX + 1).saturating_sub(before).min(input.len());
         self.trailers
             .extend_from_slice(input.get(..room).unwrap_or_default());

@@ -16,7 +16,7 @@ pub enum XForwarded {
     Append,
     /// Always replaced.
     Replace,
-    /// Passed on untouched.
+    /// Passed on as trusted peers sent them, and removed from others.
     Off,
 }
 
@@ -116,10 +116,11 @@ pub fn encode_request(
             | Known::XForwardedPort
             | Known::XRealIp
             | Known::Forwarded
-                if policy.mode != XForwarded::Off && replaces =>
+                if replaces =>
             {
                 continue;
             }
+            Known::Other if !policy.trusted && is_lookalike(f.name.of(buf)) => continue,
             Known::XForwardedFor if policy.mode != XForwarded::Off => {
                 if let Some(earlier) = for_before.replace(value) {
                     field(out, b"X-Forwarded-For", earlier);
@@ -159,6 +160,23 @@ pub fn encode_request(
     write_framing(head, buf, out);
     edits.write(out);
     out.extend_from_slice(b"\r\n");
+}
+
+/// Whether servers that turn `-` into `_` (CGI and its heirs) take a field for one that names the
+/// client.
+fn is_lookalike(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 5] = [
+        b"x-forwarded-for",
+        b"x-forwarded-proto",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-real-ip",
+    ];
+    let same = |(a, b): (&u8, &u8)| a.to_ascii_lowercase() == *b || (*a == b'_' && *b == b'-');
+    name.contains(&b'_')
+        && NAMES
+            .iter()
+            .any(|known| known.len() == name.len() && name.iter().zip(*known).all(same))
 }
 
 /// Writes the fields that concern the connection to the server.

@@ -6,7 +6,7 @@
 //! count connections in, and the slots of servers that have a strict `maxconn`.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clearway_balance::queue::{Queue, Slots};
@@ -26,6 +26,9 @@ pub const DRAIN: u32 = 4;
 pub const MAINTENANCE: u32 = 8;
 /// Set when the server is no longer in the configuration or the DNS answer.
 pub const REMOVED: u32 = 16;
+
+/// Set when the time that connections of a removed server had to end is over.
+pub const CUT: u32 = 32;
 
 /// Control's word about one server: one cache line, relaxed loads.
 #[derive(Debug)]
@@ -52,6 +55,12 @@ impl ServerCell {
     #[must_use]
     pub fn is_usable(&self) -> bool {
         self.flags() == 0
+    }
+
+    /// Whether tunnels to the server must end now.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.flags() & CUT != 0
     }
 
     /// Whether requests of clients that stick to the server may still go to it.
@@ -94,6 +103,8 @@ impl BackendEntry {
 pub struct ListenerEntry {
     /// Connections open now, over all workers.
     pub open: AtomicU32,
+    /// Set when the listener was removed and the time its connections had to end is over.
+    cut: AtomicBool,
     /// Connections by source address; used only where the configuration limits them.
     sources: Mutex<Map<IpAddr, usize>>,
     /// Per worker.
@@ -101,6 +112,17 @@ pub struct ListenerEntry {
 }
 
 impl ListenerEntry {
+    /// Whether tunnels of the listener must end now.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
+    }
+
+    /// Says whether tunnels of the listener must end; control's to call.
+    pub fn set_cut(&self, cut: bool) {
+        self.cut.store(cut, Ordering::Relaxed);
+    }
+
     /// Counts a connection from `source` in; returns how many it has now.
     pub fn enter(&self, source: IpAddr) -> usize {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
@@ -185,6 +207,7 @@ impl Board {
         let entry = self.listeners.entry(name).or_insert_with(|| {
             Arc::new(ListenerEntry {
                 open: AtomicU32::new(0),
+                cut: AtomicBool::new(false),
                 sources: Mutex::default(),
                 shards: (0..workers).map(|_| ListenerShard::default()).collect(),
             })

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::board::ListenerEntry;
 use crate::client::{Conn, h1};
 use crate::l4;
+use crate::local::LocalPlan;
 use crate::plan::Mode;
 use crate::refuse;
 use crate::worker::{Listen, Worker};
@@ -68,6 +69,11 @@ async fn accept_loop(worker: Rc<Worker>, listen: Listen, stop: Rc<Stop>) {
     let Listen {
         listener, socket, ..
     } = listen;
+    let mut door = Door {
+        listener,
+        port: socket.local().map(|address| address.port()),
+        plan: worker.plan(),
+    };
     let Ok(acceptor) = Acceptor::new(socket) else {
         return;
     };
@@ -78,7 +84,7 @@ async fn accept_loop(worker: Rc<Worker>, listen: Listen, stop: Rc<Stop>) {
             () = stop.notify.notified() => break,
         };
         match accepted {
-            Ok((stream, peer)) => admit(&worker, listener, stream, peer),
+            Ok((stream, peer)) => door.admit(&worker, stream, peer),
             Err(error) => recover(&worker, listener, &error).await,
         }
         if stop.asked.get() {
@@ -87,7 +93,7 @@ async fn accept_loop(worker: Rc<Worker>, listen: Listen, stop: Rc<Stop>) {
     }
     // What the kernel has already completed for us must not be reset by closing the socket.
     while let Some(Ok((stream, peer))) = acceptor.try_accept() {
-        admit(&worker, listener, stream, peer);
+        door.admit(&worker, stream, peer);
     }
 }
 
@@ -103,50 +109,59 @@ async fn recover(worker: &Rc<Worker>, listener: Name, error: &io::Error) {
         shard.accept_paused.one();
         shard.faults.one(kind);
     }
-    for backend in &plan.backends {
-        for server in &backend.servers {
-            server.shed();
-        }
-    }
     tokio::time::sleep_until(Instant::now() + PAUSE).await;
 }
 
-/// Takes a connection in, or refuses it.
-fn admit(worker: &Rc<Worker>, listener: Name, stream: Stream, peer: Address) {
-    let plan = worker.plan();
-    let Some(at) = plan.listener_index(listener) else {
-        return;
-    };
-    let Some(listener_plan) = plan.plan.listeners.get(at) else {
-        return;
-    };
-    let mode = listener_plan.mode;
-    let limits = &listener_plan.limits;
-    let seat = Seat::take(
-        worker,
-        listener,
-        &listener_plan.entry,
-        peer.ip(),
-        limits.connections_per_source,
-    );
-    let open = seat.open_now;
-    let over_source = seat.over_source;
-    let mut conn = Box::new(Conn::new(Rc::clone(worker), stream, peer, seat));
-    if limits.connections > 0 && open as usize > limits.connections {
-        return refuse::connection(&mut conn, FaultKind::ListenerFull);
-    }
-    if over_source {
-        return refuse::connection(&mut conn, FaultKind::SourceFull);
-    }
-    match mode {
-        Mode::Http => worker.spawn(h1::serve(conn)),
-        Mode::Tcp => worker.spawn(l4::serve(*conn)),
+/// Where connections of one socket come in.
+struct Door {
+    listener: Name,
+    port: Option<u16>,
+    /// The newest Plan that has the listener: connections that were queued when it was removed are
+    /// still served.
+    plan: Rc<LocalPlan>,
+}
+
+impl Door {
+    /// Takes a connection in, or refuses it.
+    fn admit(&mut self, worker: &Rc<Worker>, stream: Stream, peer: Address) {
+        if self.plan.plan.generation != worker.generation() {
+            let newest = worker.plan();
+            if newest.listener_index(self.listener).is_some() {
+                self.plan = newest;
+            }
+        }
+        let at = self.plan.listener_index(self.listener);
+        let Some(listener) = at.and_then(|at| self.plan.plan.listeners.get(at)) else {
+            return;
+        };
+        let (mode, limits) = (listener.mode, &listener.limits);
+        let per_source = limits.connections_per_source;
+        let mut seat = Seat::take(
+            worker,
+            self.listener,
+            &listener.entry,
+            peer.ip(),
+            per_source,
+        );
+        seat.port = self.port;
+        let is_full = limits.connections > 0 && seat.open_now as usize > limits.connections;
+        let over_source = seat.over_source;
+        let plan = Rc::clone(&self.plan);
+        let conn = Box::new(Conn::new(Rc::clone(worker), plan, stream, peer, seat));
+        match mode {
+            _ if is_full => refuse::connection(conn, FaultKind::ListenerFull),
+            _ if over_source => refuse::connection(conn, FaultKind::SourceFull),
+            Mode::Http => worker.spawn(h1::serve(conn)),
+            Mode::Tcp => worker.spawn(l4::serve(conn)),
+        }
     }
 }
 
 /// A connection's place among those open: counts itself out on drop.
 pub(crate) struct Seat {
     pub(crate) listener: Name,
+    /// The port that is listened on; `None` for a Unix socket.
+    pub(crate) port: Option<u16>,
     /// The listener is no longer in the configuration.
     pub(crate) orphaned: bool,
     /// Connections open on the listener, this one included, when it came.
@@ -174,6 +189,7 @@ impl Seat {
         let held = source.map_or(0, |ip| entry.enter(ip));
         Self {
             listener,
+            port: None,
             orphaned: false,
             open_now,
             over_source: per_source > 0 && held > per_source,

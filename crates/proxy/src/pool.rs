@@ -143,10 +143,7 @@ impl LocalServer {
 }
 
 /// Looks at the kept connections of a worker for ever.
-#[expect(
-    clippy::infinite_loop,
-    reason = "a task that must not promise never to return"
-)]
+#[expect(clippy::infinite_loop, reason = "it ends with the worker's runtime")]
 pub(crate) async fn sweep(worker: Rc<Worker>) {
     let mut next = Instant::now() + SWEEP_EVERY;
     loop {
@@ -164,5 +161,6 @@ pub(crate) async fn sweep(worker: Rc<Worker>) {
         });
         tokio::task::coop::unconstrained(look).await;
         worker.give_memory_back();
+        worker.wake_tunnels();
     }
 }

@@ -13,6 +13,9 @@ use crate::exchange::{Next, ReplyOptions, encode_fault};
 use crate::plan::Mode;
 use crate::stats::class;
 
+/// Refused connections that may linger at the same time, per worker.
+const LINGERING_MAX: u32 = 256;
+
 /// A request whose head is refused: answers with the status of `kind` and closes.
 pub(crate) async fn bad_head(
     conn: &mut Conn,
@@ -61,7 +64,7 @@ pub(crate) async fn bad_head(
 }
 
 /// A connection refused before anything was read from it.
-pub(crate) fn connection(conn: &mut Conn, kind: FaultKind) {
+pub(crate) fn connection(mut conn: Box<Conn>, kind: FaultKind) {
     let worker = Rc::clone(&conn.worker);
     let now = worker.now();
     let fault = Fault::new(kind, Phase::Accept, Side::Local);
@@ -85,19 +88,23 @@ pub(crate) fn connection(conn: &mut Conn, kind: FaultKind) {
             let mut date = worker.date.borrow_mut();
             encode_fault(&options, date.at(clock::wall_of(now)), &mut out);
         }
-        // One try: a refused connection gets no time.
+        // One try: a refused connection gets no time to read slowly.
         let mut cx = Context::from_waker(Waker::noop());
         if let std::task::Poll::Ready(Ok(count)) = conn.stream.poll_write(&mut cx, &out) {
             sent = count as u64;
         }
     }
-    report(
-        conn,
-        id,
-        fault,
-        now,
-        (b"", if sent > 0 { kind.status() } else { 0 }, sent),
-    );
+    let status = if sent > 0 { kind.status() } else { 0 };
+    report(&conn, id, fault, now, (b"", status, sent));
+    if sent > 0 && worker.lingering.get() < LINGERING_MAX {
+        // The request that is on its way would otherwise reset the connection, and the reply with it.
+        worker.lingering.set(worker.lingering.get() + 1);
+        worker.spawn(async move {
+            conn.linger().await;
+            let lingering = &conn.worker.lingering;
+            lingering.set(lingering.get() - 1);
+        });
+    }
 }
 
 /// A connection whose PROXY header is missing, broken or not trusted.

@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::thread::JoinHandle;
 
@@ -46,6 +47,8 @@ pub struct Shared {
     pub workers: Box<[WorkerShard]>,
     /// Told when a failed request was recorded.
     pub failed: Notify,
+    /// Counts the occasions on which tunnels of removed servers and listeners had to end.
+    pub cuts: AtomicU64,
     /// Told when an access log ring is more than half full.
     pub log_waiting: Notify,
 }
@@ -57,6 +60,7 @@ impl Shared {
         Arc::new(Self {
             workers: (0..workers).map(|_| WorkerShard::default()).collect(),
             failed: Notify::new(),
+            cuts: AtomicU64::new(0),
             log_waiting: Notify::new(),
         })
     }
@@ -186,8 +190,13 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     clock: Cell<Stamp>,
     pub(crate) draining: Cell<bool>,
+    /// Refused connections that are being closed gently.
+    pub(crate) lingering: Cell<u32>,
     /// Tasks of connections that wait for requests, to be woken when the worker drains.
     pub(crate) parked: RefCell<Slab<Waker>>,
+    /// Tasks that relay bytes for as long as both sides like.
+    pub(crate) tunnels: RefCell<Slab<Waker>>,
+    cuts_seen: Cell<u64>,
     /// Told when the last connection of a draining worker ends.
     pub(crate) emptied: Notify,
     plan: RefCell<Rc<LocalPlan>>,
@@ -213,7 +222,10 @@ impl Worker {
             shared: setup.shared,
             clock: Cell::new(clock::now()),
             draining: Cell::new(false),
+            lingering: Cell::new(0),
             parked: RefCell::default(),
+            tunnels: RefCell::default(),
+            cuts_seen: Cell::new(0),
             emptied: Notify::new(),
             plan: RefCell::new(plan),
             access: RefCell::new(access),
@@ -260,6 +272,15 @@ impl Worker {
         let mut free = self.engines.borrow_mut();
         if free.len() < KEPT_ENGINES {
             free.push(engine);
+        }
+    }
+
+    /// Closes all kept connections to servers: descriptors have run out.
+    pub(crate) fn shed_kept_connections(&self) {
+        for backend in &self.plan().backends {
+            for server in &backend.servers {
+                server.shed();
+            }
         }
     }
 
@@ -344,17 +365,17 @@ impl Worker {
         }
     }
 
+    /// Lets tunnels look whether they must end, if any must.
+    pub(crate) fn wake_tunnels(&self) {
+        let cuts = self.shared.cuts.load(Ordering::Acquire);
+        if self.cuts_seen.replace(cuts) != cuts {
+            wake_all(&self.tunnels);
+        }
+    }
+
     /// Lets every connection that waits for a request look at `draining` and the Plan again.
     fn wake_parked(&self) {
-        let wakers: Vec<Waker> = self
-            .parked
-            .borrow()
-            .iter()
-            .map(|(_, w)| w.clone())
-            .collect();
-        for waker in wakers {
-            waker.wake();
-        }
+        wake_all(&self.parked);
     }
 
     /// The time of the event being worked on: the clock is read once per event, by
@@ -368,6 +389,14 @@ impl Worker {
         let now = clock::now();
         self.clock.set(now);
         now
+    }
+}
+
+/// Wakes tasks; what they do at once must not find the list borrowed.
+fn wake_all(wakers: &RefCell<Slab<Waker>>) {
+    let wakers: Vec<Waker> = wakers.borrow().iter().map(|(_, w)| w.clone()).collect();
+    for waker in wakers {
+        waker.wake();
     }
 }
 

@@ -37,7 +37,8 @@ concept! {
     limits: LimitOverrides = LimitOverrides::default(), example = Some("{ connections = 1000 }");
     /// Pages in place of those of the process.
     errors: ErrorPages = Pairs::default(), example = Some("{ 503 = { body = \"Back soon.\" } }");
-    /// What is done with its requests before routing.
+    /// What is done with all its requests, before a route is looked for. Routes are matched against
+    /// the request as it came.
     rules: Vec<Rule> = Vec::new(), key = "rule",
         example = Some("[{ when = { path = \"/admin/\" }, deny = 403 }]");
 }

@@ -20,7 +20,8 @@ concept! {
     /// `"srv:_http._tcp.example.org"` or `"unix:/run/app.sock"`.
     address: ServerAddress = ServerAddress::default(), required = true,
         example = Some("\"10.0.0.1:8080\"");
-    /// Its name in logs and metrics; the address when absent.
+    /// Its name in logs, receipts and the admin API; the address when absent. Metrics go by the
+    /// address, which tells the servers behind one name apart.
     name: Option<Identifier> = None, example = Some("\"app-1\"");
     /// Its part of the requests, compared with the others; 0 = only what stickiness brings.
     weight: u32 = 1, range = Some((0.0, 1_000.0)), example = Some("3");

@@ -59,6 +59,10 @@ impl Engine {
     }
 }
 
+#[expect(
+    clippy::infinite_loop,
+    reason = "it serves for as long as it is polled"
+)]
 async fn run(desk: Rc<Desk>) {
     let mut request = Request::default();
     loop {

@@ -78,9 +78,14 @@ async fn parked(conn: &mut Conn) -> Option<Lease> {
     let is_first = conn.requests == 0;
     let limit = conn.listener().map(|l| {
         // Before the first request the head's time-out holds, as a silent client is a slow one.
-        if is_first { l.timeouts.request_head } else { l.timeouts.client_idle }
+        if is_first {
+            l.timeouts.request_head
+        } else {
+            l.timeouts.client_idle
+        }
     });
-    conn.timer.set_after(conn.idle_since, limit.unwrap_or_default());
+    conn.timer
+        .set_after(conn.idle_since, limit.unwrap_or_default());
     let worker = Rc::clone(&conn.worker);
     let (mut expired, mut leaving) = (false, false);
     let first = poll_fn(|cx| {

@@ -57,8 +57,13 @@ pub(crate) struct Conn {
 
 impl Conn {
     /// A connection that was just accepted.
-    pub(crate) fn new(worker: Rc<Worker>, stream: Stream, peer: Address, seat: Seat) -> Self {
-        let plan = worker.plan();
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        plan: Rc<LocalPlan>,
+        stream: Stream,
+        peer: Address,
+        seat: Seat,
+    ) -> Self {
         let listener_at = plan.listener_index(seat.listener).unwrap_or(usize::MAX);
         let timer = worker.timers.timer();
         let accepted = worker.tick();
@@ -114,6 +119,11 @@ impl Conn {
             let mut parked = self.worker.parked.borrow_mut();
             self.parked_at = Some(parked.insert(cx.waker().clone()));
         }
+    }
+
+    /// The port the client connected to.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.destination.map(|a| a.port()).or(self.seat.port)
     }
 
     /// Whether requests are logged.

@@ -3,13 +3,22 @@
 use clearway_base::intern::Name;
 use clearway_http::{ForwardPolicy, Framing, encode_request};
 use clearway_outcome::{FaultKind, Phase};
-use clearway_rules::{Flow, View};
+use clearway_rules::{Flow, Program, View};
 
 use super::talk::Answer;
 use super::{Exchange, Stop};
 
 impl Exchange<'_> {
-    /// Applies limits and rules: those of the listener, then those of the route.
+    /// Applies the listener's rules, before a route is looked for.
+    pub(super) fn listener_rules(&mut self) -> Result<(), Stop> {
+        let plan = std::rc::Rc::clone(&self.plan);
+        match &plan.listener(self.conn.listener_at).program {
+            Some(program) => self.request_rules(program),
+            None => Ok(()),
+        }
+    }
+
+    /// Applies limits and the rules of the route.
     pub(super) fn admit(&mut self) -> Result<(), Stop> {
         let limit = self.body_limit();
         if let Framing::Length(length) = self.request.head.framing
@@ -27,25 +36,10 @@ impl Exchange<'_> {
                 return Err(Stop::Fault(fault));
             }
         }
-        let Some(at) = self.route else { return Ok(()) };
-        let route = plan.route(at.listener, at.route);
-        for program in [&listener.program, &route.program].into_iter().flatten() {
-            let view = View {
-                head: &self.request.head,
-                buf: self.lease.filled(),
-                client: self.conn.client,
-                listener: listener.name,
-                scheme: "http",
-                id: self.id,
-                response: None,
-                backend: Name::NONE,
-                server: Name::NONE,
-            };
-            let flow =
-                program.run_request(&view, &mut self.request.scratch, &mut self.request.edits);
-            if let Flow::Reply(reply) = flow {
-                return Err(Stop::Reply(reply));
-            }
+        if let Some(at) = self.route
+            && let Some(program) = &plan.route(at.listener, at.route).program
+        {
+            self.request_rules(program)?;
         }
         if self.backend.is_none() {
             return Err(Stop::Fault(
@@ -53,6 +47,25 @@ impl Exchange<'_> {
             ));
         }
         Ok(())
+    }
+
+    fn request_rules(&mut self, program: &Program) -> Result<(), Stop> {
+        let view = View {
+            head: &self.request.head,
+            buf: self.lease.filled(),
+            client: self.conn.client,
+            listener: self.plan.listener(self.conn.listener_at).name,
+            scheme: "http",
+            id: self.id,
+            response: None,
+            backend: Name::NONE,
+            server: Name::NONE,
+        };
+        let (scratch, edits) = (&mut self.request.scratch, &mut self.request.edits);
+        match program.run_request(&view, scratch, edits) {
+            Flow::Continue => Ok(()),
+            Flow::Reply(reply) => Err(Stop::Reply(reply)),
+        }
     }
 
     /// Largest request body allowed here, in bytes.
@@ -124,7 +137,7 @@ impl Exchange<'_> {
         let policy = ForwardPolicy {
             client: self.conn.client.ip(),
             proto: "http",
-            port: None,
+            port: self.conn.port(),
             via: listener.via.as_deref(),
             mode: listener.x_forwarded,
             forwarded: listener.forwarded,

@@ -30,6 +30,9 @@ impl Exchange<'_> {
             Some(member) => Some(member),
             None => self.pick(&backend),
         };
+        if self.request.attempts.is_empty() {
+            backend.budget.borrow_mut().request(self.conn.worker.now());
+        }
         let limit = self.route_plan().timeouts.queue;
         let taken = slots::take(self.conn, &backend, picked, limit).await;
         let (member, slot, queued_us) =

@@ -344,7 +344,17 @@ impl Exchange<'_> {
         drop(up.feed(early, 0));
         let timeouts = self.route_plan().timeouts.clone();
         let mut ends = Ends { up, down };
-        let result = tunnel::run(self.conn, &mut answer.server.stream, &mut ends, &timeouts).await;
+        let Some(home) = self
+            .backend
+            .as_ref()
+            .and_then(|b| b.servers.get(answer.member).cloned())
+        else {
+            return Err(Stop::Cut(
+                self.local_fault(FaultKind::NoServers, Phase::Tunnel),
+            ));
+        };
+        let server = (&mut answer.server.stream, &home.plan.entry.cell);
+        let result = tunnel::run(self.conn, server, &mut ends, &timeouts).await;
         self.conn.worker.tick();
         self.bytes_out += ends.down.given;
         self.body_out = ends.down.given;

@@ -1,5 +1,5 @@
 //! The life of one request, in the order of the picture in ARCHITECTURE.md:
-//! route → admit → choose → reach → relay → settle, with the one backward edge for retries.
+//! rules of the listener → route → admit → choose → reach → relay → settle, with the one backward edge for retries.
 //!
 //! Only this driver writes replies of our own, only [`settle`] reports.
 
@@ -122,6 +122,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) upload_read: u64,
     /// Bytes of `lease` that this request took, once the rest may be the next one.
     pub(crate) used: Option<usize>,
+    /// Whether the request was counted and reported.
+    pub(crate) settled: bool,
     /// Only fresh connections: a kept one has just died.
     pub(crate) fresh_only: bool,
 }
@@ -164,6 +166,7 @@ pub(crate) async fn run(
         replayable: true,
         upload_read: 0,
         used: None,
+        settled: false,
         fresh_only: false,
     };
     let next = match exchange.steps().await {
@@ -180,21 +183,38 @@ pub(crate) async fn run(
     };
     exchange.settle();
     exchange.conn.timer.set_latest(None);
-    let Exchange {
-        mut lease, used, ..
-    } = exchange;
-    match (next, used) {
-        (Next::KeepAlive(None), Some(used)) => {
-            lease.consume(used);
-            Next::KeepAlive((!lease.is_empty()).then_some(lease))
+    match (next, exchange.used) {
+        (Next::KeepAlive(None), Some(used)) if exchange.lease.len() > used => {
+            let empty = exchange.conn.worker.small.lease();
+            let mut rest = std::mem::replace(&mut exchange.lease, empty);
+            rest.consume(used);
+            Next::KeepAlive(Some(rest))
         }
         (next, _) => next,
+    }
+}
+
+impl Drop for Exchange<'_> {
+    /// A request that does not come to its end is reported all the same: its task has panicked, or
+    /// the worker ends before it.
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        let kind = if std::thread::panicking() {
+            FaultKind::InternalPanic
+        } else {
+            FaultKind::ShuttingDown
+        };
+        self.fault = Some(self.local_fault(kind, Phase::Deliver));
+        self.settle();
     }
 }
 
 impl Exchange<'_> {
     /// The steps of a request that goes well; the first that does not ends them.
     async fn steps(&mut self) -> Result<Next, Stop> {
+        self.listener_rules()?;
         self.find_route()?;
         let total = self.route_plan().timeouts.total;
         if !total.is_zero() {

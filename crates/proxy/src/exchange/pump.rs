@@ -84,6 +84,8 @@ pub(crate) struct Pump {
     splice: Option<Splice>,
     ended: bool,
     closing_chunk_written: bool,
+    /// The end of a chunk of our own is still to be written.
+    in_chunk: bool,
     /// Largest body allowed, in bytes; `u64::MAX` = no limit.
     pub(crate) limit: u64,
     /// Body bytes taken from the source, framing included.
@@ -110,6 +112,7 @@ impl Pump {
             splice: None,
             ended,
             closing_chunk_written: false,
+            in_chunk: false,
             limit: u64::MAX,
             taken: 0,
             begun: 0,
@@ -210,7 +213,11 @@ impl Pump {
             if self.ended {
                 if self.coding == Coding::Enchunk && !self.closing_chunk_written {
                     self.closing_chunk_written = true;
-                    self.set_prefix(b"0\r\n\r\n");
+                    self.set_prefix(if self.in_chunk {
+                        b"\r\n0\r\n\r\n"
+                    } else {
+                        b"0\r\n\r\n"
+                    });
                     continue;
                 }
                 return Poll::Ready(Ok(()));
@@ -341,14 +348,13 @@ impl Pump {
         Ok(())
     }
 
-    /// Frames the ready bytes as one chunk of our own; its closing CRLF is written as part of the
-    /// buffer's own copy because prefixes come first.
+    /// Puts the header of a chunk of our own before the ready bytes, and the end of the chunk before
+    /// it: a chunk is ended together with the next one's beginning.
     fn frame_chunk(&mut self, len: usize) {
-        let body: Vec<u8> = self.ready_bytes().to_vec();
+        if std::mem::replace(&mut self.in_chunk, true) {
+            self.prefix.extend_from_slice(b"\r\n");
+        }
         clearway_http::write_chunk_header(len, &mut self.prefix);
-        self.prefix.extend_from_slice(&body);
-        self.prefix.extend_from_slice(b"\r\n");
-        self.start = self.end;
     }
 
     /// Moves the ready bytes and `trailers` into the prefix, so that trailers come last.

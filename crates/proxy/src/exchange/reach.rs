@@ -152,6 +152,37 @@ impl Exchange<'_> {
     }
 }
 
+/// Connects within `limit`; when files have run out, kept connections make room.
+async fn connect(
+    conn: &Conn,
+    server: &Rc<LocalServer>,
+    limit: std::time::Duration,
+) -> Result<Stream, (FaultKind, i32)> {
+    let worker = Rc::clone(&conn.worker);
+    conn.timer.set_after(worker.now(), limit);
+    let mut has_shed = false;
+    loop {
+        let mut connecting = pin!(connect::connect(&server.plan.target, server.plan.source));
+        let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending if conn.timer.poll_expired(cx) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await;
+        let (kind, errno) = match connected {
+            Some(Ok(stream)) => return Ok(stream),
+            None => (FaultKind::ConnectTimeout, 0),
+            Some(Err(error)) => (connect::fault(&error), error.errno),
+        };
+        worker.tick();
+        if kind != FaultKind::OutOfFiles || has_shed {
+            return Err((kind, errno));
+        }
+        has_shed = true;
+        worker.shed_kept_connections();
+    }
+}
+
 /// Opens a connection and sends the PROXY header that the backend wants.
 ///
 /// # Errors
@@ -161,26 +192,7 @@ pub(crate) async fn open(
     server: &Rc<LocalServer>,
     limit: std::time::Duration,
 ) -> Result<Stream, (FaultKind, i32)> {
-    let worker = Rc::clone(&conn.worker);
-    conn.timer.set_after(worker.now(), limit);
-    let mut connecting = pin!(connect::connect(&server.plan.target, server.plan.source));
-    let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
-        Poll::Ready(result) => Poll::Ready(Some(result)),
-        Poll::Pending if conn.timer.poll_expired(cx) => Poll::Ready(None),
-        Poll::Pending => Poll::Pending,
-    })
-    .await;
-    let mut stream = match connected {
-        None => {
-            worker.tick();
-            return Err((FaultKind::ConnectTimeout, 0));
-        }
-        Some(Err(error)) => {
-            worker.tick();
-            return Err((connect::fault(&error), error.errno));
-        }
-        Some(Ok(stream)) => stream,
-    };
+    let mut stream = connect(conn, server, limit).await?;
     server.shard().connects.one();
     let mut header = Vec::new();
     match server.plan.send_proxy {

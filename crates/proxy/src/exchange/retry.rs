@@ -1,7 +1,7 @@
 //! Whether a failed Attempt may be followed by another, and if not, why.
 
 use clearway_config::model::{RetryMethods, RetryOn};
-use clearway_http::Method;
+use clearway_http::{Framing, Method};
 use clearway_outcome::{Attempt, Fault, FaultKind, Retry, RetryRefusal};
 
 use super::Exchange;
@@ -61,6 +61,14 @@ impl Exchange<'_> {
         if reached && !self.is_repeatable(rules.methods) {
             return Err(RetryRefusal::Method);
         }
+        let Framing::Length(length) = self.request.head.framing else {
+            return self.in_time(replayable);
+        };
+        let is_kept = length <= rules.body_buffer as u64 || !reached;
+        self.in_time(replayable && is_kept)
+    }
+
+    fn in_time(&self, replayable: bool) -> Result<(), RetryRefusal> {
         if !replayable {
             return Err(RetryRefusal::BodySent);
         }

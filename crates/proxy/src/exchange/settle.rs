@@ -42,7 +42,8 @@ impl Exchange<'_> {
     }
 
     /// Counts and reports the whole request.
-    pub(super) fn settle(&self) {
+    pub(super) fn settle(&mut self) {
+        self.settled = true;
         let now = self.conn.worker.now();
         let worker = Rc::clone(&self.conn.worker);
         let total_us = now.micros_since(self.arrival.started);

@@ -1,14 +1,16 @@
 //! Bytes both ways until both sides have finished: after an upgrade, and at layer 4.
 
 use std::future::poll_fn;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use clearway_config::model::Timeouts;
 use clearway_net::stream::Stream;
 use clearway_outcome::{Fault, FaultKind, Phase, Side};
 
 use super::pump::{Cut, Pump, Supplies};
+use crate::board::ServerCell;
 use crate::client::Conn;
+use crate::worker::Worker;
 
 /// The two directions of a tunnel.
 pub(crate) struct Ends {
@@ -18,17 +20,19 @@ pub(crate) struct Ends {
     pub(crate) down: Pump,
 }
 
-/// Relays until both sides have sent FIN, one fails, or nothing moves for too long.
+/// Relays until both sides have sent FIN, one fails, nothing moves for too long, or the drain time of
+/// a removed server or listener is over.
 ///
 /// A FIN from one side is passed on at once and the other direction goes on (half-close); from then
 /// on `timeouts.half_closed` bounds the silence.
 pub(crate) async fn run(
     conn: &mut Conn,
-    server: &mut Stream,
+    (server, cell): (&mut Stream, &ServerCell),
     ends: &mut Ends,
     timeouts: &Timeouts,
 ) -> Result<(), Fault> {
     let worker = std::rc::Rc::clone(&conn.worker);
+    let mut place = Place::none(&worker);
     let began = worker.tick();
     let supplies = Supplies {
         buffers: &worker.large,
@@ -43,6 +47,10 @@ pub(crate) async fn run(
             .after(elapsed)
     };
     poll_fn(|cx| {
+        place.register(cx);
+        if cell.is_cut() || conn.seat.entry().is_cut() {
+            return Poll::Ready(Err(fault(FaultKind::ShuttingDown, Side::Local, 0)));
+        }
         if !up_done {
             match ends.up.poll(cx, &mut conn.stream, server, supplies) {
                 Poll::Ready(Ok(())) => {
@@ -90,6 +98,33 @@ pub(crate) async fn run(
         Poll::Pending
     })
     .await
+}
+
+/// A tunnel's place among those that are told when removed servers and listeners must be let go.
+struct Place<'a> {
+    worker: &'a Worker,
+    at: Option<usize>,
+}
+
+impl<'a> Place<'a> {
+    fn none(worker: &'a Worker) -> Self {
+        Self { worker, at: None }
+    }
+
+    /// Leaves the waker, once: a tunnel never changes its task.
+    fn register(&mut self, cx: &Context<'_>) {
+        if self.at.is_none() {
+            self.at = Some(self.worker.tunnels.borrow_mut().insert(cx.waker().clone()));
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Some(at) = self.at {
+            drop(self.worker.tunnels.borrow_mut().try_remove(at));
+        }
+    }
 }
 
 /// Which side broke the tunnel.

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use clearway_balance::Ask;
 use clearway_base::intern::Name;
+use clearway_config::model::RetryOn;
 use clearway_outcome::{
     Attempt, Evidence, Fault, FaultKind, Phase, Protocol, Record, RequestId, Retry, RetryRefusal,
     Side, Timings,
@@ -15,9 +16,10 @@ use crate::exchange::pump::{Coding, Pump, Source};
 use crate::exchange::tunnel::{self, Ends};
 use crate::exchange::{connect_fault, gather, open};
 use crate::local::{Flight, LocalBackend};
+use crate::plan::RetryPlan;
 use crate::slots::{self, Slot};
 
-/// A connection on its way through.
+/// What happened to a connection so far.
 struct Passage {
     id: RequestId,
     attempts: SmallVec<[Attempt; 2]>,
@@ -26,13 +28,38 @@ struct Passage {
     bytes: (u64, u64),
 }
 
+/// A connection on its way through: reported when it is dropped, whatever the reason.
+struct Through {
+    conn: Box<Conn>,
+    passage: Passage,
+    backend: Option<Rc<LocalBackend>>,
+    /// The connection came to its own end.
+    ended: bool,
+}
+
+impl Drop for Through {
+    fn drop(&mut self) {
+        if !self.ended {
+            let kind = if std::thread::panicking() {
+                FaultKind::InternalPanic
+            } else {
+                FaultKind::ShuttingDown
+            };
+            let elapsed = self.conn.worker.tick().micros_since(self.conn.accepted);
+            let fault = Fault::new(kind, Phase::Tunnel, Side::Local).after(elapsed);
+            self.passage.fault = Some(fault);
+        }
+        settle(&self.conn, &self.passage, self.backend.as_ref());
+    }
+}
+
 /// Serves one layer-4 connection until both sides have finished.
-pub(crate) async fn serve(mut conn: Conn) {
+pub(crate) async fn serve(mut conn: Box<Conn>) {
     let Ok(first) = handshake::read(&mut conn).await else {
         return;
     };
     let plan = conn.plan();
-    let mut passage = Passage {
+    let passage = Passage {
         id: conn.worker.next_id(),
         attempts: SmallVec::new(),
         tried: SmallVec::new(),
@@ -42,16 +69,25 @@ pub(crate) async fn serve(mut conn: Conn) {
     let backend = conn
         .listener()
         .and_then(|l| plan.backends.get(l.fallback.backend?).cloned());
-    let Some(backend) = backend else {
-        passage.fault = Some(Fault::new(FaultKind::NoRoute, Phase::Route, Side::Local));
-        return settle(&conn, &passage, None);
+    let mut through = Through {
+        conn,
+        passage,
+        backend,
+        ended: false,
     };
-    if let Err(fault) = Box::pin(relay(&mut conn, &backend, &mut passage, first)).await {
-        passage.fault = Some(fault);
+    let result = match through.backend.clone() {
+        None => Err(Fault::new(FaultKind::NoRoute, Phase::Route, Side::Local)),
+        Some(backend) => {
+            let Through { conn, passage, .. } = &mut through;
+            Box::pin(relay(conn, &backend, passage, first)).await
+        }
+    };
+    if let Err(fault) = result {
+        through.passage.fault = Some(fault);
         // The other side must see that the stream did not end by itself.
-        conn.stream.reset_on_close();
+        through.conn.stream.reset_on_close();
     }
-    settle(&conn, &passage, Some(&backend));
+    through.ended = true;
 }
 
 /// Chooses and reaches a server, then relays.
@@ -66,12 +102,17 @@ async fn relay(
         .listener()
         .map(|l| l.fallback.timeouts.clone())
         .unwrap_or_default();
-    let retries = conn
-        .listener()
-        .map_or(0, |l| l.fallback.retries.max as usize);
+    let plan = conn.plan();
+    let rules = plan.listener(conn.listener_at).fallback.retries.clone();
+    backend.budget.borrow_mut().request(worker.now());
     loop {
         let began = worker.now();
-        let (member, slot, queued_us) = choose(conn, backend, &passage.tried, &timeouts).await?;
+        let tried: &[usize] = if rules.other_server {
+            &passage.tried
+        } else {
+            &[]
+        };
+        let (member, slot, queued_us) = choose(conn, backend, tried, &timeouts).await?;
         let Some(server) = backend.servers.get(member).cloned() else {
             return Err(Fault::new(FaultKind::NoServers, Phase::Choose, Side::Local));
         };
@@ -93,7 +134,8 @@ async fn relay(
                     // A tunnel has no framing that could be broken.
                     drop(ends.up.feed(first, 0));
                 }
-                let result = tunnel::run(conn, &mut stream, &mut ends, &timeouts).await;
+                let side = (&mut stream, &server.plan.entry.cell);
+                let result = tunnel::run(conn, side, &mut ends, &timeouts).await;
                 passage.bytes = (ends.up.taken, ends.down.given);
                 attempt.bytes_sent = ends.up.given;
                 attempt.bytes_received = ends.down.taken;
@@ -109,12 +151,9 @@ async fn relay(
                 let fault = connect_fault(kind, errno, elapsed);
                 attempt.fault = Some(fault);
                 attempt.evidence = Some(Evidence::default());
-                let again = kind.retry() == Retry::Always && passage.attempts.len() < retries;
-                if !again {
-                    attempt.refusal = Some(RetryRefusal::Attempts);
-                }
+                attempt.refusal = refusal(&rules, kind, passage.attempts.len() + 1, backend);
                 file(backend, passage, attempt, member, (flight, slot));
-                if !again {
+                if attempt.refusal.is_some() {
                     return Err(fault);
                 }
                 passage.tried.push(member);
@@ -122,6 +161,26 @@ async fn relay(
             }
         }
     }
+}
+
+/// Why a failed connection attempt is not followed by another; `None` = it is.
+fn refusal(
+    rules: &RetryPlan,
+    kind: FaultKind,
+    made: usize,
+    backend: &LocalBackend,
+) -> Option<RetryRefusal> {
+    let wanted = (kind.retry() == Retry::Always && rules.on.contains(&RetryOn::Connect))
+        || rules.on.contains(&RetryOn::Fault(kind));
+    if !wanted {
+        return Some(RetryRefusal::NotConfigured);
+    }
+    if made > rules.max as usize {
+        return Some(RetryRefusal::Attempts);
+    }
+    let now = clearway_base::clock::now();
+    let allowed = backend.budget.borrow_mut().try_retry(now);
+    (!allowed).then_some(RetryRefusal::Budget)
 }
 
 /// Ends an Attempt and counts it.
@@ -144,6 +203,7 @@ fn file(
         shard.bytes_in.add(attempt.bytes_received);
         match attempt.fault {
             None => shard.successes.one(),
+            Some(fault) if fault.side == Side::Client => {}
             Some(fault) => shard.faults.one(fault.kind),
         }
     }
