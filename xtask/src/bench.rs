@@ -134,7 +134,7 @@ fn prepare(args: &Args) -> Result<Bench, String> {
             None => build()?,
         })
     };
-    for program in ["wrk", "taskset", "setpriv", "strace"] {
+    for program in ["wrk", "h2load", "taskset", "setpriv", "strace"] {
         if shell::find(program).is_none() {
             return Err(format!("{program} is missing: run `cargo xtask setup`"));
         }

@@ -1,10 +1,13 @@
 //! The cases and what Clearway has to reach in each.
 
+use super::load::Tool;
+
 /// What is measured in a case.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Kind {
     /// CPU time per request under load.
     Load {
+        tool: Tool,
         connections: u32,
         path: &'static str,
         close: bool,
@@ -105,6 +108,7 @@ const KEEPALIVE: Kind = load(64, "/");
 
 const fn load(connections: u32, path: &'static str) -> Kind {
     Kind::Load {
+        tool: Tool::Wrk,
         connections,
         path,
         close: false,
@@ -123,9 +127,24 @@ pub(crate) const CASES: &[Case] = &[
         targets: &[peer(0.75)],
     },
     Case {
+        name: "keepalive-h2load",
+        about: "as keepalive-128B, but the load comes from h2load",
+        kind: Kind::Load {
+            tool: Tool::H2load,
+            connections: 64,
+            path: "/",
+            close: false,
+            tcp: false,
+            log: false,
+            splice: false,
+        },
+        targets: &[],
+    },
+    Case {
         name: "close",
         about: "64 clients, a new connection for each request",
         kind: Kind::Load {
+            tool: Tool::Wrk,
             connections: 64,
             path: "/",
             close: true,
@@ -145,6 +164,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "body-1m",
         about: "32 kept connections, answers of 1 MiB",
         kind: Kind::Load {
+            tool: Tool::Wrk,
             connections: 32,
             path: "/1m",
             close: false,
@@ -170,6 +190,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "tcp",
         about: "layer 4, 64 kept connections, 128-byte answers",
         kind: Kind::Load {
+            tool: Tool::Wrk,
             connections: 64,
             path: "/",
             close: false,
@@ -183,6 +204,7 @@ pub(crate) const CASES: &[Case] = &[
         name: "log",
         about: "as keepalive-128B with the access log on (HAProxy: UDP syslog, others: file)",
         kind: Kind::Load {
+            tool: Tool::Wrk,
             connections: 64,
             path: "/",
             close: false,

@@ -1,4 +1,4 @@
-//! Load by wrk(1), and the CPU time it cost the proxy.
+//! Load by wrk(1) or h2load(1), and the CPU time it cost the proxy.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -8,12 +8,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::guard::Folder;
 use super::host;
 
-/// Request headers as a browser behind a shop's page sends them; wrk adds Host, so ten in all.
+/// Request headers as a browser behind a shop's page sends them; the programs add Host, so ten in all.
 const HEADERS: [&str; 9] = [
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
     "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
@@ -35,9 +35,18 @@ const SCRIPT: &str = r#"done = function(s, l, r)
 end
 "#;
 
+/// What makes the load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tool {
+    Wrk,
+    /// Speaks HTTP/1.1 here; it cannot open a connection per request.
+    H2load,
+}
+
 /// What to ask for.
 #[derive(Clone, Copy)]
 pub(crate) struct Load {
+    pub(crate) tool: Tool,
     pub(crate) connections: u32,
     pub(crate) path: &'static str,
     /// The client asks for the connection to be closed.
@@ -58,13 +67,16 @@ pub(crate) struct Sample {
     pub(crate) rss_kib: u64,
 }
 
-/// wrk and its script.
-pub(crate) struct Wrk {
+/// Runs load on its cores.
+pub(crate) struct Generator {
+    /// Of wrk.
     script: PathBuf,
-    pub(crate) cores: String,
+    /// Of h2load: a line per request.
+    times: PathBuf,
+    cores: String,
 }
 
-impl Wrk {
+impl Generator {
     /// Writes the script.
     ///
     /// # Errors
@@ -72,30 +84,29 @@ impl Wrk {
     pub(crate) fn new(folder: &Folder, cores: &str) -> Result<Self, String> {
         Ok(Self {
             script: folder.write("report.lua", SCRIPT)?,
+            times: folder.path().join("h2load.times"),
             cores: cores.to_owned(),
         })
     }
 
-    /// Runs load for whole seconds and returns what wrk counted.
+    /// Runs load for whole seconds and returns what was counted.
     ///
     /// # Errors
-    /// When wrk fails.
+    /// When the program fails.
     pub(crate) fn run(&self, port: u16, load: Load, seconds: u32) -> Result<Value, String> {
         let mut command = Command::new("taskset");
-        command
-            .args([
-                "-c",
-                &self.cores,
-                "setpriv",
-                "--pdeathsig",
-                "TERM",
-                "wrk",
-                "-t1",
-            ])
-            .arg(format!("-c{}", load.connections))
-            .arg(format!("-d{seconds}s"))
-            .args(["--timeout", "10s", "-s"])
-            .arg(&self.script);
+        command.args(["-c", &self.cores, "setpriv", "--pdeathsig", "TERM"]);
+        match load.tool {
+            Tool::Wrk => command
+                .args(["wrk", "-t1", "--timeout", "10s", "-s"])
+                .arg(&self.script)
+                .arg(format!("-d{seconds}s")),
+            Tool::H2load => command
+                .args(["h2load", "--h1", "-t1", "--log-file"])
+                .arg(&self.times)
+                .arg(format!("-D{seconds}")),
+        };
+        command.arg(format!("-c{}", load.connections));
         for header in HEADERS {
             command.args(["-H", header]);
         }
@@ -106,17 +117,29 @@ impl Wrk {
             .arg(format!("http://127.0.0.1:{port}{}", load.path))
             .stdin(Stdio::null());
         let text = crate::shell::output(&mut command)?;
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("RESULT "))
-            .ok_or_else(|| format!("wrk said nothing of use: {text}"))?;
-        serde_json::from_str(line).map_err(|error| format!("wrk: {error}: {line}"))
+        match load.tool {
+            Tool::Wrk => {
+                let line = text
+                    .lines()
+                    .find_map(|line| line.strip_prefix("RESULT "))
+                    .ok_or_else(|| format!("wrk said nothing of use: {text}"))?;
+                serde_json::from_str(line).map_err(|error| format!("wrk: {error}: {line}"))
+            }
+            Tool::H2load => {
+                let times = std::fs::read_to_string(&self.times).unwrap_or_default();
+                // It appends: the next run must not find these.
+                if let Err(error) = std::fs::remove_file(&self.times) {
+                    return Err(format!("h2load wrote no times ({error}): {text}"));
+                }
+                Ok(h2load(&text, &times, seconds))
+            }
+        }
     }
 
-    /// [`Wrk::run`] and what it cost the processes `pids`.
+    /// [`Generator::run`] and what it cost the processes `pids`.
     ///
     /// # Errors
-    /// When wrk fails or counts no request.
+    /// When the program fails or counts no request.
     pub(crate) fn measure(
         &self,
         port: u16,
@@ -141,6 +164,34 @@ impl Wrk {
             rss_kib: host::rss_kib(pids),
         })
     }
+}
+
+/// What h2load printed and its lines per request (start, status, duration in µs), in the form of wrk's
+/// result. Requests still under way at the end stand nowhere.
+fn h2load(text: &str, times: &str, seconds: u32) -> Value {
+    let count = |prefix: &str, unit: &str| -> u64 {
+        let parts = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(prefix))
+            .flat_map(|rest| rest.split(','));
+        parts
+            .filter_map(|part| part.trim().strip_suffix(unit)?.trim().parse::<u64>().ok())
+            .sum()
+    };
+    let mut durations: Vec<u64> = times
+        .lines()
+        .filter_map(|line| line.split('\t').nth(2)?.parse().ok())
+        .collect();
+    durations.sort_unstable();
+    let at = |percent: usize| durations.get(durations.len() * percent / 100).copied();
+    json!({
+        "requests": count("requests:", " done"),
+        "us": u64::from(seconds) * 1_000_000,
+        "errors": count("requests:", " errored") + count("requests:", " timeout"),
+        "status": count("status codes:", " 4xx") + count("status codes:", " 5xx"),
+        "p50": at(50),
+        "p99": at(99),
+    })
 }
 
 pub(crate) fn number(value: &Value, key: &str) -> f64 {
@@ -200,4 +251,32 @@ pub(crate) fn count_lines(file: &Path) -> u64 {
         reader.consume(length);
     }
     count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_h2load_says_is_read() {
+        let text = "finished in 1.00s, 125146.00 req/s, 18.14MB/s\n\
+            requests: 104 total, 108 started, 104 done, 98 succeeded, 6 failed, 2 errored, 1 timeout\n\
+            status codes: 98 2xx, 0 3xx, 1 4xx, 2 5xx\n";
+        let times: String = (0..100)
+            .map(|i| format!("1795259343022571\t200\t{}\n", 100 - i))
+            .collect();
+        let told = h2load(text, &times, 2);
+        let expected = [
+            ("requests", 104.0),
+            ("us", 2e6),
+            ("errors", 3.0),
+            ("status", 3.0),
+            ("p50", 51.0),
+            ("p99", 100.0),
+        ];
+        for (key, value) in expected {
+            assert!((number(&told, key) - value).abs() < 1e-9, "{key}: {told}");
+        }
+        assert!(number(&h2load("", "", 1), "p99") < 1.0);
+    }
 }

@@ -89,6 +89,7 @@ impl Programs {
             wrk.ok()
                 .and_then(|text| text.lines().next().map(str::to_owned)),
         );
+        lines.push(ask(Path::new("h2load"), "--version"));
         lines
     }
 }

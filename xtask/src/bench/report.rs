@@ -1,6 +1,6 @@
 //! Tables for people, JSON for machines, and whether the targets are met.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::case::{Against, Case, Target};
 use super::host::Cores;
@@ -50,6 +50,48 @@ impl Row {
     fn median_of(&self, part: impl Fn(&Sample) -> f64) -> Option<f64> {
         let parts: Vec<f64> = self.samples.iter().map(part).collect();
         (!parts.is_empty()).then(|| median(&parts))
+    }
+
+    /// What this one took and did divided by the same of `other`: the least of the case's values, medians
+    /// of the rest.
+    fn ratios(&self, other: &Self) -> Vec<(&'static str, f64)> {
+        let of = |row: &Self| {
+            [
+                ("value", Some(minimum(&row.values))),
+                (
+                    "requests_per_second",
+                    row.median_of(|sample| sample.per_second),
+                ),
+                ("p50_us", row.median_of(|sample| sample.p50_us)),
+                ("p99_us", row.median_of(|sample| sample.p99_us)),
+                ("rss_kib", Some(super::load::to_f64(row.rss_kib))),
+            ]
+        };
+        of(self)
+            .into_iter()
+            .zip(of(other))
+            .filter_map(|((name, ours), (_, theirs))| Some((name, ours? / theirs?)))
+            .filter(|(_, ratio)| ratio.is_finite())
+            .collect()
+    }
+
+    /// [`Row::ratios`] in words.
+    pub(crate) fn compared(&self, other: &Self, unit: &str) -> String {
+        let parts: Vec<_> = self
+            .ratios(other)
+            .into_iter()
+            .map(|(name, ratio)| {
+                let name = match name {
+                    "value" => unit,
+                    "requests_per_second" => "req/s",
+                    "p50_us" => "p50",
+                    "p99_us" => "p99",
+                    _ => "RSS",
+                };
+                format!("{name} {ratio:.2}")
+            })
+            .collect();
+        format!("{} ÷ {}: {}", self.label, other.label, parts.join(", "))
     }
 
     fn errors(&self) -> f64 {
@@ -123,6 +165,9 @@ impl Report {
         for row in &outcome.rows {
             println!("{}", line(row));
         }
+        for (ours, peer) in pairs(outcome) {
+            println!("  {}", ours.compared(peer, case.unit()));
+        }
         for note in &outcome.notes {
             println!("  {note}");
         }
@@ -189,6 +234,16 @@ impl Report {
         }
         Ok(())
     }
+}
+
+/// Clearway beside each of the others, where it took part.
+fn pairs(outcome: &Outcome) -> impl Iterator<Item = (&Row, &Row)> {
+    let ours = outcome.rows.iter().find(|row| row.label == "clearway");
+    outcome
+        .rows
+        .iter()
+        .filter(|row| row.label != "clearway")
+        .filter_map(move |row| Some((ours?, row)))
 }
 
 fn line(row: &Row) -> String {
@@ -276,7 +331,22 @@ fn case_json(case: &Case, outcome: &Outcome) -> Value {
             })
         })
         .collect();
-    json!({"case": case.name, "unit": case.unit(), "rows": rows, "notes": outcome.notes})
+    let ratios: Map<String, Value> = pairs(outcome)
+        .map(|(ours, peer)| {
+            let ratios = ours.ratios(peer).into_iter();
+            let ratios: Map<String, Value> = ratios
+                .map(|(name, ratio)| (name.to_owned(), json!(ratio)))
+                .collect();
+            (peer.label.clone(), Value::Object(ratios))
+        })
+        .collect();
+    json!({
+        "case": case.name,
+        "unit": case.unit(),
+        "rows": rows,
+        "clearway_divided_by": ratios,
+        "notes": outcome.notes,
+    })
 }
 
 fn minimum(values: &[f64]) -> f64 {
@@ -342,6 +412,22 @@ mod tests {
                 .iter()
                 .all(|target| judge(case, *target, &rows).unwrap().met)
         );
+    }
+
+    #[test]
+    fn ratios_leave_out_what_was_not_measured() {
+        let (mut ours, theirs) = (row("clearway", &[6.0, 5.0]), row("nginx", &[10.0]));
+        let told = ours.compared(&theirs, "calls/request");
+        assert_eq!(told, "clearway ÷ nginx: calls/request 0.50");
+        ours.rss_kib = 1;
+        assert_eq!(ours.ratios(&theirs).len(), 1);
+        let outcome = Outcome {
+            rows: vec![theirs, ours],
+            notes: Vec::new(),
+        };
+        assert_eq!(pairs(&outcome).count(), 1);
+        let value = case_json(&CASES[0], &outcome);
+        assert_eq!(value["clearway_divided_by"]["nginx"]["value"], 0.5);
     }
 
     #[test]

@@ -9,12 +9,13 @@ use clearway_base::clock;
 use super::Bench;
 use super::case::{Case, Kind};
 use super::guard::{Process, Spawn};
-use super::load::{Load, SyslogSink, Wrk, count_lines, number, syslog_sink, to_f64};
+use super::load::{Generator, Load, SyslogSink, Tool, count_lines, number, syslog_sink, to_f64};
 use super::peer::{Origin, Peer, Proxy, Shape, Start};
 use super::report::{Outcome, Row};
 use super::{host, idle};
 
 const SMALL: Load = Load {
+    tool: Tool::Wrk,
     connections: 64,
     path: "/",
     close: false,
@@ -71,6 +72,7 @@ fn excuse(outcome: &mut Outcome, peer: Peer, why: String) -> Result<(), String> 
 
 fn load(bench: &Bench, kind: Kind, origin: &Origin) -> Result<Outcome, String> {
     let Kind::Load {
+        tool,
         connections,
         path,
         close,
@@ -93,11 +95,12 @@ fn load(bench: &Bench, kind: Kind, origin: &Origin) -> Result<Outcome, String> {
         peers.push(Peer::HaproxySplice);
     }
     let ask = Load {
+        tool,
         connections,
         path,
         close,
     };
-    let wrk = Wrk::new(&bench.folder, &bench.cores.load)?;
+    let generator = Generator::new(&bench.folder, &bench.cores.load)?;
     let mut outcome = Outcome::default();
     let mut running = Vec::new();
     for peer in peers {
@@ -108,7 +111,7 @@ fn load(bench: &Bench, kind: Kind, origin: &Origin) -> Result<Outcome, String> {
             cores: &bench.cores.proxy,
         };
         let warm = Proxy::start(&bench.programs, &start, &bench.folder)
-            .and_then(|proxy| wrk.run(proxy.port, ask, 1).map(|told| (proxy, told)));
+            .and_then(|proxy| generator.run(proxy.port, ask, 1).map(|told| (proxy, told)));
         match warm {
             Ok((proxy, told)) => {
                 let mut row = Row::new(peer.name());
@@ -124,7 +127,7 @@ fn load(bench: &Bench, kind: Kind, origin: &Origin) -> Result<Outcome, String> {
         running.rotate_left(first.min(1));
         for (proxy, row) in &mut running {
             let pids = proxy.process.tree();
-            row.add(wrk.measure(proxy.port, ask, bench.seconds, &pids)?);
+            row.add(generator.measure(proxy.port, ask, bench.seconds, &pids)?);
         }
     }
     outcome.rows = running.into_iter().map(|(_, row)| row).collect();
@@ -198,8 +201,8 @@ fn syscalls(bench: &Bench, peer: Peer, origin: &Origin, row: &mut Row) -> Result
         &on_one(bench, peer, &shape, origin),
         &bench.folder,
     )?;
-    let wrk = Wrk::new(&bench.folder, &bench.cores.load)?;
-    wrk.run(proxy.port, SMALL, 1)?;
+    let generator = Generator::new(&bench.folder, &bench.cores.load)?;
+    generator.run(proxy.port, SMALL, 1)?;
     let strace = crate::shell::find("strace").ok_or("strace is missing")?;
     let table = bench.folder.path().join(format!("strace-{}", peer.name()));
     let mut args: Vec<String> = ["-c", "-f", "-o"].map(str::to_owned).to_vec();
@@ -218,7 +221,7 @@ fn syscalls(bench: &Bench, peer: Peer, origin: &Origin, row: &mut Row) -> Result
     tracer.wait_until("did not attach", || {
         std::fs::read_to_string(&log).is_ok_and(|text| text.contains("attached"))
     })?;
-    let told = wrk.measure(proxy.port, SMALL, bench.seconds.max(2), &[])?;
+    let told = generator.measure(proxy.port, SMALL, bench.seconds.max(2), &[])?;
     tracer.interrupt();
     let text = std::fs::read_to_string(&table)
         .map_err(|error| format!("{}: {error}; {}", table.display(), tracer.said()))?;
@@ -275,7 +278,7 @@ fn startup(bench: &Bench, peer: Peer, origin: &Origin, row: &mut Row) -> Result<
 }
 
 fn workers(bench: &Bench, origin: &Origin) -> Result<Outcome, String> {
-    let wrk = Wrk::new(&bench.folder, &bench.cores.load)?;
+    let generator = Generator::new(&bench.folder, &bench.cores.load)?;
     let mut outcome = Outcome::default();
     for peer in &bench.peers {
         for workers in [1, 2] {
@@ -294,12 +297,12 @@ fn workers(bench: &Bench, origin: &Origin) -> Result<Outcome, String> {
                 origin: origin.port,
                 cores,
             };
-            let mut row = Row::new(&format!("{} × {workers}", peer.name()));
+            let mut row = Row::new(&workers_label(*peer, workers));
             let measured = Proxy::start(&bench.programs, &start, &bench.folder).and_then(|proxy| {
-                wrk.run(proxy.port, SMALL, 1)?;
+                generator.run(proxy.port, SMALL, 1)?;
                 for _ in 0..bench.rounds.min(3) {
                     let pids = proxy.process.tree();
-                    row.add(wrk.measure(proxy.port, SMALL, bench.seconds, &pids)?);
+                    row.add(generator.measure(proxy.port, SMALL, bench.seconds, &pids)?);
                 }
                 Ok(())
             });
@@ -307,6 +310,15 @@ fn workers(bench: &Bench, origin: &Origin) -> Result<Outcome, String> {
                 Ok(()) => outcome.rows.push(row),
                 Err(why) => excuse(&mut outcome, *peer, why)?,
             }
+        }
+    }
+    for peer in &bench.peers {
+        let of = |workers: u8| {
+            let label = workers_label(*peer, workers);
+            outcome.rows.iter().find(|row| row.label == label)
+        };
+        if let (Some(one), Some(two)) = (of(1), of(2)) {
+            outcome.notes.push(two.compared(one, "µs/request"));
         }
     }
     outcome.notes.push(if bench.cores.room_for_two {
@@ -318,6 +330,10 @@ fn workers(bench: &Bench, origin: &Origin) -> Result<Outcome, String> {
             .to_owned()
     });
     Ok(outcome)
+}
+
+fn workers_label(peer: Peer, workers: u8) -> String {
+    format!("{} × {workers}", peer.name())
 }
 
 fn on_one<'a>(bench: &'a Bench, peer: Peer, shape: &'a Shape, origin: &Origin) -> Start<'a> {
