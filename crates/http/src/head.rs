@@ -80,9 +80,15 @@ macro_rules! known {
                     groups
                 };
                 let candidates = BY_LENGTH.get(name.len()).copied().unwrap_or_default();
-                let found = candidates
-                    .iter()
-                    .find(|known| name.eq_ignore_ascii_case(known.name().as_bytes()));
+                let ends = |name: &[u8]| match name {
+                    [first, .., last] => (first | 0x20, last | 0x20),
+                    _ => (0, 0),
+                };
+                let sought = ends(name);
+                let found = candidates.iter().find(|known| {
+                    let known = known.name().as_bytes();
+                    ends(known) == sought && name.eq_ignore_ascii_case(known)
+                });
                 found.copied().unwrap_or(Self::Other)
             }
         }

@@ -9,13 +9,14 @@
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use clearway_base::buffer::{Lease, Pool};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use tokio::io::{AsyncWrite, Interest};
 use tokio::net::{TcpStream, UnixStream};
 
 /// A connected socket.
@@ -54,28 +55,33 @@ impl Stream {
         cx: &mut Context<'_>,
         lease: &mut Lease,
     ) -> Poll<io::Result<usize>> {
-        let count = {
-            let mut buf = ReadBuf::new(lease.spare());
-            let polled = match self {
-                Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buf),
-                Self::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buf),
-            };
-            match polled {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Ready(Ok(())) => buf.filled().len(),
+        loop {
+            ready!(self.poll_readable(cx))?;
+            let spare = lease.spare();
+            let room = spare.len();
+            let got = self.try_io(Interest::READABLE, || {
+                let (count, _) = recv(self.borrow(), spare, RecvFlags::empty())?;
+                Ok(count)
+            });
+            match got {
+                Ok(count) => {
+                    if count > 0 && count < room {
+                        self.is_drained(Interest::READABLE);
+                    }
+                    lease.advance(count);
+                    return Poll::Ready(Ok(count));
+                }
+                Err(error) if is_transient(&error) => {}
+                Err(error) => return Poll::Ready(Err(error)),
             }
-        };
-        lease.advance(count);
-        Poll::Ready(Ok(count))
+        }
     }
 
     /// Polls to write some of `data`; returns how much was taken.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, data),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, data),
-        }
+        self.poll_send(cx, data.len(), |fd| {
+            Ok(send(fd, data, SendFlags::NOSIGNAL)?)
+        })
     }
 
     /// Polls to write some of `first` followed by `second` in one system call.
@@ -86,9 +92,43 @@ impl Stream {
         second: &[u8],
     ) -> Poll<io::Result<usize>> {
         let slices = [IoSlice::new(first), IoSlice::new(second)];
+        let len = first.len() + second.len();
+        self.poll_send(cx, len, |fd| Ok(rustix::io::writev(fd, &slices)?))
+    }
+
+    fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        len: usize,
+        call: impl Fn(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.poll_writable(cx))?;
+            match self.try_io(Interest::WRITABLE, || call(self.borrow())) {
+                Ok(count) => {
+                    if count > 0 && count < len {
+                        self.is_drained(Interest::WRITABLE);
+                    }
+                    return Poll::Ready(Ok(count));
+                }
+                Err(error) if is_transient(&error) => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Notes that the kernel has nothing more, or no more room, without asking it: the next wait
+    /// needs no probing system call. The socket's next event is not missed, because events are only
+    /// taken in between polls of tasks.
+    fn is_drained(&self, interest: Interest) {
+        let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        self.try_io(interest, nothing).unwrap_or_default();
+    }
+
+    fn borrow(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, &slices),
-            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, &slices),
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
         }
     }
 
@@ -184,4 +224,12 @@ impl Stream {
             stream.set_zero_linger().unwrap_or_default();
         }
     }
+}
+
+/// Whether a call is to be made again: at once, or when the socket is ready.
+fn is_transient(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
 }
