@@ -342,7 +342,10 @@ fn a_frozen_balancer_goes_on_where_it_was() {
     clearway.process().signal(Signal::Stop);
     let status = format!("/proc/{}/stat", clearway.process().id());
     wait::until("the process to stand still", || {
-        std::fs::read_to_string(&status).ok()?.contains(") T ").then_some(())
+        std::fs::read_to_string(&status)
+            .ok()?
+            .contains(") T ")
+            .then_some(())
     });
     client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
     assert!(!client.hears_within(wait::SHORT));

@@ -238,9 +238,12 @@ impl Proxy {
 /// Addresses of a backend's servers: the origin alone, or in the start-up case ten that all differ,
 /// of which only those of the first backend are ever used.
 fn servers(start: &Start<'_>, backend: u32) -> Vec<String> {
-    let origin = format!("127.0.0.1:{}", start.origin);
+    // The first server answers; no two of a backend are the same.
     if start.shape.backends == 1 || backend == 0 {
-        return vec![origin; if start.shape.backends == 1 { 1 } else { 10 }];
+        let count = if start.shape.backends == 1 { 1 } else { 10 };
+        return (1..=count)
+            .map(|host| format!("127.0.0.{host}:{}", start.origin))
+            .collect();
     }
     (0..10)
         .map(|server| {
