@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use clearway_testkit::clearway::FaultRecord;
 use clearway_testkit::clearway::simple;
 use clearway_testkit::peers::Wrk;
 use clearway_testkit::process::Signal;
-use clearway_testkit::{Clearway, End, Gate, Server, behave, wait};
+use clearway_testkit::{Clearway, Client, End, Gate, Server, behave, wait};
 
 /// Reloads a hundred times, between two configurations with different servers.
 fn reload_a_hundred_times(clearway: &Clearway, texts: [&str; 2]) {
@@ -173,10 +174,7 @@ fn listeners_come_and_go() {
     let two = format!("{one}[listener.second]\nbind = \"unix:{folder}\"\n");
     assert_eq!(clearway.reload(&two), "ok");
     let second = format!("unix:{folder}");
-    assert_eq!(
-        clearway_testkit::Client::connect(&second).get("/").text(),
-        "x"
-    );
+    assert_eq!(Client::connect(&second).get("/").text(), "x");
     assert_eq!(clearway.reload(&one), "ok");
     wait::until("the second listener to be gone", || {
         clearway_testkit::stream::Stream::connect(&second)
@@ -184,6 +182,147 @@ fn listeners_come_and_go() {
             .then_some(())
     });
     assert_eq!(clearway.get("/").text(), "x");
+}
+
+/// A process section that lets what was removed go on for this long.
+const SHORT_DRAIN: &str = "[process]\nworkers = 2\ndrain = \"300ms\"\n";
+
+/// An upgraded connection through listener `web`, which the server echoes on.
+fn upgraded(clearway: &Clearway) -> Client {
+    let mut client = clearway.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n");
+    assert_eq!(client.response_head().status, 101);
+    echoes(&mut client, "before");
+    client
+}
+
+fn echoes(client: &mut Client, message: &str) {
+    client.send(message);
+    assert_eq!(client.take(message.len()), message.as_bytes());
+}
+
+/// The records of connections that were ended because their drain time was over.
+fn cut_short(clearway: &Clearway) -> Vec<FaultRecord> {
+    let mut faults = clearway.faults();
+    faults.retain(|f| f.code() == "shutting_down");
+    faults
+}
+
+#[test]
+fn an_upgraded_connection_to_a_removed_server_goes_on_until_its_drain_time_is_over() {
+    let leaving = Server::script(behave::upgrade_echo("chat"));
+    let staying = Server::script(behave::upgrade_echo("chat"));
+    let text = |servers: &[&str]| format!("{SHORT_DRAIN}{}", simple(servers, ""));
+    let clearway = Clearway::start(&text(&[leaving.address(), staying.address()]));
+    // Round robin over two workers: go on until each server has one.
+    let mut clients = Vec::new();
+    while leaving.requests() == 0 || staying.requests() == 0 {
+        clients.push(upgraded(&clearway));
+    }
+    let removed = leaving.requests();
+    assert_eq!(clearway.reload(&text(&[staying.address()])), "ok");
+    leaving.wait_ended(removed);
+    // Every tunnel of the one is over, every tunnel of the other still works.
+    assert_eq!(staying.open(), clients.len() - removed);
+    wait::until("the records of the tunnels that were ended", || {
+        (cut_short(&clearway).len() == removed).then_some(())
+    });
+    for fault in cut_short(&clearway) {
+        assert!(
+            fault.json.to_string().contains(leaving.address()),
+            "{}",
+            fault.json
+        );
+    }
+    let alive = clients
+        .iter_mut()
+        .filter_map(|client| client.try_send("after").then(|| client.try_take(5))?)
+        .count();
+    assert_eq!(alive, clients.len() - removed);
+}
+
+#[test]
+fn an_upgraded_connection_to_a_removed_server_works_while_its_drain_time_lasts() {
+    let leaving = Server::script(behave::upgrade_echo("chat"));
+    let staying = Server::script(behave::ok("staying"));
+    let clearway = Clearway::over(&[leaving.address()], "");
+    let mut client = upgraded(&clearway);
+    assert_eq!(clearway.reload(&simple(&[staying.address()], "")), "ok");
+    assert_eq!(clearway.get("/").text(), "staying");
+    echoes(&mut client, "after");
+    client.half_close();
+    client.expect_closed();
+    leaving.wait_ended(1);
+    assert!(clearway.faults().is_empty(), "{:?}", clearway.faults());
+}
+
+/// A listener in `mode = "tcp"` and its backend, both with this name.
+fn tcp_pair(name: &str, servers: &[&str]) -> String {
+    format!(
+        "[listener.{name}]\nbind = \"127.0.0.1:0\"\nmode = \"tcp\"\nbackend = \"{name}\"\n\
+         [backend.{name}]\nservers = {servers:?}\nbalance = \"first\"\n"
+    )
+}
+
+#[test]
+fn a_tcp_connection_to_a_removed_server_goes_on_until_its_drain_time_is_over() {
+    let leaving = Server::script(behave::echo_raw());
+    let staying = Server::script(behave::echo_raw());
+    let text = |servers: &[&str]| format!("{SHORT_DRAIN}{}", tcp_pair("web", servers));
+    // The first one gets every connection, until another is the first.
+    let clearway = Clearway::start(&text(&[staying.address(), leaving.address()]));
+    let mut kept = clearway.client();
+    echoes(&mut kept, "before");
+    let order = text(&[leaving.address(), staying.address()]);
+    assert_eq!(clearway.reload(&order), "ok");
+    let mut cut = clearway.client();
+    echoes(&mut cut, "before");
+    assert_eq!((staying.connections(), leaving.connections()), (1, 1));
+    assert_eq!(clearway.reload(&text(&[staying.address()])), "ok");
+    cut.read_to_end();
+    leaving.wait_ended(1);
+    let record = clearway.fault_with("shutting_down");
+    assert!(
+        record.json.to_string().contains(leaving.address()),
+        "{}",
+        record.json
+    );
+    echoes(&mut kept, "after");
+    assert_eq!(cut_short(&clearway).len(), 1);
+    echoes(&mut clearway.client(), "new");
+}
+
+#[test]
+fn a_tcp_connection_of_a_removed_listener_goes_on_until_its_drain_time_is_over() {
+    let server = Server::script(behave::echo_raw());
+    let servers = [server.address()];
+    let one = format!("{SHORT_DRAIN}{}", tcp_pair("web", &servers));
+    let clearway = Clearway::start(&format!("{one}{}", tcp_pair("second", &servers)));
+    let mut kept = clearway.client();
+    echoes(&mut kept, "before");
+    let mut cut = Client::connect(clearway.address("second"));
+    echoes(&mut cut, "before");
+    assert_eq!(clearway.reload(&one), "ok");
+    cut.read_to_end();
+    let record = clearway.fault_with("shutting_down");
+    assert_eq!(record.json["listener"], "second", "{}", record.json);
+    server.wait_ended(1);
+    echoes(&mut kept, "after");
+    assert_eq!(cut_short(&clearway).len(), 1);
+}
+
+#[test]
+fn a_tcp_connection_of_a_removed_listener_works_while_its_drain_time_lasts() {
+    let server = Server::script(behave::echo_raw());
+    let one = tcp_pair("web", &[server.address()]);
+    let clearway = Clearway::start(&format!("{one}{}", tcp_pair("second", &[server.address()])));
+    let mut client = Client::connect(clearway.address("second"));
+    echoes(&mut client, "before");
+    assert_eq!(clearway.reload(&one), "ok");
+    echoes(&mut client, "after");
+    client.half_close();
+    client.expect_closed();
+    assert!(clearway.faults().is_empty(), "{:?}", clearway.faults());
 }
 
 #[test]
@@ -314,4 +453,50 @@ fn readiness_follows_the_life_of_the_process() {
     gate.open();
     assert_eq!(busy.response("GET").status, 200);
     assert!(clearway.wait().success());
+}
+
+#[test]
+fn requests_that_the_end_cuts_short_leave_their_records() {
+    let silent = Server::script(behave::never_answer());
+    let begun = Server::script(behave::answer_and_stall(
+        "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc",
+    ));
+    // Two requests have the slots of the server, and a third one waits for one.
+    let mut clearway = Clearway::start(&format!(
+        "[process]\nworkers = 1\ndrain = \"300ms\"\n\
+         [listener.web]\nbind = \"127.0.0.1:0\"\n\
+         [[route]]\npath = \"/begun\"\nbackend = \"begun\"\n\
+         [[route]]\nbackend = \"silent\"\n\
+         [backend.begun]\nservers = [{:?}]\n\
+         [backend.silent]\nservers = [{:?}]\nmaxconn = 2\n",
+        begun.address(),
+        silent.address()
+    ));
+    let ask = |target: &str| {
+        let mut client = clearway.client();
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        client
+    };
+    let mut cut = ask("/begun");
+    assert_eq!(cut.response_head().status, 200);
+    let waiting: Vec<_> = ["/a", "/b"].into_iter().map(ask).collect();
+    silent.wait_requests(2);
+    let queued = ask("/queued");
+    clearway.wait_metric("clearway_backend_queued", &[("backend", "silent")], 1.0);
+    clearway.terminate();
+    clearway.wait();
+    assert_ne!(cut.read_to_end().1, End::Complete);
+    for mut client in waiting.into_iter().chain([queued]) {
+        if let Ok(response) = client.try_response("GET") {
+            assert_eq!(response.status, 503, "{}", response.text());
+        }
+    }
+    wait::until("the records of the four requests", || {
+        let mut targets: Vec<String> = cut_short(&clearway)
+            .iter()
+            .map(|f| f.json["target"].as_str().unwrap_or_default().to_owned())
+            .collect();
+        targets.sort();
+        (targets == ["/a", "/b", "/begun", "/queued"]).then_some(())
+    });
 }

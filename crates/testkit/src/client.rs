@@ -204,6 +204,11 @@ impl Client {
             .unwrap_or_else(|error| panic!("{count} bytes did not come: {error}"))
     }
 
+    /// Takes exactly `count` bytes, or nothing when the connection ends before.
+    pub fn try_take(&mut self, count: usize) -> Option<Vec<u8>> {
+        self.wire.exact(count).ok()
+    }
+
     /// Takes everything through `mark`.
     ///
     /// # Panics
