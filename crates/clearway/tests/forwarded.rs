@@ -122,3 +122,102 @@ fn loops_are_cut() {
     );
     clearway.fault_with("proxy_loop");
 }
+
+#[test]
+fn the_port_of_the_listener_is_told() {
+    let server = Server::script(behave::ok("x"));
+    let clearway = Clearway::over(&[server.address()], "");
+    clearway.client().get_with("/", "X-Forwarded-Port: 443\r\n");
+    let port = clearway.address("web").rsplit(':').next().unwrap();
+    assert_eq!(server.only().headers.all("x-forwarded-port"), [port]);
+}
+
+#[test]
+fn a_field_that_a_rule_sets_is_sent_once_with_its_value() {
+    for listener in ["", "trusted = [\"127.0.0.0/8\"]\n"] {
+        for (rule, name, value) in [
+            (
+                "x-forwarded-proto = \"https\"",
+                "x-forwarded-proto",
+                "https",
+            ),
+            (
+                "X-Forwarded-Proto = \"https\"",
+                "x-forwarded-proto",
+                "https",
+            ),
+            ("x-forwarded-port = \"443\"", "x-forwarded-port", "443"),
+            (
+                "x-forwarded-host = \"public\"",
+                "x-forwarded-host",
+                "public",
+            ),
+            ("x-real-ip = \"${client_ip}\"", "x-real-ip", "127.0.0.1"),
+        ] {
+            let rule = format!("[[listener.web.rule]]\nset_request_headers = {{ {rule} }}\n");
+            for lines in [
+                "",
+                "X-Forwarded-Proto: ftp\r\nX-Forwarded-Port: 7\r\nX-Forwarded-Host: h\r\nX-Real-IP: 1.1.1.1\r\n",
+            ] {
+                let request = ask(&format!("{listener}{rule}"), lines);
+                assert_eq!(
+                    request.headers.all(name),
+                    [value],
+                    "{rule}{}",
+                    request.text()
+                );
+            }
+        }
+    }
+}
+
+/// Fields that look like forwarding fields to servers which read `_` as `-`, and kin.
+const LOOKALIKES: &str = "X_Forwarded_For: 6.6.6.6\r\nX-Forwarded_Proto: gopher\r\n\
+                          x_real_ip: 6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\n";
+
+#[test]
+fn fields_that_resemble_forwarding_fields_are_dropped_when_they_come_from_untrusted_clients() {
+    let request = ask("", LOOKALIKES);
+    let text = request.text();
+    assert!(
+        !text.contains("6.6.6.6") && !text.contains("gopher"),
+        "{text}"
+    );
+    assert_eq!(request.headers.all("x-forwarded-for"), ["127.0.0.1"]);
+}
+
+#[test]
+fn fields_that_resemble_forwarding_fields_pass_when_they_come_from_trusted_clients() {
+    let request = ask("trusted = [\"127.0.0.0/8\"]\n", LOOKALIKES);
+    for (name, value) in [
+        ("x_forwarded_for", "6.6.6.6"),
+        ("x-forwarded_proto", "gopher"),
+        ("x_real_ip", "6.6.6.6"),
+        ("x-real-ip", "6.6.6.6"),
+    ] {
+        assert_eq!(request.headers.all(name), [value], "{}", request.text());
+    }
+}
+
+#[test]
+fn switched_off_fields_are_removed_when_untrusted_and_passed_when_trusted() {
+    const SENT: &str = "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: gopher\r\n\
+                        X-Forwarded-Host: evil\r\nX-Forwarded-Port: 7\r\n\
+                        X_Forwarded_For: 6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\n";
+    let off = "forwarded = { x_forwarded = \"off\" }\n";
+    let text = ask(off, SENT).text().to_lowercase();
+    assert!(
+        !text.contains("forwarded") && !text.contains("6.6.6.6"),
+        "{text}"
+    );
+    let request = ask(&format!("trusted = [\"127.0.0.0/8\"]\n{off}"), SENT);
+    for (name, value) in [
+        ("x-forwarded-for", "6.6.6.6"),
+        ("x-forwarded-proto", "gopher"),
+        ("x-forwarded-host", "evil"),
+        ("x-forwarded-port", "7"),
+        ("x-real-ip", "6.6.6.6"),
+    ] {
+        assert_eq!(request.headers.all(name), [value], "{}", request.text());
+    }
+}
