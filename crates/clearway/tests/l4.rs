@@ -1,5 +1,7 @@
 //! Layer 4: bytes both ways, PROXY headers, and the ends of connections.
 
+use clearway_testkit::clearway::FaultRecord;
+use clearway_testkit::stream::Stream;
 use clearway_testkit::{Clearway, Client, Conn, End, Server, behave, wait};
 
 fn tcp(listener: &str, backend: &str, server: &Server) -> Clearway {
@@ -346,4 +348,75 @@ fn connections_of_a_listener_are_limited() {
     let mut next = clearway.client();
     next.send("y");
     assert_eq!(next.take(1), b"y");
+}
+
+/// A listener in `mode = "tcp"` over servers that refuse, and the record of a connection to it.
+fn refused_by(count: usize, retries: &str) -> (FaultRecord, u64) {
+    let guards: Vec<_> = (0..count).map(|_| behave::closed_port()).collect();
+    let servers: Vec<&str> = guards.iter().map(|(a, _)| a.as_str()).collect();
+    let clearway = Clearway::start(&format!(
+        "[listener.web]\nbind = \"127.0.0.1:0\"\nmode = \"tcp\"\nbackend = \"app\"\n\
+         [backend.app]\nservers = {servers:?}\nejection = \"off\"\nretries = {{ {retries} }}\n"
+    ));
+    // The reset may come as early as with the answer to the client's own attempt to connect.
+    if let Ok(stream) = Stream::connect(clearway.address("web")) {
+        let mut client = Client::over(stream);
+        client.try_send("x");
+        client.expect_closed();
+    }
+    let record = clearway.fault_with("connect_refused");
+    (
+        record,
+        clearway.metrics().count("clearway_retries_total", &[]),
+    )
+}
+
+#[test]
+fn a_refused_connection_is_not_tried_elsewhere_unless_connect_is_named() {
+    for on in ["", "\"reused\"", "503", "\"connect_timeout\""] {
+        let (record, retries) = refused_by(2, &format!("on = [{on}]"));
+        assert_eq!(record.attempt_codes(), ["connect_refused"], "{on}");
+        assert_eq!(
+            record.attempts()[0]["no_retry"],
+            "not-configured",
+            "{on}: {}",
+            record.json
+        );
+        assert_eq!(retries, 0);
+    }
+    let (record, retries) = refused_by(2, "on = [\"connect_refused\"], max = 1");
+    assert_eq!(
+        record.attempts().len(),
+        2,
+        "the code of the fault is as good"
+    );
+    assert_eq!(retries, 1);
+}
+
+#[test]
+fn connections_are_retried_as_often_as_allowed() {
+    for max in [0_u8, 1, 3] {
+        let (record, retries) = refused_by(5, &format!("max = {max}"));
+        let made = usize::from(max) + 1;
+        assert_eq!(record.attempt_codes(), vec!["connect_refused"; made]);
+        let last = record.attempts().last().unwrap();
+        assert_eq!(last["no_retry"], "attempts-used-up", "{}", record.json);
+        assert_eq!(retries, u64::from(max));
+        let mut tried: Vec<String> = record
+            .attempts()
+            .iter()
+            .map(|a| a["address"].to_string())
+            .collect();
+        tried.sort();
+        tried.dedup();
+        assert_eq!(tried.len(), made, "each try goes to another server");
+    }
+}
+
+#[test]
+fn connections_are_not_retried_without_a_budget() {
+    let (record, retries) = refused_by(2, "max = 1, budget = 0, budget_min = 0");
+    assert_eq!(record.attempt_codes(), ["connect_refused"]);
+    assert_eq!(record.attempts()[0]["no_retry"], "budget-empty");
+    assert_eq!(retries, 0);
 }

@@ -1,6 +1,7 @@
 //! When a failed try is followed by another, and when not.
 
-use clearway_testkit::{Clearway, Conn, Server, behave};
+use clearway_testkit::clearway::simple;
+use clearway_testkit::{Clearway, Conn, Response, Server, behave};
 
 /// Two servers, the first of which is bad; `balance = "first"` makes it the first choice.
 fn bad_first(bad: &str, retries: &str) -> (Clearway, Server) {
@@ -274,4 +275,127 @@ fn the_budget_bounds_a_storm_of_retries() {
         .iter()
         .any(|f| f.json.to_string().contains("budget"));
     assert!(refused, "the record must say why there was no other try");
+}
+
+/// How 200 requests end whose first server fails as `on` says and whose second one answers 200: how
+/// many were answered by the second, and the access records of those that were not.
+fn answered_with_budget(bad: &Server, on: &str, budget: &str) -> (usize, Vec<serde_json::Value>) {
+    let good = Server::script(behave::ok("saved"));
+    let servers = simple(
+        &[bad.address(), good.address()],
+        &format!(
+            "balance = \"first\"\nejection = \"off\"\n\
+             retries = {{ max = 1, budget = {budget}, budget_min = 0, on = [{on}] }}\n"
+        ),
+    );
+    let clearway = Clearway::start(&format!("[process]\nworkers = 1\n{servers}"));
+    let mut client = clearway.client();
+    let is_saved = (0..200).map(|n| client.get(&format!("/{n}")).status == 200);
+    let is_saved: Vec<bool> = is_saved.collect();
+    let refused = (0..200)
+        .zip(&is_saved)
+        .filter(|(_, is_saved)| !**is_saved)
+        .map(|(n, _)| clearway.access(|r| r["target"] == format!("/{n}")))
+        .collect();
+    let saved = is_saved.iter().filter(|is_saved| **is_saved).count();
+    assert_eq!((bad.requests(), good.requests()), (200, saved));
+    let counted = clearway.metrics().count("clearway_retries_total", &[]);
+    assert_eq!(counted, saved as u64);
+    (saved, refused)
+}
+
+#[test]
+fn a_budget_of_a_fifth_lets_about_one_in_five_failed_requests_be_retried() {
+    let unavailable = Server::script(behave::status(503));
+    let (saved, _) = answered_with_budget(&unavailable, "503", "0.2");
+    assert!((30..=50).contains(&saved), "{saved} of 200");
+    let closing = Server::script(behave::close_after_request());
+    let (saved, refused) = answered_with_budget(&closing, "\"server_closed_no_response\"", "0.2");
+    assert!((30..=50).contains(&saved), "{saved} of 200");
+    for record in refused {
+        assert_eq!(
+            record["attempts"][0]["no_retry"], "budget-empty",
+            "{record}"
+        );
+    }
+}
+
+#[test]
+fn an_answer_that_passes_because_the_budget_is_used_up_says_so_in_its_record() {
+    let unavailable = Server::script(behave::status(503));
+    let (_, refused) = answered_with_budget(&unavailable, "503", "0.2");
+    assert!(!refused.is_empty());
+    for record in refused {
+        assert_eq!(
+            record["attempts"][0]["no_retry"], "budget-empty",
+            "{record}"
+        );
+    }
+}
+
+#[test]
+fn a_large_budget_lets_every_failed_request_be_retried() {
+    let unavailable = Server::script(behave::status(503));
+    let (saved, refused) = answered_with_budget(&unavailable, "503", "10.0");
+    assert_eq!(saved, 200, "{refused:?}");
+}
+
+#[test]
+fn a_budget_of_nothing_lets_no_failed_request_be_retried() {
+    let unavailable = Server::script(behave::status(503));
+    let (saved, refused) = answered_with_budget(&unavailable, "503", "0");
+    assert_eq!((saved, refused.len()), (0, 200));
+}
+
+/// PUTs 100 KB where the first of two servers takes the whole request and closes.
+fn put_large(body_buffer: &str) -> (Response, Clearway, [Server; 2], Vec<u8>) {
+    let bad = Server::script(behave::close_after_request());
+    let (clearway, good) = bad_first(
+        bad.address(),
+        &format!("retries = {{ on = [\"connect\", \"server_closed_no_response\"]{body_buffer} }}"),
+    );
+    let body: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
+    let mut client = clearway.client();
+    client.send("PUT /file HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\n");
+    client.send(&body);
+    let response = client.response("PUT");
+    assert_eq!(bad.only().body, body);
+    (response, clearway, [bad, good], body)
+}
+
+#[test]
+fn a_body_that_fits_the_buffer_is_sent_again_as_a_whole() {
+    let (response, clearway, [_, good], body) = put_large(", body_buffer = \"256KiB\"");
+    assert_eq!(response.status, 200, "{}", response.text());
+    assert_eq!(response.body, body, "the server sends it back");
+    let request = good.only();
+    assert_eq!(
+        (request.method.as_str(), request.body == body),
+        ("PUT", true)
+    );
+    assert!(clearway.faults().is_empty());
+}
+
+#[test]
+fn a_body_that_exceeds_the_default_buffer_is_not_sent_again_and_the_record_says_why() {
+    let (response, clearway, [_, good], _) = put_large("");
+    assert_eq!(response.status, 502);
+    let record = clearway.fault(&response.id());
+    assert_eq!(record.attempt_codes(), ["server_closed_no_response"]);
+    assert_eq!(
+        record.attempts()[0]["no_retry"],
+        "body-sent",
+        "{}",
+        record.json
+    );
+    assert_eq!(good.requests(), 0);
+}
+
+#[test]
+fn a_large_body_of_which_nothing_was_sent_is_not_bound_to_the_buffer() {
+    let (address, _guard) = behave::closed_port();
+    let (clearway, good) = bad_first(&address, "");
+    let body = "x".repeat(100_000);
+    assert_eq!(clearway.client().post("/", &body).text(), body);
+    assert_eq!(good.requests(), 1);
 }

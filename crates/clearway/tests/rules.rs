@@ -135,3 +135,74 @@ fn listener_rules_redirect() {
     assert_eq!(response.status, 302);
     assert_eq!(response.header("location"), Some("https://www.test/x?y=1"));
 }
+
+/// A listener with these rules, whose only routes are for other hosts, and no backend to fall back on.
+fn without_a_route(rules: &str) -> (Clearway, Server) {
+    let server = Server::script(behave::ok("never"));
+    let clearway = Clearway::setup(&format!(
+        "[listener.web]\nbind = \"127.0.0.1:0\"\n{rules}\n\
+         [[route]]\nhost = \"a.elsewhere\"\nbackend = \"a\"\n\
+         [[route]]\nhost = \"b.elsewhere\"\nbackend = \"b\"\n\
+         [backend.a]\nservers = [\"$A\"]\n[backend.b]\nservers = [\"$A\"]\n"
+    ))
+    .set("A", server.address())
+    .start();
+    (clearway, server)
+}
+
+#[test]
+fn listener_rules_answer_where_no_route_and_no_backend_would() {
+    let (clearway, server) = without_a_route(
+        "[[listener.web.rule]]\nwhen = { path = \"/old/\" }\nredirect = { to = \"https://${host}${target}\" }\n\
+         [[listener.web.rule]]\nwhen = { path = \"/admin/\" }\ndeny = 451\n\
+         [[listener.web.rule]]\nwhen = { path = \"/robots.txt\" }\nreply = { body = \"Disallow: /\" }\n",
+    );
+    let mut client = clearway.client();
+    for _ in 0..2 {
+        let response = client.get("/old/page?x=1");
+        assert_eq!(response.status, 308);
+        assert_eq!(
+            response.header("location"),
+            Some("https://test/old/page?x=1")
+        );
+        let response = client.get("/admin/x");
+        assert_eq!(response.status, 451);
+        assert_eq!(
+            response.proxy_error().as_deref(),
+            Some("http_request_denied")
+        );
+        assert_eq!(clearway.fault(&response.id()).code(), "denied");
+        let response = client.get("/robots.txt");
+        assert_eq!(
+            (response.status, response.text().as_str()),
+            (200, "Disallow: /")
+        );
+        let response = client.get("/");
+        assert_eq!(response.status, 404, "what no rule answers has no route");
+        assert_eq!(clearway.fault(&response.id()).code(), "no_route");
+    }
+    assert_eq!(server.requests(), 0);
+}
+
+#[test]
+fn a_listener_that_only_redirects_needs_nothing_else() {
+    let clearway = Clearway::start(
+        "[listener.web]\nbind = \"127.0.0.1:0\"\n\
+         [[listener.web.rule]]\nredirect = { to = \"https://${host}${target}\", status = 301 }\n",
+    );
+    let mut client = clearway.client();
+    for target in ["/", "/x?y=1"] {
+        let response = client.get(target);
+        assert_eq!(response.status, 301);
+        let to = format!("https://test{target}");
+        assert_eq!(response.header("location"), Some(to.as_str()));
+    }
+    let response = client.post("/form", "a=1");
+    assert_eq!(response.status, 301);
+    assert_eq!(
+        client.get("/").status,
+        301,
+        "the body was not taken for a request"
+    );
+    assert!(clearway.faults().is_empty());
+}
