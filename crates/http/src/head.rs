@@ -40,6 +40,24 @@ impl Span {
     }
 }
 
+/// Whether a field's name, made of token bytes, is `known` in any case; both are equally long.
+///
+/// Setting the bit that tells the cases apart makes no token byte equal to a letter, digit or hyphen
+/// that it is not the same as, so that eight bytes are compared at a time.
+fn is_name(name: &[u8], known: &[u8]) -> bool {
+    const CASE: u64 = 0x2020_2020_2020_2020;
+    let (name_words, name_rest) = name.as_chunks::<8>();
+    let (known_words, known_rest) = known.as_chunks::<8>();
+    name_rest
+        .iter()
+        .zip(known_rest)
+        .all(|(a, b)| a | 0x20 == *b)
+        && name_words
+            .iter()
+            .zip(known_words)
+            .all(|(a, b)| u64::from_ne_bytes(*a) | CASE == u64::from_ne_bytes(*b))
+}
+
 macro_rules! known {
     ($($variant:ident = $name:literal,)+) => {
         /// Header fields that have a meaning here, classified once while parsing.
@@ -52,6 +70,10 @@ macro_rules! known {
         }
 
         impl Known {
+            /// All but [`Known::Other`].
+            #[cfg(test)]
+            const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
             /// The lower-case name; empty for [`Known::Other`].
             #[must_use]
             pub const fn name(self) -> &'static str {
@@ -80,15 +102,9 @@ macro_rules! known {
                     groups
                 };
                 let candidates = BY_LENGTH.get(name.len()).copied().unwrap_or_default();
-                let ends = |name: &[u8]| match name {
-                    [first, .., last] => (first | 0x20, last | 0x20),
-                    _ => (0, 0),
-                };
-                let sought = ends(name);
-                let found = candidates.iter().find(|known| {
-                    let known = known.name().as_bytes();
-                    ends(known) == sought && name.eq_ignore_ascii_case(known)
-                });
+                let found = candidates
+                    .iter()
+                    .find(|known| is_name(name, known.name().as_bytes()));
                 found.copied().unwrap_or(Self::Other)
             }
         }
@@ -273,4 +289,25 @@ pub(crate) fn decimal(value: &[u8]) -> Option<u64> {
     value.iter().try_fold(0_u64, |sum, &b| {
         b.is_ascii_digit().then(|| sum * 10 + u64::from(b - b'0'))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_told_apart_in_any_case_and_by_every_byte() {
+        for &known in Known::ALL {
+            let name = known.name().as_bytes();
+            assert_eq!(Known::of(&name.to_ascii_uppercase()), known);
+            for at in 0..name.len() {
+                for byte in (0..=255_u8).filter(|&b| crate::scan::is_token(b)) {
+                    let mut other = name.to_vec();
+                    other[at] = byte;
+                    let same = other.eq_ignore_ascii_case(name);
+                    assert_eq!(Known::of(&other) == known, same, "{other:?}");
+                }
+            }
+        }
+    }
 }
