@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use clearway_testkit::{Clearway, Client, End, Server, behave};
+use clearway_testkit::wait::LIMIT;
+use clearway_testkit::{Clearway, Client, Conn, End, Gate, Server, behave};
 
 /// Bytes that do not repeat in a pattern a wrong offset would hide.
 fn pattern(length: usize) -> Vec<u8> {
@@ -136,7 +137,7 @@ fn chunked_responses_arrive_with_their_trailers() {
 
 #[test]
 fn an_event_stream_is_not_held_back() {
-    let gate = clearway_testkit::Gate::new();
+    let gate = Gate::new();
     let next = gate.clone();
     let server = Server::script(move |mut conn| {
         conn.request();
@@ -303,6 +304,223 @@ fn a_body_until_close_of_an_http_1_1_server_is_whole() {
     assert_eq!(clearway.get("/").body, body);
 }
 
+/// Reads a chunked body as it stands on the wire: the chunks, each without its framing.
+fn chunks(client: &mut Client) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    loop {
+        let line = client.take_through(b"\r\n");
+        let size = std::str::from_utf8(&line).unwrap().trim();
+        let size = usize::from_str_radix(size, 16).unwrap_or_else(|e| panic!("{size:?}: {e}"));
+        let chunk = client.take(size);
+        assert_eq!(client.take(2), b"\r\n");
+        if size == 0 {
+            return all;
+        }
+        all.push(chunk);
+    }
+}
+
+#[test]
+fn a_body_until_close_becomes_chunks_and_the_client_keeps_its_connection() {
+    for version in ["1.0", "1.1"] {
+        for length in [0, 1, 10, 100_000] {
+            let body = pattern(length);
+            let mut answer =
+                format!("HTTP/{version} 200 OK\r\nConnection: close\r\n\r\n").into_bytes();
+            answer.extend_from_slice(&body);
+            let server = Server::script(behave::answer_and_close(answer));
+            let clearway = Clearway::over(&[server.address()], "");
+            let mut client = clearway.client();
+            for _ in 0..2 {
+                client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+                let head = client.response_head();
+                assert!(head.headers.lists("transfer-encoding", "chunked"));
+                assert!(!head.headers.has("content-length"));
+                assert!(chunks(&mut client).concat() == body, "{version}, {length}");
+            }
+            assert!(clearway.faults().is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_body_until_close_that_comes_bit_by_bit_becomes_several_chunks() {
+    // Each part is sent when the one before has come through, so each is a chunk of its own.
+    for (parts, size) in [(2, 1), (10, 1), (10, 10_000)] {
+        let gates: Vec<Gate> = (0..parts).map(|_| Gate::new()).collect();
+        let body = pattern(parts * size);
+        let script = {
+            let (gates, body) = (gates.clone(), body.clone());
+            move |mut conn: Conn| {
+                conn.request();
+                conn.send("HTTP/1.0 200 OK\r\n\r\n");
+                for (gate, part) in gates.iter().zip(body.chunks(size)) {
+                    gate.wait();
+                    conn.send(part);
+                }
+            }
+        };
+        let server = Server::script(script);
+        let clearway = Clearway::over(&[server.address()], "");
+        let mut client = clearway.client();
+        client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+        let head = client.response_head();
+        assert!(head.headers.lists("transfer-encoding", "chunked"));
+        let mut got = Vec::new();
+        let mut count = 0;
+        for (number, gate) in gates.iter().enumerate() {
+            gate.open();
+            while got.len() < (number + 1) * size {
+                if count > 0 {
+                    assert_eq!(client.take(2), b"\r\n");
+                }
+                let line = client.take_through(b"\r\n");
+                let length = std::str::from_utf8(&line).unwrap().trim();
+                let length = usize::from_str_radix(length, 16).unwrap();
+                assert!(length > 0, "the end came after {} bytes", got.len());
+                got.extend_from_slice(&client.take(length));
+                count += 1;
+            }
+        }
+        assert_eq!(client.take(7), b"\r\n0\r\n\r\n");
+        assert!(got == body, "{parts} parts of {size}");
+        assert!(count >= parts, "{count} chunks for {parts} parts");
+    }
+}
+
+#[test]
+fn a_chunk_made_of_a_body_until_close_is_complete_before_the_next_one_comes() {
+    let gate = Gate::new();
+    let server = {
+        let gate = gate.clone();
+        Server::script(move |mut conn: Conn| {
+            conn.request();
+            conn.send("HTTP/1.0 200 OK\r\n\r\n");
+            conn.send("event");
+            gate.wait();
+        })
+    };
+    let clearway = Clearway::over(&[server.address()], "");
+    let mut client = clearway.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    client.response_head();
+    assert_eq!(client.take(8), b"5\r\nevent");
+    // Clients that hand on whole chunks would otherwise see each event with the next one only.
+    assert!(client.hears_within(LIMIT / 4), "the chunk is not closed");
+    assert_eq!(client.take(2), b"\r\n");
+    gate.open();
+    assert_eq!(client.take(5), b"0\r\n\r\n");
+}
+
+#[test]
+fn a_dripped_body_until_close_is_whole() {
+    for length in [1, 10, 2_000] {
+        let body = pattern(length);
+        let server = {
+            let body = body.clone();
+            Server::script(move |mut conn: Conn| {
+                conn.request();
+                conn.send("HTTP/1.0 200 OK\r\n\r\n");
+                conn.drip(&body, Duration::ZERO);
+            })
+        };
+        let clearway = Clearway::over(&[server.address()], "");
+        let response = clearway.get("/");
+        assert_eq!(response.end, End::Complete);
+        assert!(response.body == body, "{length}");
+    }
+}
+
+#[test]
+fn an_http_1_0_client_gets_a_body_until_close_as_it_is() {
+    let body = pattern(100_000);
+    let mut answer = b"HTTP/1.0 200 OK\r\n\r\n".to_vec();
+    answer.extend_from_slice(&body);
+    let server = Server::script(behave::answer_and_close(answer));
+    let clearway = Clearway::over(&[server.address()], "");
+    let mut client = clearway.client();
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    let head = client.response_head();
+    assert!(!head.headers.has("transfer-encoding"));
+    let (bytes, end) = client.read_to_end();
+    assert!(bytes == body);
+    assert_eq!(end, End::UntilClose);
+}
+
+/// A chunked body that may be cut at any of its bytes.
+const CHUNKED: &str = "5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nX-Trailer: 1\r\n\r\n";
+
+#[test]
+fn a_chunked_response_may_come_in_two_segments_cut_anywhere() {
+    for cut in 1..CHUNKED.len() {
+        let (before, after) = CHUNKED.split_at(cut);
+        let gate = Gate::new();
+        let server = {
+            let gate = gate.clone();
+            Server::script(move |mut conn: Conn| {
+                while conn.request().is_some() {
+                    conn.send(format!(
+                        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{before}"
+                    ));
+                    gate.wait();
+                    conn.send(after);
+                }
+            })
+        };
+        let clearway = Clearway::over(&[server.address()], "");
+        let mut client = clearway.client();
+        client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+        client.response_head();
+        // What came through shows that the first segment was read for itself.
+        let mut body = Vec::new();
+        for word in ["hello", "world"] {
+            if before.contains(word) {
+                body.extend_from_slice(&client.take_through(word.as_bytes()));
+            }
+        }
+        gate.open();
+        body.extend_from_slice(&client.take_through(b"\r\n\r\n"));
+        let body = String::from_utf8(body).unwrap();
+        assert!(body.ends_with("\r\n0\r\nX-Trailer: 1\r\n\r\n"), "{body:?}");
+        let data: String = body.split("\r\n").skip(1).step_by(2).collect();
+        assert!(
+            data.starts_with("hello world"),
+            "{before:?}, {after:?}: {body:?}"
+        );
+        let again = client.get("/");
+        assert_eq!(again.text(), "hello world", "{before:?}, {after:?}");
+        assert_eq!(server.connections(), 1, "the connection is used again");
+        assert!(clearway.faults().is_empty());
+    }
+}
+
+#[test]
+fn a_chunked_request_may_come_in_two_segments_cut_anywhere() {
+    let server = Server::script(|mut conn: Conn| {
+        while let Some(mut request) = conn.request_head() {
+            conn.note(&request.target);
+            conn.request_body(&mut request);
+            let body = String::from_utf8(request.body).unwrap();
+            conn.send(behave::response(200, &body));
+        }
+    });
+    let clearway = Clearway::over(&[server.address()], "");
+    let mut client = clearway.client();
+    for cut in 1..CHUNKED.len() {
+        let (before, after) = CHUNKED.split_at(cut);
+        client.send(format!(
+            "POST /{cut} HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n{before}"
+        ));
+        // The head at the server shows that the first segment was read for itself.
+        server.wait_note(&format!("/{cut}"));
+        client.send(after);
+        let response = client.response("POST");
+        assert_eq!(response.text(), "hello world", "{before:?}, {after:?}");
+    }
+    assert_eq!(server.connections(), 1);
+    assert!(clearway.faults().is_empty());
+}
+
 #[test]
 fn an_upgraded_connection_is_a_tunnel() {
     let server = Server::script(behave::upgrade_echo("websocket"));
@@ -390,7 +608,7 @@ fn an_answer_followed_by_a_reset_during_an_upload_is_not_lost() {
 
 #[test]
 fn a_client_that_ended_its_side_gets_its_response() {
-    let gate = clearway_testkit::Gate::new();
+    let gate = Gate::new();
     let server = Server::script(behave::gated(&gate, "late"));
     let clearway = Clearway::over(&[server.address()], "");
     let mut client = clearway.client();

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use clearway_testkit::{Clearway, Client, End, Gate, Server, behave, wait};
+use clearway_testkit::clearway::FaultRecord;
+use clearway_testkit::{Clearway, Client, End, Gate, Response, Server, behave, wait};
 
 #[test]
 fn a_head_that_comes_one_byte_at_a_time_is_cut_off() {
@@ -245,4 +246,130 @@ fn a_total_time_bounds_a_request() {
         "{:?}",
         started.elapsed()
     );
+}
+
+/// Checks the answer of a request that took longer than `timeouts.total`.
+fn took_too_long(clearway: &Clearway, response: &Response) -> FaultRecord {
+    assert_eq!(response.status, 504, "{}", response.text());
+    assert_eq!(
+        response.proxy_error().as_deref(),
+        Some("http_response_timeout")
+    );
+    let record = clearway.fault(&response.id());
+    assert_eq!((record.code(), record.status()), ("total_timeout", 504));
+    record
+}
+
+#[test]
+fn a_server_that_never_answers_is_given_up_when_the_total_time_is_over() {
+    let server = Server::script(behave::never_answer());
+    for retries in ["", "retries = { max = 3, on = [\"response_timeout\"] }"] {
+        let clearway = Clearway::over(
+            &[server.address()],
+            &format!("{retries}\n[timeouts]\ntotal = \"300ms\"\n"),
+        );
+        let mut client = clearway.client();
+        for response in [client.get("/"), clearway.client().post("/", "body")] {
+            let record = took_too_long(&clearway, &response);
+            assert_eq!(record.attempts().len(), 1, "{}", record.json);
+        }
+    }
+}
+
+#[test]
+fn the_total_time_bounds_all_attempts_together() {
+    let server = Server::script(behave::never_answer());
+    let clearway = Clearway::over(
+        &[server.address()],
+        "ejection = \"off\"\nretries = { max = 20, budget = 10.0, on = [\"response_timeout\"] }\n\
+         [timeouts]\nresponse = \"100ms\"\ntotal = \"1s\"\n",
+    );
+    let response = clearway.get("/");
+    let record = took_too_long(&clearway, &response);
+    let made = record.attempts().len();
+    assert!((2..=10).contains(&made), "{}", record.json);
+    assert!(
+        record.attempt_codes()[..made - 1]
+            .iter()
+            .all(|code| *code == "response_timeout")
+    );
+}
+
+#[test]
+fn the_total_time_counts_waiting_for_a_connection() {
+    let (address, _guard) = behave::full_backlog();
+    let clearway = Clearway::over(
+        &[&address],
+        "[timeouts]\nconnect = \"20s\"\ntotal = \"300ms\"\n",
+    );
+    let response = clearway.get("/");
+    took_too_long(&clearway, &response);
+}
+
+#[test]
+fn the_total_time_counts_waiting_for_a_slot() {
+    let gate = Gate::new();
+    let server = Server::script(behave::gated(&gate, "held"));
+    let clearway = Clearway::start(&format!(
+        "[listener.web]\nbind = \"127.0.0.1:0\"\n\
+         [[route]]\npath = \"/held\"\nbackend = \"app\"\n\
+         [[route]]\nbackend = \"app\"\ntimeouts = {{ total = \"300ms\" }}\n\
+         [backend.app]\nservers = [{:?}]\nmaxconn = 1\n[timeouts]\nqueue = \"20s\"\n",
+        server.address()
+    ));
+    let mut held = clearway.client();
+    held.send("GET /held HTTP/1.1\r\nHost: test\r\n\r\n");
+    server.wait_requests(1);
+    let mut client = clearway.client();
+    took_too_long(&clearway, &client.get("/"));
+    assert_eq!(clearway.metrics().count("clearway_backend_queued", &[]), 0);
+    gate.open();
+    assert_eq!(held.response("GET").text(), "held");
+    assert_eq!(clearway.get("/").text(), "held", "the slot is free again");
+    assert_eq!(
+        server.requests(),
+        2,
+        "the request that gave up was not sent"
+    );
+}
+
+#[test]
+fn a_client_over_the_limit_gets_its_whole_answer_although_it_had_sent_its_request() {
+    let gate = Gate::new();
+    let server = Server::script(behave::gated(&gate, "x"));
+    let clearway = Clearway::over(
+        &[server.address()],
+        "[listener.web.limits]\nconnections = 1\n",
+    );
+    let mut held = clearway.client();
+    held.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    server.wait_requests(1);
+    let body = "x".repeat(20_000);
+    for request in [
+        "GET / HTTP/1.1\r\nHost: test\r\n\r\n".to_owned(),
+        format!("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 20000\r\n\r\n{body}"),
+    ] {
+        for _ in 0..10 {
+            let mut client = clearway.client();
+            client.try_send(&request);
+            let response = client.response("GET");
+            assert_eq!((response.status, &response.end), (503, &End::Complete));
+            assert_eq!(
+                response.proxy_error().as_deref(),
+                Some("connection_limit_reached")
+            );
+            assert!(!response.body.is_empty());
+            assert_eq!(clearway.fault(&response.id()).code(), "listener_full");
+            client.half_close();
+            client.expect_closed();
+        }
+    }
+    assert_eq!(server.requests(), 1);
+    gate.open();
+    assert_eq!(held.response("GET").text(), "x");
+    drop(held);
+    // The place is free again.
+    wait::until("a connection to be taken", || {
+        (clearway.get("/").status == 200).then_some(())
+    });
 }
