@@ -309,8 +309,8 @@ fn chunks(client: &mut Client) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     loop {
         let line = client.take_through(b"\r\n");
-        let size = std::str::from_utf8(&line).unwrap().trim();
-        let size = usize::from_str_radix(size, 16).unwrap_or_else(|e| panic!("{size:?}: {e}"));
+        let size = std::str::from_utf8(&line).expect("a chunk size").trim();
+        let size = usize::from_str_radix(size, 16).expect("a chunk size");
         let chunk = client.take(size);
         assert_eq!(client.take(2), b"\r\n");
         if size == 0 {
