@@ -308,9 +308,7 @@ fn a_body_until_close_of_an_http_1_1_server_is_whole() {
 fn chunks(client: &mut Client) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     loop {
-        let line = client.take_through(b"\r\n");
-        let size = std::str::from_utf8(&line).expect("a chunk size").trim();
-        let size = usize::from_str_radix(size, 16).expect("a chunk size");
+        let size = client.take_chunk_size();
         let chunk = client.take(size);
         assert_eq!(client.take(2), b"\r\n");
         if size == 0 {
@@ -374,9 +372,7 @@ fn a_body_until_close_that_comes_bit_by_bit_becomes_several_chunks() {
                 if count > 0 {
                     assert_eq!(client.take(2), b"\r\n");
                 }
-                let line = client.take_through(b"\r\n");
-                let length = std::str::from_utf8(&line).unwrap().trim();
-                let length = usize::from_str_radix(length, 16).unwrap();
+                let length = client.take_chunk_size();
                 assert!(length > 0, "the end came after {} bytes", got.len());
                 got.extend_from_slice(&client.take(length));
                 count += 1;

@@ -219,6 +219,16 @@ impl Client {
             .unwrap_or_else(|error| panic!("{mark:?} did not come: {error}"))
     }
 
+    /// Takes the line before a chunk, and says how long the chunk is.
+    ///
+    /// # Panics
+    /// When no such line comes.
+    pub fn take_chunk_size(&mut self) -> usize {
+        let line = self.take_through(b"\r\n");
+        let size = std::str::from_utf8(&line).expect("a chunk size").trim();
+        usize::from_str_radix(size, 16).expect("a chunk size")
+    }
+
     /// Reads everything until the connection ends, and says how it ended.
     pub fn read_to_end(&mut self) -> (Vec<u8>, End) {
         self.wire.to_end()
