@@ -845,3 +845,23 @@ fn ipv6_works_on_both_sides() {
         assert_eq!(Client::connect(address).get("/").text(), "six");
     }
 }
+
+#[test]
+fn a_connection_that_carried_a_large_response_is_used_again() {
+    for length in [16 << 10, 64 << 10, 1 << 20, 3 << 20] {
+        let body = pattern(length);
+        let text = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        let answer = [text.as_bytes(), &body].concat();
+        let server = Server::script(move |mut conn: Conn| {
+            while conn.request().is_some() {
+                conn.send(&answer);
+            }
+        });
+        let clearway = Clearway::over(&[server.address()], "");
+        let mut client = clearway.client();
+        for _ in 0..5 {
+            assert!(client.get("/").body == body);
+        }
+        assert_eq!(server.connections(), 1, "{length} bytes");
+    }
+}

@@ -118,6 +118,8 @@ impl RequestHead {
             if rest
                 .get(method_len)
                 .is_some_and(|&b| b != b' ' && b != b'\r')
+                // One byte of a TLS record does not tell yet.
+                && rest != [0x16]
             {
                 return Err(FaultKind::MethodInvalid);
             }
@@ -316,6 +318,9 @@ impl RequestHead {
         let Some(host) = host else {
             if self.version == Version::Http11 {
                 return Err(FaultKind::HostMissing);
+            }
+            if !crate::uri::is_host(self.host.of(buf)) {
+                return Err(FaultKind::TargetInvalid);
             }
             return Ok(());
         };

@@ -112,7 +112,7 @@ pub(crate) fn line(buf: &[u8], at: usize) -> Result<Line, Bad> {
     };
     match rest.get(name_len) {
         Some(b':') if name_len > 0 => {}
-        Some(b' ' | b'\t') if name_len > 0 => return Err(space_or_name(rest, name_len)),
+        Some(b' ' | b'\t') if name_len > 0 => return space_or_name(rest, name_len),
         Some(b'\n') => return Err(Bad::BareLf),
         _ => return Err(Bad::Name),
     }
@@ -191,16 +191,16 @@ fn first_control(word: u64) -> Option<usize> {
 }
 
 /// White space after a name: before its colon, or in the middle of nothing.
-fn space_or_name(rest: &[u8], name_len: usize) -> Bad {
+fn space_or_name(rest: &[u8], name_len: usize) -> Result<Line, Bad> {
     let next = rest
         .get(name_len..)
         .unwrap_or_default()
         .iter()
         .find(|&&b| b != b' ' && b != b'\t');
-    if next == Some(&b':') {
-        Bad::SpaceBeforeColon
-    } else {
-        Bad::Name
+    match next {
+        Some(b':') => Err(Bad::SpaceBeforeColon),
+        Some(_) => Err(Bad::Name),
+        None => Ok(Line::Partial),
     }
 }
 

@@ -171,13 +171,16 @@ impl Stream {
         }
     }
 
-    /// Whether bytes, FIN or an error have arrived that nobody has read: no system call.
+    /// Whether bytes, FIN or an error have arrived that nobody has read: no system call, unless the
+    /// last read took exactly what it asked for.
     ///
     /// An idle server connection for which this holds must not be used again.
     #[must_use]
     pub fn has_news(&self) -> bool {
         let mut cx = Context::from_waker(std::task::Waker::noop());
+        // A splice of known length leaves the readiness set: only a look tells.
         self.poll_readable(&mut cx).is_ready()
+            && !matches!(self.peek_now(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// The raw descriptor, for `TCP_INFO` and splice.

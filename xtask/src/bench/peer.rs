@@ -148,10 +148,14 @@ impl Origin {
         let mut text = nginx_head(1, programs, folder);
         let body = "x".repeat(128);
         let root = folder.path().display();
+        // Ten addresses, as the servers of a backend must differ.
+        let listens: String = (1..=10)
+            .map(|host| format!("    listen 127.0.0.{host}:{port} backlog=4096;\n"))
+            .collect();
         writeln!(
             text,
-            "  access_log off;\n  keepalive_requests 1000000000;\n  sendfile on;\n  server {{\n    \
-             listen 127.0.0.1:{port} backlog=4096;\n    location = / {{ return 200 \"{body}\"; }}\n    \
+            "  access_log off;\n  keepalive_requests 1000000000;\n  sendfile on;\n  server {{\n\
+             {listens}    location = / {{ return 200 \"{body}\"; }}\n    \
              location / {{ root {root}; }}\n  }}\n}}"
         )
         .map_err(|error| error.to_string())?;
@@ -262,7 +266,7 @@ fn clearway(start: &Start<'_>, port: u16) -> Result<String, String> {
     let admin = host::free_port()?;
     let mode = if shape.tcp { "tcp" } else { "http" };
     let access = if shape.log_port.is_some() {
-        "access.json"
+        "./access.json"
     } else {
         "off"
     };

@@ -348,13 +348,22 @@ impl Pump {
         Ok(())
     }
 
-    /// Puts the header of a chunk of our own before the ready bytes, and the end of the chunk before
-    /// it: a chunk is ended together with the next one's beginning.
+    /// Makes the ready bytes a chunk of our own: its header goes before them, its end behind them in
+    /// the same buffer. Without room there, the end is written together with what follows.
     fn frame_chunk(&mut self, len: usize) {
         if std::mem::replace(&mut self.in_chunk, true) {
             self.prefix.extend_from_slice(b"\r\n");
         }
         clearway_http::write_chunk_header(len, &mut self.prefix);
+        if let Some(buffer) = &mut self.buffer
+            && buffer.len() == self.end
+            && buffer.spare().len() >= 2
+        {
+            buffer.append(b"\r\n");
+            self.end += 2;
+            self.parsed = self.end;
+            self.in_chunk = false;
+        }
     }
 
     /// Moves the ready bytes and `trailers` into the prefix, so that trailers come last.

@@ -57,7 +57,8 @@ pub fn write(record: &Record<'_>, out: &mut Vec<u8>) {
         write_fault(out, fault);
         text(out, "summary", fault.kind.summary().as_bytes());
     }
-    if record.fault.is_some() || record.attempts.len() > 1 {
+    let refused = record.attempts.iter().any(|a| a.refusal.is_some());
+    if record.fault.is_some() || record.attempts.len() > 1 || refused {
         raw(out, "attempts", b"[");
         for (at, attempt) in record.attempts.iter().enumerate() {
             if at > 0 {
