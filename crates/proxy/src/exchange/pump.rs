@@ -16,6 +16,10 @@ use tokio::io::Interest;
 
 /// Bodies with more than this left go through a pipe without being copied to user space.
 const SPLICE_ABOVE: u64 = 32 * 1_024;
+/// What is moved at once in a tunnel that is worth no pipe, in bytes.
+const SMALL: usize = 4 * 1_024;
+/// So many small amounts end the use of a pipe.
+const SMALL_IN_A_ROW: u32 = 4;
 /// Most bytes moved by one splice call.
 const SPLICE_CHUNK: usize = 1 << 20;
 
@@ -66,6 +70,8 @@ pub(crate) struct Supplies<'a> {
 struct Splice {
     pipe: Pipe,
     held: usize,
+    /// Small amounts in a row, for which copying is quicker.
+    small: u32,
 }
 
 /// One direction of a relay.
@@ -82,6 +88,8 @@ pub(crate) struct Pump {
     /// Bytes of `buffer` that the framing has looked at.
     parsed: usize,
     splice: Option<Splice>,
+    /// How much came with the last read.
+    last_read: usize,
     ended: bool,
     closing_chunk_written: bool,
     /// The end of a chunk of our own is still to be written.
@@ -110,6 +118,7 @@ impl Pump {
             end: 0,
             parsed: 0,
             splice: None,
+            last_read: 0,
             ended,
             closing_chunk_written: false,
             in_chunk: false,
@@ -285,6 +294,7 @@ impl Pump {
                 }
             }
         };
+        self.last_read = count;
         if count == 0 {
             self.ended = matches!(self.source, Source::UntilClose);
             return Poll::Ready(if self.ended {
@@ -399,13 +409,17 @@ impl Pump {
         }
         let worth_it = match self.source {
             Source::Length(left) => left > SPLICE_ABOVE && self.limit == u64::MAX,
-            // A tunnel or an endless body is worth a pipe once it has shown to be bulk.
-            Source::UntilClose => self.taken > 4 * SPLICE_ABOVE,
+            // A tunnel or an endless body is worth a pipe while it is bulk.
+            Source::UntilClose => self.last_read as u64 >= SPLICE_ABOVE,
             Source::Chunked(_) => false,
         };
         if worth_it && self.buffer.is_none() && self.coding == Coding::Same {
             // Without descriptors for a pipe, copying still works.
-            self.splice = pipes.take().ok().map(|pipe| Splice { pipe, held: 0 });
+            self.splice = pipes.take().ok().map(|pipe| Splice {
+                pipe,
+                held: 0,
+                small: 0,
+            });
         }
         self.splice.is_some()
     }
@@ -432,6 +446,12 @@ impl Pump {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(error) => return Poll::Ready(Err(Cut::SinkError(error))),
                 }
+            }
+            if splice.small == SMALL_IN_A_ROW {
+                self.splice = None;
+                self.last_read = 0;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             let want = match self.source {
                 Source::Length(0) => {
@@ -461,6 +481,10 @@ impl Pump {
                     self.taken += count as u64;
                     if let Source::Length(left) = &mut self.source {
                         *left -= count as u64;
+                    } else if count >= SMALL {
+                        splice.small = 0;
+                    } else {
+                        splice.small += 1;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
