@@ -227,9 +227,10 @@ fn request() -> impl Strategy<Value = Request> {
                 path,
                 http10,
                 host: Some(host).filter(|_| !(http10 && bare)),
-                framing: match framing {
-                    Framing::Chunked if http10 => Framing::None,
-                    other => other,
+                framing: if http10 && framing == Framing::Chunked {
+                    Framing::None
+                } else {
+                    framing
                 },
                 fields,
             }
@@ -356,8 +357,9 @@ fn hop_is_own(head: &RequestHead, again: &RequestHead, out: &[u8]) -> bool {
         (false, true) => Some(b"TE"),
         (false, false) => None,
     };
-    !never.into_iter().any(has)
-        && !(has(Known::ContentLength) && has(Known::TransferEncoding))
+    let two_ends = has(Known::ContentLength) && has(Known::TransferEncoding);
+    !two_ends
+        && never.into_iter().all(|known| !has(known))
         && count(Known::Connection) <= 1
         && again.field(Known::Connection, out) == expected
         && te.is_none_or(|te| te == b"trailers" && !head.upgrade)
@@ -505,10 +507,8 @@ proptest! {
         let authority = request.absolute.as_ref().map(|(_, authority)| authority);
         let host = authority.or(request.host.as_ref()).cloned().unwrap_or_default();
         prop_assert_eq!(again.host.of(&out), host.as_bytes());
-        let framing = match request.framing {
-            Framing::Length(0) => Framing::None,
-            other => other,
-        };
+        let is_empty = request.framing == Framing::Length(0);
+        let framing = if is_empty { Framing::None } else { request.framing };
         prop_assert_eq!(again.framing, framing);
         prop_assert_eq!(end_to_end(&again, &out), request.end_to_end());
         prop_assert!(hop_is_own(&head, &again, &out), "{}", out.escape_ascii());
