@@ -410,3 +410,54 @@ impl Drop for PanicCount {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_its_task_alone_and_is_counted() {
+        let plan = Arc::new(Plan {
+            generation: 1,
+            listeners: Vec::new(),
+            backends: Vec::new(),
+            access_log: false,
+        });
+        let setup = Setup {
+            index: 1,
+            core: None,
+            shared: Shared::new(2),
+            plan,
+            log_ring: 0,
+            receipt_ring: 0,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build_local(tokio::runtime::LocalOptions::default())
+            .unwrap();
+        let worker = Worker::new(setup, ring::ring(0).0, ring::ring(0).0);
+        runtime.block_on(async {
+            let (alive, waits) = oneshot::channel();
+            let (answer, told) = oneshot::channel();
+            worker.spawn(async move { answer.send(waits.await).unwrap() });
+            // The sender goes down with the task.
+            let (held, gone) = oneshot::channel::<()>();
+            worker.spawn(async move {
+                let _held = held;
+                tokio::task::yield_now().await;
+                panic!("on purpose");
+            });
+            assert!(gone.await.is_err());
+            assert_eq!(worker.shard().panics.value(), 1);
+            alive.send(7).unwrap();
+            assert_eq!(told.await, Ok(Ok(7)), "a task from before runs on");
+            let (ran, hear) = oneshot::channel();
+            worker.spawn(async move { ran.send(8).unwrap() });
+            assert_eq!(hear.await, Ok(8), "a task from after runs");
+            tokio::task::yield_now().await;
+        });
+        let counts = worker.shared.workers.iter().map(|w| w.panics.value());
+        assert_eq!(counts.collect::<Vec<_>>(), [0, 1]);
+        drop(runtime);
+        assert_eq!(Rc::strong_count(&worker), 1, "no task is left");
+    }
+}
