@@ -153,17 +153,30 @@ pub const MONTH_NAMES: [&str; 12] = [
 /// RFC 3339 in UTC with milliseconds, e.g. `2026-11-21T07:30:00.123Z`.
 #[must_use]
 pub fn rfc3339(unix_micros: u64) -> String {
+    String::from_utf8_lossy(&rfc3339_text(unix_micros)).into_owned()
+}
+
+/// As [`rfc3339`], without a place of its own in memory. Years beyond 9999 lose their first digits.
+#[must_use]
+pub fn rfc3339_text(unix_micros: u64) -> [u8; 24] {
     let c = Civil::from_unix_micros(unix_micros);
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-        c.year,
-        c.month,
-        c.day,
-        c.hour,
-        c.minute,
-        c.second,
-        c.micro / 1_000
-    )
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    let parts = [
+        (0..4, c.year),
+        (5..7, u32::from(c.month)),
+        (8..10, u32::from(c.day)),
+        (11..13, u32::from(c.hour)),
+        (14..16, u32::from(c.minute)),
+        (17..19, u32::from(c.second)),
+        (20..23, c.micro / 1_000),
+    ];
+    for (place, mut value) in parts {
+        for digit in text.get_mut(place).into_iter().flatten().rev() {
+            *digit = b"0123456789"[(value % 10) as usize];
+            value /= 10;
+        }
+    }
+    text
 }
 
 #[cfg(test)]

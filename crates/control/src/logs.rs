@@ -261,16 +261,17 @@ fn write_access(
         .build();
     let Ok(runtime) = runtime else { return };
     let mut lines = Vec::with_capacity(2 * BATCH);
+    let mut attempts = Vec::new();
     loop {
         let stop = control.stop.load(Ordering::Acquire);
         control.obey(&mut sink, &mut format, state);
         let mut taken = 0;
         for ring in &mut rings {
             taken += ring.drain(|record| {
-                let Some(record) = codec::decode(record) else {
-                    return;
-                };
-                format.write(&record.as_record(), &mut lines);
+                // A record that cannot be read was not written by a worker of this process.
+                codec::look(record, &mut attempts, |record| {
+                    format.write(record, &mut lines);
+                });
                 if lines.len() >= BATCH {
                     flush(&mut sink, &mut lines, control, state);
                 }

@@ -213,9 +213,9 @@ impl<'a> Input<'a> {
         self.u32().map(Name::from_raw)
     }
 
-    fn text(&mut self) -> Option<Box<[u8]>> {
+    fn text(&mut self) -> Option<&'a [u8]> {
         let len = self.u16()?;
-        self.take(usize::from(len)).map(Into::into)
+        self.take(usize::from(len))
     }
 
     fn address(&mut self) -> Option<Address> {
@@ -286,7 +286,7 @@ impl<'a> Input<'a> {
             return Some(None);
         }
         let mut evidence = Evidence::default();
-        evidence.keep_first(&self.text()?);
+        evidence.keep_first(self.text()?);
         if self.u8()? == 1 {
             let (state, backoff) = (self.u8()?, self.u8()?);
             evidence.tcp = Some(TcpFacts {
@@ -309,6 +309,41 @@ impl<'a> Input<'a> {
 /// Reads what [`encode`] wrote; `None` for anything else.
 #[must_use]
 pub fn decode(bytes: &[u8]) -> Option<OwnedRecord> {
+    let mut attempts = Vec::new();
+    let (record, text) = read(bytes, &mut attempts)?;
+    Some(OwnedRecord {
+        record,
+        text: text.map(Into::into),
+        attempts,
+    })
+}
+
+/// As [`decode`], for a record that is only looked at: its text stays where it is, and `attempts` is
+/// memory to be used again.
+pub fn look<R>(
+    bytes: &[u8],
+    attempts: &mut Vec<Attempt>,
+    look: impl FnOnce(&Record<'_>) -> R,
+) -> Option<R> {
+    let (record, text) = read(bytes, attempts)?;
+    let [method, target, host, referer, user_agent] = text;
+    Some(look(&Record {
+        method,
+        target,
+        host,
+        referer,
+        user_agent,
+        attempts,
+        ..record
+    }))
+}
+
+/// The record without its text and Attempts, and those.
+fn read<'a>(
+    bytes: &'a [u8],
+    attempts: &mut Vec<Attempt>,
+) -> Option<(Record<'static>, [&'a [u8]; 5])> {
+    attempts.clear();
     let mut input = Input(bytes);
     let id = RequestId(input.u64()?);
     let started = Stamp(input.u64()?);
@@ -337,9 +372,9 @@ pub fn decode(bytes: &[u8]) -> Option<OwnedRecord> {
         input.text()?,
     ];
     let count = input.u16()?;
-    let attempts = (0..count)
-        .map(|_| input.attempt())
-        .collect::<Option<Vec<_>>>()?;
+    for _ in 0..count {
+        attempts.push(input.attempt()?);
+    }
     let record = Record {
         id,
         started,
@@ -363,11 +398,7 @@ pub fn decode(bytes: &[u8]) -> Option<OwnedRecord> {
         connections,
         worker,
     };
-    Some(OwnedRecord {
-        record,
-        text,
-        attempts,
-    })
+    Some((record, text))
 }
 
 #[cfg(test)]
@@ -384,6 +415,8 @@ mod tests {
         encode(&record, &mut bytes);
         let owned = decode(&bytes).unwrap();
         assert_eq!(format!("{:?}", owned.as_record()), format!("{record:?}"));
+        let seen = look(&bytes, &mut Vec::new(), |seen| format!("{seen:?}"));
+        assert_eq!(seen, Some(format!("{record:?}")));
         for cut in 0..bytes.len() {
             assert!(decode(&bytes[..cut]).is_none(), "cut at {cut}");
         }

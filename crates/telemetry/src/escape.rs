@@ -2,6 +2,10 @@
 
 /// Appends `bytes` as the inside of a JSON string: invalid UTF-8 becomes U+FFFD.
 pub(crate) fn json(bytes: &[u8], out: &mut Vec<u8>) {
+    let is_plain = |b: &u8| (0x20..0x7f).contains(b) && *b != b'"' && *b != b'\\';
+    if bytes.iter().all(is_plain) {
+        return out.extend_from_slice(bytes);
+    }
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
             match c {

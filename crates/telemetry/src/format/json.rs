@@ -1,5 +1,7 @@
 //! One JSON object per line.
 
+use std::io::Write;
+
 use clearway_base::clock;
 use clearway_outcome::{Attempt, Fault, Record, errno_name};
 
@@ -8,10 +10,12 @@ use crate::escape;
 /// Appends the record as one line.
 pub fn write(record: &Record<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"time\":\"");
-    out.extend_from_slice(clock::rfc3339(clock::wall_of(record.started)).as_bytes());
+    out.extend_from_slice(&clock::rfc3339_text(clock::wall_of(record.started)));
     out.push(b'"');
     text(out, "id", &record.id.text());
-    text(out, "client", record.client.to_string().as_bytes());
+    key(out, "client");
+    // An address has nothing to be escaped; writing into memory cannot fail.
+    write!(out, "\"{}\"", record.client).unwrap_or_default();
     text(out, "listener", record.listener.as_str().as_bytes());
     text(out, "route", record.route.as_str().as_bytes());
     text(out, "backend", record.backend.as_str().as_bytes());
