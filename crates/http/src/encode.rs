@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::edits::Edits;
-use crate::head::{Field, Framing, Known, Version, list};
+use crate::head::{Field, Framing, Known, Method, Version, list};
 use crate::reply::reason;
 use crate::request::RequestHead;
 use crate::response::ResponseHead;
@@ -230,7 +230,9 @@ fn write_target(head: &RequestHead, buf: &[u8], edits: &Edits, out: &mut Vec<u8>
         return out.extend_from_slice(target);
     }
     if head.path.is_empty() {
-        let is_asterisk = head.target.of(buf) == b"*";
+        // Asked of the whole server: `*`, or an absolute target without a path (RFC 9112 section 3.2.4).
+        let is_asterisk =
+            head.target.of(buf) == b"*" || (head.method == Method::Options && !head.has_query);
         out.push(if is_asterisk { b'*' } else { b'/' });
     } else {
         out.extend_from_slice(head.path.of(buf));

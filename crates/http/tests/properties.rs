@@ -61,6 +61,10 @@ impl Request {
 
     /// What the server is to be asked for.
     fn origin(&self) -> String {
+        // The whole server is asked (RFC 9112 section 3.2.4).
+        if self.absolute.is_some() && self.method == "OPTIONS" && self.path.is_empty() {
+            return "*".to_owned();
+        }
         match (&self.absolute, self.path.starts_with('/')) {
             (Some(_), false) => format!("/{}", self.path),
             _ => self.path.clone(),
