@@ -437,7 +437,8 @@ mod tests {
         };
         let text = clearway(&start(Peer::Clearway), 8000).unwrap();
         assert_eq!(text.matches("[backend.app").count(), 3);
-        assert_eq!(text.matches("address = \"127.0.0.1:8001\"").count(), 10);
+        let answering = |host| format!("address = \"127.0.0.{host}:8001\"");
+        assert!((1..=10).all(|host| text.matches(&answering(host)).count() == 1));
         assert_eq!(text.matches("address = \"127.1.").count(), 20);
         let text = haproxy(&start(Peer::Haproxy), 8000);
         assert!(text.contains("httplog") && !text.contains("splice"));
