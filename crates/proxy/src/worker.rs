@@ -36,7 +36,7 @@ pub(crate) const SMALL_BUFFER: usize = 16 * 1_024;
 pub(crate) const LARGE_BUFFER: usize = 64 * 1_024;
 
 /// Engines in use up to which a connection keeps its own for a moment.
-const FEW_ENGINES: usize = 128;
+const FEW_ENGINES: usize = 64;
 /// Engines kept for the next burst of requests.
 const KEPT_ENGINES: usize = 1_024;
 

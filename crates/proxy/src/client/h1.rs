@@ -47,9 +47,14 @@ pub(crate) enum After {
 
 /// Serves a client until its connection ends.
 pub(crate) async fn serve(mut conn: Box<Conn>) {
-    let Ok(mut waiting) = handshake::read(&mut conn).await else {
-        return;
-    };
+    // Boxed, as the closing below: what happens once must not make every idle connection larger.
+    let mut waiting = None;
+    if conn.expects_proxy_header() {
+        match Box::pin(handshake::read(&mut conn)).await {
+            Ok(first) => waiting = first,
+            Err(()) => return,
+        }
+    }
     let worker = Rc::clone(&conn.worker);
     loop {
         let first = match waiting.take() {
@@ -67,7 +72,7 @@ pub(crate) async fn serve(mut conn: Box<Conn>) {
         match after {
             After::Park => {}
             After::Close => return,
-            After::Linger => return conn.linger().await,
+            After::Linger => return Box::pin(conn.linger()).await,
         }
     }
 }

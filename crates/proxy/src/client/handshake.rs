@@ -8,7 +8,7 @@ use clearway_base::buffer::Lease;
 use clearway_http::proxy_protocol::{self, Parse};
 use clearway_outcome::{Address, FaultKind};
 
-use super::Conn;
+use super::{Conn, Proxied};
 use crate::refuse;
 
 /// Reads the PROXY header, if one is due, and hands over what came behind it.
@@ -21,7 +21,7 @@ pub(crate) async fn read(conn: &mut Conn) -> Result<Option<Lease>, ()> {
     if !listener.proxy_protocol {
         return Ok(None);
     }
-    if !listener.trusts(&conn.peer) {
+    if !listener.trusts(&conn.peer()) {
         refuse::handshake(conn, FaultKind::ProxyHeaderUntrusted);
         return Err(());
     }
@@ -36,10 +36,11 @@ pub(crate) async fn read(conn: &mut Conn) -> Result<Option<Lease>, ()> {
                 source,
                 destination,
             }) => {
+                let peer = conn.peer();
                 if let Some(source) = source {
                     conn.client = Address::Ip(source);
                 }
-                conn.destination = destination;
+                conn.proxied = Some(Box::new(Proxied { peer, destination }));
                 lease.consume(len);
                 return Ok((!lease.is_empty()).then_some(lease));
             }

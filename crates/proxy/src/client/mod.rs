@@ -26,17 +26,24 @@ const LINGER_BYTES: usize = 1 << 20;
 /// And for at most this long.
 const LINGER_TIME: Duration = Duration::from_secs(2);
 
-/// A client's connection. Lives as long as its task.
+/// How a client came through a proxy before us.
+pub(crate) struct Proxied {
+    /// The address the connection came from: the proxy's.
+    pub(crate) peer: Address,
+    /// The address the client connected to.
+    pub(crate) destination: Option<SocketAddr>,
+}
+
+/// A client's connection. Lives as long as its task; idle ones are most of the memory, so what few of
+/// them have is kept elsewhere.
 pub(crate) struct Conn {
     pub(crate) worker: Rc<Worker>,
     pub(crate) stream: Stream,
     pub(crate) timer: Timer,
     /// The client's address: from the PROXY header if there was one.
     pub(crate) client: Address,
-    /// The address the connection came from.
-    pub(crate) peer: Address,
-    /// The address the client connected to, when a PROXY header said so.
-    pub(crate) destination: Option<SocketAddr>,
+    /// What a PROXY header said, if there was one.
+    pub(crate) proxied: Option<Box<Proxied>>,
     /// Whether forwarding headers of this client are believed.
     pub(crate) trusted: bool,
     /// The client has sent FIN.
@@ -72,8 +79,7 @@ impl Conn {
             stream,
             timer,
             client: peer,
-            peer,
-            destination: None,
+            proxied: None,
             trusted: false,
             half_closed: false,
             accepted,
@@ -95,13 +101,18 @@ impl Conn {
             if let Some(at) = newest.listener_index(self.seat.listener) {
                 self.listener_at = at;
                 self.plan = newest;
-                self.trusted = self.listener().is_some_and(|l| l.trusts(&self.peer));
+                self.trusted = self.listener().is_some_and(|l| l.trusts(&self.peer()));
             } else {
                 // The listener was removed: the Plan it belonged to serves to the end.
                 self.seat.orphaned = true;
             }
         }
         Rc::clone(&self.plan)
+    }
+
+    /// Whether a PROXY header has to come first.
+    pub(crate) fn expects_proxy_header(&self) -> bool {
+        self.listener().is_some_and(|l| l.proxy_protocol)
     }
 
     /// The listener's part of the Plan.
@@ -121,9 +132,19 @@ impl Conn {
         }
     }
 
+    /// The address the connection came from.
+    pub(crate) fn peer(&self) -> Address {
+        self.proxied.as_ref().map_or(self.client, |p| p.peer)
+    }
+
+    /// The address the client connected to, when a PROXY header said so.
+    pub(crate) fn destination(&self) -> Option<SocketAddr> {
+        self.proxied.as_ref().and_then(|p| p.destination)
+    }
+
     /// The port the client connected to.
     pub(crate) fn port(&self) -> Option<u16> {
-        self.destination.map(|a| a.port()).or(self.seat.port)
+        self.destination().map(|a| a.port()).or(self.seat.port)
     }
 
     /// Whether requests are logged.

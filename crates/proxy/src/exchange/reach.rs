@@ -220,7 +220,7 @@ fn source(conn: &Conn) -> Option<std::net::SocketAddr> {
 }
 
 fn destination(conn: &Conn) -> Option<std::net::SocketAddr> {
-    conn.destination.or_else(|| conn.stream.local())
+    conn.destination().or_else(|| conn.stream.local())
 }
 
 /// A fault on the server's side of a layer-4 connection.
