@@ -403,7 +403,7 @@ impl<S: Read> Wire<S> {
         };
         let (line, headers) = split(&head);
         let mut parts = line.splitn(3, ' ').map(str::to_owned);
-        Ok(Some(Request {
+        let mut request = Request {
             method: parts.next().unwrap_or_default(),
             target: parts.next().unwrap_or_default(),
             version: parts.next().unwrap_or_default(),
@@ -413,7 +413,12 @@ impl<S: Read> Wire<S> {
             trailers: Fields::default(),
             end: End::Complete,
             connection: 0,
-        }))
+        };
+        if request.is_chunked() || request.length().unwrap_or(0) > 0 {
+            // Until its body was read.
+            request.end = End::Truncated;
+        }
+        Ok(Some(request))
     }
 
     /// Takes the body that a request head announced.
