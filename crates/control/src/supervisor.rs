@@ -323,7 +323,6 @@ impl Supervisor {
         let before = self.state.plan();
         self.state.set_plan(Arc::clone(&plan));
         self.settle_servers(&before, &plan);
-        self.let_go(&before, &plan);
         let mut per_worker: Vec<Vec<Listen>> = self.workers.iter().map(|_| Vec::new()).collect();
         for Opened {
             key: (listener, bind),
@@ -362,6 +361,8 @@ impl Supervisor {
         for wait in waits {
             drop(tokio::time::timeout_at(until, wait).await);
         }
+        // Not before: a worker with the old Plan would find no usable server.
+        self.let_go(&before, &plan);
         self.checks.reconcile(&self.state);
         self.state
             .stories()
@@ -370,14 +371,10 @@ impl Supervisor {
         self.state.board().sweep();
     }
 
-    /// Marks servers that are gone, and applies the operator's word where the file has changed it.
+    /// Applies the operator's word where the file has changed it, and takes back servers that had been
+    /// removed.
     fn settle_servers(&self, before: &Plan, plan: &Plan) {
-        let (old, new) = (servers_of(before), servers_of(plan));
-        for key in servers(before).map(|(key, _)| key) {
-            if !new.contains_key(&key) {
-                self.state.set_flags(key, REMOVED, 0);
-            }
-        }
+        let old = servers_of(before);
         for (key, server) in servers(plan) {
             match old.get(&key) {
                 Some(known) if known.state != server.state => self.obey_file(key, server.state),
@@ -389,7 +386,7 @@ impl Supervisor {
         }
     }
 
-    /// Gives connections of what was removed until the drain time is over.
+    /// Marks what was removed, and gives its connections until the drain time is over.
     fn let_go(&self, before: &Plan, plan: &Plan) {
         let new = servers_of(plan);
         let gone = |key: &Key| !new.contains_key(key);
@@ -397,6 +394,9 @@ impl Supervisor {
         let known = |name| plan.listeners.iter().any(|l| l.name == name);
         let lost = before.listeners.iter().filter(|l| !known(l.name));
         let listeners: Vec<_> = lost.map(|l| Arc::clone(&l.entry)).collect();
+        for key in &servers {
+            self.state.set_flags(*key, REMOVED, 0);
+        }
         for listener in &plan.listeners {
             listener.entry.set_cut(false);
         }
