@@ -199,10 +199,10 @@ fn a_listener_that_only_redirects_needs_nothing_else() {
     }
     let response = client.post("/form", "a=1");
     assert_eq!(response.status, 301);
-    assert_eq!(
-        client.get("/").status,
-        301,
-        "the body was not taken for a request"
-    );
+    // A body that had not come yet when the answer was written ends the connection.
+    if response.header("connection") != Some("close") {
+        let next = client.get("/").status;
+        assert_eq!(next, 301, "the body was not taken for a request");
+    }
     assert!(clearway.faults().is_empty());
 }
