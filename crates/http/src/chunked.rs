@@ -2,8 +2,8 @@
 
 use clearway_outcome::FaultKind;
 
-use crate::head::{Field, Known};
-use crate::scan::{self, Line};
+use crate::head::{Field, HeadLimits, Known};
+use crate::scan;
 
 /// Most bytes of extensions in one chunk line.
 const EXTENSION_MAX: usize = 256;
@@ -186,35 +186,25 @@ impl ChunkedDecoder {
         let room = (TRAILER_MAX + 1).saturating_sub(before).min(input.len());
         self.trailers
             .extend_from_slice(input.get(..room).unwrap_or_default());
-        let (mut at, mut count) = (0, 0);
         let mut kept: Vec<Field> = Vec::new();
-        loop {
-            match scan::line(&self.trailers, at).map_err(|_| FaultKind::TrailerInvalid)? {
-                Line::Field(field, next) => {
-                    count += 1;
-                    if count > TRAILER_COUNT {
-                        return Err(FaultKind::TrailerInvalid);
-                    }
-                    kept.push(field);
-                    at = next;
-                }
-                Line::End(next) => {
-                    for field in kept.iter().filter(|field| may_trail(field.known)) {
-                        out.extend_from_slice(field.name.of(&self.trailers));
-                        out.extend_from_slice(b": ");
-                        out.extend_from_slice(field.value.of(&self.trailers));
-                        out.extend_from_slice(b"\r\n");
-                    }
-                    out.extend_from_slice(b"\r\n");
-                    self.at = At::Done;
-                    return Ok(next - before);
-                }
-                Line::Partial if self.trailers.len() > TRAILER_MAX => {
-                    return Err(FaultKind::TrailerInvalid);
-                }
-                Line::Partial => return Ok(room),
-            }
+        let limits = HeadLimits {
+            line: 0,
+            bytes: TRAILER_MAX + 1,
+            count: TRAILER_COUNT,
+        };
+        let end = scan::section(&self.trailers, &mut 0, &limits, &mut kept);
+        let Some(end) = end.map_err(|_| FaultKind::TrailerInvalid)? else {
+            return Ok(room);
+        };
+        for field in kept.iter().filter(|field| may_trail(field.known)) {
+            out.extend_from_slice(field.name.of(&self.trailers));
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(field.value.of(&self.trailers));
+            out.extend_from_slice(b"\r\n");
         }
+        out.extend_from_slice(b"\r\n");
+        self.at = At::Done;
+        Ok(end - before)
     }
 }
 

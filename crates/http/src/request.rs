@@ -5,7 +5,7 @@ use clearway_outcome::FaultKind;
 use crate::head::{
     Field, Framing, HeadLimits, Known, Method, Progress, Span, Version, decimal, list,
 };
-use crate::scan::{self, Bad, Line};
+use crate::scan::{self, Bad};
 
 /// A parsed request head. Points into the buffer it was parsed from.
 #[expect(
@@ -73,30 +73,13 @@ impl RequestHead {
                 Progress::Complete => self.line_done = true,
             }
         }
-        loop {
-            match scan::line(buf, self.scanned).map_err(refuse)? {
-                Line::Field(field, next) => {
-                    if next > limits.bytes {
-                        return Err(FaultKind::HeadersTooLarge);
-                    }
-                    if self.fields.len() >= limits.count {
-                        return Err(FaultKind::TooManyHeaders);
-                    }
-                    self.fields.push(field);
-                    self.scanned = next;
-                }
-                Line::End(next) if next > limits.bytes => return Err(FaultKind::HeadersTooLarge),
-                Line::End(next) => {
-                    self.len = next;
-                    self.judge(buf)?;
-                    return Ok(Progress::Complete);
-                }
-                Line::Partial if buf.len() >= limits.bytes => {
-                    return Err(FaultKind::HeadersTooLarge);
-                }
-                Line::Partial => return Ok(Progress::Partial),
-            }
-        }
+        let end = scan::section(buf, &mut self.scanned, limits, &mut self.fields);
+        let Some(end) = end.map_err(refuse)? else {
+            return Ok(Progress::Partial);
+        };
+        self.len = end;
+        self.judge(buf)?;
+        Ok(Progress::Complete)
     }
 
     /// The request line: `METHOD SP TARGET SP VERSION CRLF` (RFC 9112 section 3).
@@ -434,6 +417,8 @@ fn foreign(start: &[u8]) -> Result<(), FaultKind> {
 
 fn refuse(bad: Bad) -> FaultKind {
     match bad {
+        Bad::TooLarge => FaultKind::HeadersTooLarge,
+        Bad::TooMany => FaultKind::TooManyHeaders,
         Bad::Name => FaultKind::HeaderNameInvalid,
         Bad::SpaceBeforeColon => FaultKind::HeaderSpaceBeforeColon,
         Bad::Value => FaultKind::HeaderValueInvalid,

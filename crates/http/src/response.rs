@@ -6,7 +6,7 @@ use crate::head::{
     Field, Framing, HeadLimits, Known, Method, Progress, Span, Version, decimal, list,
 };
 use crate::request::{closes, header, mark_named};
-use crate::scan::{self, Line};
+use crate::scan::{self, Bad};
 
 /// A parsed response head. Points into the buffer it was parsed from.
 #[derive(Clone, Debug, Default)]
@@ -66,32 +66,13 @@ impl ResponseHead {
                 Progress::Complete => self.line_done = true,
             }
         }
-        loop {
-            match scan::line(buf, self.scanned).map_err(|_| FaultKind::ResponseHeaderInvalid)? {
-                Line::Field(field, next) => {
-                    if next > limits.bytes {
-                        return Err(FaultKind::ResponseHeadersTooLarge);
-                    }
-                    if self.fields.len() >= limits.count {
-                        return Err(FaultKind::ResponseTooManyHeaders);
-                    }
-                    self.fields.push(field);
-                    self.scanned = next;
-                }
-                Line::End(next) => {
-                    if next > limits.bytes {
-                        return Err(FaultKind::ResponseHeadersTooLarge);
-                    }
-                    self.len = next;
-                    self.judge(buf, method)?;
-                    return Ok(Progress::Complete);
-                }
-                Line::Partial if buf.len() >= limits.bytes => {
-                    return Err(FaultKind::ResponseHeadersTooLarge);
-                }
-                Line::Partial => return Ok(Progress::Partial),
-            }
-        }
+        let end = scan::section(buf, &mut self.scanned, limits, &mut self.fields);
+        let Some(end) = end.map_err(refuse)? else {
+            return Ok(Progress::Partial);
+        };
+        self.len = end;
+        self.judge(buf, method)?;
+        Ok(Progress::Complete)
     }
 
     /// The status line: `HTTP/1.x SP 3DIGIT SP [reason] CRLF` (RFC 9112 section 4).
@@ -246,6 +227,20 @@ fn foreign(buf: &[u8]) -> Result<(), FaultKind> {
         return Err(FaultKind::ResponseStatusLineInvalid);
     }
     Err(FaultKind::ResponseNotHttp)
+}
+
+/// The fault kind of a bad header section.
+fn refuse(bad: Bad) -> FaultKind {
+    match bad {
+        Bad::TooLarge => FaultKind::ResponseHeadersTooLarge,
+        Bad::TooMany => FaultKind::ResponseTooManyHeaders,
+        Bad::Name
+        | Bad::SpaceBeforeColon
+        | Bad::Value
+        | Bad::Folded
+        | Bad::BareCr
+        | Bad::BareLf => FaultKind::ResponseHeaderInvalid,
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The scanner for header sections that requests, responses and trailers share.
 
-use crate::head::{Field, Known, Span};
+use crate::head::{Field, HeadLimits, Known, Span};
 
 const TOKEN: u8 = 1;
 const VALUE: u8 = 2;
@@ -68,9 +68,13 @@ pub(crate) fn is_target(byte: u8) -> bool {
     CLASS[usize::from(byte)] & TARGET != 0
 }
 
-/// How a header line can be wrong.
+/// How a header section can be wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bad {
+    /// More bytes than allowed.
+    TooLarge,
+    /// More fields than allowed.
+    TooMany,
     Name,
     SpaceBeforeColon,
     Value,
@@ -80,18 +84,50 @@ pub(crate) enum Bad {
 }
 
 /// What the next line of a header section is.
-#[derive(Debug)]
-pub(crate) enum Line {
-    /// A field, and where the next line begins.
-    Field(Field, usize),
+enum Line {
+    Field(Field),
     /// The empty line, and where what follows begins.
     End(usize),
     /// It is not complete.
     Partial,
 }
 
+/// Reads the lines of a header section from `at` on into `fields`; says where what follows begins.
+///
+/// `None`: the section is not complete; `at` is then the first line that is not, where the next call
+/// goes on with more bytes. `limits` hold for `buf` from its start.
+pub(crate) fn section(
+    buf: &[u8],
+    at: &mut usize,
+    limits: &HeadLimits,
+    fields: &mut Vec<Field>,
+) -> Result<Option<usize>, Bad> {
+    loop {
+        match line(buf, *at)? {
+            Line::Field(field) => {
+                let next = field.line_end as usize;
+                if next > limits.bytes {
+                    return Err(Bad::TooLarge);
+                }
+                if fields.len() >= limits.count {
+                    return Err(Bad::TooMany);
+                }
+                fields.push(field);
+                *at = next;
+            }
+            Line::End(next) if next > limits.bytes => return Err(Bad::TooLarge),
+            Line::End(next) => return Ok(Some(next)),
+            Line::Partial if buf.len() >= limits.bytes => return Err(Bad::TooLarge),
+            Line::Partial => return Ok(None),
+        }
+    }
+}
+
 /// Reads one line of a header section that begins at `at`.
-pub(crate) fn line(buf: &[u8], at: usize) -> Result<Line, Bad> {
+// Returned through memory, a line costs more than reading it does.
+#[expect(clippy::inline_always, reason = "measured: 0.3 µs of a request")]
+#[inline(always)]
+fn line(buf: &[u8], at: usize) -> Result<Line, Bad> {
     let rest = buf.get(at..).unwrap_or_default();
     match rest.first() {
         None => return Ok(Line::Partial),
@@ -147,7 +183,7 @@ pub(crate) fn line(buf: &[u8], at: usize) -> Result<Line, Bad> {
         value: Span::new(start, end),
         line_end: u32::try_from(next).unwrap_or(u32::MAX),
     };
-    Ok(Line::Field(field, next))
+    Ok(Line::Field(field))
 }
 
 /// How many bytes at the start may stand in a field value: all but controls other than the tab.
