@@ -266,8 +266,8 @@ impl RequestHead {
             self.keep_alive = false;
         }
         self.upgrade = asks_upgrade && has_upgrade && self.version == Version::Http11;
-        if named {
-            mark_named(&mut self.fields, buf);
+        if named && !mark_named(&mut self.fields, buf) {
+            return Err(FaultKind::HeaderValueInvalid);
         }
         self.framing = match (length, chunked) {
             (Some(_), true) => return Err(FaultKind::ContentLengthWithTransferEncoding),
@@ -354,22 +354,35 @@ pub(crate) fn header<'b>(fields: &[Field], name: &[u8], buf: &'b [u8]) -> Option
         .map(|f| f.value.of(buf))
 }
 
-/// Marks the fields that `Connection` names as its own (RFC 9110 section 7.6.1).
-pub(crate) fn mark_named(fields: &mut [Field], buf: &[u8]) {
+/// Options of `Connection` looked at in one head. Each is compared with every field, so that a head
+/// full of them would cost far more than it costs to send.
+const OPTIONS_MAX: usize = 64;
+
+/// Marks the fields that `Connection` names as its own (RFC 9110 section 7.6.1); `false` when it
+/// names more than any sender has use for.
+#[must_use]
+pub(crate) fn mark_named(fields: &mut [Field], buf: &[u8]) -> bool {
+    let mut left = OPTIONS_MAX;
     for index in 0..fields.len() {
         let Some(connection) = fields.get(index).filter(|f| f.known == Known::Connection) else {
             continue;
         };
-        let value = connection.value.of(buf);
-        for field in fields.iter_mut() {
-            // `Host` and framing cannot be named away: that would be a way to smuggle.
-            if !matches!(field.known, Known::Host)
-                && list(value).any(|option| field.name.of(buf).eq_ignore_ascii_case(option))
-            {
-                field.hop = true;
+        for option in list(connection.value.of(buf)) {
+            let Some(fewer) = left.checked_sub(1) else {
+                return false;
+            };
+            left = fewer;
+            for field in fields.iter_mut() {
+                // `Host` and framing cannot be named away: that would be a way to smuggle.
+                if !matches!(field.known, Known::Host)
+                    && field.name.of(buf).eq_ignore_ascii_case(option)
+                {
+                    field.hop = true;
+                }
             }
         }
     }
+    true
 }
 
 /// Whether any `Connection` field says `close`.
@@ -434,6 +447,19 @@ mod tests {
 
     fn parse(text: &[u8]) -> Result<Progress, FaultKind> {
         RequestHead::default().parse(text, &HeadLimits::default())
+    }
+
+    #[test]
+    fn connection_options_are_bounded_in_all_fields_together() {
+        let head = |fields: usize, options: usize| {
+            let line = format!("Connection: {}\r\n", vec!["x"; options].join(", "));
+            format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", line.repeat(fields))
+        };
+        assert_eq!(parse(head(4, 16).as_bytes()), Ok(Progress::Complete));
+        for (fields, options) in [(1, 65), (5, 13)] {
+            let refused = parse(head(fields, options).as_bytes());
+            assert_eq!(refused, Err(FaultKind::HeaderValueInvalid));
+        }
     }
 
     #[expect(clippy::too_many_lines, reason = "a table")]

@@ -158,8 +158,8 @@ impl ResponseHead {
                 _ => {}
             }
         }
-        if named {
-            mark_named(&mut self.fields, buf);
+        if named && !mark_named(&mut self.fields, buf) {
+            return Err(FaultKind::ResponseHeaderInvalid);
         }
         if chunked && self.version == Version::Http10 {
             return Err(FaultKind::ResponseFramingConflict);
