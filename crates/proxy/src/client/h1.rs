@@ -99,6 +99,7 @@ async fn parked(conn: &mut Conn) -> Option<Lease> {
             Poll::Ready(Ok(Read::End) | Err(_)) => return Poll::Ready(None),
             Poll::Pending => {}
         }
+        conn.follow_plan();
         if conn.is_leaving() && !leaving {
             leaving = true;
             if !is_first {

@@ -96,6 +96,12 @@ impl Conn {
 
     /// The Plan for the request that begins now: the newest one.
     pub(crate) fn plan(&mut self) -> Rc<LocalPlan> {
+        self.follow_plan();
+        Rc::clone(&self.plan)
+    }
+
+    /// Goes over to the newest Plan, if that still has the listener.
+    pub(crate) fn follow_plan(&mut self) {
         if self.plan.plan.generation != self.worker.generation() {
             let newest = self.worker.plan();
             if let Some(at) = newest.listener_index(self.seat.listener) {
@@ -107,7 +113,6 @@ impl Conn {
                 self.seat.orphaned = true;
             }
         }
-        Rc::clone(&self.plan)
     }
 
     /// Whether a PROXY header has to come first.
