@@ -167,6 +167,8 @@ pub(crate) struct Seat {
     /// Connections open on the listener, this one included, when it came.
     pub(crate) open_now: u32,
     over_source: bool,
+    /// Counted out of the listener already.
+    vacated: bool,
     worker: Rc<Worker>,
     entry: Arc<ListenerEntry>,
     source: Option<IpAddr>,
@@ -193,9 +195,20 @@ impl Seat {
             orphaned: false,
             open_now,
             over_source: per_source > 0 && held > per_source,
+            vacated: false,
             worker: Rc::clone(worker),
             entry: Arc::clone(entry),
             source,
+        }
+    }
+
+    /// Gives the place back though the connection is not closed yet: it was refused.
+    pub(crate) fn vacate(&mut self) {
+        if !std::mem::replace(&mut self.vacated, true) {
+            self.entry.open.fetch_sub(1, Ordering::Relaxed);
+            if let Some(ip) = self.source {
+                self.entry.leave(ip);
+            }
         }
     }
 
@@ -207,10 +220,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.entry.open.fetch_sub(1, Ordering::Relaxed);
-        if let Some(ip) = self.source {
-            self.entry.leave(ip);
-        }
+        self.vacate();
         self.worker.shard().connections.down();
         if self.worker.draining.get() && self.worker.shard().connections.value() == 0 {
             self.worker.emptied.notify_one();

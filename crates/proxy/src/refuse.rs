@@ -65,6 +65,7 @@ pub(crate) async fn bad_head(
 
 /// A connection refused before anything was read from it.
 pub(crate) fn connection(mut conn: Box<Conn>, kind: FaultKind) {
+    conn.seat.vacate();
     let worker = Rc::clone(&conn.worker);
     let now = worker.now();
     let fault = Fault::new(kind, Phase::Accept, Side::Local);
