@@ -92,6 +92,15 @@ fn cut(server: &Server, code: &str) {
     );
     let record = clearway.fault_with(code);
     assert_eq!(record.attempt_codes(), [code], "{}", record.json);
+    let attempt = &record.attempts()[0];
+    let first = attempt["first_bytes"].as_str().unwrap_or_default();
+    assert!(
+        first.starts_with("HTTP/1.1 200 OK\\r\\n"),
+        "{}",
+        record.json
+    );
+    assert!(attempt["bytes_sent"].as_u64() > Some(0), "{}", record.json);
+    assert!(attempt["bytes_received"].as_u64() >= Some(first.len() as u64 / 2));
     counted(&clearway, code, 1);
     let id = record.json["id"].as_str().unwrap_or_default().to_owned();
     assert!(clearway.receipt(&id).to_string().contains(code));

@@ -334,6 +334,39 @@ fn the_total_time_counts_waiting_for_a_slot() {
 }
 
 #[test]
+fn the_total_time_does_not_bound_a_tunnel() {
+    let server = Server::script(behave::upgrade_echo("chat"));
+    let clearway = Clearway::over(&[server.address()], "[timeouts]\ntotal = \"100ms\"\n");
+    let mut client = clearway.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n");
+    assert_eq!(client.response_head().status, 101);
+    assert!(!client.hears_within(wait::SHORT), "it goes on in silence");
+    client.send("late");
+    assert_eq!(client.take(4), b"late");
+}
+
+#[test]
+fn a_refused_client_that_stays_does_not_keep_its_place() {
+    let gate = Gate::new();
+    let server = Server::script(behave::gated(&gate, "x"));
+    let clearway = Clearway::over(
+        &[server.address()],
+        "[process]\nworkers = 1\n[listener.web.limits]\nconnections = 1\n",
+    );
+    let mut held = clearway.client();
+    held.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    server.wait_requests(1);
+    // They read nothing and close nothing, so that the balancer waits for them.
+    let refused: Vec<Client> = (0..3).map(|_| clearway.client()).collect();
+    clearway.wait_metric("clearway_faults_total", &[("fault", "listener_full")], 3.0);
+    gate.open();
+    assert_eq!(held.response("GET").status, 200);
+    held.expect_closed();
+    assert_eq!(clearway.get("/").status, 200);
+    drop(refused);
+}
+
+#[test]
 fn a_client_over_the_limit_gets_its_whole_answer_although_it_had_sent_its_request() {
     let gate = Gate::new();
     let server = Server::script(behave::gated(&gate, "x"));

@@ -282,10 +282,13 @@ fn a_tcp_connection_to_a_removed_server_goes_on_until_its_drain_time_is_over() {
     cut.read_to_end();
     leaving.wait_ended(1);
     let record = clearway.fault_with("shutting_down");
-    assert!(
-        record.json.to_string().contains(leaving.address()),
-        "{}",
-        record.json
+    let attempt = &record.attempts()[0];
+    assert_eq!(attempt["address"], leaving.address(), "{}", record.json);
+    assert_eq!(record.json["phase"], "tunnel");
+    let bytes = ("bytes_sent", "bytes_received");
+    assert_eq!(
+        (&attempt[bytes.0], &attempt[bytes.1]),
+        (&6.into(), &6.into())
     );
     echoes(&mut kept, "after");
     assert_eq!(cut_short(&clearway).len(), 1);
@@ -491,12 +494,32 @@ fn requests_that_the_end_cuts_short_leave_their_records() {
             assert_eq!(response.status, 503, "{}", response.text());
         }
     }
-    wait::until("the records of the four requests", || {
-        let mut targets: Vec<String> = cut_short(&clearway)
-            .iter()
-            .map(|f| f.json["target"].as_str().unwrap_or_default().to_owned())
-            .collect();
-        targets.sort();
-        (targets == ["/a", "/b", "/begun", "/queued"]).then_some(())
+    let records = wait::until("the records of the four requests", || {
+        let mut records = cut_short(&clearway);
+        records.sort_by_key(|f| f.json["target"].to_string());
+        (records.len() == 4).then_some(records)
     });
+    // Each says how far it had come, and which server it had been sent to.
+    let words = |record: &FaultRecord| {
+        let word = |key: &str| record.json[key].as_str().unwrap_or_default().to_owned();
+        let servers = record.attempts().iter().map(|a| a["address"].to_string());
+        (word("target"), word("phase"), servers.collect::<Vec<_>>())
+    };
+    let at = |server: &Server| vec![format!("{:?}", server.address())];
+    let expected = [
+        ("/a", "wait", at(&silent)),
+        ("/b", "wait", at(&silent)),
+        ("/begun", "deliver", at(&begun)),
+        ("/queued", "queue", vec![]),
+    ];
+    for (record, (target, phase, servers)) in records.iter().zip(expected) {
+        let expected = (target.to_owned(), phase.to_owned(), servers);
+        assert_eq!(words(record), expected, "{}", record.json);
+    }
+    assert!(
+        records
+            .iter()
+            .flat_map(FaultRecord::attempts)
+            .all(|a| { a["fault"] == "shutting_down" && a["end_ms"].as_f64() > Some(0.0) })
+    );
 }

@@ -157,7 +157,7 @@ impl Evidence {
 ///
 /// All times are microseconds from [`Attempt::started`]; `None` means the phase was not reached. A
 /// health probe and a line of another balancer's log are Attempts too.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Attempt {
     /// The group the server belongs to.
     pub backend: Name,
@@ -190,7 +190,7 @@ pub struct Attempt {
     /// Why no other Attempt followed, when one might have.
     pub refusal: Option<RetryRefusal>,
     /// Facts kept because it failed.
-    pub evidence: Option<Evidence>,
+    pub evidence: Option<Box<Evidence>>,
 }
 
 impl Attempt {

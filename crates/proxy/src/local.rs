@@ -12,6 +12,7 @@ use clearway_balance::{Ask, Member, Picker};
 use clearway_base::clock::Stamp;
 use clearway_base::hash::{self, Map};
 use clearway_base::intern::Name;
+use clearway_outcome::{Attempt, Side};
 
 use crate::board::IdleLesson;
 use crate::plan::{BackendPlan, Keep, ListenerPlan, Plan, RoutePlan, ServerPlan};
@@ -240,6 +241,19 @@ impl LocalServer {
     /// The worker's counters of this server.
     pub(crate) fn shard(&self) -> &ServerShard {
         &self.plan.entry.shards[self.worker]
+    }
+
+    /// Counts an Attempt that has ended.
+    pub(crate) fn count(&self, attempt: &Attempt) {
+        let shard = self.shard();
+        shard.bytes_out.add(attempt.bytes_sent);
+        shard.bytes_in.add(attempt.bytes_received);
+        match attempt.fault {
+            None => shard.successes.one(),
+            // What the client did is no fault of the server's.
+            Some(fault) if fault.side == Side::Client => {}
+            Some(fault) => shard.faults.one(fault.kind),
+        }
     }
 
     /// Whether the server was taken out for good: its connections are not kept.

@@ -281,7 +281,7 @@ impl<'a> Input<'a> {
         })
     }
 
-    fn evidence(&mut self) -> Option<Option<Evidence>> {
+    fn evidence(&mut self) -> Option<Option<Box<Evidence>>> {
         if self.u8()? == 0 {
             return Some(None);
         }
@@ -302,7 +302,7 @@ impl<'a> Input<'a> {
                 unacked_bytes: self.u64()?,
             });
         }
-        Some(Some(evidence))
+        Some(Some(Box::new(evidence)))
     }
 }
 

@@ -59,6 +59,6 @@ pub(crate) fn failed_attempt() -> Attempt {
         ..Default::default()
     };
     evidence.keep_first(b"SSH-2.0\r\n");
-    attempt.evidence = Some(evidence);
+    attempt.evidence = Some(Box::new(evidence));
     attempt
 }

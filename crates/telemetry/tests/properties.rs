@@ -116,7 +116,7 @@ fn attempt() -> impl Strategy<Value = Attempt> {
             status,
             fault: end.0,
             refusal: end.1,
-            evidence: end.2,
+            evidence: end.2.map(Box::new),
         },
     )
 }

@@ -228,7 +228,7 @@ impl Visit {
     /// Puts the verdict on record.
     pub(super) fn report(&mut self, verdict: Result<String, Failure>) -> ProbeReport {
         let ended_us = self.elapsed_us();
-        let mut attempt = self.attempt;
+        let mut attempt = self.attempt.clone();
         attempt.ended_us = ended_us;
         let words = match verdict {
             Ok(words) => format!("{words} in {}", milliseconds(ended_us)),
@@ -239,7 +239,7 @@ impl Visit {
                     self.evidence.tcp =
                         self.stream.as_ref().and_then(|s| kernel::tcp_facts(s.fd()));
                 }
-                attempt.evidence = Some(self.evidence);
+                attempt.evidence = Some(Box::new(self.evidence));
                 self.unfinished &= matches!(kind, FaultKind::ProbeStatus | FaultKind::ProbeBody);
                 words
             }

@@ -130,7 +130,7 @@ impl Exchange<'_> {
     }
 
     /// Encodes the request head for a server into the worker's buffer.
-    pub(super) fn encode_head(&self, _member: usize) {
+    pub(super) fn encode_head(&self) {
         let listener = self.plan.listener(self.conn.listener_at);
         let mut out = self.conn.worker.out.borrow_mut();
         out.clear();

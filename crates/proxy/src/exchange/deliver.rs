@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use clearway_http::{Framing, ResponseOptions, Version, encode_response};
-use clearway_outcome::{Attempt, Fault, FaultKind, Phase, Side};
+use clearway_outcome::{Fault, FaultKind, Phase, Side};
 
-use super::evidence;
+use super::evidence::{self, Snippet};
 use super::pump::{Coding, Cut, Pump, Source, Supplies};
 use super::talk::Answer;
 use super::tunnel::{self, Ends};
@@ -41,12 +41,13 @@ impl Exchange<'_> {
     /// Writes the response and relays its body; the Attempt is finished here.
     pub(super) async fn deliver(&mut self, mut answer: Answer) -> Result<Next, Stop> {
         if self.request.response.status == 101 {
-            return self.switch_protocols(answer).await;
+            // Boxed: a tunnel's room need not be part of every request's.
+            return Box::pin(self.switch_protocols(answer)).await;
         }
         let shape = self.shape();
         let delimited = shape.delimited;
         let keep = self.keeps_client(&answer, &shape);
-        self.respond_rules(&answer)?;
+        self.apply_response_rules(&answer)?;
         let head_len = self.request.response.len;
         self.encode_response_head(&answer, shape.framing, keep);
         let mut pump = Pump::new(shape.source, shape.coding);
@@ -54,7 +55,8 @@ impl Exchange<'_> {
         let buffer = std::mem::replace(&mut answer.buffer, empty);
         if let Err(cut) = pump.feed(buffer, head_len) {
             let fault = self.body_cut(&cut);
-            self.fail_attempt(&answer, fault);
+            let first = Snippet::of(pump.buffered());
+            self.fail_attempt(&answer, fault, &first, pump.buffered().len() as u64);
             return Err(Stop::Fault(fault));
         }
         self.status = self.request.response.status;
@@ -64,39 +66,54 @@ impl Exchange<'_> {
             progress: u64::MAX,
             client_silent: false,
         };
-        if let Err(error) = self.write_first(&mut transfer).await {
-            let fault = self.client_write_fault(&error);
-            self.finish_attempt(&transfer.answer);
-            return Err(Stop::Cut(fault));
-        }
-        let moved = if transfer.pump.is_done() {
-            Ok(())
-        } else {
-            let moved = poll_fn(|cx| self.poll_transfer(cx, &mut transfer)).await;
-            self.conn.worker.tick();
-            moved
-        };
-        self.body_out = transfer.pump.given;
-        let received = transfer.pump.taken + head_len as u64;
-        if let Some(attempt) = self.request.attempts.last_mut() {
-            attempt.bytes_received = received;
-        }
-        match moved {
-            Ok(()) => Ok(self.finish(transfer, keep)),
-            Err(fault) => {
-                if fault.side == Side::Server {
-                    self.fail_attempt(&transfer.answer, fault);
-                } else {
-                    self.finish_attempt(&transfer.answer);
-                }
-                self.bytes_out += transfer.pump.given;
-                if !delimited {
-                    // Only a reset tells this client that the body is not whole.
-                    self.conn.stream.reset_on_close();
-                }
-                Err(Stop::Cut(fault))
+        let owed = match self.write_first(&mut transfer).await {
+            Ok(owed) => owed,
+            Err(error) => {
+                let fault = self.client_write_fault(&error);
+                let received = transfer.pump.buffered().len() as u64;
+                self.finish_attempt(&transfer.answer, received);
+                return Err(Stop::Cut(fault));
             }
+        };
+        if transfer.pump.is_done() {
+            self.count_body(&transfer.pump, owed);
+            return Ok(self.finish(transfer, keep));
         }
+        let first = Snippet::of(transfer.pump.buffered());
+        let moved = poll_fn(|cx| self.poll_transfer(cx, &mut transfer)).await;
+        self.conn.worker.tick();
+        self.count_body(&transfer.pump, owed);
+        let Err(fault) = moved else {
+            return Ok(self.finish(transfer, keep));
+        };
+        let received = self.received(&transfer.pump);
+        if fault.side == Side::Server {
+            self.fail_attempt(&transfer.answer, fault, &first, received);
+        } else {
+            self.finish_attempt(&transfer.answer, received);
+        }
+        if !delimited {
+            // Only a reset tells this client that the body is not whole.
+            self.conn.stream.reset_on_close();
+        }
+        Err(Stop::Cut(fault))
+    }
+
+    /// Applies the rules for the response; one that answers itself ends the Attempt, which went well.
+    fn apply_response_rules(&mut self, answer: &Answer) -> Result<(), Stop> {
+        self.respond_rules(answer)
+            .inspect_err(|_| self.finish_attempt(answer, answer.buffer.len() as u64))
+    }
+
+    /// Counts what the client got of a body whose head still owed `owed` bytes after the first write.
+    fn count_body(&mut self, pump: &Pump, owed: u64) {
+        self.bytes_out += pump.given;
+        self.body_out = pump.given.saturating_sub(owed);
+    }
+
+    /// Bytes of the response that came from the server, as far as they belong to it.
+    fn received(&self, pump: &Pump) -> u64 {
+        pump.taken + self.request.response.len as u64
     }
 
     /// How the body is read and written (RFC 9112 section 6).
@@ -167,8 +184,9 @@ impl Exchange<'_> {
         );
     }
 
-    /// Writes the head and the body bytes at hand in one system call.
-    async fn write_first(&mut self, transfer: &mut Transfer) -> io::Result<()> {
+    /// Writes the head and the body bytes at hand in one system call; says how much of the head is
+    /// still to be written, in front of the body.
+    async fn write_first(&mut self, transfer: &mut Transfer) -> io::Result<u64> {
         let worker = Rc::clone(&self.conn.worker);
         let now = worker.now();
         self.replied = Some(now);
@@ -191,14 +209,14 @@ impl Exchange<'_> {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => 0,
             };
-            self.bytes_out += head_len as u64;
-            if count < head_len {
-                pump.prepend(out.get(count..head_len).unwrap_or_default());
-                pump.given = pump.given.saturating_sub((head_len - count) as u64);
+            let of_head = count.min(head_len);
+            self.bytes_out += of_head as u64;
+            if of_head < head_len {
+                pump.prepend(out.get(of_head..head_len).unwrap_or_default());
             } else {
-                pump.wrote(count - head_len);
+                pump.wrote(count - of_head);
             }
-            Poll::Ready(Ok(()))
+            Poll::Ready(Ok((head_len - of_head) as u64))
         })
         .await
     }
@@ -259,13 +277,7 @@ impl Exchange<'_> {
             return Poll::Ready(Err(self.or_total(if transfer.pump.has_output() {
                 self.client_fault(FaultKind::ClientNotReading, Phase::Deliver)
             } else {
-                let attempt = self.request.attempts.last();
-                self.fault_of(
-                    attempt,
-                    FaultKind::ResponseBodyStalled,
-                    Phase::ResponseBody,
-                    0,
-                )
+                self.server_fault(FaultKind::ResponseBodyStalled, Phase::ResponseBody, 0)
             })));
         }
         Poll::Pending
@@ -276,8 +288,8 @@ impl Exchange<'_> {
         let Transfer {
             answer, mut pump, ..
         } = transfer;
-        self.bytes_out += pump.given;
-        self.finish_attempt(&answer);
+        let received = self.received(&pump);
+        self.finish_attempt(&answer, received);
         let now = self.conn.worker.now();
         let clean = pump.leftover().is_none();
         let Answer {
@@ -310,23 +322,22 @@ impl Exchange<'_> {
 
     /// A switch of protocols: both sides become a tunnel (RFC 9110 section 7.8).
     async fn switch_protocols(&mut self, mut answer: Answer) -> Result<Next, Stop> {
+        let head_len = self.request.response.len;
+        let first = Snippet::of(answer.buffer.filled());
         if !self.request.head.upgrade {
-            let attempt = self.request.attempts.last();
-            let fault = self.fault_of(
-                attempt,
-                FaultKind::UpgradeUnexpected,
-                Phase::ResponseHead,
-                0,
-            );
-            self.fail_attempt(&answer, fault);
+            let kind = FaultKind::UpgradeUnexpected;
+            let fault = self.server_fault(kind, Phase::ResponseHead, 0);
+            self.fail_attempt(&answer, fault, &first, answer.buffer.len() as u64);
             return Err(Stop::Fault(fault));
         }
-        self.respond_rules(&answer)?;
+        self.apply_response_rules(&answer)?;
         self.encode_response_head(&answer, Framing::None, true);
-        let head_len = self.request.response.len;
         self.status = 101;
+        // A tunnel has time-outs of its own.
+        self.conn.timer.set_latest(None);
         let mut down = Pump::new(Source::UntilClose, Coding::Same);
         let mut up = Pump::new(Source::UntilClose, Coding::Same);
+        let owed = self.conn.worker.out.borrow().len() as u64;
         down.prepend(&self.conn.worker.out.borrow());
         self.replied = Some(self.conn.worker.now());
         let empty = self.conn.worker.small.lease();
@@ -343,7 +354,7 @@ impl Exchange<'_> {
         );
         drop(up.feed(early, 0));
         let timeouts = self.route_plan().timeouts.clone();
-        let mut ends = Ends { up, down };
+        let mut ends = Ends::new(up, down);
         let Some(home) = self
             .backend
             .as_ref()
@@ -356,27 +367,17 @@ impl Exchange<'_> {
         let server = (&mut answer.server.stream, &home.plan.entry.cell);
         let result = tunnel::run(self.conn, server, &mut ends, &timeouts).await;
         self.conn.worker.tick();
-        self.bytes_out += ends.down.given;
-        self.body_out = ends.down.given;
+        self.count_body(&ends.down, owed);
         self.bytes_in += ends.up.taken;
-        if let Some(attempt) = self.request.attempts.last_mut() {
-            attempt.bytes_sent += ends.up.given;
-            attempt.bytes_received = ends.down.taken;
-        }
+        answer.upload.written += ends.up.given;
+        let received = self.received(&ends.down);
         match result {
-            Ok(()) => {
-                self.finish_attempt(&answer);
-                Ok(Next::Close)
-            }
             Err(fault) if fault.side == Side::Server => {
-                self.fail_attempt(&answer, fault);
-                Err(Stop::Cut(fault))
+                self.fail_attempt(&answer, fault, &first, received);
             }
-            Err(fault) => {
-                self.finish_attempt(&answer);
-                Err(Stop::Cut(fault))
-            }
+            Ok(()) | Err(_) => self.finish_attempt(&answer, received),
         }
+        result.map(|()| Next::Close).map_err(Stop::Cut)
     }
 
     fn client_write_fault(&self, error: &io::Error) -> Fault {
@@ -395,45 +396,26 @@ impl Exchange<'_> {
             ),
             Cut::Framing(_) => (FaultKind::ResponseChunkInvalid, 0),
         };
-        self.fault_of(
-            self.request.attempts.last(),
-            kind,
-            Phase::ResponseBody,
-            errno,
-        )
-    }
-
-    fn fault_of(
-        &self,
-        attempt: Option<&Attempt>,
-        kind: FaultKind,
-        phase: Phase,
-        errno: i32,
-    ) -> Fault {
-        let began = attempt.map_or(self.arrival.started, |a| a.started);
-        let elapsed = self.conn.worker.now().micros_since(began);
-        Fault::new(kind, phase, Side::Server)
-            .with_errno(errno)
-            .after(elapsed)
+        self.server_fault(kind, Phase::ResponseBody, errno)
     }
 
     /// Marks the Attempt as failed, with the facts of its connection.
-    fn fail_attempt(&mut self, answer: &Answer, fault: Fault) {
-        let first = answer.buffer.filled();
-        let evidence = evidence::gather(Some(&answer.server.stream), first);
-        if let Some(attempt) = self.request.attempts.last_mut() {
-            attempt.fault = Some(fault);
-            attempt.evidence = Some(evidence);
-            attempt.refusal = Some(clearway_outcome::RetryRefusal::ResponseStarted);
-        }
-        self.close_attempt(answer.member);
+    fn fail_attempt(&mut self, answer: &Answer, fault: Fault, first: &Snippet, received: u64) {
+        let attempt = self.request.attempt();
+        attempt.fault = Some(fault);
+        attempt.evidence = Some(evidence::gather(
+            Some(&answer.server.stream),
+            first.as_bytes(),
+        ));
+        attempt.refusal = Some(clearway_outcome::RetryRefusal::ResponseStarted);
+        self.finish_attempt(answer, received);
     }
 
-    /// Marks the Attempt as done.
-    fn finish_attempt(&mut self, answer: &Answer) {
-        if let Some(attempt) = self.request.attempts.last_mut() {
-            attempt.bytes_sent = answer.upload.totals().0;
-        }
+    /// Marks the Attempt as done, after `received` bytes from the server.
+    pub(super) fn finish_attempt(&mut self, answer: &Answer, received: u64) {
+        let attempt = self.request.attempt();
+        attempt.bytes_sent = answer.upload.totals().0;
+        attempt.bytes_received = received;
         self.close_attempt(answer.member);
     }
 }

@@ -36,6 +36,7 @@ pub(crate) use choose::none_usable;
 pub(crate) use evidence::gather;
 pub(crate) use reach::{connect_fault, open};
 pub(crate) use reply::{ReplyOptions, encode_fault};
+pub(crate) use settle::is_servers;
 
 /// Everything a request needs that is worth keeping from one request to the next.
 #[derive(Default)]
@@ -51,6 +52,12 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// The Attempt in flight, or else the last one. There is one from [`Exchange::obtain`] on.
+    pub(crate) fn attempt(&mut self) -> &mut Attempt {
+        let last = self.attempts.len().saturating_sub(1);
+        &mut self.attempts[last]
+    }
+
     /// Forgets the last request, keeping the memory.
     pub(crate) fn clear(&mut self) {
         self.edits.clear();
@@ -206,7 +213,12 @@ impl Drop for Exchange<'_> {
         } else {
             FaultKind::ShuttingDown
         };
-        self.fault = Some(self.local_fault(kind, Phase::Deliver));
+        let fault = self.local_fault(kind, self.phase());
+        self.fault = Some(fault);
+        if let Some(member) = self.flight.as_ref().map(Flight::member) {
+            self.request.attempt().fault = Some(fault);
+            self.close_attempt(member);
+        }
         self.settle();
     }
 }
@@ -259,10 +271,40 @@ impl Exchange<'_> {
         Fault::new(FaultKind::TotalTimeout, fault.phase, Side::Local).after(elapsed)
     }
 
+    /// How far the request has come.
+    fn phase(&self) -> Phase {
+        let attempt = self.request.attempts.last();
+        let Some(attempt) = attempt.filter(|_| self.flight.is_some()) else {
+            return if self.replied.is_some() {
+                Phase::Deliver
+            } else {
+                Phase::Queue
+            };
+        };
+        match attempt {
+            _ if self.status == 101 => Phase::Tunnel,
+            _ if self.replied.is_some() => Phase::Deliver,
+            a if a.connected_us.is_none() => Phase::Connect,
+            a if a.sent_us.is_none() => Phase::Send,
+            a if a.first_byte_us.is_none() => Phase::Wait,
+            _ => Phase::ResponseHead,
+        }
+    }
+
     /// A fault on our own side, timed from the start of the request.
     pub(crate) fn local_fault(&self, kind: FaultKind, phase: Phase) -> Fault {
         let elapsed = self.conn.worker.now().micros_since(self.arrival.started);
         Fault::new(kind, phase, Side::Local).after(elapsed)
+    }
+
+    /// A fault on the server's side, timed from the start of the Attempt.
+    pub(crate) fn server_fault(&self, kind: FaultKind, phase: Phase, errno: i32) -> Fault {
+        let began = self.request.attempts.last().map(|a| a.started);
+        let began = began.unwrap_or(self.arrival.started);
+        let elapsed = self.conn.worker.now().micros_since(began);
+        Fault::new(kind, phase, Side::Server)
+            .with_errno(errno)
+            .after(elapsed)
     }
 
     /// A fault on the client's side, timed from the start of the request.

@@ -175,6 +175,11 @@ impl Pump {
         filled.get(self.start..self.end).unwrap_or_default()
     }
 
+    /// Everything in the buffer: after [`Pump::feed`].
+    pub(crate) fn buffered(&self) -> &[u8] {
+        self.buffer.as_ref().map(Lease::filled).unwrap_or_default()
+    }
+
     /// Whether something comes before [`Pump::ready_bytes`].
     pub(crate) fn has_prefix(&self) -> bool {
         self.prefix_done < self.prefix.len()

@@ -31,49 +31,44 @@ impl Exchange<'_> {
             let plan = &server.plan;
             let mut attempt = Attempt::begin(plan.backend, plan.name, plan.address, began);
             attempt.queued_us = queued_us;
-            let failed = match self.reach(&server, &mut attempt).await {
+            self.request.attempts.push(attempt);
+            let failed = match self.reach(&server).await {
                 Err(fault) => Failed::Server(fault),
-                Ok(conn) => match self.talk(conn, member, &mut attempt).await {
-                    Ok(answer) => match self.judge(answer, attempt) {
-                        Some(answer) => return Ok(answer),
-                        None => continue,
-                    },
+                Ok(conn) => match self.talk(conn, member).await {
+                    Ok(answer) if self.accepts(&answer) => return Ok(answer),
+                    Ok(_) => continue,
                     Err(failed) => failed,
                 },
             };
-            self.after_failure(&failed, attempt, member)?;
+            self.after_failure(&failed, member)?;
         }
     }
 
     /// Accepts a response, or gives it up because its status is one to retry.
-    fn judge(&mut self, answer: Answer, mut attempt: Attempt) -> Option<Answer> {
+    fn accepts(&mut self, answer: &Answer) -> bool {
         let status = self.request.response.status;
-        attempt.status = status;
-        self.request.attempts.push(attempt);
-        let verdict = self.may_retry_status(status, answer.upload.is_replayable());
-        if let (Some(Err(refusal)), Some(last)) = (verdict, self.request.attempts.last_mut()) {
-            last.refusal = Some(refusal);
+        self.request.attempt().status = status;
+        match self.may_retry_status(status, answer.upload.is_replayable()) {
+            None => true,
+            Some(Err(refusal)) => {
+                self.request.attempt().refusal = Some(refusal);
+                true
+            }
+            Some(Ok(())) => {
+                self.finish_attempt(answer, answer.buffer.len() as u64);
+                self.count_retry(answer.member);
+                false
+            }
         }
-        if !matches!(verdict, Some(Ok(()))) {
-            return Some(answer);
-        }
-        self.close_attempt(answer.member);
-        self.count_retry(answer.member);
-        None
     }
 
     /// Files a failed Attempt; `Ok` means that another may follow.
-    fn after_failure(
-        &mut self,
-        failed: &Failed,
-        mut attempt: Attempt,
-        member: usize,
-    ) -> Result<(), Stop> {
+    fn after_failure(&mut self, failed: &Failed, member: usize) -> Result<(), Stop> {
+        let attempt = self.request.attempt();
         match *failed {
             Failed::Client(fault) => {
                 attempt.fault = Some(fault);
                 attempt.refusal = Some(RetryRefusal::ClientGone);
-                self.request.attempts.push(attempt);
                 self.close_attempt(member);
                 Err(if fault.kind.is_client_abort() {
                     Stop::Cut(fault)
@@ -83,14 +78,8 @@ impl Exchange<'_> {
             }
             Failed::Server(fault) => {
                 attempt.fault = Some(fault);
-                self.request.attempts.push(attempt);
-                let verdict = match self.request.attempts.last() {
-                    Some(last) => self.may_retry(&fault, last, self.replayable),
-                    None => Err(RetryRefusal::NotConfigured),
-                };
-                if let (Err(refusal), Some(last)) = (verdict, self.request.attempts.last_mut()) {
-                    last.refusal = Some(refusal);
-                }
+                let verdict = self.may_retry(&fault, self.replayable);
+                self.request.attempt().refusal = verdict.err();
                 self.close_attempt(member);
                 if verdict.is_err() {
                     return Err(Stop::Fault(fault));
@@ -112,28 +101,27 @@ impl Exchange<'_> {
     }
 
     /// A kept connection, or a fresh one within `timeouts.connect`.
-    async fn reach(
-        &self,
-        server: &Rc<LocalServer>,
-        attempt: &mut Attempt,
-    ) -> Result<ServerConn, Fault> {
-        let now = attempt.started;
+    async fn reach(&mut self, server: &Rc<LocalServer>) -> Result<ServerConn, Fault> {
+        let now = self.request.attempt().started;
         if !self.fresh_only
             && let Some(conn) = server.checkout(now)
         {
+            let attempt = self.request.attempt();
             attempt.reuse = conn.reuse(now);
             attempt.connected_us = Some(0);
             server.shard().reuses.one();
             return Ok(conn);
         }
         let limit = self.route_plan().timeouts.connect;
-        let stream = open(self.conn, server, limit)
+        // Boxed: room for opening a connection need not lie between the parts that every request uses.
+        let stream = Box::pin(open(self.conn, server, limit))
             .await
             .map_err(|(kind, errno)| {
-                attempt.evidence = Some(evidence::gather(None, &[]));
-                self.or_total(self.server_fault(attempt, kind, Phase::Connect, errno))
+                self.request.attempt().evidence = Some(evidence::gather(None, &[]));
+                self.or_total(self.server_fault(kind, Phase::Connect, errno))
             })?;
         let now = self.conn.worker.tick();
+        let attempt = self.request.attempt();
         let connect_us = now.micros_since(attempt.started);
         attempt.connected_us = Some(connect_us);
         if let Some(backend) = &self.backend {

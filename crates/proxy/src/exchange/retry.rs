@@ -10,12 +10,7 @@ impl Exchange<'_> {
     /// Decides whether another Attempt may follow one that ended in `fault`.
     ///
     /// Takes from the retry budget when it allows.
-    pub(crate) fn may_retry(
-        &self,
-        fault: &Fault,
-        attempt: &Attempt,
-        replayable: bool,
-    ) -> Result<(), RetryRefusal> {
+    pub(crate) fn may_retry(&self, fault: &Fault, replayable: bool) -> Result<(), RetryRefusal> {
         let rules = &self.route_plan().retries;
         let wanted = match fault.kind.retry() {
             Retry::Never => false,
@@ -27,7 +22,9 @@ impl Exchange<'_> {
             return Err(RetryRefusal::NotConfigured);
         }
         // Nothing of the request reached a server when no connection was made.
-        let reached = !matches!(fault.kind.retry(), Retry::Always) && !never_taken(fault, attempt);
+        let in_vain = |attempt: &Attempt| never_taken(fault, attempt);
+        let reached = !matches!(fault.kind.retry(), Retry::Always)
+            && !self.request.attempts.last().is_some_and(in_vain);
         self.may_try_again(reached, replayable)?;
         // A kept connection that had died says nothing about load, and the next Attempt is on a fresh
         // one: only others could multiply the load of servers in trouble.
@@ -112,7 +109,7 @@ impl Exchange<'_> {
 /// A FIN acknowledges whatever was received before it: a request of which no byte is acknowledged
 /// when the FIN is here came too late. A reset proves nothing of the kind.
 fn never_taken(fault: &Fault, attempt: &Attempt) -> bool {
-    let facts = attempt.evidence.and_then(|evidence| evidence.tcp);
+    let facts = attempt.evidence.as_ref().and_then(|evidence| evidence.tcp);
     fault.kind == FaultKind::ReusedClosed
         && attempt.bytes_sent > 0
         && facts.is_some_and(|tcp| tcp.unacked_bytes >= attempt.bytes_sent)

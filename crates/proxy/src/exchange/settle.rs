@@ -30,15 +30,7 @@ impl Exchange<'_> {
         let Some(server) = backend.servers.get(member) else {
             return;
         };
-        let shard = server.shard();
-        shard.bytes_out.add(attempt.bytes_sent);
-        shard.bytes_in.add(attempt.bytes_received);
-        match attempt.fault {
-            None => shard.successes.one(),
-            // What the client did is no fault of the server's.
-            Some(fault) if fault.side == Side::Client => {}
-            Some(fault) => shard.faults.one(fault.kind),
-        }
+        server.count(attempt);
     }
 
     /// Counts and reports the whole request.
@@ -66,7 +58,10 @@ impl Exchange<'_> {
             }
             shard.bytes_in.add(self.bytes_in);
             shard.bytes_out.add(self.bytes_out);
-            if let Some(fault) = self.fault.filter(|fault| !self.is_servers(*fault)) {
+            if let Some(fault) = self
+                .fault
+                .filter(|f| !is_servers(*f, &self.request.attempts))
+            {
                 shard.faults.one(fault.kind);
             }
         }
@@ -120,10 +115,10 @@ impl Exchange<'_> {
             _ => self.status,
         }
     }
+}
 
-    /// Whether the fault is already counted with a server.
-    fn is_servers(&self, fault: Fault) -> bool {
-        let by_attempt = |attempt: &Attempt| attempt.fault.is_some_and(|f| f.kind == fault.kind);
-        fault.side != Side::Client && self.request.attempts.last().is_some_and(by_attempt)
-    }
+/// Whether the fault of a request is already counted with the server of its last Attempt.
+pub(crate) fn is_servers(fault: Fault, attempts: &[Attempt]) -> bool {
+    let by_attempt = |attempt: &Attempt| attempt.fault.is_some_and(|f| f.kind == fault.kind);
+    fault.side != Side::Client && attempts.last().is_some_and(by_attempt)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clearway_base::buffer::{Lease, Pool};
 use clearway_http::{Framing, HeadLimits, Progress, encode_interim};
 use clearway_net::stream::Read;
-use clearway_outcome::{Attempt, Fault, FaultKind, Phase, Side};
+use clearway_outcome::{Attempt, Fault, FaultKind, Phase};
 
 use super::Exchange;
 use super::evidence;
@@ -46,8 +46,7 @@ enum Event {
 }
 
 /// The state of one conversation.
-struct Talk<'t> {
-    attempt: &'t mut Attempt,
+struct Talk {
     server: ServerConn,
     upload: Upload,
     upload_error: Option<io::Error>,
@@ -60,12 +59,11 @@ struct Talk<'t> {
 impl Exchange<'_> {
     /// Sends the request over `server` and reads the head of the response.
     ///
-    /// On failure the connection is closed, after facts about it were read into `attempt`.
+    /// On failure the connection is closed, after facts about it were read into the Attempt.
     pub(super) async fn talk(
         &mut self,
         server: ServerConn,
         member: usize,
-        attempt: &mut Attempt,
     ) -> Result<Answer, Failed> {
         let limit = self.body_limit();
         let keep = self.make_room_for_body();
@@ -73,7 +71,6 @@ impl Exchange<'_> {
         let upload = Upload::new(framing, &self.lease, self.request.head.len, limit, keep)
             .map_err(|cut| Failed::Client(self.upload_cut(&cut)))?;
         let mut talk = Talk {
-            attempt,
             server,
             upload,
             upload_error: None,
@@ -82,25 +79,21 @@ impl Exchange<'_> {
             progress: 0,
             awaiting_continue: self.request.head.expect_continue,
         };
-        self.send_first(&mut talk, member).await;
+        self.send_first(&mut talk).await;
         let mut interim = 0;
         loop {
             match self.next_head(&mut talk).await {
-                Event::Failed(failed) => return Err(self.give_up(&mut talk, failed)),
+                Event::Failed(failed) => return Err(self.give_up(&talk, failed)),
                 Event::Head if self.request.response.is_interim() => {
                     interim += 1;
                     talk.awaiting_continue = false;
                     if interim > self.route_plan().limits.interim_responses {
-                        let fault = self.server_fault(
-                            talk.attempt,
-                            FaultKind::TooManyInterim,
-                            Phase::ResponseHead,
-                            0,
-                        );
-                        return Err(self.give_up(&mut talk, Failed::Server(fault)));
+                        let kind = FaultKind::TooManyInterim;
+                        let fault = self.server_fault(kind, Phase::ResponseHead, 0);
+                        return Err(self.give_up(&talk, Failed::Server(fault)));
                     }
                     if let Err(fault) = self.pass_interim(&mut talk).await {
-                        return Err(self.give_up(&mut talk, Failed::Client(fault)));
+                        return Err(self.give_up(&talk, Failed::Client(fault)));
                     }
                 }
                 Event::Head => break,
@@ -154,9 +147,9 @@ impl Exchange<'_> {
     }
 
     /// Encodes the head and writes it, with the body bytes at hand, in one system call.
-    async fn send_first(&self, talk: &mut Talk<'_>, member: usize) {
+    async fn send_first(&mut self, talk: &mut Talk) {
         let worker = std::rc::Rc::clone(&self.conn.worker);
-        self.encode_head(member);
+        self.encode_head();
         poll_fn(|cx| {
             let out = worker.out.borrow();
             let first = talk.upload.first(&self.lease);
@@ -175,31 +168,32 @@ impl Exchange<'_> {
         })
         .await;
         if talk.upload.is_done() {
-            self.sent(talk);
+            self.sent();
         } else {
             talk.progress = u64::MAX;
         }
     }
 
-    /// Everything is sent: from now on the server's time runs.
-    fn sent(&self, talk: &mut Talk<'_>) {
-        let connected = talk.attempt.connected_us.unwrap_or(0);
-        talk.attempt.sent_us = Some(connected);
-        let now = talk.attempt.started.plus(Duration::from_micros(connected));
+    /// Everything was sent with the head: from now on the server's time runs.
+    fn sent(&mut self) {
+        let attempt = self.request.attempt();
+        let connected = attempt.connected_us.unwrap_or(0);
+        attempt.sent_us = Some(connected);
+        let now = attempt.started.plus(Duration::from_micros(connected));
         self.conn
             .timer
             .set_after(now, self.route_plan().timeouts.response);
     }
 
     /// Waits until a response head is complete or something failed, sending the rest meanwhile.
-    async fn next_head(&mut self, talk: &mut Talk<'_>) -> Event {
+    async fn next_head(&mut self, talk: &mut Talk) -> Event {
         if let Some(event) = self.parse_head(talk) {
             return event;
         }
         poll_fn(|cx| self.poll_head(cx, talk)).await
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>, talk: &mut Talk<'_>) -> Poll<Event> {
+    fn poll_head(&mut self, cx: &mut Context<'_>, talk: &mut Talk) -> Poll<Event> {
         if let Some(failed) = self.poll_upload(cx, talk) {
             return Poll::Ready(Event::Failed(failed));
         }
@@ -214,7 +208,8 @@ impl Exchange<'_> {
                     Poll::Ready(Ok(Read::Bytes(lease))) => {
                         talk.buffer = Some(lease);
                         let now = self.conn.worker.tick();
-                        talk.attempt.first_byte_us = Some(now.micros_since(talk.attempt.started));
+                        let attempt = self.request.attempt();
+                        attempt.first_byte_us = Some(now.micros_since(attempt.started));
                         Poll::Ready(Ok(true))
                     }
                     Poll::Ready(Ok(Read::End)) => Poll::Ready(Ok(false)),
@@ -275,7 +270,7 @@ impl Exchange<'_> {
     }
 
     /// Drives the upload; `Some` when the client failed.
-    fn poll_upload(&mut self, cx: &mut Context<'_>, talk: &mut Talk<'_>) -> Option<Failed> {
+    fn poll_upload(&mut self, cx: &mut Context<'_>, talk: &mut Talk) -> Option<Failed> {
         if talk.upload.is_done() || talk.upload_error.is_some() {
             return None;
         }
@@ -293,7 +288,8 @@ impl Exchange<'_> {
         match polled {
             Poll::Ready(Ok(())) => {
                 let now = self.conn.worker.tick();
-                talk.attempt.sent_us = Some(now.micros_since(talk.attempt.started));
+                let attempt = self.request.attempt();
+                attempt.sent_us = Some(now.micros_since(attempt.started));
                 self.conn
                     .timer
                     .set_after(now, self.route_plan().timeouts.response);
@@ -323,7 +319,7 @@ impl Exchange<'_> {
     }
 
     /// Parses what is in the buffer; `None` when more is needed.
-    fn parse_head(&mut self, talk: &Talk<'_>) -> Option<Event> {
+    fn parse_head(&mut self, talk: &Talk) -> Option<Event> {
         let buffer = talk.buffer.as_ref()?;
         if buffer.is_empty() {
             return None;
@@ -343,19 +339,19 @@ impl Exchange<'_> {
             Ok(Progress::Complete) => Some(Event::Head),
             Ok(Progress::Partial) if buffer.is_full() => {
                 let kind = FaultKind::ResponseHeadersTooLarge;
-                let fault = self.server_fault(talk.attempt, kind, Phase::ResponseHead, 0);
+                let fault = self.server_fault(kind, Phase::ResponseHead, 0);
                 Some(Event::Failed(Failed::Server(fault)))
             }
             Ok(Progress::Partial) => None,
             Err(kind) => {
-                let fault = self.server_fault(talk.attempt, kind, Phase::ResponseHead, 0);
+                let fault = self.server_fault(kind, Phase::ResponseHead, 0);
                 Some(Event::Failed(Failed::Server(fault)))
             }
         }
     }
 
     /// Forwards an interim response (RFC 9110 section 15.2) and drops it from the buffer.
-    async fn pass_interim(&mut self, talk: &mut Talk<'_>) -> Result<(), Fault> {
+    async fn pass_interim(&mut self, talk: &mut Talk) -> Result<(), Fault> {
         let Some(buffer) = &mut talk.buffer else {
             return Ok(());
         };
@@ -385,11 +381,11 @@ impl Exchange<'_> {
     }
 
     /// The server's stream ended or failed before the head was complete.
-    fn server_ended(&self, talk: &Talk<'_>, error: Option<&io::Error>) -> Event {
+    fn server_ended(&self, talk: &Talk, error: Option<&io::Error>) -> Event {
         let got_bytes = talk.buffer.as_ref().is_some_and(|b| !b.is_empty());
         let error = error.or(talk.upload_error.as_ref());
         let errno = error.and_then(io::Error::raw_os_error).unwrap_or(0);
-        let reused = talk.attempt.is_reused();
+        let reused = self.request.attempts.last().is_some_and(Attempt::is_reused);
         let (kind, phase) = match (got_bytes, error.is_some()) {
             (true, false) => (FaultKind::ResponseHeadTruncated, Phase::ResponseHead),
             (true, true) => (FaultKind::ResponseHeadReset, Phase::ResponseHead),
@@ -404,23 +400,18 @@ impl Exchange<'_> {
             (false, false) => (FaultKind::ServerClosedNoResponse, Phase::Wait),
             (false, true) => (FaultKind::ServerResetNoResponse, Phase::Wait),
         };
-        Event::Failed(Failed::Server(self.server_fault(
-            talk.attempt,
-            kind,
-            phase,
-            errno,
-        )))
+        Event::Failed(Failed::Server(self.server_fault(kind, phase, errno)))
     }
 
     /// The deadline passed: whose was it?
-    fn timed_out(&self, talk: &Talk<'_>) -> Failed {
+    fn timed_out(&self, talk: &Talk) -> Failed {
         if self.conn.half_closed {
             return Failed::Client(self.client_fault(FaultKind::ClientClosed, Phase::Wait));
         }
         if !talk.upload.is_done() && talk.upload_error.is_none() {
             if talk.upload.waits_for_server() {
                 let kind = FaultKind::ServerWriteTimeout;
-                return Failed::Server(self.server_fault(talk.attempt, kind, Phase::Send, 0));
+                return Failed::Server(self.server_fault(kind, Phase::Send, 0));
             }
             if !talk.awaiting_continue {
                 let kind = FaultKind::RequestBodyTimeout;
@@ -432,7 +423,7 @@ impl Exchange<'_> {
         } else {
             (FaultKind::ResponseTimeout, Phase::Wait)
         };
-        Failed::Server(self.server_fault(talk.attempt, kind, phase, 0))
+        Failed::Server(self.server_fault(kind, phase, 0))
     }
 
     /// The fault of a request body that could not be read to its end.
@@ -448,26 +439,13 @@ impl Exchange<'_> {
             .with_errno(errno)
     }
 
-    /// A fault on the server's side, timed from the start of the Attempt.
-    pub(super) fn server_fault(
-        &self,
-        attempt: &Attempt,
-        kind: FaultKind,
-        phase: Phase,
-        errno: i32,
-    ) -> Fault {
-        let elapsed = self.conn.worker.now().micros_since(attempt.started);
-        Fault::new(kind, phase, Side::Server)
-            .with_errno(errno)
-            .after(elapsed)
-    }
-
     /// Reads the facts of a failed conversation and closes it.
-    fn give_up(&mut self, talk: &mut Talk<'_>, failed: Failed) -> Failed {
+    fn give_up(&mut self, talk: &Talk, failed: Failed) -> Failed {
         let first = talk.buffer.as_ref().map(Lease::filled).unwrap_or_default();
-        talk.attempt.evidence = Some(evidence::gather(Some(&talk.server.stream), first));
-        talk.attempt.bytes_received = first.len() as u64;
-        talk.attempt.bytes_sent = talk.upload.totals().0;
+        let attempt = self.request.attempt();
+        attempt.evidence = Some(evidence::gather(Some(&talk.server.stream), first));
+        attempt.bytes_received = first.len() as u64;
+        attempt.bytes_sent = talk.upload.totals().0;
         self.replayable = talk.upload.is_replayable();
         self.note_upload(&talk.upload);
         if matches!(&failed, Failed::Server(f) if f.kind == FaultKind::ReusedClosed) {

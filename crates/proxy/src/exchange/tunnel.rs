@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
+use clearway_base::clock::Stamp;
 use clearway_config::model::Timeouts;
 use clearway_net::stream::Stream;
 use clearway_outcome::{Fault, FaultKind, Phase, Side};
@@ -18,6 +19,19 @@ pub(crate) struct Ends {
     pub(crate) up: Pump,
     /// From the server to the client.
     pub(crate) down: Pump,
+    /// When the first bytes for the client came.
+    pub(crate) first_down: Option<Stamp>,
+}
+
+impl Ends {
+    /// A tunnel that has moved nothing yet.
+    pub(crate) fn new(up: Pump, down: Pump) -> Self {
+        Self {
+            up,
+            down,
+            first_down: None,
+        }
+    }
 }
 
 /// Relays until both sides have sent FIN, one fails, nothing moves for too long, or the drain time of
@@ -72,9 +86,6 @@ pub(crate) async fn run(
                 Poll::Pending => {}
             }
         }
-        if up_done && down_done {
-            return Poll::Ready(Ok(()));
-        }
         let moved = ends.up.taken + ends.up.given + ends.down.taken + ends.down.given;
         let moved = moved * 2 + u64::from(up_done || down_done);
         if moved != progress {
@@ -85,7 +96,14 @@ pub(crate) async fn run(
             } else {
                 timeouts.tunnel
             };
-            conn.timer.set_after(worker.tick(), limit);
+            let now = worker.tick();
+            if ends.down.taken > 0 {
+                ends.first_down.get_or_insert(now);
+            }
+            conn.timer.set_after(now, limit);
+        }
+        if up_done && down_done {
+            return Poll::Ready(Ok(()));
         }
         if conn.timer.poll_expired(cx) {
             // After a half-close the silence is an ordinary end.

@@ -76,7 +76,9 @@ impl Upload {
                 if keep {
                     upload.room = left;
                 } else {
-                    upload.rest = Some(Pump::new(Source::Length(left), Coding::Same));
+                    let mut rest = Pump::new(Source::Length(left), Coding::Same);
+                    rest.begin(here as u64, left == 0, &[])?;
+                    upload.rest = Some(rest);
                 }
             }
             Framing::Chunked => {

@@ -6,15 +6,15 @@ use clearway_balance::Ask;
 use clearway_base::intern::Name;
 use clearway_config::model::RetryOn;
 use clearway_outcome::{
-    Attempt, Evidence, Fault, FaultKind, Phase, Protocol, Record, RequestId, Retry, RetryRefusal,
-    Side, Timings,
+    Attempt, Fault, FaultKind, Phase, Protocol, Record, RequestId, Retry, RetryRefusal, Side,
+    Timings,
 };
 use smallvec::SmallVec;
 
 use crate::client::{Conn, handshake};
 use crate::exchange::pump::{Coding, Pump, Source};
 use crate::exchange::tunnel::{self, Ends};
-use crate::exchange::{connect_fault, gather, open};
+use crate::exchange::{connect_fault, gather, is_servers, open};
 use crate::local::{Flight, LocalBackend};
 use crate::plan::RetryPlan;
 use crate::slots::{self, Slot};
@@ -25,7 +25,47 @@ struct Passage {
     attempts: SmallVec<[Attempt; 2]>,
     tried: SmallVec<[usize; 4]>,
     fault: Option<Fault>,
-    bytes: (u64, u64),
+    ends: Ends,
+    /// What counts the Attempt in flight, the last of `attempts`, on its member.
+    held: Option<(Flight, Option<Slot>)>,
+}
+
+impl Passage {
+    /// How far the connection has come.
+    fn phase(&self) -> Phase {
+        match self.attempts.last() {
+            Some(attempt) if self.held.is_some() && attempt.connected_us.is_some() => Phase::Tunnel,
+            Some(_) if self.held.is_some() => Phase::Connect,
+            _ => Phase::Queue,
+        }
+    }
+
+    /// The Attempt in flight, or else the last one; there is one once a server was chosen.
+    fn attempt(&mut self) -> &mut Attempt {
+        let last = self.attempts.len().saturating_sub(1);
+        &mut self.attempts[last]
+    }
+
+    /// Ends the Attempt in flight, if there is one, and counts it.
+    fn close_attempt(&mut self, backend: &LocalBackend, fault: Option<Fault>) {
+        let (Some((flight, slot)), Some(attempt)) = (self.held.take(), self.attempts.last_mut())
+        else {
+            return;
+        };
+        let now = clearway_base::clock::now();
+        attempt.fault = fault;
+        attempt.ended_us = now.micros_since(attempt.started);
+        attempt.bytes_sent = self.ends.up.given;
+        attempt.bytes_received = self.ends.down.taken;
+        let first = self.ends.first_down;
+        attempt.first_byte_us = first.map(|at| at.micros_since(attempt.started));
+        let server = backend.servers.get(flight.member());
+        flight.end(attempt.connected_us.filter(|_| fault.is_none()), now);
+        drop(slot);
+        if let Some(server) = server {
+            server.count(attempt);
+        }
+    }
 }
 
 /// A connection on its way through: reported when it is dropped, whatever the reason.
@@ -46,8 +86,11 @@ impl Drop for Through {
                 FaultKind::ShuttingDown
             };
             let elapsed = self.conn.worker.tick().micros_since(self.conn.accepted);
-            let fault = Fault::new(kind, Phase::Tunnel, Side::Local).after(elapsed);
+            let fault = Fault::new(kind, self.passage.phase(), Side::Local).after(elapsed);
             self.passage.fault = Some(fault);
+            if let Some(backend) = &self.backend {
+                self.passage.close_attempt(backend, Some(fault));
+            }
         }
         settle(&self.conn, &self.passage, self.backend.as_ref());
     }
@@ -59,13 +102,21 @@ pub(crate) async fn serve(mut conn: Box<Conn>) {
         return;
     };
     let plan = conn.plan();
-    let passage = Passage {
+    let mut passage = Passage {
         id: conn.worker.next_id(),
         attempts: SmallVec::new(),
         tried: SmallVec::new(),
         fault: None,
-        bytes: (0, 0),
+        ends: Ends::new(
+            Pump::new(Source::UntilClose, Coding::Same),
+            Pump::new(Source::UntilClose, Coding::Same),
+        ),
+        held: None,
     };
+    if let Some(first) = first {
+        // A tunnel has no framing that could be broken.
+        drop(passage.ends.up.feed(first, 0));
+    }
     let backend = conn
         .listener()
         .and_then(|l| plan.backends.get(l.fallback.backend?).cloned());
@@ -79,7 +130,7 @@ pub(crate) async fn serve(mut conn: Box<Conn>) {
         None => Err(Fault::new(FaultKind::NoRoute, Phase::Route, Side::Local)),
         Some(backend) => {
             let Through { conn, passage, .. } = &mut through;
-            Box::pin(relay(conn, &backend, passage, first)).await
+            Box::pin(relay(conn, &backend, passage)).await
         }
     };
     if let Err(fault) = result {
@@ -95,7 +146,6 @@ async fn relay(
     conn: &mut Conn,
     backend: &Rc<LocalBackend>,
     passage: &mut Passage,
-    first: Option<clearway_base::buffer::Lease>,
 ) -> Result<(), Fault> {
     let worker = Rc::clone(&conn.worker);
     let timeouts = conn
@@ -116,44 +166,33 @@ async fn relay(
         let Some(server) = backend.servers.get(member).cloned() else {
             return Err(Fault::new(FaultKind::NoServers, Phase::Choose, Side::Local));
         };
-        let flight = Flight::begin(backend, member, began);
         let plan = &server.plan;
         let mut attempt = Attempt::begin(plan.backend, plan.name, plan.address, began);
         attempt.queued_us = queued_us;
+        passage.attempts.push(attempt);
+        passage.held = Some((Flight::begin(backend, member, began), slot));
         let opened = open(conn, &server, timeouts.connect).await;
         let elapsed = worker.tick().micros_since(began);
         match opened {
             Ok(mut stream) => {
-                attempt.connected_us = Some(elapsed);
+                passage.attempt().connected_us = Some(elapsed);
                 backend.shard().connect.record(elapsed);
-                let mut ends = Ends {
-                    up: Pump::new(Source::UntilClose, Coding::Same),
-                    down: Pump::new(Source::UntilClose, Coding::Same),
-                };
-                if let Some(first) = first {
-                    // A tunnel has no framing that could be broken.
-                    drop(ends.up.feed(first, 0));
-                }
                 let side = (&mut stream, &server.plan.entry.cell);
-                let result = tunnel::run(conn, side, &mut ends, &timeouts).await;
-                passage.bytes = (ends.up.taken, ends.down.given);
-                attempt.bytes_sent = ends.up.given;
-                attempt.bytes_received = ends.down.taken;
-                attempt.first_byte_us = (ends.down.taken > 0).then_some(elapsed);
-                if let Err(fault) = &result {
-                    attempt.fault = Some(*fault);
-                    attempt.evidence = Some(gather(Some(&stream), &[]));
+                let result = tunnel::run(conn, side, &mut passage.ends, &timeouts).await;
+                if result.is_err() {
+                    passage.attempt().evidence = Some(gather(Some(&stream), &[]));
                 }
-                file(backend, passage, attempt, member, (flight, slot));
+                passage.close_attempt(backend, result.err());
                 return result;
             }
             Err((kind, errno)) => {
                 let fault = connect_fault(kind, errno, elapsed);
-                attempt.fault = Some(fault);
-                attempt.evidence = Some(Evidence::default());
-                attempt.refusal = refusal(&rules, kind, passage.attempts.len() + 1, backend);
-                file(backend, passage, attempt, member, (flight, slot));
-                if attempt.refusal.is_some() {
+                let refusal = refusal(&rules, kind, passage.attempts.len(), backend);
+                let attempt = passage.attempt();
+                attempt.evidence = Some(gather(None, &[]));
+                attempt.refusal = refusal;
+                passage.close_attempt(backend, Some(fault));
+                if refusal.is_some() {
                     return Err(fault);
                 }
                 passage.tried.push(member);
@@ -183,33 +222,6 @@ fn refusal(
     (!allowed).then_some(RetryRefusal::Budget)
 }
 
-/// Ends an Attempt and counts it.
-fn file(
-    backend: &Rc<LocalBackend>,
-    passage: &mut Passage,
-    mut attempt: Attempt,
-    member: usize,
-    held: (Flight, Option<Slot>),
-) {
-    let now = clearway_base::clock::now();
-    attempt.ended_us = now.micros_since(attempt.started);
-    let latency = attempt.connected_us.filter(|_| attempt.fault.is_none());
-    let (flight, slot) = held;
-    flight.end(latency, now);
-    drop(slot);
-    if let Some(server) = backend.servers.get(member) {
-        let shard = server.shard();
-        shard.bytes_out.add(attempt.bytes_sent);
-        shard.bytes_in.add(attempt.bytes_received);
-        match attempt.fault {
-            None => shard.successes.one(),
-            Some(fault) if fault.side == Side::Client => {}
-            Some(fault) => shard.faults.one(fault.kind),
-        }
-    }
-    passage.attempts.push(attempt);
-}
-
 /// Chooses a member and waits for a slot on it where servers have a `maxconn`.
 async fn choose(
     conn: &mut Conn,
@@ -235,19 +247,26 @@ fn settle(conn: &Conn, passage: &Passage, backend: Option<&Rc<LocalBackend>>) {
     let worker = &conn.worker;
     let now = worker.tick();
     let total_us = now.micros_since(conn.accepted);
+    let (bytes_in, bytes_out) = (passage.ends.up.taken, passage.ends.down.given);
     if let Some(shard) = conn.seat.entry().shards.get(worker.index) {
-        shard.bytes_in.add(passage.bytes.0);
-        shard.bytes_out.add(passage.bytes.1);
-        if let Some(fault) = passage.fault
-            && fault.side != Side::Server
-        {
+        shard.bytes_in.add(bytes_in);
+        shard.bytes_out.add(bytes_out);
+        if let Some(responses) = shard.responses.first() {
+            responses.one();
+        }
+        let attempts = &passage.attempts;
+        if let Some(fault) = passage.fault.filter(|f| !is_servers(*f, attempts)) {
             shard.faults.one(fault.kind);
         }
     }
     if let Some(backend) = backend {
-        backend.shard().total.record(total_us);
-        if let Some(responses) = backend.shard().responses.first() {
+        let shard = backend.shard();
+        shard.total.record(total_us);
+        if let Some(responses) = shard.responses.first() {
             responses.one();
+        }
+        if passage.fault.is_none() && passage.attempts.len() > 1 {
+            shard.prevented.one();
         }
     }
     let record = Record {
@@ -264,9 +283,9 @@ fn settle(conn: &Conn, passage: &Passage, backend: Option<&Rc<LocalBackend>>) {
         referer: b"",
         user_agent: b"",
         status: 0,
-        bytes_in: passage.bytes.0,
-        bytes_out: passage.bytes.1,
-        body_out: passage.bytes.1,
+        bytes_in,
+        bytes_out,
+        body_out: bytes_out,
         timings: Timings {
             idle_us: 0,
             head_us: 0,

@@ -420,15 +420,15 @@ mod tests {
         let fault = Fault::new(FaultKind::ConnectRefused, Phase::Connect, Side::Server);
         let mut first =
             Attempt::begin(Name::new("app"), Name::new("a"), Name::new("a:1"), Stamp(1));
-        assert_eq!(kind_of(&record(&[first], None)), None);
+        assert_eq!(kind_of(&record(&[first.clone()], None)), None);
         first.fault = Some(fault);
         let code = FaultKind::ConnectRefused.code();
         assert_eq!(
-            kind_of(&record(&[first], None)),
+            kind_of(&record(&[first.clone()], None)),
             Some((Fate::Saved, code, ""))
         );
         first.refusal = Some(RetryRefusal::Method);
-        let kind = kind_of(&record(&[first], Some(fault)));
+        let kind = kind_of(&record(&[first.clone()], Some(fault)));
         assert_eq!(
             kind,
             Some((Fate::Failed, code, RetryRefusal::Method.name()))
