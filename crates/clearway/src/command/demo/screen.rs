@@ -428,7 +428,7 @@ mod tests {
             Some((Fate::Saved, code, ""))
         );
         first.refusal = Some(RetryRefusal::Method);
-        let kind = kind_of(&record(&[first.clone()], Some(fault)));
+        let kind = kind_of(&record(&[first], Some(fault)));
         assert_eq!(
             kind,
             Some((Fate::Failed, code, RetryRefusal::Method.name()))
