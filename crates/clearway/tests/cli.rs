@@ -274,3 +274,14 @@ fn the_admin_api_answers_the_basics() {
     let metrics = clearway.metrics();
     assert!(metrics.has("clearway_build_info", &[]));
 }
+
+#[test]
+fn a_balancer_that_does_not_run_is_asked_in_vain_with_advice() {
+    let (nobody, _held) = behave::closed_port();
+    for arguments in [["ctl", "servers"], ["why", "0000000000000"]] {
+        let (ok, _, text) = run(&[&arguments[..], &["--admin", &nobody]].concat());
+        assert!(!ok);
+        assert!(text.contains("Is clearway running?"), "{text}");
+        assert!(text.contains(&nobody), "{text}");
+    }
+}

@@ -184,10 +184,27 @@ impl State {
             "down" | "ejected" => LogLevel::Warn,
             _ => LogLevel::Info,
         };
-        let words = format!("server {}/{} is {to}: {why}", key.0, key.1);
+        let name = self.shown_name(key);
+        let words = if why.starts_with(to) {
+            format!("server {name} is {why}")
+        } else {
+            format!("server {name} is {to}: {why}")
+        };
         // A supervisor that is gone does not print any more.
         drop(self.news.send(News { level, words }));
         self.stories().tell(key, to, why);
+    }
+
+    /// A server as operators are shown it: `BACKEND/NAME (ADDRESS)`, or without a name of its own
+    /// `BACKEND/ADDRESS`.
+    fn shown_name(&self, (backend, address): (Name, Name)) -> String {
+        let plan = self.plan();
+        let group = plan.backends.iter().find(|b| b.name == backend);
+        let server = group.and_then(|b| b.servers.iter().find(|s| s.address == address));
+        match server.filter(|s| s.name != address) {
+            Some(server) => format!("{backend}/{} ({address})", server.name),
+            None => format!("{backend}/{address}"),
+        }
     }
 
     /// Tells the operator something.

@@ -61,10 +61,7 @@ impl Args {
                 complain(&body);
                 ExitCode::FAILURE
             }
-            Err(error) => {
-                complain(&format!("clearway: {}: {error}\n", self.admin.admin));
-                ExitCode::from(2)
-            }
+            Err(error) => self.admin.unreachable(&error),
         }
     }
 }

@@ -53,8 +53,30 @@ struct ConfigArg {
 #[derive(clap::Args)]
 struct AdminArg {
     /// Address of the admin API.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9180")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9180",
+        global = true
+    )]
     admin: String,
+}
+
+impl AdminArg {
+    /// Says that the admin API could not be asked, and what to look at.
+    fn unreachable(&self, error: &std::io::Error) -> ExitCode {
+        use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
+        let advice = if matches!(error.kind(), ConnectionRefused | NotFound) {
+            "no admin API listens there. Is clearway running? It prints the address as \
+             \"listening admin ADDRESS\"; --admin names it"
+        } else if error.kind() == PermissionDenied {
+            "the socket belongs to the user that clearway runs as"
+        } else {
+            "is that the address of clearway's admin API? --admin names another"
+        };
+        complain(&format!("clearway: {}: {error}: {advice}\n", self.admin));
+        ExitCode::from(2)
+    }
 }
 
 impl Command {

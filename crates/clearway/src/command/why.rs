@@ -29,10 +29,7 @@ impl Args {
                 complain(&format!("{status}: {body}\n"));
                 ExitCode::FAILURE
             }
-            Err(error) => {
-                complain(&format!("clearway: {}: {error}\n", self.admin.admin));
-                ExitCode::from(2)
-            }
+            Err(error) => self.admin.unreachable(&error),
         }
     }
 }
