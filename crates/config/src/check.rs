@@ -55,6 +55,11 @@ impl Findings {
         self.0.push(diagnostic);
     }
 
+    /// What compiling found, if it failed.
+    fn extend(&mut self, failed: Option<Vec<Diagnostic>>) {
+        self.0.extend(failed.into_iter().flatten());
+    }
+
     fn error(&mut self, code: &'static str, origin: &Origin, message: impl Into<String>) {
         self.push(Diagnostic::error(code, origin, message));
     }

@@ -68,6 +68,7 @@ impl fmt::Display for Origin {
 pub struct Origins {
     section: Origin,
     fields: Vec<(&'static str, Origin)>,
+    misread: Vec<&'static str>,
 }
 
 impl PartialEq for Origins {
@@ -80,7 +81,7 @@ impl Origins {
     pub(crate) fn new(section: Origin) -> Self {
         Self {
             section,
-            fields: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -106,6 +107,16 @@ impl Origins {
     /// Every field that was written, in the order of the table of fields.
     pub fn written(&self) -> impl Iterator<Item = (&'static str, &Origin)> {
         self.fields.iter().map(|(key, origin)| (*key, origin))
+    }
+
+    /// Whether something in a field was not understood, so that more about it would be noise.
+    pub(crate) fn is_misread(&self, key: &str) -> bool {
+        self.misread.contains(&key)
+    }
+
+    /// Notes that something in a field was not understood.
+    pub(crate) fn misread(&mut self, key: &'static str) {
+        self.misread.push(key);
     }
 
     /// Notes where a field stands, in place of what was known.

@@ -5,12 +5,15 @@
 //! hint. What a section consists of stands in one table per concept, from which reading, defaults,
 //! printing, the reference page and the JSON Schema come.
 //!
-//! Not here: compiling a Config for workers, opening sockets, watching files.
+//! Rules are compiled here, because what is wrong with them is the operator's to mend.
+//!
+//! Not here: compiling the rest of a Config for workers, opening sockets, watching files.
 //! Start with [`load`], [`model::Config`] and the tables in `concept`.
 
 #![forbid(unsafe_code)]
 
 pub mod check;
+mod compile;
 mod concept;
 mod diagnostic;
 pub mod diff;
@@ -24,6 +27,7 @@ mod words;
 
 use std::path::Path;
 
+pub use compile::router;
 pub use diagnostic::{Diagnostic, Origin, Origins, Severity};
 pub use value::Problem;
 

@@ -244,7 +244,12 @@ impl<'a> Reader<'a> {
         let spec = spec?;
         let entry = entries.iter().find(|entry| entry.key == spec.key)?;
         origins.set(spec.key, self.origin(&entry.value.span));
-        T::read(&entry.value, spec, self)
+        let told = self.diagnostics.len();
+        let value = T::read(&entry.value, spec, self);
+        if self.diagnostics.len() > told {
+            origins.misread(spec.key);
+        }
+        value
     }
 
     /// Complains about keys that are not in a table of fields and about required ones that lack.

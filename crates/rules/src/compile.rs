@@ -17,6 +17,8 @@ use crate::scratch::CAPTURES;
 pub struct CompileError {
     /// Which rule or route, from 0.
     pub rule: usize,
+    /// Which of the rule's actions, from 0; none when it is the condition.
+    pub action: Option<usize>,
     /// A sentence without full stop.
     pub message: String,
 }

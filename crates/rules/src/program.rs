@@ -58,10 +58,14 @@ impl Program {
         for (index, rule) in rules.iter().enumerate() {
             match compile(rule, &mut compiler) {
                 Ok(rule) => compiled.push(rule),
-                Err(messages) => errors.extend(messages.into_iter().map(|message| CompileError {
-                    rule: index,
-                    message,
-                })),
+                Err(mistakes) => {
+                    let place = |(action, message)| CompileError {
+                        rule: index,
+                        action,
+                        message,
+                    };
+                    errors.extend(mistakes.into_iter().map(place));
+                }
             }
         }
         if !errors.is_empty() {
@@ -143,22 +147,25 @@ impl Compiled {
     }
 }
 
-fn compile(rule: &Rule, compiler: &mut Compiler<'_>) -> Result<Compiled, Vec<String>> {
+/// What is wrong, and in which action; none for the condition.
+type Mistake = (Option<usize>, String);
+
+fn compile(rule: &Rule, compiler: &mut Compiler<'_>) -> Result<Compiled, Vec<Mistake>> {
     let mut errors = Vec::new();
     let (check, needs) = compiler.asking(|compiler| compiler.check(&rule.condition));
     let (mut request, mut response) = (Vec::new(), Vec::new());
-    for action in &rule.actions {
+    for (index, action) in rule.actions.iter().enumerate() {
         match action::compile(action, needs.response.as_deref(), compiler) {
             Ok((Since::Request, step)) => request.push(step),
             Ok((Since::Response, step)) => response.push(step),
-            Err(message) => errors.push(message),
+            Err(message) => errors.push((Some(index), message)),
         }
     }
     let check = match check {
         Ok(check) if errors.is_empty() => check,
         Ok(_) => return Err(errors),
         Err(message) => {
-            errors.insert(0, message);
+            errors.insert(0, (None, message));
             return Err(errors);
         }
     };

@@ -59,6 +59,11 @@ impl Router {
         let mut compiler = Compiler::new(&definitions);
         let (mut checks, mut errors) = (Vec::with_capacity(routes.len()), Vec::new());
         let mut captures = false;
+        let mistake = |rule, message| CompileError {
+            rule,
+            action: None,
+            message,
+        };
         for (rule, route) in routes.iter().enumerate() {
             let condition = Condition::All(route.condition_but_host());
             let (check, needs) = compiler.asking(|compiler| compiler.check(&condition));
@@ -66,12 +71,12 @@ impl Router {
             let host = route.hosts.iter().find(|host| !is_pattern(host));
             if let Some(host) = host {
                 let message = format!("{host:?} is not a host, `*.` and a domain, or `*`");
-                errors.push(CompileError { rule, message });
+                errors.push(mistake(rule, message));
             }
             match check {
                 Ok(check) if check.is_always() => checks.push(Check::Always),
                 Ok(check) => checks.push(check),
-                Err(message) => errors.push(CompileError { rule, message }),
+                Err(message) => errors.push(mistake(rule, message)),
             }
         }
         if !errors.is_empty() {

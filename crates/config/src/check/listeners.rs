@@ -26,6 +26,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
         time_outs(&label, &listener.timeouts, None, found);
         limits(&label, &listener.limits, &LISTENER_LIMITS, found);
         process::pages(&listener.errors, found);
+        found.extend(listener.program().err());
         for rule in &listener.rules {
             routes::actions(&rule.actions, found);
             routes::condition_listeners(config, &rule.when, found);

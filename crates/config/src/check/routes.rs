@@ -4,8 +4,9 @@ use clearway_base::hash::Map;
 
 use super::backends::retry_faults;
 use super::{Findings, limits, shadow, time_outs};
+use crate::compile::{RULE, router};
 use crate::diagnostic::{Diagnostic, Origin};
-use crate::model::{Actions, Condition, Config, HeaderName, Identifier, Match, Route};
+use crate::model::{Actions, Condition, Config, Identifier, Match, Route};
 
 /// Time-outs that can be set once a route is known.
 const ROUTE_TIME_OUTS: [&str; 10] = [
@@ -21,19 +22,6 @@ const ROUTE_TIME_OUTS: [&str; 10] = [
     "total",
 ];
 const ROUTE_LIMITS: [&str; 3] = ["body_bytes", "response_header_bytes", "interim_responses"];
-
-/// Header fields that say where a message ends or that concern one connection only: what stands in
-/// them follows from the message, not from a rule.
-const OWN_FIELDS: [&str; 8] = [
-    "connection",
-    "content-length",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 pub(super) fn check(config: &Config, found: &mut Findings) {
     let mut names: Map<String, &Origin> = Map::default();
@@ -55,6 +43,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
         }
         target(config, route, &backends, found);
         actions(&route.actions, found);
+        found.extend(route.program().err());
         match_listeners(config, &route.matching, found);
         time_outs(&label, &route.timeouts, Some(&ROUTE_TIME_OUTS), found);
         limits(&label, &route.limits, &ROUTE_LIMITS, found);
@@ -62,6 +51,8 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
             retry_faults(on, route.retries.origins.field_or_section("on"), found);
         }
     }
+    let routes: Vec<&Route> = config.routes.iter().collect();
+    found.extend(router(&routes).err());
     for (hidden, by) in shadow::shadowed(&config.routes) {
         let (Some(route), Some(first)) = (config.routes.get(hidden), config.routes.get(by)) else {
             continue;
@@ -159,9 +150,8 @@ pub(super) fn condition_listeners(config: &Config, condition: &Condition, found:
     }
 }
 
-/// What is done with a request.
+/// What is done with a request, as far as it can be told without compiling it.
 pub(super) fn actions(actions: &Actions, found: &mut Findings) {
-    let origins = &actions.origins;
     if let Some(rewrite) = &actions.rewrite
         && rewrite.prefix.is_some() == rewrite.regex.is_some()
     {
@@ -169,71 +159,11 @@ pub(super) fn actions(actions: &Actions, found: &mut Findings) {
         let diagnostic = Diagnostic::error("contradiction", rewrite.origin(), message);
         found.push(diagnostic.expected("{ prefix = \"/old/\", to = \"/new/\" }"));
     }
-    if let Some(redirect) = &actions.redirect
-        && ![301, 302, 303, 307, 308].contains(&redirect.status)
-    {
-        let origin = redirect.origins.field_or_section("status");
-        let message = format!("{} is not a redirection with a location", redirect.status);
-        found.push(
-            Diagnostic::error("value", origin, message).expected("301, 302, 303, 307 or 308"),
-        );
-    }
-    if let Some(reply) = &actions.reply
-        && [204, 205, 304].contains(&reply.status)
-        && !reply.body.is_empty()
-    {
-        let origin = reply.origins.field_or_section("body");
-        found.no_effect(
-            origin,
-            format!("a {} answer has no body", reply.status),
-            "remove it",
-        );
-    }
-    let pairs = [
-        ("set_request_headers", &actions.set_request_headers),
-        ("add_request_headers", &actions.add_request_headers),
-        ("set_response_headers", &actions.set_response_headers),
-        ("add_response_headers", &actions.add_response_headers),
-    ];
-    for (key, pairs) in pairs {
-        own_fields(
-            pairs.iter().map(|(name, _)| name),
-            key,
-            origins.field_or_section(key),
-            found,
-        );
-    }
-    let key = "remove_request_headers";
-    own_fields(
-        actions.remove_request_headers.iter(),
-        key,
-        origins.field_or_section(key),
-        found,
-    );
-    let key = "remove_response_headers";
-    own_fields(
-        actions.remove_response_headers.iter(),
-        key,
-        origins.field_or_section(key),
-        found,
-    );
-}
-
-fn own_fields<'a>(
-    names: impl Iterator<Item = &'a HeaderName>,
-    key: &str,
-    origin: &Origin,
-    found: &mut Findings,
-) {
-    for name in names {
-        let lower = name.as_str().to_ascii_lowercase();
-        if OWN_FIELDS.contains(&lower.as_str()) {
-            let message = format!("{name} follows from the message and cannot be changed by {key}");
-            found.error("own-header", origin, message);
-        } else if lower == "host" && key.contains("request") {
-            let message = format!("the host cannot be changed by {key}");
-            let diagnostic = Diagnostic::error("own-header", origin, message);
-            found.push(diagnostic.hint("use set_host"));
-        }
+    let key = "set_request_headers";
+    let mut names = actions.set_request_headers.iter().map(|(name, _)| name);
+    if names.any(|name| name.as_str().eq_ignore_ascii_case("host")) {
+        let origin = actions.origins.field_or_section(key);
+        let message = format!("the host cannot be changed by {key}");
+        found.push(Diagnostic::error(RULE, origin, message).hint("use set_host"));
     }
 }

@@ -89,88 +89,103 @@ impl Condition {
     }
 }
 
+/// An action with the key that asks for it.
+type Keyed = (&'static str, ast::Action);
+
 impl Actions {
     /// As the rule engine wants them, in the order in which they are documented: variables, path,
     /// host, headers, answer.
     #[must_use]
     pub fn lowered(&self) -> Vec<ast::Action> {
+        let actions = self.keyed().into_iter();
+        actions.map(|(_, action)| action).collect()
+    }
+
+    /// The same, each with the key that asks for it.
+    pub(crate) fn keyed(&self) -> Vec<Keyed> {
         let mut out = Vec::new();
         for (name, value) in &self.set_variables {
-            out.push(ast::Action::SetVariable {
-                name: name.as_str().to_owned(),
-                value: template(value),
-            });
+            let (name, value) = (name.as_str().to_owned(), template(value));
+            out.push(("set_variables", ast::Action::SetVariable { name, value }));
         }
         self.path(&mut out);
-        out.extend(
-            self.set_host
-                .as_ref()
-                .map(|host| ast::Action::SetHost(template(host))),
-        );
+        if let Some(host) = &self.set_host {
+            out.push(("set_host", ast::Action::SetHost(template(host))));
+        }
         self.headers(&mut out);
-        out.extend(
-            self.redirect
-                .as_ref()
-                .map(|redirect| ast::Action::Redirect {
-                    status: redirect.status,
-                    location: template(&redirect.to),
-                }),
-        );
-        out.extend(self.reply.as_ref().map(|reply| ast::Action::Reply {
-            status: reply.status,
-            content_type: reply.content_type.as_str().to_owned(),
-            body: reply.body.clone(),
-        }));
-        out.extend(self.deny.map(|status| ast::Action::Deny { status }));
+        if let Some(redirect) = &self.redirect {
+            let (status, location) = (redirect.status, template(&redirect.to));
+            out.push(("redirect", ast::Action::Redirect { status, location }));
+        }
+        if let Some(reply) = &self.reply {
+            let action = ast::Action::Reply {
+                status: reply.status,
+                content_type: reply.content_type.as_str().to_owned(),
+                body: reply.body.clone(),
+            };
+            out.push(("reply", action));
+        }
+        if let Some(status) = self.deny {
+            out.push(("deny", ast::Action::Deny { status }));
+        }
         out
     }
 
-    fn path(&self, out: &mut Vec<ast::Action>) {
+    fn path(&self, out: &mut Vec<Keyed>) {
         if let Some(prefix) = &self.strip_prefix {
-            out.push(ast::Action::RewritePrefix {
+            let action = ast::Action::RewritePrefix {
                 from: prefix.as_str().to_owned(),
                 to: "/".to_owned(),
-            });
+            };
+            out.push(("strip_prefix", action));
         }
         let Some(rewrite) = &self.rewrite else { return };
         if let Some(prefix) = &rewrite.prefix {
-            out.push(ast::Action::RewritePrefix {
+            let action = ast::Action::RewritePrefix {
                 from: prefix.as_str().to_owned(),
                 to: rewrite.to.as_str().to_owned(),
-            });
+            };
+            out.push(("rewrite", action));
         }
         if let Some(regex) = &rewrite.regex {
-            out.push(ast::Action::RewriteRegex {
+            let action = ast::Action::RewriteRegex {
                 pattern: regex.as_str().to_owned(),
                 replacement: template(&rewrite.to),
-            });
+            };
+            out.push(("rewrite", action));
         }
     }
 
     /// Headers: removed first, so that one may be removed and added.
-    fn headers(&self, out: &mut Vec<ast::Action>) {
+    fn headers(&self, out: &mut Vec<Keyed>) {
         let own = |name: &HeaderName| name.as_str().to_owned();
         for name in &self.remove_request_headers {
-            out.push(ast::Action::RemoveRequestHeader(own(name)));
+            let action = ast::Action::RemoveRequestHeader(own(name));
+            out.push(("remove_request_headers", action));
         }
         for (name, value) in &self.set_request_headers {
             let (name, value) = (own(name), template(value));
-            out.push(ast::Action::SetRequestHeader { name, value });
+            let action = ast::Action::SetRequestHeader { name, value };
+            out.push(("set_request_headers", action));
         }
         for (name, value) in &self.add_request_headers {
             let (name, value) = (own(name), template(value));
-            out.push(ast::Action::AddRequestHeader { name, value });
+            let action = ast::Action::AddRequestHeader { name, value };
+            out.push(("add_request_headers", action));
         }
         for name in &self.remove_response_headers {
-            out.push(ast::Action::RemoveResponseHeader(own(name)));
+            let action = ast::Action::RemoveResponseHeader(own(name));
+            out.push(("remove_response_headers", action));
         }
         for (name, value) in &self.set_response_headers {
             let (name, value) = (own(name), template(value));
-            out.push(ast::Action::SetResponseHeader { name, value });
+            let action = ast::Action::SetResponseHeader { name, value };
+            out.push(("set_response_headers", action));
         }
         for (name, value) in &self.add_response_headers {
             let (name, value) = (own(name), template(value));
-            out.push(ast::Action::AddResponseHeader { name, value });
+            let action = ast::Action::AddResponseHeader { name, value };
+            out.push(("add_response_headers", action));
         }
     }
 }

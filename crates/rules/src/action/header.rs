@@ -144,7 +144,9 @@ fn check_name(name: &str) -> Result<(), String> {
     }
     let known = Known::of(name.as_bytes());
     if known == Known::Host {
-        return Err("the host can be set but not added or removed".to_owned());
+        return Err(
+            "the host can be set, as a whole, but is no header to add or remove".to_owned(),
+        );
     }
     if TRANSFER.contains(&known) {
         return Err(format!(

@@ -763,6 +763,6 @@ fn every_mistake_is_told() {
         always(vec![]),
     ];
     let errors = Program::compile(&rules).unwrap_err();
-    let places: Vec<usize> = errors.iter().map(|error| error.rule).collect();
-    assert_eq!(places, [0, 0, 1]);
+    let places: Vec<_> = errors.iter().map(|e| (e.rule, e.action)).collect();
+    assert_eq!(places, [(0, None), (0, Some(0)), (1, Some(0))]);
 }

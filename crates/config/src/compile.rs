@@ -1,0 +1,111 @@
+//! Rules and routes, compiled: what their text alone did not show, at the place where it stands.
+//!
+//! The checks compile them to see what is wrong, the data plane to run them, so that a configuration
+//! which passes its checks can be used.
+
+use clearway_rules::{CompileError, Program, Router, ast};
+
+use crate::diagnostic::{Diagnostic, Origin};
+use crate::model::{Actions, Listener, Route};
+use crate::value::Section;
+
+/// Code of the diagnostics about rules that cannot work.
+pub(crate) const RULE: &str = "rule";
+
+impl Listener {
+    /// Its rules, compiled; `None` when there are none.
+    ///
+    /// # Errors
+    /// Rules that cannot work, each at its key.
+    pub fn program(&self) -> Result<Option<Program>, Vec<Diagnostic>> {
+        let rules = self.rules.iter().map(|rule| Written {
+            condition: rule.when.lowered(),
+            when: rule.origins.field_or_section("when"),
+            actions: &rule.actions,
+        });
+        program(rules)
+    }
+}
+
+impl Route {
+    /// What is done with its requests, compiled; `None` when nothing is.
+    ///
+    /// # Errors
+    /// Actions that cannot work, each at its key.
+    pub fn program(&self) -> Result<Option<Program>, Vec<Diagnostic>> {
+        let rule = Written {
+            condition: ast::Condition::Always,
+            when: self.origin(),
+            actions: &self.actions,
+        };
+        program(Some(rule).filter(|rule| !rule.actions.keyed().is_empty()))
+    }
+}
+
+/// A route table.
+///
+/// # Errors
+/// Conditions that cannot work, each at its route.
+pub fn router(routes: &[&Route]) -> Result<Router, Vec<Diagnostic>> {
+    let matches: Vec<_> = routes
+        .iter()
+        .map(|route| route.matching.lowered())
+        .collect();
+    Router::compile(&matches).map_err(|errors| {
+        let told = errors.into_iter().filter_map(|error| {
+            let route = routes.get(error.rule)?;
+            Some(Diagnostic::error(RULE, route.origin(), error.message))
+        });
+        told.collect()
+    })
+}
+
+/// A rule as it is written.
+struct Written<'a> {
+    condition: ast::Condition,
+    /// Where the condition stands.
+    when: &'a Origin,
+    actions: &'a Actions,
+}
+
+fn program<'a>(
+    rules: impl IntoIterator<Item = Written<'a>>,
+) -> Result<Option<Program>, Vec<Diagnostic>> {
+    let (mut lowered, mut places) = (Vec::new(), Vec::new());
+    for rule in rules {
+        // What was not understood has been told; nothing of it should be told again.
+        let known = rule.actions.keyed().into_iter();
+        let known = known.filter(|(key, _)| !rule.actions.origins.is_misread(key));
+        let (keys, actions): (Vec<&str>, Vec<ast::Action>) = known.unzip();
+        lowered.push(ast::Rule {
+            condition: rule.condition,
+            actions,
+        });
+        places.push((rule.when, rule.actions, keys));
+    }
+    if lowered.is_empty() {
+        return Ok(None);
+    }
+    let place = |error: CompileError| {
+        let (when, actions, keys) = places.get(error.rule)?;
+        let key = error.action.and_then(|action| keys.get(action));
+        Some(match key {
+            Some(key) => misuse(key, actions, error.message),
+            None => Diagnostic::error(RULE, when, error.message),
+        })
+    };
+    let compiled = Program::compile(&lowered);
+    compiled
+        .map(Some)
+        .map_err(|errors| errors.into_iter().filter_map(place).collect())
+}
+
+/// What is wrong with the value of a key, with one that is right.
+fn misuse(key: &str, actions: &Actions, message: String) -> Diagnostic {
+    let diagnostic = Diagnostic::error(RULE, actions.origins.field_or_section(key), message);
+    let spec = Actions::OWN.iter().find(|spec| spec.key == key);
+    match spec.and_then(|spec| spec.example) {
+        Some(example) => diagnostic.expected(format!("such as {key} = {example}")),
+        None => diagnostic,
+    }
+}
