@@ -2,7 +2,7 @@
 
 use clearway_rules::ast;
 
-use crate::model::{Actions, Condition, FieldTest, HeaderName, Match, Rule, TemplateText};
+use crate::model::{Actions, Condition, FieldTest, HeaderName, Match, TemplateText};
 use crate::value::{Pairs, Problem};
 use crate::words;
 
@@ -52,7 +52,7 @@ fn tests<K>(pairs: &Pairs<K, FieldTest>, name: fn(&K) -> &str) -> Vec<(String, a
 impl Match {
     /// As the route table wants it.
     #[must_use]
-    pub fn lowered(&self) -> ast::RouteMatch {
+    pub(crate) fn lowered(&self) -> ast::RouteMatch {
         ast::RouteMatch {
             hosts: strings(&self.host),
             paths: strings(&self.path),
@@ -69,7 +69,7 @@ impl Match {
 impl Condition {
     /// As the rule engine wants it.
     #[must_use]
-    pub fn lowered(&self) -> ast::Condition {
+    pub(crate) fn lowered(&self) -> ast::Condition {
         let mut all = Vec::new();
         if !self.matching.is_always() {
             all.push(self.matching.lowered().condition());
@@ -93,15 +93,8 @@ impl Condition {
 type Keyed = (&'static str, ast::Action);
 
 impl Actions {
-    /// As the rule engine wants them, in the order in which they are documented: variables, path,
-    /// host, headers, answer.
-    #[must_use]
-    pub fn lowered(&self) -> Vec<ast::Action> {
-        let actions = self.keyed().into_iter();
-        actions.map(|(_, action)| action).collect()
-    }
-
-    /// The same, each with the key that asks for it.
+    /// As the rule engine wants them, each with the key that asks for it, in the order in which they
+    /// are documented: variables, path, host, headers, answer.
     pub(crate) fn keyed(&self) -> Vec<Keyed> {
         let mut out = Vec::new();
         for (name, value) in &self.set_variables {
@@ -190,17 +183,6 @@ impl Actions {
     }
 }
 
-impl Rule {
-    /// As the rule engine wants it.
-    #[must_use]
-    pub fn lowered(&self) -> ast::Rule {
-        ast::Rule {
-            condition: self.when.lowered(),
-            actions: self.actions.lowered(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,24 +220,16 @@ mod tests {
             remove_response_headers = \"server\"\n[backend.app]\nservers = \"h:1\"\n";
         let loaded = crate::parse("t", text);
         assert_eq!(loaded.diagnostics, []);
-        let rules: Vec<_> = loaded.config.listeners[0]
-            .rules
-            .iter()
-            .map(Rule::lowered)
-            .collect();
-        assert!(clearway_rules::Program::compile(&rules).is_ok());
-        let ast::Condition::All(all) = &rules[0].condition else {
-            panic!("{rules:?}")
+        let listener = &loaded.config.listeners[0];
+        assert!(matches!(listener.program(), Ok(Some(_))));
+        let ast::Condition::All(all) = listener.rules[0].when.lowered() else {
+            panic!("{listener:?}")
         };
         assert_eq!(all.len(), 4);
         let route = &loaded.config.routes[0];
-        let actions = route.actions.lowered();
+        let actions = route.actions.keyed();
         assert_eq!(actions.len(), 6, "{actions:?}");
-        let rule = ast::Rule {
-            actions,
-            ..ast::Rule::default()
-        };
-        assert!(clearway_rules::Program::compile(&[rule]).is_ok());
-        assert!(clearway_rules::Router::compile(&[route.matching.lowered()]).is_ok());
+        assert!(matches!(route.program(), Ok(Some(_))));
+        assert!(crate::router(&[route]).is_ok());
     }
 }

@@ -9,15 +9,13 @@ use std::sync::Arc;
 
 use clearway_base::hash::Map;
 use clearway_base::intern::Name;
+use clearway_config::Diagnostic;
 use clearway_config::model::{
-    Actions, Backend, Config, ErrorKey, ErrorPages as PagesConfig, Listener, Mode as ModeConfig,
-    Retries, Route, XForwarded as XForwardedConfig,
+    Backend, Config, ErrorKey, ErrorPages as PagesConfig, Listener, Mode as ModeConfig, Retries,
+    Route, XForwarded as XForwardedConfig,
 };
-use clearway_config::{Diagnostic, Origin};
 use clearway_http::XForwarded;
 use clearway_outcome::FaultKind;
-use clearway_rules::ast::{Condition, Rule};
-use clearway_rules::{CompileError, Program, Router};
 
 pub use backend::{Address, Answer, Names, Question};
 
@@ -29,7 +27,7 @@ use crate::plan::{
 /// Compiles a configuration that has passed its checks.
 ///
 /// # Errors
-/// What the checks could not see: rules that do not compile, error pages that cannot be read.
+/// What the checks could not see: error pages that cannot be read.
 pub fn compile(
     config: &Config,
     names: &Names,
@@ -87,19 +85,14 @@ fn compile_listener(
     let mut matches = Vec::new();
     let mut routes = Vec::new();
     for (at, route) in config.routes_of(listener) {
-        matches.push(route.matching.lowered());
+        matches.push(route);
         match compile_route(config, listener, (at, route), index) {
             Ok(plan) => routes.push(plan),
-            Err(errors) => diagnostics.extend(complain(route.origins.section(), errors)),
+            Err(more) => diagnostics.extend(more),
         }
     }
-    let router = Router::compile(&matches);
-    let rules: Vec<Rule> = listener
-        .rules
-        .iter()
-        .map(clearway_config::model::Rule::lowered)
-        .collect();
-    let program = program(&rules);
+    let router = clearway_config::router(&matches);
+    let program = listener.program();
     let errors = pages(&config.errors, &listener.errors);
     let section = listener.origins.section();
     let (router, program, errors) = match (router, program, errors) {
@@ -107,13 +100,10 @@ fn compile_listener(
             (router, program, errors)
         }
         (router, program, errors) => {
-            diagnostics.extend(router.err().into_iter().flat_map(|e| complain(section, e)));
-            diagnostics.extend(program.err().into_iter().flat_map(|e| complain(section, e)));
-            diagnostics.extend(
-                errors
-                    .err()
-                    .map(|words| Diagnostic::error("error-page", section, words)),
-            );
+            diagnostics.extend(router.err().into_iter().flatten());
+            diagnostics.extend(program.err().into_iter().flatten());
+            let page = |words| Diagnostic::error("error-page", section, words);
+            diagnostics.extend(errors.err().map(page));
             return Err(diagnostics);
         }
     };
@@ -165,7 +155,7 @@ fn compile_route(
     listener: &Listener,
     (at, route): (usize, &Route),
     index: &Map<&str, usize>,
-) -> Result<RoutePlan, Vec<CompileError>> {
+) -> Result<RoutePlan, Vec<Diagnostic>> {
     let backend: Option<&Backend> = match &route.backend {
         Some(name) => config.backend(name.as_str()),
         None if route.actions.answers() => None,
@@ -174,7 +164,7 @@ fn compile_route(
     Ok(RoutePlan {
         name: Name::new(&config.route_name(at)),
         backend: backend.and_then(|b| index.get(b.name.as_str()).copied()),
-        program: program(&route_rules(&route.actions))?,
+        program: route.program()?,
         timeouts: config.timeouts_for(listener, backend, Some(route)),
         limits: config.limits_for(listener, backend, Some(route)),
         retries: retries(
@@ -183,32 +173,6 @@ fn compile_route(
                 .unwrap_or_default(),
         ),
     })
-}
-
-/// The rules of a route: its actions, always.
-fn route_rules(actions: &Actions) -> Vec<Rule> {
-    let actions = actions.lowered();
-    if actions.is_empty() {
-        return Vec::new();
-    }
-    vec![Rule {
-        condition: Condition::Always,
-        actions,
-    }]
-}
-
-/// The program of some rules; `None` when there are none.
-fn program(rules: &[Rule]) -> Result<Option<Program>, Vec<CompileError>> {
-    if rules.is_empty() {
-        return Ok(None);
-    }
-    Program::compile(rules).map(Some)
-}
-
-fn complain(origin: &Origin, errors: Vec<CompileError>) -> impl Iterator<Item = Diagnostic> + '_ {
-    errors
-        .into_iter()
-        .map(move |error| Diagnostic::error("rule", origin, error.to_string()))
 }
 
 fn retries(retries: &Retries) -> RetryPlan {
