@@ -69,6 +69,12 @@ fn paths_are_rewritten() {
     assert_eq!(server.only().target, "/new/x%20y?q=1");
     let (clearway, server) = started(
         "",
+        "rewrite = { prefix = \"/old/\", to = \"/${host}/$$/\" }\n",
+    );
+    clearway.get("/old/x");
+    assert_eq!(server.only().target, "/test/$/x");
+    let (clearway, server) = started(
+        "",
         "rewrite = { regex = \"^/user/([0-9]+)$\", to = \"/profile/$1\" }\n",
     );
     clearway.get("/user/42?tab=a");

@@ -172,8 +172,8 @@ pub enum Action {
     RewritePrefix {
         /// What the path has to be or be below of.
         from: String,
-        /// What takes its place.
-        to: String,
+        /// What takes its place: a path, of which a slash at the end does not count.
+        to: Template,
     },
     /// Puts a text in place of the first match in the path.
     RewriteRegex {

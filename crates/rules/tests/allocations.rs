@@ -87,7 +87,7 @@ fn rules() -> Vec<Rule> {
                 Action::RemoveRequestHeader("x-version".to_owned()),
                 Action::RewritePrefix {
                     from: "/v7".to_owned(),
-                    to: "/".to_owned(),
+                    to: Template::parse("/${cookie:group}/").unwrap(),
                 },
                 Action::SetVariable {
                     name: "v".to_owned(),
@@ -133,7 +133,7 @@ fn routing_and_constant_edits_allocate_nothing() {
         let count = COUNT.with(Cell::get) - before;
         assert_eq!(found, Some(1007));
         assert_eq!(flow, Flow::Continue);
-        assert_eq!(edits.target(), Some(&b"/users?a=1&v=2"[..]));
+        assert_eq!(edits.target(), Some(&b"/b/users?a=1&v=2"[..]));
         count
     };
     assert!(

@@ -60,8 +60,8 @@ concept! {
     prefix: Option<PathPrefix> = None, example = Some("\"/old/\"");
     /// What the path has to match; `to` takes the place of the match, with `$1` for a group of it.
     regex: Option<RegexText> = None, example = Some("\"^/user/([0-9]+)$\"");
-    /// What takes its place.
-    to: TemplateText = TemplateText::default(), required = true, example = Some("\"/new/\"");
+    /// What takes its place, with values of the request if need be.
+    to: TemplateText = TemplateText::default(), required = true, example = Some("\"/${var:tenant}/\"");
 }
 table_value!(Rewrite);
 

@@ -128,7 +128,7 @@ impl Actions {
         if let Some(prefix) = &self.strip_prefix {
             let action = ast::Action::RewritePrefix {
                 from: prefix.as_str().to_owned(),
-                to: "/".to_owned(),
+                to: ast::Template::literal("/"),
             };
             out.push(("strip_prefix", action));
         }
@@ -136,7 +136,7 @@ impl Actions {
         if let Some(prefix) = &rewrite.prefix {
             let action = ast::Action::RewritePrefix {
                 from: prefix.as_str().to_owned(),
-                to: rewrite.to.as_str().to_owned(),
+                to: template(&rewrite.to),
             };
             out.push(("rewrite", action));
         }

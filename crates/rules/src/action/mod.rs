@@ -110,6 +110,7 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
         }
         Action::RemoveResponseHeader(name) => header(When::Response, Operation::Remove, name, None),
         Action::RewritePrefix { from, to } => {
+            let to = compiler.text(to)?;
             path::Rewrite::prefix(from, to).map(|step| (When::Request, Step::Path(step)))
         }
         Action::RewriteRegex {

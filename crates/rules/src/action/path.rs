@@ -12,8 +12,8 @@ use crate::view::View;
 /// A rewrite. It starts from the path in normal form, because that is what conditions saw.
 #[derive(Debug)]
 pub(crate) enum Rewrite {
-    /// One begin for another; both without slash at the end.
-    Prefix { from: Box<[u8]>, to: Box<[u8]> },
+    /// One begin for another; `from` is without slash at the end.
+    Prefix { from: Box<[u8]>, to: Text },
     /// A text for the first match.
     Regex { regex: Regex, replacement: Text },
     /// The whole path.
@@ -25,17 +25,19 @@ pub(crate) enum Rewrite {
 impl Rewrite {
     /// # Errors
     /// Texts that are no path.
-    pub(super) fn prefix(from: &str, to: &str) -> Result<Self, String> {
-        for path in [from, to] {
-            if !(path.is_empty() || is_path(path.as_bytes())) {
-                return Err(format!("{path:?} is not a path"));
-            }
+    pub(super) fn prefix(from: &str, to: Text) -> Result<Self, String> {
+        // What follows a value of the request does not begin the path.
+        let begin = to.first_literal().unwrap_or_default();
+        let begins = [from.as_bytes(), begin];
+        let in_path = |text: &[u8]| text.iter().all(|&b| is_target(b) && b != b'?');
+        let wrong_begin = begins.into_iter().find(|path| !is_begin(path));
+        let wrong = wrong_begin.or_else(|| to.literals().find(|text| !in_path(text)));
+        if let Some(wrong) = wrong {
+            let wrong = String::from_utf8_lossy(wrong);
+            return Err(format!("{wrong:?} is not a path"));
         }
-        let trimmed = |path: &str| path.strip_suffix('/').unwrap_or(path).as_bytes().into();
-        Ok(Self::Prefix {
-            from: trimmed(from),
-            to: trimmed(to),
-        })
+        let from = from.strip_suffix('/').unwrap_or(from).as_bytes().into();
+        Ok(Self::Prefix { from, to })
     }
 
     /// # Errors
@@ -84,6 +86,8 @@ impl Rewrite {
                 set_target(view, scratch, &mut room, edits)
             }
             (Self::Query(_), true) => Err(Invalid),
+            // What a client sent for a part of the path must not make the rest of it a query.
+            (Self::Prefix { .. }, true) if !is_path(&room) => Err(Invalid),
             (Self::Prefix { .. } | Self::Regex { .. } | Self::Path(_), true) => {
                 set_path(view, scratch, &room)
                     .and_then(|()| set_target(view, scratch, &mut room, edits))
@@ -106,7 +110,10 @@ impl Rewrite {
                 let Some(rest) = below(path, from) else {
                     return false;
                 };
-                out.extend_from_slice(to);
+                to.write(&at, out);
+                if out.last() == Some(&b'/') {
+                    out.pop();
+                }
                 out.extend_from_slice(rest);
                 if out.is_empty() {
                     out.push(b'/');
@@ -176,6 +183,11 @@ fn set_target(
 /// Visible ASCII but for the begin of a fragment.
 fn is_target(byte: u8) -> bool {
     byte.is_ascii_graphic() && byte != b'#'
+}
+
+/// A path, or nothing.
+fn is_begin(path: &[u8]) -> bool {
+    path.is_empty() || is_path(path)
 }
 
 fn is_path(path: &[u8]) -> bool {

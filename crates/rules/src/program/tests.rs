@@ -349,7 +349,7 @@ fn prefixes_are_rewritten_at_segments() {
     ] {
         let rule = always(vec![Action::RewritePrefix {
             from: from.to_owned(),
-            to: to.to_owned(),
+            to: template(to),
         }]);
         assert_eq!(
             target(&get(path, &[]), rule),
@@ -359,9 +359,39 @@ fn prefixes_are_rewritten_at_segments() {
     }
     let rule = always(vec![Action::RewritePrefix {
         from: "/".to_owned(),
-        to: "/base".to_owned(),
+        to: template("/base"),
     }]);
     assert_eq!(target(&ask("OPTIONS *", &[]), rule), "*");
+}
+
+#[test]
+fn what_takes_the_place_of_a_prefix_is_a_template() {
+    for (to, header, expected) in [
+        ("/${header:x}/", "t1", Some("/t1/b?q=1")),
+        ("/${header:x}", "t1", Some("/t1/b?q=1")),
+        ("${header:x}", "/t1/", Some("/t1/b?q=1")),
+        ("/p$$/${host}", "", Some("/p$/test/b?q=1")),
+        ("/$1/", "", Some("/ol/b?q=1")),
+        ("/${header:x}/", "", Some("/b?q=1")),
+        ("/${header:x}/", "/a.test", Some("/a.test/b?q=1")),
+        ("/${header:x}/", "..", Some("/b?q=1")),
+        ("/${header:x}/", "a?b", None),
+        ("/${header:x}/", "a b", None),
+        ("${header:x}", "t1", None),
+    ] {
+        let rule = when(
+            "path",
+            Test::Regex(vec!["^/(ol)d".to_owned()]),
+            vec![Action::RewritePrefix {
+                from: "/old/".to_owned(),
+                to: template(to),
+            }],
+        );
+        let asked = get("/old/b?q=1", &[&format!("X: {header}")]);
+        let found = forwarded(&asked, &[rule]);
+        let found = found.as_ref().map(|text| text.split(' ').nth(1).unwrap());
+        assert_eq!(found.ok(), expected, "{to} {header}");
+    }
 }
 
 #[test]
@@ -414,7 +444,7 @@ fn path_and_query_are_set() {
 fn later_rules_see_the_rewritten_path() {
     let strip = always(vec![Action::RewritePrefix {
         from: "/api".to_owned(),
-        to: "/".to_owned(),
+        to: template("/"),
     }]);
     let seen = when(
         "path",
@@ -523,7 +553,7 @@ fn a_redirection_does_not_leave_for_a_host_of_the_clients_choice() {
 fn responses_are_changed_by_what_held_when_the_request_came() {
     let rewrite = Action::RewritePrefix {
         from: "/old".to_owned(),
-        to: "/new".to_owned(),
+        to: template("/new"),
     };
     let header = |name: &str| Action::SetResponseHeader {
         name: name.to_owned(),
@@ -689,7 +719,7 @@ fn mistakes_are_found_when_compiling() {
     };
     let rewrite = |from: &str, to: &str| Action::RewritePrefix {
         from: from.to_owned(),
-        to: to.to_owned(),
+        to: template(to),
     };
     let answer = |status, body: &str| Action::Reply {
         status,
@@ -714,6 +744,8 @@ fn mistakes_are_found_when_compiling() {
         (set("x-a", "${map:none}"), "no map"),
         (rewrite("old", "/new"), "not a path"),
         (rewrite("/old", "/a b"), "not a path"),
+        (rewrite("/old", "new/${host}"), "not a path"),
+        (rewrite("/old", "/${host}/?q="), "not a path"),
         (Action::SetPath(template("x")), "not a path"),
         (
             Action::SetQuery(Template::literal("a b")),
