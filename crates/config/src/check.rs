@@ -8,7 +8,6 @@ mod backends;
 mod listeners;
 mod process;
 mod routes;
-mod shadow;
 
 use std::time::Duration;
 

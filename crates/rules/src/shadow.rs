@@ -1,5 +1,7 @@
 //! Routes that no request can reach because an earlier one takes everything they match.
 
+use clearway_base::hash::Map;
+
 use crate::ast::{FieldTest, RouteMatch};
 use crate::matcher;
 use crate::route_match::PathPattern;
@@ -9,14 +11,46 @@ use crate::router::folded;
 ///
 /// Careful rather than complete: what is reported is certain, but routes that only several earlier
 /// ones together hide are not found, and regular expressions are compared with nothing but themselves.
+///
+/// An index by host finds the pairs that can hide each other at all, so that thousands of routes of
+/// different hosts cost milliseconds.
 #[must_use]
 pub fn shadowed(routes: &[RouteMatch]) -> Vec<(usize, usize)> {
-    let hidden = |(later, route): (usize, &RouteMatch)| {
-        let mut earlier = routes.iter().take(later);
-        let by = earlier.position(|earlier| takes_all(earlier, route))?;
-        Some((later, by))
+    let mut by_host: Map<String, Vec<usize>> = Map::default();
+    let mut hidden = Vec::new();
+    for (later, route) in routes.iter().enumerate() {
+        // A route that covers another covers each of its hosts, so it stands under a key of the first.
+        let keys = covering_hosts(route.hosts.first().map(String::as_str));
+        let earlier = keys.iter().filter_map(|key| by_host.get(key)).flatten();
+        let takes = |&&at: &&usize| routes.get(at).is_some_and(|a| takes_all(a, route));
+        if let Some(&first) = earlier.filter(takes).min() {
+            // What hides it hides whatever it would hide.
+            hidden.push((later, first));
+            continue;
+        }
+        if route.hosts.is_empty() {
+            by_host.entry(String::new()).or_default().push(later);
+        }
+        for host in &route.hosts {
+            by_host.entry(folded(host)).or_default().push(later);
+        }
+    }
+    hidden
+}
+
+/// Keys of the hosts that cover a host; no host is an empty key and covers all.
+fn covering_hosts(host: Option<&str>) -> Vec<String> {
+    let mut keys = vec![String::new()];
+    let Some(host) = host.map(folded) else {
+        return keys;
     };
-    routes.iter().enumerate().filter_map(hidden).collect()
+    keys.extend(["*".to_owned(), host.clone()]);
+    let mut rest = host.strip_prefix("*.").unwrap_or(&host);
+    while let Some((_, parent)) = rest.split_once('.') {
+        keys.push(format!("*.{parent}"));
+        rest = parent;
+    }
+    keys
 }
 
 /// Whether every request that `route` matches is matched by `earlier`.
@@ -102,6 +136,8 @@ mod tests {
     fn one_field_at_a_time() {
         for (key, wide, narrow, expected) in [
             ("host", vec!["a.test"], vec!["A.test"], true),
+            ("host", vec!["a.test"], vec!["a.test."], true),
+            ("host", vec!["*.a.test."], vec!["x.y.A.test"], true),
             ("host", vec!["a.test"], vec!["b.test"], false),
             ("host", vec!["*.test"], vec!["a.test", "*.a.test"], true),
             ("host", vec!["*.a.test"], vec!["a.test"], false),
@@ -112,6 +148,7 @@ mod tests {
             ("host", vec!["a.test", "b.test"], vec!["b.test"], true),
             ("host", vec!["b.test"], vec!["a.test", "b.test"], false),
             ("path", vec!["/a/"], vec!["/a", "/a/b", "/a/b/*"], true),
+            ("path", vec!["/a//"], vec!["/a/b"], true),
             ("path", vec!["/a/"], vec!["/ab"], false),
             ("path", vec!["/a"], vec!["/a/"], false),
             ("path", vec!["/"], vec!["/", "/a", "/a/"], true),
@@ -167,5 +204,16 @@ mod tests {
             route("path", &["/c"]),
         ];
         assert_eq!(shadowed(&routes), [(2, 0), (3, 1)]);
+    }
+    #[test]
+    fn many_hosts_are_quick_and_the_first_is_named() {
+        let mut routes: Vec<RouteMatch> = (0..2_000)
+            .map(|index| route("host", &[&format!("h{index}.test")]))
+            .collect();
+        routes.push(RouteMatch {
+            paths: vec!["/x".to_owned()],
+            ..route("host", &["h7.test"])
+        });
+        assert_eq!(shadowed(&routes), [(2_000, 7)]);
     }
 }

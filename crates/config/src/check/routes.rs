@@ -3,7 +3,7 @@
 use clearway_base::hash::Map;
 
 use super::backends::retry_faults;
-use super::{Findings, limits, shadow, time_outs};
+use super::{Findings, limits, time_outs};
 use crate::compile::{RULE, router};
 use crate::diagnostic::{Diagnostic, Origin};
 use crate::model::{Actions, Condition, Config, Identifier, Match, Route};
@@ -53,7 +53,11 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
     }
     let routes: Vec<&Route> = config.routes.iter().collect();
     found.extend(router(&routes).err());
-    for (hidden, by) in shadow::shadowed(&config.routes) {
+    let matches: Vec<_> = routes
+        .iter()
+        .map(|route| route.matching.lowered())
+        .collect();
+    for (hidden, by) in clearway_rules::shadowed(&matches) {
         let (Some(route), Some(first)) = (config.routes.get(hidden), config.routes.get(by)) else {
             continue;
         };
