@@ -112,7 +112,7 @@ macro_rules! fetches {
         }
 
         impl Fetch {
-            /// The reference, one entry per spelling.
+            /// The reference, one entry per spelling, without `map`: not every language has maps.
             pub const REFERENCE: &'static [FetchDoc] = &[
                 $(FetchDoc { spelling: $spelling, argument: false, since: Since::$since,
                     summary: concat!($($doc,)+) },)+
@@ -120,8 +120,6 @@ macro_rules! fetches {
                     summary: concat!($($named_doc,)+) },)+
                 FetchDoc { spelling: "var", argument: true, since: Since::Request,
                     summary: " A variable that a rule has set." },
-                FetchDoc { spelling: "map", argument: true, since: Since::Request,
-                    summary: " What a map yields." },
             ];
 
             fn plain(word: &str) -> Option<Self> {
@@ -295,6 +293,8 @@ mod tests {
             }
         }
         assert_eq!(Fetch::parse("3"), Ok(Fetch::Capture(3)));
+        let map = Fetch::Map("m".to_owned());
+        assert_eq!(Fetch::parse(&map.to_string()), Ok(map));
     }
 
     #[test]
