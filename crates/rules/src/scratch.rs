@@ -31,8 +31,8 @@ pub struct Scratch {
     variable_text: Vec<u8>,
     /// Rules whose condition held when the request came, for their part in the response.
     held: Vec<Held>,
-    /// Where templates are written.
-    pub(crate) out: Vec<u8>,
+    /// Where templates are written: see [`Scratch::lend`].
+    out: Vec<u8>,
 }
 
 /// A rule whose condition held.
@@ -108,6 +108,15 @@ impl Scratch {
         if uri::needs_normalising(path) {
             self.set_path(path);
         }
+    }
+
+    /// Room to write a template in while the rest of the memory is looked at and changed. What the
+    /// last user wrote stands in it.
+    pub(crate) fn lend<T>(&mut self, work: impl FnOnce(&mut Self, &mut Vec<u8>) -> T) -> T {
+        let mut room = std::mem::take(&mut self.out);
+        let done = work(self, &mut room);
+        self.out = room;
+        done
     }
 
     pub(crate) fn host(&self) -> &[u8] {

@@ -62,20 +62,22 @@ impl Header {
         scratch: &mut Scratch,
         edits: &mut Edits,
     ) -> Result<(), Invalid> {
-        let mut room = std::mem::take(&mut scratch.out);
-        let at = Context::for_templates(view, scratch);
-        let value = self.value.render(&at, &mut room);
-        let is_valid = is_value(value);
-        match self.operation {
-            _ if !is_valid => {}
-            Operation::Remove => edits.remove(&self.name),
-            Operation::Set if value.is_empty() => edits.remove(&self.name),
-            Operation::Add if value.is_empty() => {}
-            Operation::Set => edits.set(&self.name, value),
-            Operation::Add => edits.add(&self.name, value),
-        }
-        scratch.out = room;
-        if is_valid { Ok(()) } else { Err(Invalid) }
+        scratch.lend(|scratch, room| {
+            let value = self
+                .value
+                .render(&Context::for_templates(view, scratch), room);
+            if !is_value(value) {
+                return Err(Invalid);
+            }
+            match self.operation {
+                Operation::Remove => edits.remove(&self.name),
+                Operation::Set if value.is_empty() => edits.remove(&self.name),
+                Operation::Add if value.is_empty() => {}
+                Operation::Set => edits.set(&self.name, value),
+                Operation::Add => edits.add(&self.name, value),
+            }
+            Ok(())
+        })
     }
 }
 
@@ -104,15 +106,16 @@ impl Host {
         scratch: &mut Scratch,
         edits: &mut Edits,
     ) -> Result<(), Invalid> {
-        let mut room = std::mem::take(&mut scratch.out);
-        let at = Context::for_templates(view, scratch);
-        let host = self.value.render(&at, &mut room);
-        let is_valid = is_host(host);
-        if is_valid {
+        scratch.lend(|scratch, room| {
+            let host = self
+                .value
+                .render(&Context::for_templates(view, scratch), room);
+            if !is_host(host) {
+                return Err(Invalid);
+            }
             edits.set_host(host);
-        }
-        scratch.out = room;
-        if is_valid { Ok(()) } else { Err(Invalid) }
+            Ok(())
+        })
     }
 }
 

@@ -76,25 +76,22 @@ impl Rewrite {
         scratch: &mut Scratch,
         edits: &mut Edits,
     ) -> Result<(), Invalid> {
-        let mut room = std::mem::take(&mut scratch.out);
-        room.clear();
-        let changed = self.write(view, scratch, &mut room);
-        let done = match (self, changed) {
-            (_, false) => Ok(()),
-            (Self::Query(_), true) if room.iter().all(|&b| is_target(b)) => {
-                scratch.set_query(&room);
-                set_target(view, scratch, &mut room, edits)
+        scratch.lend(|scratch, room| {
+            room.clear();
+            if !self.write(view, scratch, room) {
+                return Ok(());
             }
-            (Self::Query(_), true) => Err(Invalid),
-            // What a client sent for a part of the path must not make the rest of it a query.
-            (Self::Prefix { .. }, true) if !is_path(&room) => Err(Invalid),
-            (Self::Prefix { .. } | Self::Regex { .. } | Self::Path(_), true) => {
-                set_path(view, scratch, &room)
-                    .and_then(|()| set_target(view, scratch, &mut room, edits))
+            match self {
+                Self::Query(_) if !room.iter().all(|&b| is_target(b)) => return Err(Invalid),
+                Self::Query(_) => scratch.set_query(room),
+                // What a client sent for a part of the path must not make the rest of it a query.
+                Self::Prefix { .. } if !is_path(room) => return Err(Invalid),
+                Self::Prefix { .. } | Self::Regex { .. } | Self::Path(_) => {
+                    set_path(view, scratch, room)?;
+                }
             }
-        };
-        scratch.out = room;
-        done
+            set_target(view, scratch, room, edits)
+        })
     }
 
     /// Writes what takes the place of the path or query; `false` when nothing changes.

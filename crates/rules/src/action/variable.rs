@@ -22,10 +22,11 @@ impl Variable {
     }
 
     pub(super) fn apply(&self, view: &View<'_>, scratch: &mut Scratch) {
-        let mut room = std::mem::take(&mut scratch.out);
-        let at = Context::for_templates(view, scratch);
-        let value = self.value.render(&at, &mut room);
-        scratch.set_variable(self.name, value);
-        scratch.out = room;
+        scratch.lend(|scratch, room| {
+            let value = self
+                .value
+                .render(&Context::for_templates(view, scratch), room);
+            scratch.set_variable(self.name, value);
+        });
     }
 }
