@@ -139,16 +139,12 @@ pub(crate) trait Text: Sized + Clone + PartialEq {
 
 /// Reads a text value, or complains.
 pub(crate) fn read_text<T: Text>(node: &Node, reader: &mut Reader<'_>) -> Option<T> {
-    let crate::syntax::Kind::Text(text) = &node.kind else {
-        reader.wrong_type(node, T::KIND);
-        return None;
+    let Some(text) = node.as_text() else {
+        return reader.wrong_type(node, T::KIND);
     };
     match T::parse(text) {
         Ok(value) => Some(value),
-        Err(problem) => {
-            reader.problem(&node.span, "value", problem);
-            None
-        }
+        Err(problem) => reader.wrong_value(node, problem),
     }
 }
 
@@ -217,21 +213,26 @@ impl<'a> Reader<'a> {
         self.push(diagnostic);
     }
 
-    /// Complains that a value is of another type. Silent when the syntax has spoken already.
-    pub(crate) fn wrong_type(&mut self, node: &Node, expected: &str) {
+    /// Complains about a value; always `None`, for whoever wanted to read it.
+    pub(crate) fn wrong_value<T>(&mut self, node: &Node, problem: Problem) -> Option<T> {
+        self.problem(&node.span, "value", problem);
+        None
+    }
+
+    /// Complains that a value is of another type; always `None`. Silent when the syntax has spoken
+    /// already.
+    pub(crate) fn wrong_type<T>(&mut self, node: &Node, expected: &str) -> Option<T> {
         if !node.is_broken() {
             let message = format!("this is {}", node.words());
             self.problem(&node.span, "type", Problem::new(message, expected));
         }
+        None
     }
 
     /// The entries of a table, or a complaint.
     pub(crate) fn table<'n>(&mut self, node: &'n Node, expected: &str) -> Option<&'n [Entry]> {
-        if let crate::syntax::Kind::Table(entries) = &node.kind {
-            return Some(entries);
-        }
-        self.wrong_type(node, expected);
-        None
+        let entries = node.as_table();
+        entries.or_else(|| self.wrong_type(node, expected))
     }
 
     /// Reads one field of a section, if it is written.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{concept, table_value};
-use crate::syntax::{Kind, Node};
+use crate::syntax::Node;
 use crate::value::{Problem, Reader, Spec, Value};
 use crate::words;
 
@@ -35,25 +35,16 @@ const WORKERS_MAX: i64 = 1_024;
 impl Value for Workers {
     fn read(node: &Node, _: &Spec, reader: &mut Reader<'_>) -> Option<Self> {
         let expected = "\"auto\" or a number from 1 to 1024";
-        let problem = match &node.kind {
-            Kind::Text(text) if text == "auto" => return Some(Self::Auto),
-            Kind::Integer(count) if (1..=WORKERS_MAX).contains(count) => {
-                return usize::try_from(*count).ok().map(Self::Count);
+        let message = match (node.as_integer(), node.as_text()) {
+            (Some(count), _) if (1..=WORKERS_MAX).contains(&count) => {
+                return usize::try_from(count).ok().map(Self::Count);
             }
-            Kind::Integer(count) => Problem::new(format!("{count} is out of range"), expected),
-            Kind::Text(text) => Problem::new(format!("{text:?} is no number of workers"), expected),
-            Kind::Float(_)
-            | Kind::Bool(_)
-            | Kind::Date
-            | Kind::List(_)
-            | Kind::Table(_)
-            | Kind::Broken => {
-                reader.wrong_type(node, expected);
-                return None;
-            }
+            (Some(count), _) => format!("{count} is out of range"),
+            (None, Some("auto")) => return Some(Self::Auto),
+            (None, Some(text)) => format!("{text:?} is no number of workers"),
+            (None, None) => return reader.wrong_type(node, expected),
         };
-        reader.problem(&node.span, "value", problem);
-        None
+        reader.wrong_value(node, Problem::new(message, expected))
     }
 
     fn print(&self, _: &Spec, out: &mut String) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::concept;
-use crate::syntax::{Kind, Node};
+use crate::syntax::Node;
 use crate::value::{
     Identifier, Reader, ServerAddress, Spec, Text, Value, choices, print_inline, read_table,
     read_text, section_schema,
@@ -71,25 +71,17 @@ impl Server {
 
 impl Value for Server {
     fn read(node: &Node, _: &Spec, reader: &mut Reader<'_>) -> Option<Self> {
-        match &node.kind {
-            Kind::Text(_) => {
-                let mut server = Self::new(read_text(node, reader)?);
-                let origin = reader.origin(&node.span);
-                server.origins = crate::diagnostic::Origins::new(origin.clone());
-                server.origins.set("address", origin);
-                Some(server)
-            }
-            Kind::Table(_) => read_table(node, reader),
-            Kind::Integer(_)
-            | Kind::Float(_)
-            | Kind::Bool(_)
-            | Kind::Date
-            | Kind::List(_)
-            | Kind::Broken => {
-                reader.wrong_type(node, "an address, or a table with an address");
-                None
-            }
+        if node.as_table().is_some() {
+            return read_table(node, reader);
         }
+        if node.as_text().is_none() {
+            return reader.wrong_type(node, "an address, or a table with an address");
+        }
+        let mut server = Self::new(read_text(node, reader)?);
+        let origin = reader.origin(&node.span);
+        server.origins = crate::diagnostic::Origins::new(origin.clone());
+        server.origins.set("address", origin);
+        Some(server)
     }
 
     fn print(&self, _: &Spec, out: &mut String) {

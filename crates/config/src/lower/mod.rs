@@ -4,7 +4,7 @@ pub(crate) mod rules;
 
 use crate::diagnostic::Span;
 use crate::model::{Backend, Config, Listener, Route};
-use crate::syntax::{Entry, Kind, Node};
+use crate::syntax::{Entry, Node};
 use crate::value::{
     Bind, Identifier, OrOff, Problem, Reader, Section, Spec, Text, Value, read_section,
 };
@@ -106,7 +106,7 @@ fn named<S: Section>(
                 continue;
             }
         };
-        let Kind::Table(fields) = &entry.value.kind else {
+        let Some(fields) = entry.value.as_table() else {
             let expected = format!("a section [{kind}.NAME]");
             // `[listener]` with fields: its name was forgotten.
             let message = format!("{kind} needs a name before `{}`", entry.key);
@@ -123,22 +123,12 @@ fn named<S: Section>(
 }
 
 fn routes(node: &Node, reader: &mut Reader<'_>) -> Vec<Route> {
-    match &node.kind {
-        Kind::List(items) => items
-            .iter()
-            .filter_map(|item| Route::read(item, &Spec::NONE, reader))
-            .collect(),
-        Kind::Table(_) => Route::read(node, &Spec::NONE, reader).into_iter().collect(),
-        Kind::Text(_)
-        | Kind::Integer(_)
-        | Kind::Float(_)
-        | Kind::Bool(_)
-        | Kind::Date
-        | Kind::Broken => {
-            reader.wrong_type(node, "sections [[route]]");
-            Vec::new()
-        }
+    if node.as_list().is_none() && node.as_table().is_none() {
+        return reader
+            .wrong_type(node, "sections [[route]]")
+            .unwrap_or_default();
     }
+    Value::read(node, &Spec::NONE, reader).unwrap_or_default()
 }
 
 /// The address of the admin API as the command line has it.

@@ -49,6 +49,65 @@ impl Node {
         }
     }
 
+    /// The text, if it is one.
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        if let Kind::Text(text) = &self.kind {
+            Some(text)
+        } else {
+            None
+        }
+    }
+
+    /// The number, if it is a whole one.
+    pub(crate) fn as_integer(&self) -> Option<i64> {
+        if let Kind::Integer(number) = self.kind {
+            Some(number)
+        } else {
+            None
+        }
+    }
+
+    /// The number, whole or not.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "bounds of numbers are far below 53 bits"
+    )]
+    pub(crate) fn as_number(&self) -> Option<f64> {
+        let whole = self.as_integer().map(|number| number as f64);
+        if let Kind::Float(number) = self.kind {
+            Some(number)
+        } else {
+            whole
+        }
+    }
+
+    /// Whether it is true, if it is true or false.
+    pub(crate) fn as_bool(&self) -> Option<bool> {
+        if let Kind::Bool(flag) = self.kind {
+            Some(flag)
+        } else {
+            None
+        }
+    }
+
+    /// The elements, if it is a list.
+    pub(crate) fn as_list(&self) -> Option<&[Self]> {
+        if let Kind::List(items) = &self.kind {
+            Some(items)
+        } else {
+            None
+        }
+    }
+
+    /// The entries, if it is a table.
+    pub(crate) fn as_table(&self) -> Option<&[Entry]> {
+        if let Kind::Table(entries) = &self.kind {
+            Some(entries)
+        } else {
+            None
+        }
+    }
+
     /// Whether the syntax has already complained about it.
     pub(crate) fn is_broken(&self) -> bool {
         matches!(self.kind, Kind::Broken)

@@ -45,9 +45,8 @@ macro_rules! choice_value {
             ) -> Option<Self> {
                 let names = || Self::ALL.iter().map(|choice| choice.name());
                 let expected = $crate::words::choices(names());
-                let $crate::syntax::Kind::Text(text) = &node.kind else {
-                    reader.wrong_type(node, &expected);
-                    return None;
+                let Some(text) = node.as_text() else {
+                    return reader.wrong_type(node, &expected);
                 };
                 let found = Self::ALL.iter().copied().find(|choice| choice.name() == text);
                 if found.is_none() {

@@ -1,12 +1,14 @@
 //! Values with HTTP syntax: header names and values, methods, statuses, patterns, templates.
 
+use std::borrow::Cow;
+
 use clearway_outcome::FaultKind;
 use regex::Regex;
 use serde_json::{Value as Json, json};
 
 use super::text::is_token_byte;
 use super::{Problem, Reader, Spec, Text, Value, read_text, text_values};
-use crate::syntax::{Kind, Node};
+use crate::syntax::Node;
 use crate::words;
 
 /// Declares a text type that only wraps a checked string.
@@ -276,23 +278,16 @@ pub enum FieldTest {
 
 impl Value for FieldTest {
     fn read(node: &Node, _: &Spec, reader: &mut Reader<'_>) -> Option<Self> {
-        match &node.kind {
-            Kind::Bool(true) => Some(Self::Present),
-            Kind::Bool(false) => Some(Self::Absent),
-            Kind::Text(_) => read_text::<Pattern>(node, reader).map(|pattern| match pattern {
-                Pattern::Text(text) => Self::Text(text),
-                Pattern::Regex(regex) => Self::Regex(regex),
-            }),
-            Kind::Integer(_)
-            | Kind::Float(_)
-            | Kind::Date
-            | Kind::List(_)
-            | Kind::Table(_)
-            | Kind::Broken => {
-                reader.wrong_type(node, "text, \"~ regex\", true or false");
-                None
-            }
+        if let Some(present) = node.as_bool() {
+            return Some(if present { Self::Present } else { Self::Absent });
         }
+        if node.as_text().is_none() {
+            return reader.wrong_type(node, "text, \"~ regex\", true or false");
+        }
+        Some(match read_text(node, reader)? {
+            Pattern::Text(text) => Self::Text(text),
+            Pattern::Regex(regex) => Self::Regex(regex),
+        })
     }
 
     fn print(&self, _: &Spec, out: &mut String) {
@@ -382,23 +377,23 @@ impl Statuses {
 
 impl Value for Statuses {
     fn read(node: &Node, _: &Spec, reader: &mut Reader<'_>) -> Option<Self> {
-        let result = match &node.kind {
-            Kind::Integer(number) => Self::parse_one(&number.to_string()),
-            Kind::Text(text) => Self::parse_one(text),
-            Kind::List(items) if !items.is_empty() => {
-                let parts = items
-                    .iter()
-                    .filter_map(|item| Self::read(item, &Spec::NONE, reader));
-                return Some(Self(parts.flat_map(|part| part.0).collect()));
+        if let Some(items) = node.as_list() {
+            if items.is_empty() {
+                let problem = Problem::new("this list is empty", STATUSES);
+                return reader.wrong_value(node, problem);
             }
-            Kind::List(_) => Err(Problem::new("this list is empty", STATUSES)),
-            Kind::Float(_) | Kind::Bool(_) | Kind::Date | Kind::Table(_) | Kind::Broken => {
-                reader.wrong_type(node, STATUSES);
-                return None;
-            }
+            let parts = items
+                .iter()
+                .filter_map(|item| Self::read(item, &Spec::NONE, reader));
+            return Some(Self(parts.flat_map(|part| part.0).collect()));
+        }
+        let Some(text) = text_or_number(node) else {
+            return reader.wrong_type(node, STATUSES);
         };
-        let result = result.map_err(|problem| reader.problem(&node.span, "value", problem));
-        result.ok().map(|range| Self(vec![range]))
+        match Self::parse_one(&text) {
+            Ok(range) => Some(Self(vec![range])),
+            Err(problem) => reader.wrong_value(node, problem),
+        }
     }
 
     fn print(&self, _: &Spec, out: &mut String) {
@@ -501,11 +496,24 @@ impl Text for HashKey {
     }
 }
 
+/// A status stands in a file as a number or as text.
+fn text_or_number(node: &Node) -> Option<Cow<'_, str>> {
+    let number = node.as_integer().map(|number| number.to_string().into());
+    number.or_else(|| node.as_text().map(Cow::from))
+}
+
 fn parse_status(text: &str) -> Option<u16> {
     let digits = text.len() == 3 && text.bytes().all(|b| b.is_ascii_digit());
     text.parse()
         .ok()
         .filter(|code| digits && (100..=599).contains(code))
+}
+
+/// A status of a failure, or the code of a fault.
+fn status_or_fault(text: &str) -> Option<ErrorKey> {
+    let status = parse_status(text).filter(|code| *code >= 400);
+    let fault = || FaultKind::from_code(text).map(ErrorKey::Fault);
+    status.map(ErrorKey::Status).or_else(fault)
 }
 
 fn closest_fault(text: &str) -> Option<String> {
@@ -530,36 +538,21 @@ const RETRY_ON: &str = "\"connect\", \"reused\", a status from 400 to 599 or the
 
 impl Value for RetryOn {
     fn read(node: &Node, _: &Spec, reader: &mut Reader<'_>) -> Option<Self> {
-        let text = match &node.kind {
-            Kind::Integer(number) => number.to_string(),
-            Kind::Text(text) => text.clone(),
-            Kind::Float(_)
-            | Kind::Bool(_)
-            | Kind::Date
-            | Kind::List(_)
-            | Kind::Table(_)
-            | Kind::Broken => {
-                reader.wrong_type(node, RETRY_ON);
-                return None;
-            }
+        let Some(text) = text_or_number(node) else {
+            return reader.wrong_type(node, RETRY_ON);
         };
-        let status = parse_status(&text)
-            .filter(|code| *code >= 400)
-            .map(Self::Status);
-        match text.as_str() {
-            "connect" => return Some(Self::Connect),
-            "reused" => return Some(Self::Reused),
-            _ => {}
-        }
-        if let Some(found) = status.or_else(|| FaultKind::from_code(&text).map(Self::Fault)) {
-            return Some(found);
+        match (&*text, status_or_fault(&text)) {
+            ("connect", _) => return Some(Self::Connect),
+            ("reused", _) => return Some(Self::Reused),
+            (_, Some(ErrorKey::Status(status))) => return Some(Self::Status(status)),
+            (_, Some(ErrorKey::Fault(kind))) => return Some(Self::Fault(kind)),
+            (_, None) => {}
         }
         let mut problem = Problem::new(format!("{text:?} is nothing to retry after"), RETRY_ON);
         problem.hint = words::closest(&text, ["connect", "reused"])
             .map(|close| format!("did you mean {close:?}?"))
             .or_else(|| closest_fault(&text));
-        reader.problem(&node.span, "value", problem);
-        None
+        reader.wrong_value(node, problem)
     }
 
     fn print(&self, _: &Spec, out: &mut String) {
@@ -606,10 +599,7 @@ impl Text for ErrorKey {
     const KIND: &'static str = "status or code of a fault";
 
     fn parse(text: &str) -> Result<Self, Problem> {
-        let status = parse_status(text)
-            .filter(|code| *code >= 400)
-            .map(Self::Status);
-        if let Some(found) = status.or_else(|| FaultKind::from_code(text).map(Self::Fault)) {
+        if let Some(found) = status_or_fault(text) {
             return Ok(found);
         }
         let mut problem = Problem::new(

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::{Problem, Reader, Spec, Text, Value};
-use crate::syntax::{Kind, Node};
+use crate::syntax::Node;
 use crate::words;
 
 /// Lists longer than this are printed with one element per line.
@@ -12,22 +12,16 @@ const LINE: usize = 90;
 /// A list; a single value stands for a list of one.
 impl<T: Value> Value for Vec<T> {
     fn read(node: &Node, spec: &Spec, reader: &mut Reader<'_>) -> Option<Self> {
-        match &node.kind {
-            // Elements that cannot be read are complained about and left out.
-            Kind::List(items) => Some(
-                items
-                    .iter()
-                    .filter_map(|item| T::read(item, spec, reader))
-                    .collect(),
-            ),
-            Kind::Text(_)
-            | Kind::Integer(_)
-            | Kind::Float(_)
-            | Kind::Bool(_)
-            | Kind::Date
-            | Kind::Table(_)
-            | Kind::Broken => T::read(node, spec, reader).map(|one| vec![one]),
-        }
+        let Some(items) = node.as_list() else {
+            return T::read(node, spec, reader).map(|one| vec![one]);
+        };
+        // Elements that cannot be read are complained about and left out.
+        let items = items.iter();
+        Some(
+            items
+                .filter_map(|item| T::read(item, spec, reader))
+                .collect(),
+        )
     }
 
     fn print(&self, spec: &Spec, out: &mut String) {
@@ -123,16 +117,9 @@ impl<T> OrOff<T> {
 
 impl<T: Value> Value for OrOff<T> {
     fn read(node: &Node, spec: &Spec, reader: &mut Reader<'_>) -> Option<Self> {
-        match &node.kind {
-            Kind::Text(text) if text == "off" => Some(Self::Off),
-            Kind::Text(_)
-            | Kind::Integer(_)
-            | Kind::Float(_)
-            | Kind::Bool(_)
-            | Kind::Date
-            | Kind::List(_)
-            | Kind::Table(_)
-            | Kind::Broken => T::read(node, spec, reader).map(Self::On),
+        match node.as_text() {
+            Some("off") => Some(Self::Off),
+            Some(_) | None => T::read(node, spec, reader).map(Self::On),
         }
     }
 

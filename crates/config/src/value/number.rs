@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::{Problem, Reader, Spec, Value};
-use crate::syntax::{Kind, Node};
+use crate::syntax::Node;
 
 /// Units of sizes, largest first.
 const UNITS: [(&str, u64); 4] = [
@@ -67,27 +67,18 @@ fn range_words(spec: &Spec) -> String {
 /// Reads a whole number, or a size where the field is one.
 fn read_whole(node: &Node, spec: &Spec, largest: u64, reader: &mut Reader<'_>) -> Option<u64> {
     let kind = if spec.bytes { SIZE } else { "a whole number" };
-    let result = match &node.kind {
-        Kind::Integer(number) => u64::try_from(*number)
+    let result = match (node.as_integer(), node.as_text()) {
+        (Some(number), _) => u64::try_from(number)
             .map_err(|_| Problem::new(format!("{number} is negative"), range_words(spec))),
-        Kind::Text(text) if spec.bytes => parse_size(text),
-        Kind::Text(text) if text.parse::<u64>().is_ok() => {
+        (None, Some(text)) if spec.bytes => parse_size(text),
+        (None, Some(text)) if text.parse::<u64>().is_ok() => {
             Err(Problem::new("this is text", kind).hint("remove the quotes"))
         }
-        Kind::Float(number) if number.is_infinite() => Err(Problem::new(
+        (None, _) if node.as_number().is_some_and(f64::is_infinite) => Err(Problem::new(
             "this number is out of range",
             range_words(spec),
         )),
-        Kind::Text(_)
-        | Kind::Float(_)
-        | Kind::Bool(_)
-        | Kind::Date
-        | Kind::List(_)
-        | Kind::Table(_)
-        | Kind::Broken => {
-            reader.wrong_type(node, kind);
-            return None;
-        }
+        (None, _) => return reader.wrong_type(node, kind),
     };
     #[expect(
         clippy::cast_precision_loss,
@@ -107,9 +98,7 @@ fn read_whole(node: &Node, spec: &Spec, largest: u64, reader: &mut Reader<'_>) -
             Err(out())
         }
     });
-    result
-        .map_err(|problem| reader.problem(&node.span, "value", problem))
-        .ok()
+    result.map_or_else(|problem| reader.wrong_value(node, problem), Some)
 }
 
 macro_rules! whole_numbers {
@@ -166,29 +155,14 @@ whole_numbers!(u8, u16, u32, u64, usize);
 
 impl Value for f64 {
     fn read(node: &Node, spec: &Spec, reader: &mut Reader<'_>) -> Option<Self> {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "the bounds are far below 53 bits"
-        )]
-        let number = match &node.kind {
-            Kind::Float(number) => *number,
-            Kind::Integer(number) => *number as Self,
-            Kind::Text(_)
-            | Kind::Bool(_)
-            | Kind::Date
-            | Kind::List(_)
-            | Kind::Table(_)
-            | Kind::Broken => {
-                reader.wrong_type(node, "a number");
-                return None;
-            }
+        let Some(number) = node.as_number() else {
+            return reader.wrong_type(node, "a number");
         };
         if number.is_finite() && spec.allows(number) {
             return Some(number);
         }
         let problem = Problem::new(format!("{number} is out of range"), range_words(spec));
-        reader.problem(&node.span, "value", problem);
-        None
+        reader.wrong_value(node, problem)
     }
 
     fn print(&self, _: &Spec, out: &mut String) {
@@ -219,11 +193,8 @@ impl Value for f64 {
 
 impl Value for bool {
     fn read(node: &Node, _: &Spec, reader: &mut Reader<'_>) -> Option<Self> {
-        if let Kind::Bool(flag) = &node.kind {
-            return Some(*flag);
-        }
-        reader.wrong_type(node, "true or false");
-        None
+        let flag = node.as_bool();
+        flag.or_else(|| reader.wrong_type(node, "true or false"))
     }
 
     fn print(&self, _: &Spec, out: &mut String) {

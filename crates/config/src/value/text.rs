@@ -3,17 +3,14 @@
 use std::path::PathBuf;
 
 use super::{Problem, Reader, Spec, Text, Value, text_values};
-use crate::syntax::{Kind, Node};
+use crate::syntax::Node;
 use crate::words;
 
 /// Any text.
 impl Value for String {
     fn read(node: &Node, _: &Spec, reader: &mut Reader<'_>) -> Option<Self> {
-        if let Kind::Text(text) = &node.kind {
-            return Some(text.clone());
-        }
-        reader.wrong_type(node, "text in quotes");
-        None
+        let text = node.as_text().map(str::to_owned);
+        text.or_else(|| reader.wrong_type(node, "text in quotes"))
     }
 
     fn print(&self, _: &Spec, out: &mut String) {

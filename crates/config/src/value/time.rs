@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use super::{Problem, Reader, Spec, Value};
-use crate::syntax::{Kind, Node};
+use crate::syntax::Node;
 
 /// Units with their length in nanoseconds, longest first.
 const UNITS: [(&str, u64); 7] = [
@@ -87,19 +87,15 @@ pub(crate) fn print(duration: Duration) -> String {
 
 impl Value for Duration {
     fn read(node: &Node, spec: &Spec, reader: &mut Reader<'_>) -> Option<Self> {
-        let result = match &node.kind {
-            Kind::Text(text) => parse(text),
-            Kind::Integer(number) => {
-                let problem = Problem::new("a duration needs a unit", KIND);
-                Err(problem.hint(format!("write \"{number}s\" for seconds")))
-            }
-            Kind::Float(_) | Kind::Bool(_) | Kind::Date | Kind::List(_) | Kind::Table(_) => {
-                reader.wrong_type(node, KIND);
-                return None;
-            }
-            Kind::Broken => return None,
+        if let Some(number) = node.as_integer() {
+            let problem = Problem::new("a duration needs a unit", KIND);
+            let hint = format!("write \"{number}s\" for seconds");
+            return reader.wrong_value(node, problem.hint(hint));
+        }
+        let Some(text) = node.as_text() else {
+            return reader.wrong_type(node, KIND);
         };
-        let problem = match (result, spec.range) {
+        let problem = match (parse(text), spec.range) {
             (Err(problem), _) => problem,
             (Ok(duration), Some((least, most))) if !spec.allows(duration.as_secs_f64()) => {
                 let words = |seconds| print(Self::from_secs_f64(seconds));
@@ -110,8 +106,7 @@ impl Value for Duration {
             }
             (Ok(duration), _) => return Some(duration),
         };
-        reader.problem(&node.span, "value", problem);
-        None
+        reader.wrong_value(node, problem)
     }
 
     fn print(&self, _: &Spec, out: &mut String) {
