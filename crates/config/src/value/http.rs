@@ -347,53 +347,38 @@ impl Statuses {
 
     fn parse_one(text: &str) -> Result<(u16, u16), Problem> {
         let bad = || Problem::new(format!("{text:?} is not a set of status codes"), STATUSES);
-        let code = |text: &str| {
-            let number = text.trim().parse::<u16>().ok();
-            number
-                .filter(|code| (100..=599).contains(code))
-                .ok_or_else(bad)
-        };
-        if let Some(class) = text.strip_suffix("xx") {
-            let class: u16 = class.parse().map_err(|_| bad())?;
-            return if (1..=5).contains(&class) {
-                Ok((class * 100, class * 100 + 99))
-            } else {
-                Err(bad())
-            };
+        if let Some([digit @ b'1'..=b'5']) = text.strip_suffix("xx").map(str::as_bytes) {
+            let first = u16::from(digit - b'0') * 100;
+            return Ok((first, first + 99));
         }
-        match text.split_once('-') {
-            None => code(text).map(|code| (code, code)),
-            Some((from, to)) => {
-                let (from, to) = (code(from)?, code(to)?);
-                if from <= to {
-                    Ok((from, to))
-                } else {
-                    Err(bad().hint("the smaller one comes first"))
-                }
-            }
+        let (from, to) = text.split_once('-').unwrap_or((text, text));
+        match (parse_status(from), parse_status(to)) {
+            (Some(from), Some(to)) if from <= to => Ok((from, to)),
+            (Some(_), Some(_)) => Err(bad().hint("the smaller one comes first")),
+            (None, _) | (_, None) => Err(bad()),
+        }
+    }
+
+    /// Reads one element: a status, a class or a range.
+    fn read_one(node: &Node, reader: &mut Reader<'_>) -> Option<(u16, u16)> {
+        let Some(text) = text_or_number(node) else {
+            return reader.wrong_type(node, STATUSES);
+        };
+        match Self::parse_one(&text) {
+            Ok(range) => Some(range),
+            Err(problem) => reader.wrong_value(node, problem),
         }
     }
 }
 
 impl Value for Statuses {
     fn read(node: &Node, _: &Spec, reader: &mut Reader<'_>) -> Option<Self> {
-        if let Some(items) = node.as_list() {
-            if items.is_empty() {
-                let problem = Problem::new("this list is empty", STATUSES);
-                return reader.wrong_value(node, problem);
-            }
-            let parts = items
-                .iter()
-                .filter_map(|item| Self::read(item, &Spec::NONE, reader));
-            return Some(Self(parts.flat_map(|part| part.0).collect()));
+        let items = node.as_list().unwrap_or_else(|| std::slice::from_ref(node));
+        if items.is_empty() {
+            return reader.wrong_value(node, Problem::new("this list is empty", STATUSES));
         }
-        let Some(text) = text_or_number(node) else {
-            return reader.wrong_type(node, STATUSES);
-        };
-        match Self::parse_one(&text) {
-            Ok(range) => Some(Self(vec![range])),
-            Err(problem) => reader.wrong_value(node, problem),
-        }
+        let ranges = items.iter().filter_map(|item| Self::read_one(item, reader));
+        Some(Self(ranges.collect())).filter(|all| !all.0.is_empty())
     }
 
     fn print(&self, _: &Spec, out: &mut String) {
@@ -419,7 +404,7 @@ impl Value for Statuses {
             { "type": "integer", "minimum": 100, "maximum": 599 },
             { "type": "string", "pattern": "^([1-5]xx|[1-5][0-9][0-9](-[1-5][0-9][0-9])?)$" },
         ] });
-        json!({ "anyOf": [one, { "type": "array", "items": one }] })
+        json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
     }
 
     #[cfg(test)]
@@ -667,7 +652,26 @@ mod tests {
         assert_eq!(Statuses::parse_one("3xx"), Ok((300, 399)));
         assert_eq!(Statuses::parse_one("200-399"), Ok((200, 399)));
         assert_eq!(Statuses::parse_one("404"), Ok((404, 404)));
-        for bad in ["9xx", "99", "600", "400-200", "x", ""] {
+        for bad in [
+            "9xx",
+            "0xx",
+            "+2xx",
+            "02xx",
+            "xx",
+            "2xx ",
+            "99",
+            "600",
+            "+200",
+            " 200",
+            "0200",
+            "400-200",
+            "200 - 399",
+            "200-",
+            "-200",
+            "200-300-400",
+            "x",
+            "",
+        ] {
             assert!(Statuses::parse_one(bad).is_err(), "{bad}");
         }
         let set = Statuses(vec![(200, 200), (300, 399)]);
