@@ -356,6 +356,22 @@ mod tests {
     }
 
     #[test]
+    fn more_slashes_at_the_end_mean_the_same_with_few_routes_and_many() {
+        for pattern in ["/a/", "/a/*", "/a//", "/a//*", "/a///"] {
+            let mut routes = vec![path(pattern)];
+            for others in [0, 100] {
+                routes.extend((0..others).map(|n| path(&format!("/other{n}"))));
+                for target in ["/a", "/a/", "/a/b", "/a//b"] {
+                    let found = find(&routes, &get(target, &[]));
+                    assert_eq!(found, Some(0), "{pattern} {target} {others}");
+                }
+                let found = find(&routes, &get("/ab", &[]));
+                assert_eq!(found, None, "{pattern} {others}");
+            }
+        }
+    }
+
+    #[test]
     fn the_root_is_every_path() {
         for target in ["/", "/x", "http://test"] {
             assert_eq!(find(&[path("/")], &get(target, &[])), Some(0), "{target}");

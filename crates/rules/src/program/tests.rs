@@ -1,5 +1,7 @@
 //! What programs do with requests and responses.
 
+mod captures;
+
 use std::collections::BTreeMap;
 
 use clearway_http::Edits;
