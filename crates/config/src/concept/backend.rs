@@ -77,7 +77,7 @@ impl Backend {
     /// How a server is chosen, with its settings.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
-        if self.balance == Algorithm::parse("consistent_hash").unwrap_or(self.balance) {
+        if matches!(self.balance, Algorithm::ConsistentHash { .. }) {
             let bound = Bound::from_factor(self.bounded_load).unwrap_or(Bound::DEFAULT);
             return Algorithm::ConsistentHash { bound };
         }
