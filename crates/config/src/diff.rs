@@ -3,7 +3,7 @@
 use clearway_base::hash::Map;
 
 use crate::model::{Config, ErrorPages, Server};
-use crate::value::{Printed, Section, Spec, Value};
+use crate::value::{Section, Spec, Value};
 
 /// Longest value that is quoted in a change.
 const QUOTE: usize = 80;
@@ -20,41 +20,39 @@ pub fn diff(old: &Config, new: &Config) -> Vec<String> {
     section("limits", &old.limits, &new.limits, &mut out);
     errors(&old.errors, &new.errors, &mut out);
     let name = |listener: &crate::model::Listener| listener.name.to_string();
-    named(
-        "listener",
-        (&old.listeners, &new.listeners),
-        name,
-        &mut out,
-        |_, _, _, _| {},
-    );
+    let listeners = (&*old.listeners, &*new.listeners);
+    named("listener", listeners, name, &mut out, changes);
     routes(old, new, &mut out);
     let name = |backend: &crate::model::Backend| backend.name.to_string();
+    let backends = (&*old.backends, &*new.backends);
     named(
         "backend",
-        (&old.backends, &new.backends),
+        backends,
         name,
         &mut out,
         |label, old, new, out| {
+            changes_but(&["servers"], label, old, new, out);
             servers(label, (&old.servers, &new.servers), out);
         },
     );
     out
 }
 
-/// Keys that have sentences of their own.
-const OWN_WORDS: [&str; 1] = ["servers"];
-
 fn section<S: Section>(label: &str, old: &S, new: &S, out: &mut Vec<String>) {
     if old != new {
-        changes(label, &old.printed(), &new.printed(), out);
+        changes(label, old, new, out);
     }
 }
 
 /// The fields that are printed differently.
-fn changes(label: &str, old: &[Printed], new: &[Printed], out: &mut Vec<String>) {
-    let own_words = label.starts_with("backend");
-    for (before, after) in old.iter().zip(new) {
-        if before.text == after.text || (own_words && OWN_WORDS.contains(&before.key)) {
+fn changes<S: Section>(label: &str, old: &S, new: &S, out: &mut Vec<String>) {
+    changes_but(&[], label, old, new, out);
+}
+
+/// The same without keys that have sentences of their own.
+fn changes_but<S: Section>(but: &[&str], label: &str, old: &S, new: &S, out: &mut Vec<String>) {
+    for (before, after) in old.printed().iter().zip(&new.printed()) {
+        if before.text == after.text || but.contains(&before.key) {
             continue;
         }
         let key = before.key;
@@ -83,7 +81,7 @@ fn named<S: Section>(
     (old, new): (&[S], &[S]),
     name: impl Fn(&S) -> String,
     out: &mut Vec<String>,
-    further: impl Fn(&str, &S, &S, &mut Vec<String>),
+    changed: impl Fn(&str, &S, &S, &mut Vec<String>),
 ) {
     let before: Map<String, &S> = old.iter().map(|section| (name(section), section)).collect();
     let after: Map<String, &S> = new.iter().map(|section| (name(section), section)).collect();
@@ -98,10 +96,7 @@ fn named<S: Section>(
         let label = format!("{kind} {name}");
         match before.get(&name) {
             None => out.push(format!("{label} added")),
-            Some(old) if *old != section => {
-                changes(&label, &old.printed(), &section.printed(), out);
-                further(&label, old, section, out);
-            }
+            Some(old) if *old != section => changed(&label, old, section, out),
             Some(_) => {}
         }
     }
