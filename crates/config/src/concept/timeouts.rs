@@ -66,6 +66,16 @@ listed! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::Section;
+
+    #[test]
+    fn every_time_out_is_listed() {
+        let keys: Vec<&str> = Timeouts::OWN.iter().map(|spec| spec.key).collect();
+        let all = Timeouts::default();
+        assert_eq!(all.all().map(|(key, _)| key).collect::<Vec<_>>(), keys);
+        let none = TimeoutOverrides::default();
+        assert_eq!(none.all().map(|(key, _)| key).collect::<Vec<_>>(), keys);
+    }
 
     #[test]
     fn the_narrowest_place_wins() {

@@ -150,3 +150,41 @@ impl Backend {
         Self { name, ..self }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_section_is_printed_compared_and_documented() {
+        let schema = crate::doc::json_schema();
+        let (page, sample) = (crate::doc::reference(), crate::doc::sample());
+        let chapters = page.strip_suffix(&format!("{sample}```\n")).unwrap();
+        let texts = [
+            "[process]\nworkers = 4\n",
+            "[admin]\nlisten = \"off\"\n",
+            "[log]\naccess = \"stdout\"\n",
+            "[resolver]\nattempts = 9\n",
+            "[timeouts]\nconnect = \"1s\"\n",
+            "[limits]\nhops = 9\n",
+            "[errors]\n503 = { body = \"x\" }\n",
+            "[listener.web]\nbind = \":80\"\n",
+            "[[route]]\ndeny = 403\n",
+            "[backend.app]\nservers = \"h:1\"\n",
+        ];
+        assert_eq!(texts.len(), SECTIONS.len());
+        for (name, text) in SECTIONS.into_iter().zip(texts) {
+            let config = crate::parse("t", text).config;
+            assert_ne!(config, Config::default(), "{text}");
+            let printed = crate::print::print(&config);
+            assert_eq!(crate::parse("t", &printed).config, config, "{printed}");
+            let changes = crate::diff::diff(&Config::default(), &config);
+            let begins = |change: &&String| change.starts_with(name);
+            assert_eq!(changes.iter().filter(begins).count(), 1, "{changes:?}");
+            assert!(schema["properties"][name].is_object(), "{name}");
+            let header = text.lines().next().unwrap_or_default();
+            assert!(sample.lines().any(|line| line == header), "{header}");
+            assert!(chapters.contains(&format!("[{name}")), "{name}");
+        }
+    }
+}
