@@ -83,6 +83,7 @@ struct Chapter {
     /// Where the keys may stand.
     place: &'static str,
     doc: &'static str,
+    /// Its keys, without those that have a chapter of their own.
     rows: fn() -> Vec<Row>,
 }
 
@@ -91,7 +92,7 @@ const fn chapter<S: Section>(place: &'static str) -> Chapter {
         title: S::TITLE,
         place,
         doc: S::DOC,
-        rows: S::rows,
+        rows: own_rows::<S>,
     }
 }
 
@@ -187,7 +188,7 @@ pub fn reference() -> String {
             continue;
         }
         out.push_str("\n| key | type | default | meaning | example |\n|---|---|---|---|---|\n");
-        for row in own_rows(chapter) {
+        for row in (chapter.rows)() {
             out.push_str(&table_row(&row));
         }
         out.push_str(&choices_of(chapter.title));
@@ -215,20 +216,10 @@ fn templates() -> String {
     out
 }
 
-/// A chapter's rows without those that have a chapter of their own.
-fn own_rows(chapter: &Chapter) -> Vec<Row> {
-    let mut rows = (chapter.rows)();
-    let elsewhere: Vec<&str> = match chapter.title {
-        title if title == Route::TITLE => Match::specs()
-            .into_iter()
-            .chain(Actions::specs())
-            .map(|s| s.key)
-            .collect(),
-        title if title == Rule::TITLE => Actions::specs().into_iter().map(|s| s.key).collect(),
-        title if title == Condition::TITLE => Match::specs().into_iter().map(|s| s.key).collect(),
-        _ => Vec::new(),
-    };
-    rows.retain(|row| !elsewhere.contains(&row.spec.key));
+/// The rows of a section without those of concepts that are part of it.
+fn own_rows<S: Section>() -> Vec<Row> {
+    let mut rows = S::rows();
+    rows.retain(|row| S::OWN.iter().any(|own| own.key == row.spec.key));
     rows
 }
 
@@ -311,59 +302,88 @@ fn choices_of(title: &str) -> String {
     out
 }
 
+/// One section of the sample.
+struct Part {
+    header: &'static str,
+    doc: &'static str,
+    rows: fn() -> Vec<Row>,
+    /// Keys that are not commented out, with their values.
+    kept: &'static [(&'static str, &'static str)],
+}
+
+const fn part<S: Section>(header: &'static str) -> Part {
+    Part {
+        header,
+        doc: S::DOC,
+        rows: S::rows,
+        kept: &[],
+    }
+}
+
+impl Part {
+    const fn kept(mut self, kept: &'static [(&'static str, &'static str)]) -> Self {
+        self.kept = kept;
+        self
+    }
+}
+
+/// The sections of the sample. A header that would change something by being there is a comment too.
+const SAMPLE: [Part; 24] = [
+    part::<Process>("[process]"),
+    part::<Admin>("[admin]"),
+    part::<Log>("[log]"),
+    part::<Resolver>("[resolver]"),
+    part::<Timeouts>("[timeouts]"),
+    part::<Limits>("[limits]"),
+    Part {
+        rows: Vec::new,
+        ..part::<ErrorPage>("[errors]")
+    },
+    Part {
+        doc: "",
+        ..part::<ErrorPage>("# [errors.503]")
+    },
+    part::<Listener>("[listener.web]").kept(&[("bind", "\":8080\"")]),
+    part::<Forwarding>("[listener.web.forwarded]"),
+    // What it does is written as in a route.
+    Part {
+        rows: own_rows::<Rule>,
+        ..part::<Rule>("# [[listener.web.rule]]")
+    },
+    part::<Condition>("# [listener.web.rule.when]"),
+    part::<Route>("[[route]]").kept(&[("backend", "\"app\"")]),
+    part::<Rewrite>("# [route.rewrite]"),
+    part::<Redirect>("# [route.redirect]"),
+    part::<Reply>("# [route.reply]"),
+    part::<Backend>("[backend.app]").kept(&[("servers", "[\"10.0.0.1:8080\", \"10.0.0.2:8080\"]")]),
+    part::<Server>("# [[backend.app.servers]]"),
+    part::<StickyCookie>("# [backend.app.sticky]"),
+    part::<Keepalive>("[backend.app.keepalive]"),
+    part::<Queue>("# [backend.app.queue]"),
+    part::<Health>("[backend.app.health]"),
+    part::<Ejection>("[backend.app.ejection]"),
+    part::<Retries>("[backend.app.retries]"),
+];
+
 /// A file with every section and key, commented out where the default does.
 #[must_use]
 pub fn sample() -> String {
-    let mut out = String::new();
-    let mut section = |header: &str, doc: &str, rows: Vec<Row>, kept: &[(&str, &str)]| {
-        if !out.is_empty() {
-            out.push('\n');
+    let parts: Vec<String> = SAMPLE.iter().map(sample_of).collect();
+    parts.join("\n")
+}
+
+fn sample_of(part: &Part) -> String {
+    let mut out = comment(part.doc);
+    out.push_str(&format!("{}\n", part.header));
+    for row in (part.rows)() {
+        out.push_str(&comment(row.spec.doc));
+        let key = row.spec.key;
+        let default = row.default.as_deref();
+        let value = default.or(row.spec.example).unwrap_or_default();
+        match part.kept.iter().find(|(kept, _)| *kept == key) {
+            Some((_, value)) => out.push_str(&format!("{key} = {value}\n")),
+            None => out.push_str(&format!("# {key} = {value}\n")),
         }
-        out.push_str(&comment(doc));
-        out.push_str(&format!("{header}\n"));
-        for row in rows {
-            out.push_str(&comment(row.spec.doc));
-            let key = row.spec.key;
-            let value = row
-                .default
-                .as_deref()
-                .or(row.spec.example)
-                .unwrap_or_default();
-            match kept.iter().find(|(kept, _)| *kept == key) {
-                Some((_, value)) => out.push_str(&format!("{key} = {value}\n")),
-                None => out.push_str(&format!("# {key} = {value}\n")),
-            }
-        }
-    };
-    section("[process]", Process::DOC, Process::rows(), &[]);
-    section("[admin]", Admin::DOC, Admin::rows(), &[]);
-    section("[log]", Log::DOC, Log::rows(), &[]);
-    section("[resolver]", Resolver::DOC, Resolver::rows(), &[]);
-    section("[timeouts]", Timeouts::DOC, Timeouts::rows(), &[]);
-    section("[limits]", Limits::DOC, Limits::rows(), &[]);
-    section("[errors]", ErrorPage::DOC, Vec::new(), &[]);
-    section(
-        "[listener.web]",
-        Listener::DOC,
-        Listener::rows(),
-        &[("bind", "\":8080\"")],
-    );
-    section(
-        "[[route]]",
-        Route::DOC,
-        Route::rows(),
-        &[("backend", "\"app\"")],
-    );
-    let servers = [("servers", "[\"10.0.0.1:8080\", \"10.0.0.2:8080\"]")];
-    section("[backend.app]", Backend::DOC, Backend::rows(), &servers);
-    let nested: [(&str, &str, Vec<Row>); 4] = [
-        ("[backend.app.health]", Health::DOC, Health::rows()),
-        ("[backend.app.ejection]", Ejection::DOC, Ejection::rows()),
-        ("[backend.app.retries]", Retries::DOC, Retries::rows()),
-        ("[backend.app.keepalive]", Keepalive::DOC, Keepalive::rows()),
-    ];
-    for (header, doc, rows) in nested {
-        section(header, doc, rows, &[]);
     }
     out
 }
@@ -469,9 +489,11 @@ mod tests {
     fn every_commented_line_of_the_sample_reads_when_uncommented() {
         let is_key = |line: &str| {
             line.strip_prefix("# ").is_some_and(|rest| {
-                rest.split_once(" = ").is_some_and(|(key, _)| {
-                    !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
-                })
+                let key = rest.split_once(" = ").map(|(key, _)| key);
+                SAMPLE.iter().any(|part| part.header == line)
+                    || key.is_some_and(|key| {
+                        !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+                    })
             })
         };
         let text: String = sample()
@@ -490,10 +512,9 @@ mod tests {
         let lines = Lines::new("t", &text);
         let (entries, errors) = crate::syntax::native::read(&text, &lines);
         // Nested sections stand there a second time, in long form.
-        assert!(
-            errors.iter().all(|e| e.message.contains("duplicate")),
-            "{errors:?}"
-        );
+        let twice = ["duplicate", "cannot extend"];
+        let expected = |e: &crate::Diagnostic| twice.iter().any(|words| e.message.contains(words));
+        assert!(errors.iter().all(expected), "{errors:?}");
         let mut reader = crate::value::Reader::new(&lines);
         drop(crate::lower::config(&entries, &mut reader));
         let unknown: Vec<_> = reader.diagnostics.iter().map(ToString::to_string).collect();
@@ -501,13 +522,50 @@ mod tests {
     }
 
     #[test]
-    fn the_page_and_the_schema_name_every_key() {
-        let (page, schema) = (reference(), json_schema().to_string());
+    fn each_section_of_the_sample_reads_alone_when_uncommented() {
+        for part in SAMPLE.iter().filter(|part| part.header.starts_with('#')) {
+            let text = sample_of(part);
+            let header = part.header.trim_start_matches("# ");
+            let keys = (part.rows)();
+            let text: String = text
+                .lines()
+                .filter(|line| {
+                    let line = line.trim_start_matches("# ");
+                    line == header
+                        || keys
+                            .iter()
+                            .any(|row| line.starts_with(&format!("{} = ", row.spec.key)))
+                })
+                .map(|line| format!("{}\n", line.trim_start_matches("# ")))
+                .collect();
+            let lines = Lines::new("t", &text);
+            let (entries, errors) = crate::syntax::native::read(&text, &lines);
+            assert_eq!(errors, [], "{text}");
+            let mut reader = crate::value::Reader::new(&lines);
+            drop(crate::lower::config(&entries, &mut reader));
+            let mut told = reader.diagnostics;
+            // What stands around it is not there.
+            told.retain(|found| found.code != "missing-key");
+            assert_eq!(told, [], "{text}");
+            assert_eq!(text.lines().count(), keys.len() + 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_page_the_sample_and_the_schema_name_every_key() {
+        let (page, sample) = (reference(), sample());
+        let schema = json_schema().to_string();
         for chapter in CHAPTERS {
             assert!(page.contains(&format!("\n## {}\n", heading(chapter.title))));
             for row in (chapter.rows)() {
                 assert!(
                     page.contains(&format!("| `{}` |", row.spec.key)),
+                    "{}",
+                    row.spec.key
+                );
+                assert!(
+                    sample.contains(&format!("\n# {} = ", row.spec.key))
+                        || sample.contains(&format!("\n{} = ", row.spec.key)),
                     "{}",
                     row.spec.key
                 );
