@@ -44,7 +44,7 @@ fn distance(a: &str, b: &str) -> usize {
     last.last().copied().unwrap_or(usize::MAX)
 }
 
-/// `a`, `b` or `c` — each in quotes of its own; long lists are cut.
+/// `"a", "b" or "c"`: all of them, each in quotes of its own.
 pub(crate) fn choices<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<String> = names.into_iter().map(quoted).collect();
     match names.split_last() {

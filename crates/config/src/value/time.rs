@@ -67,7 +67,7 @@ pub(crate) fn parse(text: &str) -> Result<Duration, Problem> {
     Ok(duration)
 }
 
-/// Prints a duration in the largest unit that keeps it whole; minutes from two, hours from two.
+/// Prints a duration in the largest unit up to hours that keeps it whole; one minute is `60s`.
 pub(crate) fn print(duration: Duration) -> String {
     let nanoseconds = duration.as_nanos();
     if nanoseconds == 0 {
