@@ -11,7 +11,7 @@ pub use crate::concept::keepalive::Keepalive;
 pub use crate::concept::limits::{LimitOverrides, Limits};
 pub use crate::concept::listener::{Listener, Mode, ProxyProtocol};
 pub use crate::concept::log::{Log, LogFormat, LogLevel};
-pub use crate::concept::matching::{Condition, Match, QueryName};
+pub use crate::concept::matching::{Condition, Match};
 pub use crate::concept::process::{Process, Workers};
 pub use crate::concept::queue::Queue;
 pub use crate::concept::resolver::Resolver;
@@ -24,7 +24,7 @@ pub use crate::diagnostic::{Origin, Origins};
 pub use crate::value::{
     Bind, CookieName, ErrorKey, FieldTest, HashKey, HeaderName, HeaderValue, HostPattern,
     Identifier, LogDestination, MethodName, OrOff, Pairs, PathPattern, PathPrefix, Pattern,
-    RegexText, RetryOn, ServerAddress, Statuses, TemplateText, Token,
+    QueryName, RegexText, RetryOn, ServerAddress, Statuses, TemplateText, Token,
 };
 
 /// A whole configuration.

@@ -14,7 +14,7 @@ mod time;
 pub use address::{Bind, ServerAddress};
 pub use http::{
     CookieName, ErrorKey, FieldTest, HashKey, HeaderName, HeaderValue, HostPattern, MethodName,
-    PathPattern, PathPrefix, Pattern, RegexText, RetryOn, Statuses, TemplateText,
+    PathPattern, PathPrefix, Pattern, QueryName, RegexText, RetryOn, Statuses, TemplateText,
 };
 pub use list::{OrOff, Pairs};
 pub use text::{Identifier, LogDestination, Token};

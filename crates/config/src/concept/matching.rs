@@ -4,7 +4,7 @@ use super::concept;
 use crate::syntax::Node;
 use crate::value::{
     CookieName, FieldTest, HeaderName, HostPattern, Identifier, MethodName, Pairs, PathPattern,
-    Reader, Spec, Text, Value, print_inline, read_table, text_values,
+    QueryName, Reader, Spec, Value, print_inline, read_table,
 };
 use ipnet::IpNet;
 
@@ -84,38 +84,3 @@ impl Value for Condition {
         condition
     }
 }
-
-/// The name of a query parameter.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct QueryName(String);
-
-impl QueryName {
-    /// The name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Text for QueryName {
-    const KIND: &'static str = "query parameter";
-
-    fn parse(text: &str) -> Result<Self, crate::value::Problem> {
-        if text.is_empty() || text.contains(['&', '=', '#']) {
-            let message = format!("{text:?} is not the name of a query parameter");
-            return Err(crate::value::Problem::new(message, "a name without & = #"));
-        }
-        Ok(Self(text.to_owned()))
-    }
-
-    fn text(&self) -> String {
-        self.0.clone()
-    }
-
-    #[cfg(test)]
-    fn sample(_: &mut clearway_base::rng::Rng) -> Self {
-        Self("q x".to_owned())
-    }
-}
-
-text_values!(QueryName);

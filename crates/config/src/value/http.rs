@@ -69,6 +69,8 @@ wrappers! {
     HeaderValue, "header value", check_header_value, "1 yes a=b;c \"q\" ~x";
     /// The name of a cookie.
     CookieName, "cookie name", check_token, "SRV sid CLEARWAY_2";
+    /// The name of a query parameter.
+    QueryName, "query parameter", check_query_name, "q version a[]";
     /// A request method.
     MethodName, "method", check_method, "GET POST PURGE";
     /// A host, `*.` and a domain, or `*`.
@@ -109,6 +111,16 @@ fn check_header_value(text: &str) -> Result<(), Problem> {
             "text without control characters",
         )),
     }
+}
+
+fn check_query_name(text: &str) -> Result<(), Problem> {
+    if !text.is_empty() && !text.contains(['&', '=', '#']) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        format!("{text:?} is not the name of a query parameter"),
+        "a name without & = #",
+    ))
 }
 
 fn check_method(text: &str) -> Result<(), Problem> {
