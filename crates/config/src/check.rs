@@ -30,6 +30,10 @@ pub fn check(config: &Config) -> Vec<Diagnostic> {
 /// Code of the diagnostic about an admin API that others can reach.
 pub(crate) const ADMIN_EXPOSED: &str = "admin-exposed";
 
+/// Codes of diagnostics about sections that are not there.
+pub(crate) const NO_LISTENER: &str = "no-listener";
+pub(crate) const NO_BACKEND: &str = "no-backend";
+
 /// Checks where the admin API listens.
 pub(crate) fn admin(config: &Config) -> Vec<Diagnostic> {
     let mut found = Findings::default();

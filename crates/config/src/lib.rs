@@ -106,11 +106,16 @@ pub fn parse(name: &str, text: &str) -> Loaded {
     let (entries, mut diagnostics) = syntax::native::read(text, &lines);
     let mut reader = value::Reader::new(&lines);
     let config = lower::config(&entries, &mut reader);
-    // A section that was not understood is missing, which is not what whoever wrote it should hear.
+    // Text that is no TOML may hide any section. A section that was not understood is missing, which
+    // is not what whoever wrote it should hear; a name that differs from it is told all the same.
     if diagnostics.is_empty() {
         let unread = !reader.diagnostics.is_empty();
-        let found = check::check(&config).into_iter();
-        diagnostics.extend(found.filter(|found| !unread || found.severity == Severity::Error));
+        let is_news = |found: &Diagnostic| match found.code {
+            check::NO_LISTENER => !reader.has_left_out("listener"),
+            check::NO_BACKEND => !reader.has_left_out("backend"),
+            _ => !unread || found.severity == Severity::Error,
+        };
+        diagnostics.extend(check::check(&config).into_iter().filter(is_news));
     }
     diagnostics.append(&mut reader.diagnostics);
     for diagnostic in diagnostics.iter_mut().filter(|found| found.file.is_empty()) {

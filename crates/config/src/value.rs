@@ -185,6 +185,8 @@ pub(crate) use text_values;
 pub(crate) struct Reader<'a> {
     lines: &'a Lines<'a>,
     pub(crate) diagnostics: Vec<Diagnostic>,
+    /// Kinds of sections of which one was not understood and is missing.
+    left_out: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
@@ -192,11 +194,22 @@ impl<'a> Reader<'a> {
         Self {
             lines,
             diagnostics: Vec::new(),
+            left_out: Vec::new(),
         }
     }
 
     pub(crate) fn origin(&self, span: &Span) -> Origin {
         self.lines.origin(span)
+    }
+
+    /// Notes that a section is missing from what was read.
+    pub(crate) fn leave_out(&mut self, kind: &str) {
+        self.left_out.push(kind.to_owned());
+    }
+
+    /// Whether a section of a kind is missing from what was read.
+    pub(crate) fn has_left_out(&self, kind: &str) -> bool {
+        self.left_out.iter().any(|left| left == kind)
     }
 
     /// Notes a diagnostic.

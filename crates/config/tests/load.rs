@@ -103,6 +103,45 @@ fn open_files_are_counted_when_the_limit_is_known() {
     assert_eq!(clearway_config::check::open_files(&config, 70).len(), 2);
 }
 
+#[test]
+fn what_is_missing_because_it_was_not_understood_is_not_told_again() {
+    let (listener, backend) = (
+        "[listener.web]\nbind = \":80\"\n",
+        "[backend.app]\nservers = \"h:1\"\n",
+    );
+    for (text, code) in [
+        (
+            format!("[listener.\"a b\"]\nbind = \":80\"\n{backend}"),
+            "name",
+        ),
+        (format!("listener = 3\n{backend}"), "type"),
+        (
+            format!("[listener]\nbind = \":80\"\n{backend}"),
+            "missing-name",
+        ),
+        (
+            format!("{listener}[backend.\"a b\"]\nservers = \"h:1\"\n"),
+            "name",
+        ),
+        (
+            format!("{listener}[backend]\nservers = \"h:1\"\n"),
+            "missing-name",
+        ),
+        (
+            format!("{listener}backend = \"a b\"\n{backend}[backend.b]\nservers = \"h:2\"\n"),
+            "value",
+        ),
+        (
+            format!("{listener}[[listener.web.rule]]\ndeny = 9\n"),
+            "value",
+        ),
+    ] {
+        let found = clearway_config::parse("c", &text).diagnostics;
+        let codes: Vec<&str> = found.iter().map(|found| found.code).collect();
+        assert_eq!(codes, [code], "{text}");
+    }
+}
+
 /// 1,000 backends of 10 servers and as many routes.
 fn large() -> String {
     let mut text = "[listener.web]\nbind = \":8080\"\n".to_owned();

@@ -2,7 +2,7 @@
 
 use clearway_base::hash::Map;
 
-use super::{Findings, limits, process, routes, time_outs};
+use super::{Findings, NO_BACKEND, NO_LISTENER, limits, process, routes, time_outs};
 use crate::diagnostic::{Diagnostic, Origin};
 use crate::model::{Bind, Config, Listener};
 
@@ -12,7 +12,7 @@ const OWN_FILES: u64 = 64;
 pub(super) fn check(config: &Config, found: &mut Findings) {
     if config.listeners.is_empty() {
         found.push(
-            Diagnostic::error("no-listener", &Origin::default(), "nothing listens")
+            Diagnostic::error(NO_LISTENER, &Origin::default(), "nothing listens")
                 .expected("a section [listener.NAME]")
                 .hint("begin with: [listener.web] bind = \":8080\""),
         );
@@ -75,6 +75,9 @@ fn binds(config: &Config, found: &mut Findings) {
 }
 
 fn leads_somewhere(config: &Config, listener: &Listener, found: &mut Findings) {
+    if listener.origins.is_misread("backend") || listener.origins.is_misread("rule") {
+        return;
+    }
     if let Some(name) = &listener.backend {
         if config.backend(name).is_none() {
             let origin = listener.origins.field_or_section("backend");
@@ -102,7 +105,7 @@ fn leads_somewhere(config: &Config, listener: &Listener, found: &mut Findings) {
         _ if listener.is_http() => "a backend, or a [[route]]",
         _ => "a backend",
     };
-    let diagnostic = Diagnostic::error("no-backend", listener.origin(), message).expected(expected);
+    let diagnostic = Diagnostic::error(NO_BACKEND, listener.origin(), message).expected(expected);
     found.push(match config.backends.first() {
         Some(backend) => diagnostic.hint(format!("add: backend = \"{}\"", backend.name)),
         None => diagnostic,

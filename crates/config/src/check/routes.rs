@@ -3,7 +3,7 @@
 use clearway_base::hash::Map;
 
 use super::backends::retry_faults;
-use super::{Findings, limits, time_outs};
+use super::{Findings, NO_BACKEND, limits, time_outs};
 use crate::compile::{RULE, router};
 use crate::diagnostic::{Diagnostic, Origin};
 use crate::model::{Actions, Condition, Config, Identifier, Match, Route};
@@ -88,7 +88,7 @@ fn target(config: &Config, route: &Route, backends: &Map<&str, ()>, found: &mut 
     let Some(name) = &route.backend else {
         if written.is_empty() {
             let diagnostic =
-                Diagnostic::error("no-backend", route.origin(), "this route leads nowhere");
+                Diagnostic::error(NO_BACKEND, route.origin(), "this route leads nowhere");
             found.push(diagnostic.expected("one of backend, redirect, reply, deny"));
         }
         return;

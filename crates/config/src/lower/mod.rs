@@ -94,6 +94,7 @@ fn named<S: Section>(
 ) -> Vec<S> {
     let kind = &entry.key;
     let Some(entries) = reader.table(&entry.value, &format!("sections [{kind}.NAME]")) else {
+        reader.leave_out(kind);
         return Vec::new();
     };
     let mut sections = Vec::with_capacity(entries.len());
@@ -103,6 +104,7 @@ fn named<S: Section>(
             Ok(name) => name,
             Err(problem) => {
                 reader.problem(&entry.at, "name", problem);
+                reader.leave_out(kind);
                 continue;
             }
         };
@@ -114,6 +116,7 @@ fn named<S: Section>(
             if !entry.value.is_broken() {
                 reader.problem(&entry.at, "missing-name", problem);
             }
+            reader.leave_out(kind);
             continue;
         };
         let section: S = read_section(&title, fields, &place(entry), reader);
