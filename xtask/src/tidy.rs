@@ -96,7 +96,7 @@ fn check() -> Result<Vec<Finding>, String> {
     ))
 }
 
-/// Folders that hold nothing of ours.
+/// What holds nothing of ours; in a linked work tree `.git` is a file.
 const SKIPPED: [&str; 6] = [
     "target",
     ".git",
@@ -125,10 +125,11 @@ fn walk(folder: &Path, into: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let kind = entry.file_type()?;
+        if SKIPPED.iter().any(|name| entry.file_name() == *name) {
+            continue;
+        }
         if kind.is_dir() {
-            if !SKIPPED.iter().any(|name| entry.file_name() == *name) {
-                walk(&entry.path(), into)?;
-            }
+            walk(&entry.path(), into)?;
         } else if kind.is_file() && entry.file_name() != "Cargo.lock" {
             into.push(entry.path());
         }
