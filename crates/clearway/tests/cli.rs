@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use clearway_testkit::process::{Process, Signal};
@@ -283,5 +284,20 @@ fn a_balancer_that_does_not_run_is_asked_in_vain_with_advice() {
         assert!(!ok);
         assert!(text.contains("Is clearway running?"), "{text}");
         assert!(text.contains(&nobody), "{text}");
+    }
+}
+
+#[test]
+fn the_socket_of_the_admin_api_is_the_users_own_whatever_the_umask() {
+    for (suffix, expected) in [("", 0o600), (",mode=660", 0o660)] {
+        let clearway = Clearway::setup(&format!(
+            "[listener.web]\nbind = \"127.0.0.1:0\"\n[backend.app]\nservers = [\"127.0.0.1:1\"]\n\
+             [admin]\nlisten = \"unix:$DIR/admin.sock{suffix}\"\n"
+        ))
+        .umask(0)
+        .start();
+        assert_eq!(clearway.admin().get("/healthz").status, 200);
+        let socket = std::fs::metadata(clearway.file("admin.sock")).unwrap();
+        assert_eq!(socket.permissions().mode() & 0o777, expected, "{suffix:?}");
     }
 }

@@ -35,6 +35,10 @@ const OPTIONS: listen::Options = listen::Options {
     defer_accept: false,
 };
 
+/// Permissions of a Unix socket unless `,mode=` says otherwise: whoever may connect may do everything,
+/// so no umask decides.
+const UNIX_MODE: u32 = 0o600;
+
 /// A running admin API.
 pub(crate) struct Running {
     /// Where it listens.
@@ -63,7 +67,10 @@ pub(crate) async fn start(state: &Arc<State>, admin: &Admin) -> Result<Option<Ru
         routes = routes.layer(middleware::from_fn(own_name));
     }
     let failed = |words: String| format!("admin: {words}");
-    let bind = listen::Bind::parse(&bind.to_string()).map_err(failed)?;
+    let mut bind = listen::Bind::parse(&bind.to_string()).map_err(failed)?;
+    if let listen::Bind::Unix { mode, .. } = &mut bind {
+        mode.get_or_insert(UNIX_MODE);
+    }
     let socket = listen::open(&bind, &OPTIONS).map_err(|e| failed(e.to_string()))?;
     let address = socket.address_text();
     let (listener, file) = socket.into_std();

@@ -20,6 +20,7 @@ pub struct Setup {
     text: String,
     values: Vec<(String, String)>,
     open_files: Option<u32>,
+    umask: Option<u32>,
     stderr: Option<String>,
     arguments: Vec<String>,
 }
@@ -39,6 +40,13 @@ impl Setup {
     #[must_use]
     pub fn open_files(mut self, limit: u32) -> Self {
         self.open_files = Some(limit);
+        self
+    }
+
+    /// Sets the mask that takes permissions from the files the balancer makes.
+    #[must_use]
+    pub fn umask(mut self, mask: u32) -> Self {
+        self.umask = Some(mask);
         self
     }
 
@@ -76,6 +84,9 @@ impl Setup {
         let mut script = String::new();
         if let Some(limit) = self.open_files {
             script.push_str(&format!("ulimit -n {limit} && "));
+        }
+        if let Some(mask) = self.umask {
+            script.push_str(&format!("umask {mask:03o} && "));
         }
         if let Some(path) = &self.stderr {
             script.push_str(&format!("exec 2>>'{path}' && "));
@@ -182,6 +193,7 @@ impl Clearway {
             text: toml.to_owned(),
             values: Vec::new(),
             open_files: None,
+            umask: None,
             stderr: None,
             arguments: Vec::new(),
         }
