@@ -1,6 +1,9 @@
 //! Bytes of strangers as text that cannot break a line or a string.
 
 /// Appends `bytes` as the inside of a JSON string: invalid UTF-8 becomes U+FFFD.
+///
+/// Controls beyond ASCII (U+0080 to U+009F) are escaped too, which JSON does not ask for: terminals take
+/// some for the start of an escape sequence.
 pub(crate) fn json(bytes: &[u8], out: &mut Vec<u8>) {
     let is_plain = |b: &u8| (0x20..0x7f).contains(b) && *b != b'"' && *b != b'\\';
     if bytes.iter().all(is_plain) {
@@ -14,7 +17,7 @@ pub(crate) fn json(bytes: &[u8], out: &mut Vec<u8>) {
                 '\n' => out.extend_from_slice(b"\\n"),
                 '\r' => out.extend_from_slice(b"\\r"),
                 '\t' => out.extend_from_slice(b"\\t"),
-                c if c < ' ' || c == '\u{7f}' => {
+                c if c.is_control() => {
                     out.extend_from_slice(format!("\\u{:04x}", u32::from(c)).as_bytes());
                 }
                 c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),

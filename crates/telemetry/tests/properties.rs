@@ -126,8 +126,13 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
     let telling = select(&b"\r\n\0\t\"\\ #x\x1b\x7f\x80\xc3\xa9\xe2\x80\xa8\xed\xff"[..]);
     let byte = prop_oneof![telling, any::<u8>()];
     let long = (byte.clone(), TEXT_MAX - 2..TEXT_MAX + 3);
+    // U+009B is in one character what ESC and `[` are to a terminal.
+    let piece = prop_oneof![
+        9 => byte.prop_map(|byte| vec![byte]),
+        1 => Just(b"\xc2\x9b".to_vec()),
+    ];
     prop_oneof![
-        20 => vec(byte, 0..40),
+        20 => vec(piece, 0..40).prop_map(|pieces| pieces.concat()),
         1 => long.prop_map(|(byte, len)| vec![byte; len]),
     ]
 }
@@ -253,7 +258,7 @@ proptest! {
             prop_assert!(text.is_ok(), "{}: {}", format.name(), line.escape_ascii());
             let text = text.unwrap();
             prop_assert!(text.ends_with('\n'), "{}", format.name());
-            let controls = text.bytes().filter(|b| *b < 0x20 || *b == 0x7f).count();
+            let controls = text.chars().filter(|c| c.is_control()).count();
             prop_assert_eq!(controls, 1, "{}: {:?}", format.name(), text);
             if format != Format::Json {
                 continue;
