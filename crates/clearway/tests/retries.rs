@@ -40,6 +40,20 @@ fn a_refused_connection_is_tried_elsewhere() {
 }
 
 #[test]
+fn what_may_never_be_retried_is_not_although_it_is_named() {
+    let bad = Server::script(behave::answer_and_close(behave::TLS_ALERT));
+    let named = "retries = { on = [\"server_speaks_tls\"] }";
+    let (clearway, _good) = bad_first(bad.address(), named);
+    assert_eq!(clearway.get("/").status, 502);
+    let fault = clearway.access(|r| r["fault"] == "server_speaks_tls");
+    assert_eq!(fault["attempts"].as_array().unwrap().len(), 1, "{fault}");
+    assert_eq!(
+        fault["attempts"][0]["no_retry"], "not-configured",
+        "{fault}"
+    );
+}
+
+#[test]
 fn a_stale_connection_is_replaced_without_a_trace_for_the_client() {
     for server in [
         Server::script(behave::close_after(1)),

@@ -41,13 +41,27 @@ impl Party {
 pub enum Retry {
     /// Nothing reached the server: any request may be sent again.
     Always,
-    /// The server closed a kept connection without answering a byte: any idempotent or buffered
-    /// request may be sent again, on a fresh connection.
+    /// The server ended a kept connection without answering a byte: an idempotent request may be sent
+    /// again on a fresh connection; any other only if the kernel says that the server took none of it.
     Reused,
-    /// Only where the configuration asks for it, and only what may be replayed.
+    /// Only where the configuration names the fault, and only what may be replayed.
     Configured,
-    /// Never.
+    /// Never, whatever the configuration names.
     Never,
+}
+
+impl Retry {
+    /// Whether a configuration wants another Attempt: one that names the fault itself (`named`), failed
+    /// connection attempts (`on_connect`) or kept connections that end (`on_reused`).
+    #[must_use]
+    pub fn allows(self, named: bool, on_connect: bool, on_reused: bool) -> bool {
+        match self {
+            Self::Always => named || on_connect,
+            Self::Reused => named || on_reused,
+            Self::Configured => named,
+            Self::Never => false,
+        }
+    }
 }
 
 /// First letter of HAProxy's termination state for a fault of a kind.
@@ -398,6 +412,18 @@ mod tests {
                     .bytes()
                     .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
             );
+        }
+    }
+
+    #[test]
+    fn what_may_never_be_retried_is_not_even_when_named() {
+        for word in 0..8_u8 {
+            let (named, on_connect, on_reused) = (word & 1 > 0, word & 2 > 0, word & 4 > 0);
+            let allows = |retry: Retry| retry.allows(named, on_connect, on_reused);
+            assert_eq!(allows(Retry::Always), named || on_connect, "{word}");
+            assert_eq!(allows(Retry::Reused), named || on_reused, "{word}");
+            assert_eq!(allows(Retry::Configured), named, "{word}");
+            assert!(!allows(Retry::Never), "{word}");
         }
     }
 

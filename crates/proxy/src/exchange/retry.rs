@@ -12,12 +12,12 @@ impl Exchange<'_> {
     /// Takes from the retry budget when it allows.
     pub(crate) fn may_retry(&self, fault: &Fault, replayable: bool) -> Result<(), RetryRefusal> {
         let rules = &self.route_plan().retries;
-        let wanted = match fault.kind.retry() {
-            Retry::Never => false,
-            Retry::Always => rules.on.contains(&RetryOn::Connect),
-            Retry::Reused => rules.on.contains(&RetryOn::Reused),
-            Retry::Configured => false,
-        } || rules.on.contains(&RetryOn::Fault(fault.kind));
+        let on = |what| rules.on.contains(&what);
+        let wanted = fault.kind.retry().allows(
+            on(RetryOn::Fault(fault.kind)),
+            on(RetryOn::Connect),
+            on(RetryOn::Reused),
+        );
         if !wanted {
             return Err(RetryRefusal::NotConfigured);
         }

@@ -6,7 +6,7 @@ use clearway_balance::Ask;
 use clearway_base::intern::Name;
 use clearway_config::model::RetryOn;
 use clearway_outcome::{
-    Attempt, Fault, FaultKind, Phase, Protocol, Record, RequestId, Retry, RetryRefusal, Side,
+    Attempt, Fault, FaultKind, Phase, Protocol, Record, RequestId, RetryRefusal, Side,
     Timings,
 };
 use smallvec::SmallVec;
@@ -209,9 +209,10 @@ fn refusal(
     made: usize,
     backend: &LocalBackend,
 ) -> Option<RetryRefusal> {
-    let wanted = (kind.retry() == Retry::Always && rules.on.contains(&RetryOn::Connect))
-        || rules.on.contains(&RetryOn::Fault(kind));
-    if !wanted {
+    let on = |what| rules.on.contains(&what);
+    // No connection at layer 4 is a kept one.
+    let named = on(RetryOn::Fault(kind));
+    if !kind.retry().allows(named, on(RetryOn::Connect), false) {
         return Some(RetryRefusal::NotConfigured);
     }
     if made > rules.max as usize {
