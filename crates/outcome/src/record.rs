@@ -112,12 +112,8 @@ impl Protocol {
 /// When the steps on the client's side happened, in microseconds from [`Record::started`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timings {
-    /// Idle time on the connection before the request's first byte (not part of the total).
-    pub idle_us: u64,
     /// From the first byte of the request until its head was complete.
     pub head_us: u64,
-    /// Until the first byte of the response went to the client; `None` when none did.
-    pub reply_us: Option<u64>,
     /// Until everything was over.
     pub total_us: u64,
 }
@@ -167,8 +163,6 @@ pub struct Record<'a> {
     pub fault: Option<Fault>,
     /// Connections open on the listener and in flight on the backend when it ended.
     pub connections: (u32, u32),
-    /// The worker that served it.
-    pub worker: u16,
 }
 
 #[cfg(test)]

@@ -177,15 +177,12 @@ fn report(
         bytes_out: sent,
         body_out: 0,
         timings: Timings {
-            idle_us: 0,
             head_us: 0,
-            reply_us: (sent > 0).then(|| now.micros_since(started)),
             total_us: now.micros_since(started),
         },
         attempts: &[],
         fault: Some(fault),
         connections: (conn.seat.open_now, 0),
-        worker: u16::try_from(worker.index).unwrap_or(u16::MAX),
     };
     worker.publish(&record, conn.access_log(), true);
 }

@@ -25,14 +25,11 @@ pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
     }
     out.push(record.protocol as u8);
     put16(out, record.status);
-    put16(out, record.worker);
     for number in [record.bytes_in, record.bytes_out, record.body_out] {
         put64(out, number);
     }
     let timings = record.timings;
-    put64(out, timings.idle_us);
     put64(out, timings.head_us);
-    put_option(out, timings.reply_us);
     put64(out, timings.total_us);
     put32(out, record.connections.0);
     put32(out, record.connections.1);
@@ -354,12 +351,10 @@ fn read<'a>(
         1 => Protocol::Http11,
         _ => Protocol::Tcp,
     };
-    let (status, worker) = (input.u16()?, input.u16()?);
+    let status = input.u16()?;
     let (bytes_in, bytes_out, body_out) = (input.u64()?, input.u64()?, input.u64()?);
     let timings = Timings {
-        idle_us: input.u64()?,
         head_us: input.u64()?,
-        reply_us: input.option()?,
         total_us: input.u64()?,
     };
     let connections = (input.u32()?, input.u32()?);
@@ -396,7 +391,6 @@ fn read<'a>(
         attempts: &[],
         fault,
         connections,
-        worker,
     };
     Some((record, text))
 }

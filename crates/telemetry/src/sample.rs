@@ -27,15 +27,12 @@ pub(crate) fn record(attempts: &[Attempt]) -> Record<'_> {
         bytes_out: 160,
         body_out: 12,
         timings: Timings {
-            idle_us: 0,
             head_us: 10,
-            reply_us: Some(5_000),
             total_us: 5_432,
         },
         attempts,
         fault: None,
         connections: (3, 2),
-        worker: 0,
     }
 }
 

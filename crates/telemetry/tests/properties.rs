@@ -142,11 +142,11 @@ fn made() -> impl Strategy<Value = Made> {
     let client = prop_oneof![4 => address, 1 => Just(Address::Unix)];
     let protocol = select(&[Protocol::Http10, Protocol::Http11, Protocol::Tcp][..]);
     let start = (any::<u64>(), micros(), client, uniform3(name()), protocol);
-    let numbers = any::<([u16; 2], [u64; 3], (u32, u32))>();
-    let times = (uniform3(micros()), of(micros()));
+    let numbers = any::<(u16, [u64; 3], (u32, u32))>();
+    let times = (micros(), micros());
     let parts = (uniform5(text()), vec(attempt(), 0..4), of(fault()));
     (start, numbers, times, parts).prop_map(
-        |(start, (shorts, longs, connections), (times, reply_us), (texts, attempts, fault))| {
+        |(start, (status, longs, connections), (head_us, total_us), (texts, attempts, fault))| {
             let (id, started, client, names, protocol) = start;
             let record = Record {
                 id: RequestId(id),
@@ -161,20 +161,14 @@ fn made() -> impl Strategy<Value = Made> {
                 host: b"",
                 referer: b"",
                 user_agent: b"",
-                status: shorts[0],
+                status,
                 bytes_in: longs[0],
                 bytes_out: longs[1],
                 body_out: longs[2],
-                timings: Timings {
-                    idle_us: times[0],
-                    head_us: times[1],
-                    reply_us,
-                    total_us: times[2],
-                },
+                timings: Timings { head_us, total_us },
                 attempts: &[],
                 fault,
                 connections,
-                worker: shorts[1],
             };
             Made {
                 record,

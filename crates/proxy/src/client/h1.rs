@@ -128,15 +128,10 @@ pub(crate) async fn active(conn: &mut Conn, request: &mut Request, first: Lease)
     let mut bytes = first;
     loop {
         let started = worker.tick();
-        let idle_us = started.micros_since(conn.idle_since);
         let next = match read_head(conn, request, bytes, started).await {
             Ok((lease, complete)) => {
                 conn.requests += 1;
-                let arrival = Arrival {
-                    started,
-                    complete,
-                    idle_us,
-                };
+                let arrival = Arrival { started, complete };
                 exchange::run(conn, request, lease, arrival).await
             }
             Err(None) => Next::Close,

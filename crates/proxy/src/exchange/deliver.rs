@@ -188,8 +188,6 @@ impl Exchange<'_> {
     /// still to be written, in front of the body.
     async fn write_first(&mut self, transfer: &mut Transfer) -> io::Result<u64> {
         let worker = Rc::clone(&self.conn.worker);
-        let now = worker.now();
-        self.replied = Some(now);
         poll_fn(|cx| {
             let mut out = worker.out.borrow_mut();
             let pump = &mut transfer.pump;
@@ -339,7 +337,6 @@ impl Exchange<'_> {
         let mut up = Pump::new(Source::UntilClose, Coding::Same);
         let owed = self.conn.worker.out.borrow().len() as u64;
         down.prepend(&self.conn.worker.out.borrow());
-        self.replied = Some(self.conn.worker.now());
         let empty = self.conn.worker.small.lease();
         let from_server = std::mem::replace(&mut answer.buffer, empty);
         // Neither feed can fail: a tunnel has no framing.

@@ -97,8 +97,6 @@ pub(crate) struct Arrival {
     pub(crate) started: Stamp,
     /// Head complete.
     pub(crate) complete: Stamp,
-    /// Idle time of the connection before it.
-    pub(crate) idle_us: u64,
 }
 
 /// One request on its way.
@@ -118,7 +116,6 @@ pub(crate) struct Exchange<'a> {
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) body_out: u64,
-    pub(crate) replied: Option<Stamp>,
     pub(crate) fault: Option<Fault>,
     /// The Attempt in flight, and its slot where servers have a `maxconn`.
     pub(crate) flight: Option<Flight>,
@@ -166,7 +163,6 @@ pub(crate) async fn run(
         bytes_in,
         bytes_out: 0,
         body_out: 0,
-        replied: None,
         fault: None,
         flight: None,
         slot: None,

@@ -148,7 +148,6 @@ impl Exchange<'_> {
 
     async fn send_reply(&mut self, out: &[u8], keep_alive: bool) -> Next {
         let now = self.conn.worker.now();
-        self.replied = Some(now);
         let limit = self.route_plan().timeouts.client_write;
         self.conn.timer.set_after(now, limit);
         let written = self.conn.write_all(out).await;

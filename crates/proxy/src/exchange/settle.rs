@@ -92,9 +92,7 @@ impl Exchange<'_> {
             bytes_out: self.bytes_out,
             body_out: self.body_out,
             timings: Timings {
-                idle_us: self.arrival.idle_us,
                 head_us: self.arrival.complete.micros_since(self.arrival.started),
-                reply_us: self.replied.map(|at| at.micros_since(self.arrival.started)),
                 total_us,
             },
             attempts: &self.request.attempts,
@@ -103,7 +101,6 @@ impl Exchange<'_> {
                 self.conn.seat.open_now,
                 self.backend.as_ref().map_or(0, |b| b.inflight()),
             ),
-            worker: u16::try_from(worker.index).unwrap_or(u16::MAX),
         };
         worker.publish(&record, log, failed);
     }

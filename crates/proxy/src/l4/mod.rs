@@ -288,15 +288,12 @@ fn settle(conn: &Conn, passage: &Passage, backend: Option<&Rc<LocalBackend>>) {
         bytes_out,
         body_out: bytes_out,
         timings: Timings {
-            idle_us: 0,
             head_us: 0,
-            reply_us: None,
             total_us,
         },
         attempts: &passage.attempts,
         fault: passage.fault,
         connections: (conn.seat.open_now, backend.map_or(0, |b| b.inflight())),
-        worker: u16::try_from(worker.index).unwrap_or(u16::MAX),
     };
     let failed = passage.fault.is_some() || passage.attempts.len() > 1;
     let log = conn.access_log();

@@ -411,7 +411,6 @@ mod tests {
             attempts,
             fault,
             connections: (1, 1),
-            worker: 0,
         }
     }
 
