@@ -1,17 +1,13 @@
 //! Verdicts of active health checks: when results in a row make a server go down or come up, and
 //! how soon to check again.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
-use clearway_base::clock::Stamp;
 use clearway_base::rng::Rng;
-use clearway_outcome::{Fault, FaultKind};
+use clearway_outcome::FaultKind;
 
 use crate::words;
 
-/// Results and transitions kept per server: enough to see a pattern, small enough to print.
-const HISTORY: usize = 20;
 /// Requests below which live traffic says nothing against a health check.
 const LIVE_REQUESTS_MIN: u64 = 20;
 /// Percent of failing requests from which traffic contradicts a passing check.
@@ -77,38 +73,9 @@ impl Status {
     }
 }
 
-/// A failed check.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Failure {
-    /// What went wrong.
-    pub fault: Fault,
-    /// The same in words that stand alone, e.g. `connection refused (ECONNREFUSED) 0.3 ms after
-    /// connecting to 10.0.0.2:8080`.
-    pub words: String,
-}
-
-impl Failure {
-    /// A failure described by its fault alone.
-    #[must_use]
-    pub fn new(fault: Fault, address: &str) -> Self {
-        Self {
-            words: words::fault(&fault, address),
-            fault,
-        }
-    }
-}
-
-/// The result of one check; a passed one says what was seen, e.g. `200 in 1.2 ms`.
-pub type Check = Result<String, Failure>;
-
-/// A check that was made.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Seen {
-    /// When it ended.
-    pub at: Stamp,
-    /// How.
-    pub check: Check,
-}
+/// The result of one check in words that stand alone: what was seen, e.g. `200 in 1.2 ms`, or why it
+/// failed.
+pub type Check = Result<String, String>;
 
 /// A change of the verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,55 +86,45 @@ pub struct Transition {
     pub to: Status,
     /// Why, as a sentence that stands alone.
     pub why: String,
-    /// When.
-    pub at: Stamp,
 }
 
-/// The verdict about one server and how it came about.
+/// The verdict about one server.
 #[derive(Clone, Debug)]
 pub struct Machine {
     policy: Policy,
     status: Status,
-    since: Stamp,
     /// Results in a row that speak against the present verdict.
     against: u32,
-    results: VecDeque<Seen>,
-    transitions: VecDeque<Transition>,
 }
 
 impl Machine {
     /// A server no check has been made of.
     #[must_use]
-    pub fn new(policy: Policy, now: Stamp) -> Self {
+    pub fn new(policy: Policy) -> Self {
         Self {
             policy,
             status: Status::Untested,
-            since: now,
             against: 0,
-            results: VecDeque::with_capacity(HISTORY),
-            transitions: VecDeque::new(),
         }
     }
 
-    /// Takes a new policy over (reload); verdict and history stay.
+    /// Takes a new policy over (reload). The verdict stays, and so do the results against it, as far as
+    /// the new policy asks for one more.
     pub fn set_policy(&mut self, policy: Policy) {
         self.policy = policy;
+        self.against = self.against.min(self.needed() - 1);
     }
 
     /// Takes the result of a check in and says whether the verdict changes.
     ///
     /// The first result decides alone: until then nothing is known that it could be weighed against.
-    pub fn observe(&mut self, check: Check, now: Stamp) -> Option<Transition> {
+    pub fn observe(&mut self, check: &Check) -> Option<Transition> {
         let to = if check.is_ok() {
             Status::Up
         } else {
             Status::Down
         };
-        let needed = match self.status {
-            Status::Untested => 1,
-            Status::Up => self.policy.fall.max(1),
-            Status::Down => self.policy.rise.max(1),
-        };
+        let needed = self.needed();
         self.against = if to == self.status {
             0
         } else {
@@ -176,34 +133,39 @@ impl Machine {
         let transition = (self.against >= needed).then(|| Transition {
             from: self.status,
             to,
-            why: self.why(&check),
-            at: now,
+            why: self.why(check),
         });
-        push_bounded(&mut self.results, Seen { at: now, check });
-        if let Some(transition) = &transition {
+        if transition.is_some() {
             self.status = to;
-            self.since = now;
             self.against = 0;
-            push_bounded(&mut self.transitions, transition.clone());
         }
-        self.check_invariants();
+        debug_assert!(self.against < self.needed());
         transition
+    }
+
+    /// How many results in a row change the verdict.
+    fn needed(&self) -> u32 {
+        match self.status {
+            Status::Untested => 1,
+            Status::Up => self.policy.fall.max(1),
+            Status::Down => self.policy.rise.max(1),
+        }
     }
 
     fn why(&self, check: &Check) -> String {
         let count = u64::from(self.against);
         match (check, self.status) {
             (Ok(seen), Status::Untested) => format!("up after the first check passed: {seen}"),
-            (Err(failure), Status::Untested) => {
-                format!("down after the first check failed: {}", failure.words)
+            (Err(words), Status::Untested) => {
+                format!("down after the first check failed: {words}")
             }
             (Ok(seen), Status::Up | Status::Down) => {
                 let row = in_a_row(count, "passed check");
                 format!("up after {row}: {seen}")
             }
-            (Err(failure), Status::Up | Status::Down) => {
+            (Err(words), Status::Up | Status::Down) => {
                 let row = in_a_row(count, "failed check");
-                format!("down after {row}: {}", failure.words)
+                format!("down after {row}: {words}")
             }
         }
     }
@@ -240,70 +202,6 @@ impl Machine {
     pub fn status(&self) -> Status {
         self.status
     }
-
-    /// Since when the verdict has stood.
-    #[must_use]
-    pub fn since(&self) -> Stamp {
-        self.since
-    }
-
-    /// Results in a row that speak against the verdict, and how many change it.
-    #[must_use]
-    pub fn against(&self) -> (u32, u32) {
-        let needed = match self.status {
-            Status::Untested => 1,
-            Status::Up => self.policy.fall.max(1),
-            Status::Down => self.policy.rise.max(1),
-        };
-        (self.against, needed)
-    }
-
-    /// The last results, oldest first.
-    #[must_use]
-    pub fn results(&self) -> impl DoubleEndedIterator<Item = &Seen> + ExactSizeIterator {
-        self.results.iter()
-    }
-
-    /// The last changes of the verdict, oldest first.
-    #[must_use]
-    pub fn transitions(&self) -> impl DoubleEndedIterator<Item = &Transition> + ExactSizeIterator {
-        self.transitions.iter()
-    }
-
-    /// The present state in a sentence, e.g. `up for 3 min; 1 failed check in a row, 3 take it
-    /// down: connection refused …`.
-    #[must_use]
-    pub fn words(&self, now: Stamp) -> String {
-        let time = words::duration(now.since(self.since));
-        let Some(last) = self.results.back() else {
-            return format!("not checked yet, for {time}");
-        };
-        let name = self.status.name();
-        let (against, needed) = self.against();
-        let seen = match &last.check {
-            Ok(seen) => seen,
-            Err(failure) => &failure.words,
-        };
-        let count = u64::from(against);
-        match self.status {
-            _ if against == 0 => format!("{name} for {time}: {seen}"),
-            Status::Down => {
-                let row = in_a_row(count, "passed check");
-                format!("{name} for {time}; {row}, {needed} bring it up: {seen}")
-            }
-            Status::Up | Status::Untested => {
-                let row = in_a_row(count, "failed check");
-                format!("{name} for {time}; {row}, {needed} take it down: {seen}")
-            }
-        }
-    }
-
-    fn check_invariants(&self) {
-        debug_assert!(self.against < self.against().1);
-        debug_assert!(self.results.len() <= HISTORY && self.transitions.len() <= HISTORY);
-        debug_assert!(self.transitions.back().is_none_or(|t| t.to == self.status));
-        debug_assert!(self.results.is_empty() == (self.status == Status::Untested));
-    }
 }
 
 fn in_a_row(count: u64, noun: &str) -> String {
@@ -313,13 +211,6 @@ fn in_a_row(count: u64, noun: &str) -> String {
     } else {
         text
     }
-}
-
-fn push_bounded<T>(queue: &mut VecDeque<T>, item: T) {
-    if queue.len() == HISTORY {
-        drop(queue.pop_front());
-    }
-    queue.push_back(item);
 }
 
 /// What live traffic of the last minutes says about a server.
@@ -389,14 +280,10 @@ impl Disagreement {
 mod tests {
     use super::*;
     use clearway_base::rng::Rng;
-    use clearway_outcome::{Phase, Side};
     use proptest::prelude::*;
 
     fn refused() -> Check {
-        let fault = Fault::new(FaultKind::ConnectRefused, Phase::Connect, Side::Server)
-            .with_errno(111)
-            .after(300);
-        Err(Failure::new(fault, "10.0.0.2:8080"))
+        Err("connection refused (ECONNREFUSED)".to_owned())
     }
 
     fn passed() -> Check {
@@ -405,37 +292,43 @@ mod tests {
 
     #[test]
     fn the_first_check_decides_and_then_rows_are_needed() {
-        let mut machine = Machine::new(Policy::default(), Stamp(1));
+        let mut machine = Machine::new(Policy::default());
         assert!(machine.status().is_usable());
-        let first = machine.observe(passed(), Stamp(2)).unwrap();
+        let first = machine.observe(&passed()).unwrap();
         assert_eq!(first.why, "up after the first check passed: 200 in 1.2 ms");
-        assert_eq!(machine.observe(refused(), Stamp(3)), None);
-        assert_eq!(machine.observe(refused(), Stamp(4)), None);
-        assert_eq!(
-            machine.words(Stamp(3_000_002)),
-            "up for 3 s; 2 failed checks in a row, 3 take it down: connection refused \
-             (ECONNREFUSED) 0.3 ms after connecting to 10.0.0.2:8080"
-        );
-        let down = machine.observe(refused(), Stamp(5)).unwrap();
-        assert_eq!(
-            (down.from, down.to, down.at),
-            (Status::Up, Status::Down, Stamp(5))
-        );
+        assert_eq!(machine.observe(&refused()), None);
+        assert_eq!(machine.observe(&refused()), None);
+        let down = machine.observe(&refused()).unwrap();
+        assert_eq!((down.from, down.to), (Status::Up, Status::Down));
         assert_eq!(
             down.why,
-            "down after 3 failed checks in a row: connection refused (ECONNREFUSED) 0.3 ms after \
-             connecting to 10.0.0.2:8080"
+            "down after 3 failed checks in a row: connection refused (ECONNREFUSED)"
         );
-        assert_eq!(machine.observe(passed(), Stamp(6)), None);
-        assert_eq!(machine.observe(refused(), Stamp(7)), None);
-        assert_eq!(machine.observe(passed(), Stamp(8)), None);
-        let up = machine.observe(passed(), Stamp(9)).unwrap();
+        assert_eq!(machine.observe(&passed()), None);
+        assert_eq!(machine.observe(&refused()), None);
+        assert_eq!(machine.observe(&passed()), None);
+        let up = machine.observe(&passed()).unwrap();
         assert_eq!(up.why, "up after 2 passed checks in a row: 200 in 1.2 ms");
-        assert_eq!(machine.since(), Stamp(9));
-        assert_eq!(
-            (machine.results().len(), machine.transitions().len()),
-            (8, 3)
-        );
+    }
+
+    #[test]
+    fn a_new_policy_keeps_the_verdict_and_needs_one_more_result_to_change_it() {
+        let policy = |fall| Policy {
+            fall,
+            ..Policy::default()
+        };
+        let mut machine = Machine::new(policy(5));
+        machine.observe(&passed()).unwrap();
+        for _ in 0..4 {
+            assert_eq!(machine.observe(&refused()), None);
+        }
+        machine.set_policy(policy(2));
+        assert_eq!(machine.status(), Status::Up);
+        let down = machine.observe(&refused()).unwrap();
+        assert!(down.why.starts_with("down after 2 failed checks in a row"));
+        machine.set_policy(policy(7));
+        assert_eq!(machine.status(), Status::Down);
+        assert_eq!(machine.observe(&passed()), None);
     }
 
     #[test]
@@ -445,9 +338,9 @@ mod tests {
             fall: 0,
             ..Policy::default()
         };
-        let mut machine = Machine::new(policy, Stamp(1));
-        machine.observe(refused(), Stamp(2)).unwrap();
-        let up = machine.observe(passed(), Stamp(3)).unwrap();
+        let mut machine = Machine::new(policy);
+        machine.observe(&refused()).unwrap();
+        let up = machine.observe(&passed()).unwrap();
         assert_eq!(up.why, "up after 1 passed check: 200 in 1.2 ms");
     }
 
@@ -458,18 +351,18 @@ mod tests {
             ..Policy::default()
         };
         let mut rng = Rng::new(1);
-        let mut machine = Machine::new(policy, Stamp(1));
+        let mut machine = Machine::new(policy);
         assert_eq!(machine.next_delay(&mut rng), policy.fast_interval);
         assert!(machine.first_delay(&mut rng) <= policy.fast_interval);
-        machine.observe(passed(), Stamp(2));
+        machine.observe(&passed());
         assert_eq!(machine.next_delay(&mut rng), policy.interval);
-        machine.observe(refused(), Stamp(3));
+        machine.observe(&refused());
         assert_eq!(machine.next_delay(&mut rng), policy.fast_interval);
         machine.set_policy(Policy {
             jitter: 0.1,
             ..policy
         });
-        machine.observe(passed(), Stamp(4));
+        machine.observe(&passed());
         let delays: Vec<_> = (0..100)
             .map(|_| machine.next_delay(&mut rng).as_millis())
             .collect();
@@ -513,7 +406,7 @@ mod tests {
             results in proptest::collection::vec(any::<bool>(), 0..200),
         ) {
             let policy = Policy { rise, fall, ..Policy::default() };
-            let mut machine = Machine::new(policy, Stamp(1));
+            let mut machine = Machine::new(policy);
             let mut up = None;
             for (n, &ok) in results.iter().enumerate() {
                 let seen = &results[..=n];
@@ -524,13 +417,11 @@ mod tests {
                     up = Some(ok);
                 }
                 let check = if ok { passed() } else { refused() };
-                let transition = machine.observe(check, Stamp(n as u64 + 2));
+                let transition = machine.observe(&check);
                 prop_assert_eq!(transition.is_some(), up != before);
                 let expected = if up == Some(true) { Status::Up } else { Status::Down };
                 prop_assert_eq!(machine.status(), expected);
             }
-            prop_assert!(machine.results().len() <= HISTORY);
-            prop_assert!(machine.transitions().len() <= HISTORY);
         }
     }
 }

@@ -20,7 +20,7 @@ mod pick;
 pub mod queue;
 pub mod slow_start;
 pub mod sticky;
-pub mod words;
+mod words;
 
 pub use member::Member;
 pub use pick::{Algorithm, Ask, Bound, Picker, Spread};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clearway_outcome::{Fault, FaultKind, Phase, errno_name};
+use clearway_outcome::FaultKind;
 
 /// Kinds whose code alone reads badly in a sentence.
 const PHRASES: &[(FaultKind, &str)] = &[
@@ -44,39 +44,16 @@ const PHRASES: &[(FaultKind, &str)] = &[
 
 /// A fault kind as part of a sentence, e.g. `connection refused`.
 #[must_use]
-pub fn kind(kind: FaultKind) -> String {
+pub(crate) fn kind(kind: FaultKind) -> String {
     PHRASES.iter().find(|(k, _)| *k == kind).map_or_else(
         || kind.code().replace('_', " "),
         |(_, text)| (*text).to_owned(),
     )
 }
 
-/// A fault of one attempt in words, e.g. `connection refused (ECONNREFUSED) 0.3 ms after connecting
-/// to 10.0.0.2:8080`.
-#[must_use]
-pub fn fault(fault: &Fault, address: &str) -> String {
-    let mut text = kind(fault.kind);
-    if fault.errno != 0 {
-        match errno_name(fault.errno) {
-            Some(name) => text.push_str(&format!(" ({name})")),
-            None => text.push_str(&format!(" (errno {})", fault.errno)),
-        }
-    }
-    let took = duration(Duration::from_micros(fault.elapsed_us));
-    if fault.phase == Phase::Connect {
-        text.push_str(&format!(" {took} after connecting to {address}"));
-    } else {
-        let phase = fault.phase.name();
-        text.push_str(&format!(
-            " {took} into the attempt on {address}, in phase {phase}"
-        ));
-    }
-    text
-}
-
 /// A time in the unit in which it is a small number: `0.3 ms`, `120 ms`, `2.5 s`, `3 min`, `1.5 h`.
 #[must_use]
-pub fn duration(time: Duration) -> String {
+pub(crate) fn duration(time: Duration) -> String {
     let micros = time.as_micros();
     let (value, unit) = match micros {
         0..1_000_000 => (micros, 1_000),
@@ -100,14 +77,14 @@ pub fn duration(time: Duration) -> String {
 
 /// `1 check`, `3 checks`.
 #[must_use]
-pub fn count(number: u64, noun: &str) -> String {
+pub(crate) fn count(number: u64, noun: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{ending}")
 }
 
 /// `part` of `whole` in whole percents, rounded; 0 when `whole` is 0.
 #[must_use]
-pub fn percent(part: u64, whole: u64) -> u64 {
+pub(crate) fn percent(part: u64, whole: u64) -> u64 {
     (part.saturating_mul(100).saturating_add(whole / 2))
         .checked_div(whole)
         .unwrap_or(0)
@@ -116,7 +93,6 @@ pub fn percent(part: u64, whole: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clearway_outcome::Side;
 
     #[test]
     fn times_are_short() {
@@ -135,25 +111,9 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_says_what_where_and_when() {
-        let refused = Fault::new(FaultKind::ConnectRefused, Phase::Connect, Side::Server)
-            .with_errno(111)
-            .after(300);
-        assert_eq!(
-            fault(&refused, "10.0.0.2:8080"),
-            "connection refused (ECONNREFUSED) 0.3 ms after connecting to 10.0.0.2:8080"
-        );
-        let cut = Fault::new(
-            FaultKind::ResponseBodyShort,
-            Phase::ResponseBody,
-            Side::Server,
-        )
-        .with_errno(9_999)
-        .after(2_000_000);
-        assert_eq!(
-            fault(&cut, "unix:/a"),
-            "response body short (errno 9999) 2 s into the attempt on unix:/a, in phase response-body"
-        );
+    fn kinds_without_a_phrase_and_empty_wholes_have_words_too() {
+        assert_eq!(kind(FaultKind::ConnectRefused), "connection refused");
+        assert_eq!(kind(FaultKind::ResponseBodyShort), "response body short");
         assert_eq!((percent(2, 3), percent(1, 0)), (67, 0));
     }
 }

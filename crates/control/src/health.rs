@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use clearway_balance::health::{Failure, Machine};
+use clearway_balance::health::Machine;
 use clearway_base::clock;
 use clearway_base::hash::Map;
 use clearway_base::intern::Name;
@@ -99,7 +99,7 @@ async fn watch(
     budget: Arc<Semaphore>,
 ) {
     let mut rng = Rng::from_entropy();
-    let mut machine = Machine::new(check.policy, clock::now());
+    let mut machine = Machine::new(check.policy);
     let target = check.target_of(&server);
     let mut next = Instant::now() + machine.first_delay(&mut rng);
     loop {
@@ -109,16 +109,13 @@ async fn watch(
         };
         let report = probe::run(&check.probe, &target, check.timeout).await;
         drop(permit);
-        let now = clock::now();
         let passed = report.attempt.fault.is_none();
-        let result = match report.attempt.fault {
-            None => Ok(report.words.clone()),
-            Some(fault) => Err(Failure {
-                fault,
-                words: report.words.clone(),
-            }),
+        let result = if passed {
+            Ok(report.words.clone())
+        } else {
+            Err(report.words.clone())
         };
-        let transition = machine.observe(result, now);
+        let transition = machine.observe(&result);
         state.stories().of(key).last_probe = Some((clock::wall(), passed, report.words));
         if let Some(transition) = transition {
             if machine.status().is_usable() {
