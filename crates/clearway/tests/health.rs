@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use clearway_testkit::clearway::simple;
 use clearway_testkit::{Clearway, Conn, Server, behave, wait};
 
 const FAST: &str = "interval = \"50ms\", fast_interval = \"50ms\", timeout = \"300ms\"";
@@ -274,6 +275,36 @@ fn answers_with_an_error_status_do_not_eject() {
         client.get("/");
     }
     assert_eq!((server.requests(), other.requests()), (10, 10));
+}
+
+#[test]
+fn changed_checks_need_as_many_failures_as_before() {
+    let checks = AtomicU16::new(0);
+    let server = Server::script(move |mut conn: Conn| {
+        while let Some(request) = conn.request() {
+            let nth = match request.target.as_str() {
+                "/new" => checks.fetch_add(1, Ordering::SeqCst),
+                _ => u16::MAX,
+            };
+            if !conn.send(behave::response(if nth < 2 { 500 } else { 200 }, "x")) {
+                return;
+            }
+        }
+    });
+    let config = |health: &str| simple(&[server.address()], &format!("health = {{ {health} }}"));
+    // No further check for an hour, unless the new settings are heeded at once.
+    let hourly = "path = \"/old\", interval = \"1h\", fast_interval = \"50ms\", fall = 3";
+    let clearway = Clearway::start(&config(hourly));
+    clearway.wait_state(server.address(), &["up"]);
+    let often = format!("path = \"/new\", {FAST}, fall = 3");
+    assert_eq!(clearway.reload(&config(&often)), "ok");
+    wait::until("four checks with the new settings", || {
+        let new = server.seen().iter().filter(|r| r.target == "/new").count();
+        (new >= 4).then_some(())
+    });
+    let entry = clearway.server(server.address());
+    assert_eq!(entry["state"], "up", "{entry:#}");
+    assert!(!entry.to_string().contains("down after"), "{entry:#}");
 }
 
 #[test]

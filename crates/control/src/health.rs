@@ -9,8 +9,8 @@ use clearway_base::intern::Name;
 use clearway_base::rng::Rng;
 use clearway_net::probe;
 use clearway_proxy::board::DOWN;
-use clearway_proxy::plan::ServerPlan;
-use tokio::sync::Semaphore;
+use clearway_proxy::plan::{CheckPlan, ServerPlan};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -27,7 +27,8 @@ pub(crate) struct Checks {
 }
 
 struct Running {
-    check: Arc<clearway_proxy::plan::CheckPlan>,
+    /// What to check and how; the task looks at it before each check.
+    check: watch::Sender<Arc<CheckPlan>>,
     task: JoinHandle<()>,
 }
 
@@ -41,12 +42,12 @@ impl Default for Checks {
 }
 
 impl Checks {
-    /// Starts checks for servers that have none, ends those of servers that are gone, and leaves
-    /// unchanged ones alone, so that a reload does not disturb them.
+    /// Starts checks for servers that have none, ends those of servers that are gone, and tells the
+    /// others when their settings changed. They keep their verdict: after a reload, as before, it takes
+    /// results in a row to change it.
     pub(crate) fn reconcile(&mut self, state: &Arc<State>) {
         let plan = state.plan();
-        let mut wanted: Map<(Name, Name), (Arc<ServerPlan>, Arc<clearway_proxy::plan::CheckPlan>)> =
-            Map::default();
+        let mut wanted: Map<(Name, Name), (Arc<ServerPlan>, Arc<CheckPlan>)> = Map::default();
         for backend in &plan.backends {
             let Some(check) = &backend.check else {
                 continue;
@@ -59,17 +60,20 @@ impl Checks {
             }
         }
         self.running.retain(|key, running| {
-            let keep = wanted
-                .get(key)
-                .is_some_and(|(_, check)| **check == *running.check);
-            if !keep {
+            let Some((_, check)) = wanted.get(key) else {
                 running.task.abort();
                 // Without a check nothing could ever bring the server up again.
-                if !wanted.contains_key(key) {
-                    state.set_flags(*key, 0, DOWN);
+                state.set_flags(*key, 0, DOWN);
+                return false;
+            };
+            running.check.send_if_modified(|present| {
+                let is_new = **present != **check;
+                if is_new {
+                    *present = Arc::clone(check);
                 }
-            }
-            keep
+                is_new
+            });
+            true
         });
         let mut missing: Vec<_> = wanted
             .into_iter()
@@ -78,11 +82,12 @@ impl Checks {
         missing.sort_by_key(|(key, _)| *key);
         for (key, (server, check)) in missing {
             let budget = Arc::clone(&self.budget);
-            let task = task::spawn(watch(
+            let (check, changes) = watch::channel(check);
+            let task = task::spawn(check_for_ever(
                 Arc::clone(state),
                 key,
                 server,
-                Arc::clone(&check),
+                changes,
                 budget,
             ));
             self.running.insert(key, Running { check, task });
@@ -91,22 +96,33 @@ impl Checks {
 }
 
 /// Checks one server for ever.
-async fn watch(
+async fn check_for_ever(
     state: Arc<State>,
     key: (Name, Name),
     server: Arc<ServerPlan>,
-    check: Arc<clearway_proxy::plan::CheckPlan>,
+    mut changes: watch::Receiver<Arc<CheckPlan>>,
     budget: Arc<Semaphore>,
 ) {
     let mut rng = Rng::from_entropy();
+    let mut check = Arc::clone(&changes.borrow_and_update());
     let mut machine = Machine::new(check.policy);
-    let target = check.target_of(&server);
     let mut next = Instant::now() + machine.first_delay(&mut rng);
     loop {
-        tokio::time::sleep_until(next).await;
+        tokio::select! {
+            biased;
+            Ok(()) = changes.changed() => {
+                check = Arc::clone(&changes.borrow_and_update());
+                machine.set_policy(check.policy);
+                // Spread like first checks: a reload changes the settings of many servers at once.
+                next = next.min(Instant::now() + machine.first_delay(&mut rng));
+                continue;
+            }
+            () = tokio::time::sleep_until(next) => {}
+        }
         let Ok(permit) = budget.acquire().await else {
             return;
         };
+        let target = check.target_of(&server);
         let report = probe::run(&check.probe, &target, check.timeout).await;
         drop(permit);
         let passed = report.attempt.fault.is_none();
