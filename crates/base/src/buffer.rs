@@ -68,11 +68,6 @@ impl Lease {
         self.bytes.get(..self.filled).unwrap_or_default()
     }
 
-    /// The bytes filled so far, for editing in place.
-    pub fn filled_mut(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(..self.filled).unwrap_or_default()
-    }
-
     /// The unfilled rest, to read into; call [`Lease::advance`] afterwards.
     pub fn spare(&mut self) -> &mut [u8] {
         self.bytes.get_mut(self.filled..).unwrap_or_default()
