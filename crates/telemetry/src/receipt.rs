@@ -87,8 +87,7 @@ fn request_line(record: &Record<'_>) -> String {
 }
 
 /// A target with the values of its query replaced by `…`.
-#[must_use]
-pub fn redact(target: &[u8]) -> String {
+fn redact(target: &[u8]) -> String {
     let mut parts = target.splitn(2, |&b| b == b'?');
     let mut out = parts.next().unwrap_or_default().escape_ascii().to_string();
     let Some(query) = parts.next() else {

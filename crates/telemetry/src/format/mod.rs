@@ -45,17 +45,6 @@ formats! {
     Combined = "combined" combined,
 }
 
-impl Format {
-    /// The format with a name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|format| format.name() == name)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,7 +55,6 @@ mod tests {
         // U+009B, the start of an escape sequence in one character.
         let hostile: Vec<u8> = (0..=255).chain(*b"\n\"\\\xc2\x9b").collect();
         for &format in Format::ALL {
-            assert_eq!(Format::parse(format.name()), Some(format));
             let attempts = [sample::failed_attempt()];
             let mut record = sample::record(&attempts);
             (record.method, record.target, record.host) = (&hostile, &hostile, &hostile);
