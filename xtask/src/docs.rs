@@ -87,13 +87,15 @@ Everything that can go wrong with a request has one of these codes. The code sta
 requests, in metrics (`fault`), in receipts (`clearway why ID`) and in `Proxy-Status`. *Status* is what the
 client gets when nothing was sent to it yet. *Counts* says whether it counts against the server (ejection).
 *Retry*: `always` when nothing reached the server; `reused` when a kept connection turned out dead;
-`configured` where `retries.on` names it; `never` otherwise.
+`configured` where `retries.on` names it; `never` otherwise. The last columns say how others spell it: the
+letters of HAProxy's termination state, Envoy's response flag, the error type of RFC 9209, the phrase in
+NGINX's error log.
 ";
 
 fn faults() -> String {
     let mut text = FAULTS_INTRO.to_owned();
-    text.push_str("\n| code | what happened | status | who has to act | counts | retry | HAProxy | Envoy | RFC 9209 |\n");
-    text.push_str("|---|---|---|---|---|---|---|---|---|\n");
+    text.push_str("\n| code | what happened | status | who has to act | counts | retry | HAProxy | Envoy | RFC 9209 | NGINX |\n");
+    text.push_str("|---|---|---|---|---|---|---|---|---|---|\n");
     for kind in FaultKind::ALL.iter().copied() {
         let haproxy: String = kind.haproxy().iter().copied().map(char::from).collect();
         let status = match kind.status() {
@@ -102,7 +104,7 @@ fn faults() -> String {
         };
         let row = writeln!(
             text,
-            "| `{}` | {} | {status} | {} | {} | {} | `{haproxy}` | {} | {} |",
+            "| `{}` | {} | {status} | {} | {} | {} | `{haproxy}` | {} | {} | {} |",
             kind.code(),
             kind.summary(),
             kind.party().name(),
@@ -114,6 +116,7 @@ fn faults() -> String {
             retry(kind),
             kind.envoy().unwrap_or("–"),
             kind.rfc9209().unwrap_or("–"),
+            kind.nginx().unwrap_or("–"),
         );
         debug_assert!(row.is_ok(), "writing to a String does not fail");
     }

@@ -67,7 +67,7 @@ impl Retry {
 /// First letter of HAProxy's termination state for a fault of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum HaproxyWho {
+enum HaproxyWho {
     /// `C`: the client ended it.
     Client = b'C',
     /// `c`: the client was silent for too long.

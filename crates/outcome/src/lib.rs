@@ -16,6 +16,6 @@ mod record;
 
 pub use attempt::{Attempt, Evidence, RetryRefusal, Reuse, TcpFacts};
 pub use errno::errno_name;
-pub use kind::{Fault, FaultKind, HaproxyWho, Party, Retry};
+pub use kind::{Fault, FaultKind, Party, Retry};
 pub use phase::{Phase, Side};
 pub use record::{Address, Protocol, Record, RequestId, Timings};
