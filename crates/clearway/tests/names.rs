@@ -129,15 +129,32 @@ fn services_give_ports_and_weights() {
     };
     let names = NameServer::start();
     names.set("a.test", Answer::a(60, &["127.0.0.1"]));
-    let services = [
-        Data::Srv(1, 10, port(&one), "a.test".to_owned()),
-        Data::Srv(1, 10, port(&two), "a.test".to_owned()),
-    ];
-    names.set("_http._tcp.app.test", Answer::Records(60, services.into()));
+    let (one, two) = (port(&one), port(&two));
+    let services = |(priority, weight), (other_priority, other_weight)| {
+        let services = [
+            Data::Srv(priority, weight, one, "a.test".to_owned()),
+            Data::Srv(other_priority, other_weight, two, "a.test".to_owned()),
+        ];
+        names.set("_http._tcp.app.test", Answer::Records(0, services.into()));
+    };
+    services((1, 10), (1, 10));
     let clearway = Clearway::over(&["srv:_http._tcp.app.test"], &resolver(&names));
-    wait::until("both services", || {
-        (answered(&clearway, 10) == ["one", "two"]).then_some(())
-    });
+    let share_of_one = || {
+        let mut client = clearway.client();
+        let answers = (0..20).map(|_| client.get("/").text());
+        answers.filter(|name| name == "one").count()
+    };
+    let wait_share = |wanted| {
+        wait::until("the services' shares", || {
+            (share_of_one() == wanted).then_some(())
+        });
+    };
+    wait_share(10);
+    // The same addresses with other weights, then with another priority.
+    services((1, 90), (1, 10));
+    wait_share(18);
+    services((2, 90), (1, 10));
+    wait_share(0);
 }
 
 #[test]

@@ -242,8 +242,6 @@ pub struct BackendPlan {
     pub ejection: Option<eject::Policy>,
     /// Time over which a server that came up gets its full weight.
     pub slow_start: Duration,
-    /// Where the servers are, in order.
-    pub addresses: Vec<Target>,
     /// What it was made from.
     pub config: Backend,
     /// What is shared about it.

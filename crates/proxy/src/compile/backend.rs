@@ -74,12 +74,32 @@ pub struct Answer {
 pub type Names = Map<Question, Answer>;
 
 /// One server with one address.
-#[derive(Clone, Debug, PartialEq)]
 struct Place<'a> {
     server: &'a Server,
     target: Target,
     weight: u32,
     priority: u16,
+}
+
+impl Place<'_> {
+    /// The effective weight without a slow start.
+    fn weight(&self) -> u32 {
+        self.weight.saturating_mul(slow_start::UNIT)
+    }
+
+    /// Lower is used first; every backup server comes after all others.
+    fn tier(&self) -> u8 {
+        let backup = u8::from(self.server.backup) * 128;
+        let priority = u8::try_from(self.priority.min(27)).unwrap_or(27);
+        backup
+            .saturating_add(self.server.priority)
+            .saturating_add(priority)
+    }
+
+    /// Whether an equal configuration makes an equal plan of it.
+    fn is_same(&self, plan: &ServerPlan) -> bool {
+        self.target == plan.target && self.weight() == plan.weight && self.tier() == plan.tier
+    }
 }
 
 /// Compiles one backend, or takes over the old one when nothing has changed.
@@ -95,11 +115,14 @@ pub(super) fn compile(
     for server in &backend.servers {
         find_places(server, names, &mut places, &mut empty_because);
     }
-    let addresses: Vec<Target> = places.iter().map(|p| p.target.clone()).collect();
     if let Some(before) = before
         && before.config == *backend
-        && before.addresses == addresses
         && before.empty_because == empty_because
+        && before.servers.len() == places.len()
+        && places
+            .iter()
+            .zip(&before.servers)
+            .all(|(p, s)| p.is_same(s))
     {
         return Arc::clone(before);
     }
@@ -156,7 +179,6 @@ pub(super) fn compile(
         ejection: backend.ejection.on().map(|ejection| ejection.policy()),
         slow_start: backend.slow_start,
         servers,
-        addresses,
         config: backend.clone(),
         entry,
     })
@@ -213,7 +235,7 @@ fn find_places<'a>(
 fn server_plan(backend: &Backend, name: Name, place: &Place<'_>, board: &mut Board) -> ServerPlan {
     let server = place.server;
     let address = Name::new(&place.target.to_string());
-    let weight = place.weight.saturating_mul(slow_start::UNIT);
+    let weight = place.weight();
     let flags = match server.state {
         ServerState::Ready => 0,
         ServerState::Drain => DRAIN,
@@ -223,8 +245,6 @@ fn server_plan(backend: &Backend, name: Name, place: &Place<'_>, board: &mut Boa
     // A state that changed in the file is put in force; the operator's word at run time stays else.
     let maxconn = backend.maxconn_of(server);
     entry.slots.set_limit(maxconn);
-    let backup = u8::from(server.backup) * 128;
-    let priority = u8::try_from(place.priority.min(27)).unwrap_or(27);
     ServerPlan {
         backend: name,
         name: server.name.as_ref().map_or_else(
@@ -242,9 +262,7 @@ fn server_plan(backend: &Backend, name: Name, place: &Place<'_>, board: &mut Boa
         source: backend.source_address,
         key: server_key(address),
         weight,
-        tier: backup
-            .saturating_add(server.priority)
-            .saturating_add(priority),
+        tier: place.tier(),
         maxconn,
         state: flags,
         slow_start: backend.slow_start_of(server),
