@@ -1,5 +1,6 @@
 //! Changes of the configuration and the end of the process lose nothing.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use clearway_testkit::clearway::FaultRecord;
 use clearway_testkit::clearway::simple;
 use clearway_testkit::peers::Wrk;
 use clearway_testkit::process::Signal;
-use clearway_testkit::{Clearway, Client, End, Gate, Server, behave, wait};
+use clearway_testkit::{Clearway, Client, Conn, End, Gate, Server, behave, wait};
 
 /// Reloads a hundred times, between two configurations with different servers.
 fn reload_a_hundred_times(clearway: &Clearway, texts: [&str; 2]) {
@@ -344,6 +345,48 @@ fn health_is_kept_over_a_reload() {
     for _ in 0..10 {
         assert_eq!(clearway.get("/").status, 200);
     }
+}
+
+#[test]
+fn a_server_that_comes_back_begins_anew() {
+    let works = Arc::new(AtomicBool::new(false));
+    let mended = Arc::clone(&works);
+    let shaky = Server::script(move |mut conn: Conn| {
+        while conn.request().is_some() && mended.load(Ordering::SeqCst) {
+            conn.send(behave::response(200, "shaky"));
+        }
+    });
+    let well = Server::script(behave::ok("well"));
+    let settings = "retries = { max = 0 }\nejection = { consecutive = 3, duration = \"60s\" }";
+    let both = simple(&[shaky.address(), well.address()], settings);
+    let one = simple(&[well.address()], settings);
+    let clearway = Clearway::start(&both);
+    // Waiting for a request, it holds on to the Plan that its last one began with.
+    let mut idle = clearway.client();
+    while shaky.requests() < 3 {
+        idle.get("/");
+    }
+    clearway.wait_state(shaky.address(), &["ejected"]);
+    works.store(true, Ordering::SeqCst);
+    assert_eq!(clearway.reload(&one), "ok");
+    assert_eq!(clearway.reload(&both), "ok");
+    let answers = |clearway: &Clearway| {
+        let mut client = clearway.client();
+        let answers: Vec<_> = (0..10).map(|_| client.get("/").text()).collect();
+        answers.iter().filter(|text| *text == "shaky").count()
+    };
+    // Its old failures are no news: it stays in.
+    assert_eq!(answers(&clearway), 5);
+    assert_eq!(clearway.server(shaky.address())["state"], "unchecked");
+    // What the file says of a server that comes back is obeyed.
+    assert_eq!(clearway.reload(&one), "ok");
+    let away = both.replace(
+        &format!("{:?}", shaky.address()),
+        &format!("{{ address = {:?}, state = \"maint\" }}", shaky.address()),
+    );
+    assert_eq!(clearway.reload(&away), "ok");
+    assert_eq!(answers(&clearway), 0);
+    assert_eq!(idle.get("/").text(), "well");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! What control learns from live traffic: receipts, servers to eject, weights of servers that are
 //! starting, probes that disagree with the traffic.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use clearway_balance::eject::{Batch, Change, Ejector, Step};
@@ -15,7 +15,7 @@ use clearway_base::intern::Name;
 use clearway_base::ring::Reader;
 use clearway_config::model::LogDestination;
 use clearway_outcome::FaultKind;
-use clearway_proxy::board::{DOWN, EJECTED};
+use clearway_proxy::board::{DOWN, EJECTED, ServerEntry};
 use clearway_proxy::plan::{BackendPlan, Plan, ServerPlan};
 use clearway_telemetry::{codec, format};
 use tokio::time::Instant;
@@ -38,9 +38,12 @@ pub(crate) struct Passive {
     compared: Stamp,
 }
 
-/// What was known about a server at the last look.
+/// What was known about a server at the last look. Kept for as long as its entry on the board, so
+/// that one that comes back into the Plan does not bring its whole history as news.
 #[derive(Clone, Default)]
 struct Seen {
+    /// Whose counts these are.
+    entry: Weak<ServerEntry>,
     successes: u64,
     faults: u64,
     /// Totals at the last comparison.
@@ -130,10 +133,11 @@ impl Passive {
             self.compared = now;
             self.compare(&plan);
         }
-        self.seen.retain(|(name, address), _| {
-            plan.backends
-                .iter()
-                .any(|b| b.name == *name && b.servers.iter().any(|s| s.address == *address))
+        self.ejectors
+            .retain(|name, _| plan.backends.iter().any(|b| b.name == *name));
+        self.seen.retain(|(name, address), seen| {
+            let mut backends = plan.backends.iter().filter(|b| b.name == *name);
+            backends.any(|b| b.servers.iter().any(|s| s.address == *address)) || seen.rest()
         });
     }
 
@@ -169,8 +173,9 @@ impl Passive {
 
     /// What ended on a server since the last look.
     fn batch(&mut self, backend: Name, server: &ServerPlan) -> Batch {
-        let (successes, faults) = totals(server);
+        let (successes, faults) = totals(&server.entry);
         let seen = self.seen.entry((backend, server.address)).or_default();
+        seen.follow(&server.entry);
         let passed = narrow(successes.saturating_sub(seen.successes));
         let failed = narrow(faults.saturating_sub(seen.faults));
         (seen.successes, seen.faults) = (successes, faults);
@@ -224,7 +229,7 @@ impl Passive {
         for backend in plan.backends.iter().filter(|b| b.check.is_some()) {
             for server in &backend.servers {
                 let key = (backend.name, server.address);
-                let (successes, faults) = totals(server);
+                let (successes, faults) = totals(&server.entry);
                 let seen = self.seen.entry(key).or_default();
                 let before = std::mem::replace(&mut seen.compared, (successes, faults));
                 let failed = faults.saturating_sub(before.1);
@@ -242,10 +247,34 @@ impl Passive {
     }
 }
 
+impl Seen {
+    /// Begins from zero when another entry has taken the place of the one known.
+    fn follow(&mut self, entry: &Arc<ServerEntry>) {
+        if self.entry.as_ptr() != Arc::as_ptr(entry) {
+            *self = Self {
+                entry: Arc::downgrade(entry),
+                last_fault: self.last_fault,
+                ..Self::default()
+            };
+        }
+    }
+
+    /// Lets what ends on a server outside the Plan go by; whether its entry is still in use.
+    fn rest(&mut self) -> bool {
+        let Some(entry) = self.entry.upgrade() else {
+            return false;
+        };
+        (self.successes, self.faults) = totals(&entry);
+        self.compared = (self.successes, self.faults);
+        (self.was_usable, self.up_since) = (false, None);
+        true
+    }
+}
+
 /// Successes, and faults that count against the server, over all workers.
-fn totals(server: &ServerPlan) -> (u64, u64) {
+fn totals(server: &ServerEntry) -> (u64, u64) {
     let mut totals = (0, 0);
-    for shard in &server.entry.shards {
+    for shard in &server.shards {
         totals.0 += shard.successes.value();
         if shard.faults.any() {
             let counting = FaultKind::ALL

@@ -371,16 +371,17 @@ impl Supervisor {
         self.state.board().sweep();
     }
 
-    /// Applies the operator's word where the file has changed it, and takes back servers that had been
-    /// removed.
+    /// Applies the operator's word where the file has changed it, and lets servers that had been
+    /// removed begin anew.
     fn settle_servers(&self, before: &Plan, plan: &Plan) {
         let old = servers_of(before);
         for (key, server) in servers(plan) {
             match old.get(&key) {
                 Some(known) if known.state != server.state => self.obey_file(key, server.state),
                 Some(_) => {}
+                // Whoever still held the entry of a removed server has kept its flags, too.
                 None => {
-                    self.state.set_flags(key, 0, REMOVED | CUT);
+                    self.state.set_flags(key, server.state, !server.state);
                 }
             }
         }
