@@ -323,3 +323,53 @@ fn the_history_of_a_server_is_told() {
     let text = entry.to_string();
     assert!(text.contains("503") && text.contains("down"), "{entry:#}");
 }
+
+/// Returns when control has looked at every server's counters: it does after every failed request,
+/// before it tells of it.
+fn wait_look(clearway: &Clearway) {
+    let refused = clearway.client().get_with("/", "Host: other\r\n");
+    assert_eq!(refused.status, 400);
+    clearway.receipt(&refused.id());
+}
+
+#[test]
+fn a_server_that_is_added_or_comes_up_starts_slowly_if_it_shall() {
+    let main = Server::script(behave::ok("main"));
+    let late = Server::script(behave::ok("late"));
+    let address = late.address().to_owned();
+    late.stop();
+    let slow = Server::script(behave::ok("slow"));
+    let quick = Server::script(behave::ok("quick"));
+    let text = |more: &str| {
+        format!(
+            "[listener.web]\nbind = \"127.0.0.1:0\"\n[backend.app]\n\
+             health = {{ kind = \"tcp\", {FAST}, rise = 1, fall = 1 }}\n\
+             servers = [{:?}, {{ address = {address:?}, slow_start = \"600s\" }}{more}]\n",
+            main.address()
+        )
+    };
+    let clearway = Clearway::start(&text(""));
+    clearway.wait_state(&address, &["down"]);
+    wait_look(&clearway);
+    let more = format!(
+        ", {{ address = {:?}, slow_start = \"600s\" }}, {:?}",
+        slow.address(),
+        quick.address()
+    );
+    assert_eq!(clearway.reload(&text(&more)), "ok");
+    let weight = |server: &str| clearway.server(server)["weight"].as_f64();
+    wait::until("the added server's weight", || {
+        (weight(slow.address()) == Some(0.1)).then_some(())
+    });
+    assert_eq!(weight(main.address()), Some(1.0));
+    let mut client = clearway.client();
+    let answers: Vec<_> = (0..21).map(|_| client.get("/").text()).collect();
+    let count = |name| answers.iter().filter(|text| *text == name).count();
+    assert_eq!((count("main"), count("slow"), count("quick")), (10, 1, 10));
+    // It comes up before it ever had a request.
+    let _late = Server::script_at(&address, behave::ok("late"));
+    clearway.wait_state(&address, &["up"]);
+    wait::until("the weight of the server that came up", || {
+        (weight(&address) == Some(0.1)).then_some(())
+    });
+}

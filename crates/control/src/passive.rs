@@ -35,6 +35,9 @@ pub(crate) struct Passive {
     faults_log: SyncSender<Vec<u8>>,
     ejectors: Map<Name, Ejector>,
     seen: Map<(Name, Name), Seen>,
+    /// Whether servers were looked at before: those of the first look had their weight from the
+    /// start.
+    has_looked: bool,
     compared: Stamp,
 }
 
@@ -66,6 +69,7 @@ impl Passive {
             faults_log,
             ejectors: Map::default(),
             seen: Map::default(),
+            has_looked: false,
             compared: clock::now(),
         }
     }
@@ -129,6 +133,7 @@ impl Passive {
         for backend in &plan.backends {
             self.look_at(backend, now);
         }
+        self.has_looked = true;
         if now.since(self.compared) >= COMPARE {
             self.compared = now;
             self.compare(&plan);
@@ -164,7 +169,7 @@ impl Passive {
             {
                 changes.extend(ejector.observe_many(index, batch, now));
             }
-            self.weigh(backend, server, now);
+            self.weigh(server, now);
         }
         for change in changes {
             self.apply(backend, &change);
@@ -175,7 +180,7 @@ impl Passive {
     fn batch(&mut self, backend: Name, server: &ServerPlan) -> Batch {
         let (successes, faults) = totals(&server.entry);
         let seen = self.seen.entry((backend, server.address)).or_default();
-        seen.follow(&server.entry);
+        seen.follow(&server.entry, !self.has_looked);
         let passed = narrow(successes.saturating_sub(seen.successes));
         let failed = narrow(faults.saturating_sub(seen.faults));
         (seen.successes, seen.faults) = (successes, faults);
@@ -190,16 +195,16 @@ impl Passive {
     }
 
     /// Gives a server that came up its weight step by step.
-    fn weigh(&mut self, backend: &BackendPlan, server: &ServerPlan, now: Stamp) {
-        let key = (backend.name, server.address);
+    fn weigh(&mut self, server: &ServerPlan, now: Stamp) {
+        let key = (server.backend, server.address);
         let usable = server.entry.cell.is_usable();
         let seen = self.seen.entry(key).or_default();
-        if usable && !seen.was_usable && seen.successes + seen.faults > 0 {
+        if usable && !seen.was_usable {
             seen.up_since = Some(now);
         }
         seen.was_usable = usable;
         let configured = server.weight / slow_start::UNIT;
-        let weight = slow_start::effective(configured, seen.up_since, backend.slow_start, now);
+        let weight = slow_start::effective(configured, seen.up_since, server.slow_start, now);
         if weight != server.entry.cell.weight() {
             self.state.board().set_weight(key, weight);
         }
@@ -249,11 +254,12 @@ impl Passive {
 
 impl Seen {
     /// Begins from zero when another entry has taken the place of the one known.
-    fn follow(&mut self, entry: &Arc<ServerEntry>) {
+    fn follow(&mut self, entry: &Arc<ServerEntry>, was_usable: bool) {
         if self.entry.as_ptr() != Arc::as_ptr(entry) {
             *self = Self {
                 entry: Arc::downgrade(entry),
                 last_fault: self.last_fault,
+                was_usable,
                 ..Self::default()
             };
         }

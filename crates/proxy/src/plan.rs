@@ -240,8 +240,6 @@ pub struct BackendPlan {
     pub check: Option<Arc<CheckPlan>>,
     /// Passive ejection.
     pub ejection: Option<eject::Policy>,
-    /// Time over which a server that came up gets its full weight.
-    pub slow_start: Duration,
     /// What it was made from.
     pub config: Backend,
     /// What is shared about it.

@@ -177,7 +177,6 @@ pub(super) fn compile(
             .as_ref()
             .map(|health| Arc::new(check(backend, health))),
         ejection: backend.ejection.on().map(|ejection| ejection.policy()),
-        slow_start: backend.slow_start,
         servers,
         config: backend.clone(),
         entry,
