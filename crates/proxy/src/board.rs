@@ -26,7 +26,6 @@ pub const DRAIN: u32 = 4;
 pub const MAINTENANCE: u32 = 8;
 /// Set when the server is no longer in the configuration or the DNS answer.
 pub const REMOVED: u32 = 16;
-
 /// Set when the time that connections of a removed server had to end is over.
 pub const CUT: u32 = 32;
 
@@ -39,7 +38,7 @@ pub struct ServerCell {
 }
 
 impl ServerCell {
-    /// Which of [`DOWN`], [`EJECTED`], [`DRAIN`], [`MAINTENANCE`] and [`REMOVED`] hold.
+    /// Which of [`DOWN`], [`EJECTED`], [`DRAIN`], [`MAINTENANCE`], [`REMOVED`] and [`CUT`] hold.
     #[must_use]
     pub fn flags(&self) -> u32 {
         self.flags.load(Ordering::Relaxed)
@@ -66,8 +65,14 @@ impl ServerCell {
     /// Whether requests of clients that stick to the server may still go to it.
     #[must_use]
     pub fn takes_sticky(&self) -> bool {
-        self.flags() & !DRAIN == 0
+        takes_slots(self.flags())
     }
+}
+
+/// Whether a server with these flags gets any requests at all: those of sticky clients while it is
+/// drained.
+fn takes_slots(flags: u32) -> bool {
+    flags & !DRAIN == 0
 }
 
 /// One server of one backend.
@@ -175,7 +180,7 @@ impl Board {
         let queue = Arc::clone(&self.backend(key.0).queue);
         let entry = self.servers.entry(key).or_insert_with(|| {
             let slots = Slots::new(&queue, server_key(key.1), 0);
-            slots.set_open(flags == 0);
+            slots.set_open(takes_slots(flags));
             Arc::new(ServerEntry {
                 cell: ServerCell {
                     flags: AtomicU32::new(flags),
@@ -226,7 +231,7 @@ impl Board {
             return false;
         }
         entry.cell.flags.store(new, Ordering::Relaxed);
-        entry.slots.set_open(new & !DRAIN == 0);
+        entry.slots.set_open(takes_slots(new));
         self.touch(key.0);
         true
     }
@@ -318,6 +323,24 @@ mod tests {
         drop(server);
         board.sweep();
         assert_eq!(board.server(key, 7, 0).cell.weight(), 7);
+    }
+
+    #[test]
+    fn a_drained_server_gives_slots_however_it_came_to_be_drained() {
+        let mut board = Board::new(1);
+        let key = |n| (Name::new("app"), Name::new(n));
+        let born = board.server(key("10.0.0.1:80"), 100, DRAIN);
+        let made = board.server(key("10.0.0.2:80"), 100, 0);
+        board.set_flags(key("10.0.0.2:80"), DRAIN, 0);
+        assert!(born.slots.is_open() && made.slots.is_open());
+        board.set_flags(key("10.0.0.1:80"), MAINTENANCE, 0);
+        assert!(!born.slots.is_open());
+        assert!(
+            !board
+                .server(key("10.0.0.3:80"), 1, DOWN | DRAIN)
+                .slots
+                .is_open()
+        );
     }
 
     #[test]
