@@ -26,10 +26,9 @@ pub struct Member {
     pub tier: u8,
     /// Requests this worker has given to the server that are not finished.
     pub inflight: u32,
-    /// How many requests this worker should give to the server at once; 0 = no limit. A hint: when
-    /// every usable member is full, a full one is chosen, and a strict limit queues
-    /// ([`crate::queue`]).
-    pub max: u32,
+    /// Whether all slots of the server are in use ([`crate::queue`]). When every member that could
+    /// be chosen is full, a full one is, and the request has to wait. Needs no rebuild.
+    pub full: bool,
     /// Latency average in microseconds as of `measured`; meaningless before the first sample.
     latency_us: f64,
     /// When the average last changed; `Stamp::ZERO` = never.
@@ -46,7 +45,7 @@ impl Member {
             usable: true,
             tier: 0,
             inflight: 0,
-            max: 0,
+            full: false,
             latency_us: 0.0,
             measured: Stamp::ZERO,
         }
@@ -100,12 +99,6 @@ impl Member {
         self.usable && self.weight > 0
     }
 
-    /// Whether the server has reached this worker's share of its limit.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.max > 0 && self.inflight >= self.max
-    }
-
     /// Share of the average that is left after the time since the last sample.
     fn kept(&self, now: Stamp) -> f64 {
         #[expect(
@@ -146,11 +139,10 @@ mod tests {
     #[test]
     fn an_unmeasured_end_only_frees_the_place() {
         let mut member = Member::new(1, 100);
-        member.max = 1;
         member.started();
-        assert!(member.is_full());
+        assert_eq!(member.inflight, 1);
         member.finished(None, Stamp(9));
-        assert!(!member.is_full());
+        assert_eq!(member.inflight, 0);
         assert_eq!(member.latency_us(Stamp(9)), None);
         member.finished(None, Stamp(9));
         assert_eq!(member.inflight, 0);

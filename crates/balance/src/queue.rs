@@ -247,6 +247,13 @@ impl Slots {
         self.queue.dispatch(self);
     }
 
+    /// Whether a slot is free, by a look that holds nothing.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let limit = self.limit();
+        limit == 0 || self.in_use() < limit
+    }
+
     /// Whether the server gives slots to new requests.
     #[must_use]
     pub fn is_open(&self) -> bool {

@@ -42,7 +42,7 @@ fn picking_allocates_nothing() {
         let mut members: Vec<Member> = (1..50).map(|n| Member::new(mix(n), 100)).collect();
         members[3].weight = 40;
         for member in members.iter_mut().step_by(3) {
-            (member.max, member.inflight) = (1, 1);
+            (member.full, member.inflight) = (true, 1);
         }
         let mut picker = Picker::new(algorithm, 1);
         picker.rebuild(&members);

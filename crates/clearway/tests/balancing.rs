@@ -414,3 +414,70 @@ fn requests_beyond_one_servers_maxconn_go_to_the_other() {
         assert_eq!(client.response("GET").status, 200);
     }
 }
+
+/// `main` with one slot, and what else the backend has.
+fn one_slot(main: &Server, other: &str, settings: &str) -> Clearway {
+    Clearway::start(&format!(
+        "[listener.web]\nbind = \"127.0.0.1:0\"\n[backend.app]\nbalance = \"first\"\n\
+         servers = [{{ address = {:?}, maxconn = 1 }}, {other}]\n{settings}\n",
+        main.address()
+    ))
+}
+
+fn wait_queued(clearway: &Clearway, count: f64) {
+    clearway.wait_metric("clearway_backend_queued", &[("backend", "app")], count);
+}
+
+#[test]
+fn a_full_server_is_waited_for_and_not_replaced_by_its_backup() {
+    let gate = Gate::new();
+    let main = Server::script(behave::gated(&gate, "main"));
+    let spare = Server::script(behave::ok("spare"));
+    let backup = format!("{{ address = {:?}, backup = true }}", spare.address());
+    let clearway = one_slot(&main, &backup, "");
+    let mut clients = [ask(&clearway), ask(&clearway)];
+    wait_queued(&clearway, 1.0);
+    gate.open();
+    for client in &mut clients {
+        assert_eq!(client.response("GET").text(), "main");
+    }
+    assert_eq!(spare.requests(), 0);
+}
+
+#[test]
+fn whoever_waits_for_a_server_that_goes_away_gets_its_backup() {
+    let gate = Gate::new();
+    let main = Server::script(behave::gated(&gate, "main"));
+    let spare = Server::script(behave::ok("spare"));
+    let backup = format!("{{ address = {:?}, backup = true }}", spare.address());
+    let clearway = one_slot(&main, &backup, "");
+    let mut first = ask(&clearway);
+    main.wait_requests(1);
+    let mut second = ask(&clearway);
+    wait_queued(&clearway, 1.0);
+    let away = format!("/api/v1/servers/app/{}/maintenance", main.address());
+    assert_eq!(clearway.admin().post(&away, "").status, 200);
+    assert_eq!(second.response("GET").text(), "spare");
+    gate.open();
+    assert_eq!(first.response("GET").text(), "main");
+}
+
+#[test]
+fn a_retry_waits_for_a_full_server_rather_than_try_the_broken_one_again() {
+    let gate = Gate::new();
+    let main = Server::script(behave::gated(&gate, "main"));
+    let broken = Server::script(behave::close_after_request());
+    let clearway = one_slot(
+        &main,
+        &format!("{:?}", broken.address()),
+        "retries = { max = 1, on = [\"server_closed_no_response\"] }\nejection = \"off\"",
+    );
+    let mut first = ask(&clearway);
+    main.wait_requests(1);
+    let mut second = ask(&clearway);
+    wait_queued(&clearway, 1.0);
+    gate.open();
+    assert_eq!(first.response("GET").text(), "main");
+    assert_eq!(second.response("GET").text(), "main");
+    assert_eq!((main.requests(), broken.requests()), (2, 1));
+}

@@ -231,8 +231,15 @@ impl Board {
             return false;
         }
         entry.cell.flags.store(new, Ordering::Relaxed);
-        entry.slots.set_open(takes_slots(new));
-        self.touch(key.0);
+        // Workers must never take a server with closed slots for a usable one: those whom it
+        // refuses choose again at once.
+        if takes_slots(new) {
+            entry.slots.set_open(true);
+            self.touch(key.0);
+        } else {
+            self.touch(key.0);
+            entry.slots.set_open(false);
+        }
         true
     }
 

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use clearway_balance::budget::Budget;
+use clearway_balance::queue::Slots;
 use clearway_balance::{Ask, Member, Picker};
 use clearway_base::clock::Stamp;
 use clearway_base::hash::{self, Map};
@@ -132,18 +133,39 @@ impl LocalBackend {
         self.picker.borrow_mut().pick(&self.members.borrow(), ask)
     }
 
+    /// Chooses like [`LocalBackend::pick`], but a full member only when no other of its tier will do.
+    pub(crate) fn pick_with_room(&self, ask: &Ask<'_>) -> Option<usize> {
+        self.refresh();
+        let mut members = self.members.borrow_mut();
+        for (member, server) in members.iter_mut().zip(&self.servers) {
+            member.full = !server.plan.entry.slots.has_room();
+        }
+        let picked = self.picker.borrow_mut().pick(&members, ask);
+        for member in members.iter_mut() {
+            member.full = false;
+        }
+        picked
+    }
+
+    /// The slots that a request may wait for: those of the tier in use, without members already
+    /// tried while there are others.
+    pub(crate) fn slots(&self, tried: &[usize]) -> Vec<Arc<Slots>> {
+        self.refresh();
+        let picker = self.picker.borrow();
+        let live = || picker.live().iter().map(|&member| member as usize);
+        let any_fresh = live().any(|member| !tried.contains(&member));
+        live()
+            .filter(|member| !any_fresh || !tried.contains(member))
+            .filter_map(|member| self.servers.get(member))
+            .map(|server| Arc::clone(&server.plan.entry.slots))
+            .collect()
+    }
+
     /// Whether a member may serve a client that sticks to it.
     pub(crate) fn takes_sticky(&self, member: usize) -> bool {
         self.servers
             .get(member)
             .is_some_and(|s| s.plan.entry.cell.takes_sticky())
-    }
-
-    /// Whether a member may get new traffic.
-    pub(crate) fn is_usable(&self, member: usize) -> bool {
-        self.servers
-            .get(member)
-            .is_some_and(|s| s.plan.entry.cell.is_usable())
     }
 
     /// Copies control's word into the members when it has changed.

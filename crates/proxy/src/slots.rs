@@ -4,12 +4,12 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use clearway_balance::Ask;
 pub(crate) use clearway_balance::queue::Slot;
-use clearway_balance::queue::Slots;
+use clearway_base::clock::Stamp;
 use clearway_base::hash;
 use clearway_outcome::{Fault, FaultKind, Phase, Side};
 
@@ -25,35 +25,42 @@ pub(crate) fn source_key(ip: &IpAddr) -> u64 {
     }
 }
 
-/// A member with a slot on it: the picked one if it has room, else another, else whoever in the
-/// backend has room first within `limit`. The third part is the time in the line.
+/// A member with a slot on it, if it needs one, and the time in the line, if there was any.
+type Taken = (usize, Option<Slot>, Option<u64>);
+
+/// A member with a slot on it: `sticky` or the one that is picked if it has room, else another of
+/// the tier in use, else whoever in that tier has room first within `limit`.
+///
+/// A full tier is waited for: the next one is for when no member of this one is usable.
 ///
 /// # Errors
 /// No member is usable, the line is full, the time is over, or the client left.
 pub(crate) async fn take(
     conn: &mut Conn,
     backend: &Rc<LocalBackend>,
-    picked: Option<usize>,
+    sticky: Option<usize>,
+    ask: &Ask<'_>,
     limit: Duration,
-) -> Result<(usize, Option<Slot>, Option<u64>), Fault> {
-    let Some(picked) = picked else {
+) -> Result<Taken, Fault> {
+    let Some(picked) = sticky.or_else(|| backend.pick(ask)) else {
         return Err(none_usable(backend));
     };
     if !backend.plan.has_maxconn {
         return Ok((picked, None, None));
     }
+    if let Some((member, slot)) = at_once(backend, picked, ask) {
+        return Ok((member, slot, None));
+    }
+    wait(conn, backend, ask, limit).await
+}
+
+/// The picked member or another one, if any has room now.
+fn at_once(backend: &LocalBackend, picked: usize, ask: &Ask<'_>) -> Option<(usize, Option<Slot>)> {
     if let Some(slot) = try_take(backend, picked) {
-        return Ok((picked, slot, None));
+        return Some((picked, slot));
     }
-    for member in 0..backend.servers.len() {
-        if member != picked
-            && backend.is_usable(member)
-            && let Some(slot) = try_take(backend, member)
-        {
-            return Ok((member, slot, None));
-        }
-    }
-    wait(conn, backend, limit).await
+    let other = backend.pick_with_room(ask).filter(|&m| m != picked)?;
+    Some((other, try_take(backend, other)?))
 }
 
 /// A slot at once: `Some(None)` when the member needs none.
@@ -68,36 +75,67 @@ fn try_take(backend: &LocalBackend, member: usize) -> Option<Option<Slot>> {
 async fn wait(
     conn: &mut Conn,
     backend: &Rc<LocalBackend>,
+    ask: &Ask<'_>,
     limit: Duration,
-) -> Result<(usize, Option<Slot>, Option<u64>), Fault> {
+) -> Result<Taken, Fault> {
     let worker = Rc::clone(&conn.worker);
     let began = worker.now();
-    let fault = |kind, side| {
-        let elapsed = worker.tick().micros_since(began);
-        Fault::new(kind, Phase::Queue, side).after(elapsed)
-    };
-    let choices: Vec<Arc<Slots>> = backend
-        .servers
-        .iter()
-        .enumerate()
-        .filter(|(member, _)| backend.is_usable(*member))
-        .map(|(_, server)| Arc::clone(&server.plan.entry.slots))
-        .collect();
-    let place = backend.plan.entry.queue.wait(&choices);
-    let place = place.map_err(|_| fault(FaultKind::QueueFull, Side::Local))?;
+    let _queued = Queued::begin(backend);
     conn.timer.set_after(began, limit);
-    backend.shard().queued.up();
+    let waited = |taken: (usize, Option<Slot>)| {
+        let elapsed = worker.tick().micros_since(began);
+        backend.shard().queue.record(elapsed);
+        (taken.0, taken.1, Some(elapsed))
+    };
+    loop {
+        if let Some(slot) = next_slot(conn, backend, ask.exclude, began).await? {
+            let key = slot.slots().key();
+            let mut servers = backend.servers.iter();
+            return match servers.position(|server| server.plan.key == key) {
+                Some(member) => Ok(waited((member, Some(slot)))),
+                None => Err(fault(conn, FaultKind::NoServers, Side::Local, began)),
+            };
+        }
+        // The tier went away while the request waited for it: there may be another.
+        let Some(picked) = backend.pick(ask) else {
+            return Err(fault(conn, FaultKind::AllServersDown, Side::Local, began));
+        };
+        if let Some(taken) = at_once(backend, picked, ask) {
+            return Ok(waited(taken));
+        }
+    }
+}
+
+/// Stands in line until the connection's timer; `None` when all servers waited for went away.
+async fn next_slot(
+    conn: &mut Conn,
+    backend: &LocalBackend,
+    tried: &[usize],
+    began: Stamp,
+) -> Result<Option<Slot>, Fault> {
+    let place = backend.plan.entry.queue.wait(&backend.slots(tried));
+    let place = place.map_err(|_| fault(conn, FaultKind::QueueFull, Side::Local, began))?;
     let mut place = pin!(place);
     let mut watch = ClientWatch::new(conn.half_closed);
-    let waited = poll_fn(|cx| {
+    poll_fn(|cx| {
         if let Poll::Ready(granted) = place.as_mut().poll(cx) {
-            return Poll::Ready(granted.map_err(|_| fault(FaultKind::AllServersDown, Side::Local)));
+            return Poll::Ready(Ok(granted.ok()));
         }
         if conn.timer.poll_expired(cx) {
-            return Poll::Ready(Err(fault(FaultKind::QueueTimeout, Side::Local)));
+            return Poll::Ready(Err(fault(
+                conn,
+                FaultKind::QueueTimeout,
+                Side::Local,
+                began,
+            )));
         }
         match watch.poll(cx, &conn.stream, true) {
-            Some(Seen::Reset) => Poll::Ready(Err(fault(FaultKind::ClientReset, Side::Client))),
+            Some(Seen::Reset) => Poll::Ready(Err(fault(
+                conn,
+                FaultKind::ClientReset,
+                Side::Client,
+                began,
+            ))),
             Some(Seen::Finished) => {
                 conn.half_closed = true;
                 Poll::Pending
@@ -105,18 +143,26 @@ async fn wait(
             None => Poll::Pending,
         }
     })
-    .await;
-    backend.shard().queued.down();
-    let slot = waited?;
-    let elapsed = worker.tick().micros_since(began);
-    backend.shard().queue.record(elapsed);
-    let key = slot.slots().key();
-    let member = backend
-        .servers
-        .iter()
-        .position(|server| server.plan.key == key);
-    match member {
-        Some(member) => Ok((member, Some(slot), Some(elapsed))),
-        None => Err(fault(FaultKind::NoServers, Side::Local)),
+    .await
+}
+
+fn fault(conn: &Conn, kind: FaultKind, side: Side, began: Stamp) -> Fault {
+    let elapsed = conn.worker.tick().micros_since(began);
+    Fault::new(kind, Phase::Queue, side).after(elapsed)
+}
+
+/// A request in line: counted until it is dropped, whatever happens.
+struct Queued<'a>(&'a LocalBackend);
+
+impl<'a> Queued<'a> {
+    fn begin(backend: &'a LocalBackend) -> Self {
+        backend.shard().queued.up();
+        Self(backend)
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.0.shard().queued.down();
     }
 }

@@ -50,7 +50,7 @@ impl Field<'_> {
     pub(super) fn admits(&self, index: usize) -> bool {
         self.members.get(index).is_some_and(|m| {
             m.is_open()
-                && (self.pass.ignores_full() || !m.is_full())
+                && (self.pass.ignores_full() || !m.full)
                 && (self.pass.ignores_tried() || !self.exclude.contains(&index))
         })
     }

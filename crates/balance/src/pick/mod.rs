@@ -235,6 +235,13 @@ impl Picker {
         self.state.rebuild(members, &self.live);
     }
 
+    /// Indices of the members among which choices are made: the open ones of the lowest tier that has
+    /// any, as of the last rebuild.
+    #[must_use]
+    pub fn live(&self) -> &[u32] {
+        &self.live
+    }
+
     /// The index of the member that shall get the request; `None` only when no member is open.
     ///
     /// Members already tried or full are passed over while there is another in the same tier. The
@@ -265,7 +272,7 @@ fn last_resort(members: &[Member], ask: &Ask<'_>) -> Option<usize> {
     let open = || members.iter().enumerate().filter(|(_, m)| m.is_open());
     let tried = |index: usize| ask.exclude.contains(&index);
     open()
-        .min_by_key(|&(index, m)| (m.tier, tried(index), m.is_full(), m.inflight))
+        .min_by_key(|&(index, m)| (m.tier, tried(index), m.full, m.inflight))
         .map(|(index, _)| index)
 }
 

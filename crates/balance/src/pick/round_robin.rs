@@ -179,9 +179,9 @@ mod tests {
         let mut members = members(&[100, 100]);
         let mut picker = Picker::new(&Algorithm::RoundRobin, 5);
         picker.rebuild(&members);
-        (members[0].max, members[0].inflight) = (1, 1);
+        members[0].full = true;
         assert!((0..100).all(|_| picker.pick(&members, &ASK) == Some(1)));
-        members[0].inflight = 0;
+        members[0].full = false;
         let first = (0..10)
             .filter(|_| picker.pick(&members, &ASK) == Some(0))
             .count();

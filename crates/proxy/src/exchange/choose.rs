@@ -26,15 +26,23 @@ impl Exchange<'_> {
                 self.local_fault(FaultKind::NoServers, Phase::Choose),
             ));
         };
-        let picked = match self.sticky_member(&backend) {
-            Some(member) => Some(member),
-            None => self.pick(&backend),
+        let sticky = self.sticky_member(&backend);
+        let key = match backend.plan.algorithm.spread() {
+            Spread::Key => self.hash_key(&backend.plan.hash_key),
+            Spread::Weight | Spread::Order => None,
         };
         if self.request.attempts.is_empty() {
             backend.budget.borrow_mut().request(self.conn.worker.now());
         }
         let limit = self.route_plan().timeouts.queue;
-        let taken = slots::take(self.conn, &backend, picked, limit).await;
+        let other = self.route_plan().retries.other_server;
+        let ask = Ask {
+            key,
+            exclude: if other { &self.request.tried } else { &[] },
+            random: self.conn.worker.rng.borrow_mut().next_u64(),
+            now: self.arrival.complete,
+        };
+        let taken = slots::take(self.conn, &backend, sticky, &ask, limit).await;
         let (member, slot, queued_us) =
             taken.map_err(|fault| self.unchosen(&backend, self.or_total(fault)))?;
         if backend.plan.sticky.is_some() && self.sticky_member(&backend) != Some(member) {
@@ -83,25 +91,6 @@ impl Exchange<'_> {
         let member = sticky.find(cookie)?;
         let fits = backend.takes_sticky(member) && !self.request.tried.contains(&member);
         fits.then_some(member)
-    }
-
-    fn pick(&self, backend: &LocalBackend) -> Option<usize> {
-        let by_key = backend.plan.algorithm.spread() == Spread::Key;
-        let key = if by_key {
-            self.hash_key(&backend.plan.hash_key)
-        } else {
-            None
-        };
-        let random = self.conn.worker.rng.borrow_mut().next_u64();
-        let now = self.arrival.complete;
-        let other = self.route_plan().retries.other_server;
-        let exclude: &[usize] = if other { &self.request.tried } else { &[] };
-        backend.pick(&Ask {
-            key,
-            exclude,
-            random,
-            now,
-        })
     }
 
     /// The hash of what the backend keeps together; `None` when the request does not have it.

@@ -239,8 +239,7 @@ async fn choose(
         random,
         now,
     };
-    let picked = backend.pick(&ask);
-    slots::take(conn, backend, picked, timeouts.queue).await
+    slots::take(conn, backend, None, &ask, timeouts.queue).await
 }
 
 /// Counts and reports the connection.
