@@ -1,5 +1,6 @@
 //! Servers that are named and not numbered.
 
+use clearway_testkit::clearway::simple;
 use clearway_testkit::dns::{Answer, Data, NameServer};
 use clearway_testkit::{Clearway, Server, behave, wait};
 
@@ -82,6 +83,25 @@ fn the_last_known_addresses_are_kept_when_the_resolver_fails() {
         names.wait_asked("app.test", asked + 3);
         assert_eq!(answered(&clearway, 4), ["one"], "{broken:?}");
     }
+}
+
+#[test]
+fn a_refused_reload_forgets_no_address() {
+    let (_one, _two, port) = twins();
+    let names = NameServer::start();
+    names.set("app.test", Answer::a(0, &["127.0.0.1"]));
+    let clearway = Clearway::over(&[&format!("app.test:{port}")], &resolver(&names));
+    wait::until("the address", || {
+        (answered(&clearway, 2) == ["one"]).then_some(())
+    });
+    names.set("app.test", Answer::Code(2));
+    // It is a file and cannot be read: refused although the configuration has no mistake.
+    let page = "[errors]\n\"502\" = { file = \"/proc/self/mem\" }\n";
+    let other = simple(&["127.0.0.1:1"], &resolver(&names));
+    assert_eq!(clearway.reload(&format!("{other}{page}")), "failed");
+    clearway.wait_stderr("/proc/self/mem");
+    names.wait_asked("app.test", names.asked("app.test") + 3);
+    assert_eq!(answered(&clearway, 4), ["one"]);
 }
 
 #[test]

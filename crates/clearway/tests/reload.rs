@@ -118,6 +118,35 @@ fn a_bad_file_keeps_the_old_configuration() {
     assert_eq!(clearway.reload(&simple(&[server.address()], "")), "ok");
 }
 
+/// A page that is a file and cannot be read: a reload is refused although the file has no mistake.
+const BAD_PAGE: &str = "[errors]\n\"502\" = { file = \"/proc/self/mem\" }\n";
+
+#[test]
+fn a_refused_reload_changes_no_limit() {
+    let gate = Gate::new();
+    let server = Server::script(behave::gated(&gate, "x"));
+    let settings = |maxconn| format!("maxconn = {maxconn}\nqueue = {{ size = {maxconn} }}");
+    let clearway = Clearway::over(&[server.address()], &settings(1));
+    let other = simple(&[server.address()], &settings(9));
+    assert_eq!(clearway.reload(&format!("{other}{BAD_PAGE}")), "failed");
+    clearway.wait_stderr("/proc/self/mem");
+    let request = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
+    let mut clients = [clearway.client(), clearway.client()];
+    clients.iter_mut().for_each(|client| {
+        client.send(request);
+    });
+    clearway.wait_metric("clearway_backend_queued", &[("backend", "app")], 1.0);
+    let refused = clearway.get("/");
+    assert_eq!(clearway.fault(&refused.id()).code(), "queue_full");
+    // The same limits are obeyed once they are in force.
+    assert_eq!(clearway.reload(&other), "ok");
+    server.wait_requests(2);
+    gate.open();
+    for client in &mut clients {
+        assert_eq!(client.response("GET").text(), "x");
+    }
+}
+
 #[test]
 fn connections_and_requests_survive_a_reload() {
     let gate = Gate::new();

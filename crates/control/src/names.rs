@@ -22,37 +22,35 @@ pub(crate) struct Followed {
 }
 
 impl Followed {
-    /// Follows the names of a configuration and drops those it no longer has.
+    /// Follows the names of a configuration besides those that are followed already.
     pub(crate) fn follow(&mut self, config: &Config, state: &Arc<State>) {
-        let mut wanted: Vec<Question> = config
-            .backends
-            .iter()
-            .flat_map(|backend| &backend.servers)
-            .filter_map(|server| Question::of(&server.address))
-            .collect();
-        wanted.sort();
-        wanted.dedup();
         let settings = settings(&config.resolver);
-        let same_resolver = self.settings.as_ref() == Some(&settings);
-        self.running.retain(|question, task| {
-            let wanted = wanted.binary_search(question).is_ok();
-            if !wanted {
-                state.names().remove(question);
-            }
-            let keep = wanted && same_resolver;
-            if !keep {
-                task.abort();
-            }
-            keep
-        });
+        if self.settings.as_ref() != Some(&settings) {
+            // Their answers stay until there are new ones.
+            self.running.drain().for_each(|(_, task)| task.abort());
+        }
         let resolver = Arc::new(Resolver::new(&settings));
         self.settings = Some(settings);
-        for question in wanted {
+        for question in questions(config) {
             let (resolver, state) = (Arc::clone(&resolver), Arc::clone(state));
             self.running.entry(question).or_insert_with_key(|question| {
                 task::spawn(watch(resolver, question.clone(), state))
             });
         }
+    }
+
+    /// Drops names that a configuration does not have: to be called when it is in force.
+    pub(crate) fn forget(&mut self, config: &Config, state: &State) {
+        let wanted = questions(config);
+        let is_wanted = |question: &Question| wanted.binary_search(question).is_ok();
+        self.running.retain(|question, task| {
+            let keep = is_wanted(question);
+            if !keep {
+                task.abort();
+            }
+            keep
+        });
+        state.names().retain(|question, _| is_wanted(question));
     }
 }
 
@@ -73,6 +71,17 @@ impl Followed {
             }
         }
     }
+}
+
+/// The names of a configuration, in order.
+fn questions(config: &Config) -> Vec<Question> {
+    let servers = config.backends.iter().flat_map(|backend| &backend.servers);
+    let mut questions: Vec<_> = servers
+        .filter_map(|server| Question::of(&server.address))
+        .collect();
+    questions.sort();
+    questions.dedup();
+    questions
 }
 
 /// How the configuration wants names to be resolved.

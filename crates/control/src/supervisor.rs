@@ -276,9 +276,11 @@ impl Supervisor {
             Ok(plan) => plan,
             Err(words) => {
                 self.names.follow(&old, &self.state);
+                self.names.forget(&old, &self.state);
                 return Err(words);
             }
         };
+        self.names.forget(&config, &self.state);
         for warning in warnings(loaded.diagnostics, &config) {
             self.emit(Event::News(warning));
         }
@@ -321,6 +323,7 @@ impl Supervisor {
     /// Publishes a Plan and returns when every worker uses it.
     async fn put_in_force(&mut self, plan: Arc<Plan>, opened: Vec<Opened>, close: Vec<Key>) {
         let before = self.state.plan();
+        plan.set_limits();
         self.state.set_plan(Arc::clone(&plan));
         self.settle_servers(&before, &plan);
         let mut per_worker: Vec<Vec<Listen>> = self.workers.iter().map(|_| Vec::new()).collect();

@@ -35,6 +35,19 @@ pub struct Plan {
     pub access_log: bool,
 }
 
+impl Plan {
+    /// Puts in force what the Plan says of things that all Plans share: how many requests a server
+    /// gets at once and how many wait. To be called when the Plan is sure to be used.
+    pub fn set_limits(&self) {
+        for backend in &self.backends {
+            backend.entry.queue.set_bound(backend.config.queue.size);
+            for server in &backend.servers {
+                server.entry.slots.set_limit(server.maxconn);
+            }
+        }
+    }
+}
+
 /// What a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {

@@ -143,7 +143,6 @@ pub(super) fn compile(
         })
         .collect();
     let entry = board.backend(name);
-    entry.queue.set_bound(backend.queue.size);
     Arc::new(BackendPlan {
         name,
         algorithm: backend.algorithm(),
@@ -241,9 +240,6 @@ fn server_plan(backend: &Backend, name: Name, place: &Place<'_>, board: &mut Boa
         ServerState::Maintenance => MAINTENANCE,
     };
     let entry = board.server((name, address), weight, flags);
-    // A state that changed in the file is put in force; the operator's word at run time stays else.
-    let maxconn = backend.maxconn_of(server);
-    entry.slots.set_limit(maxconn);
     ServerPlan {
         backend: name,
         name: server.name.as_ref().map_or_else(
@@ -262,7 +258,7 @@ fn server_plan(backend: &Backend, name: Name, place: &Place<'_>, board: &mut Boa
         key: server_key(address),
         weight,
         tier: place.tier(),
-        maxconn,
+        maxconn: backend.maxconn_of(server),
         state: flags,
         slow_start: backend.slow_start_of(server),
         send_proxy: match backend.send_proxy {
