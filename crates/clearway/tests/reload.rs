@@ -214,6 +214,21 @@ fn listeners_come_and_go() {
     assert_eq!(clearway.get("/").text(), "x");
 }
 
+#[test]
+fn an_idle_connection_closes_when_its_listener_goes() {
+    let server = Server::script(behave::ok("x"));
+    let one = simple(&[server.address()], "");
+    let two = format!("{one}[listener.second]\nbind = \"127.0.0.1:0\"\n");
+    let clearway = Clearway::start(&two);
+    let mut idle = Client::connect(clearway.address("second"));
+    let mut kept = clearway.client();
+    assert_eq!(idle.get("/").text(), "x");
+    assert_eq!(kept.get("/").text(), "x");
+    assert_eq!(clearway.reload(&one), "ok");
+    idle.expect_closed();
+    assert_eq!(kept.get("/").text(), "x");
+}
+
 /// A process section that lets what was removed go on for this long.
 const SHORT_DRAIN: &str = "[process]\nworkers = 2\ndrain = \"300ms\"\n";
 

@@ -271,7 +271,7 @@ impl Exchange<'_> {
     fn phase(&self) -> Phase {
         let attempt = self.request.attempts.last();
         let Some(attempt) = attempt.filter(|_| self.flight.is_some()) else {
-            return if self.replied.is_some() {
+            return if self.status > 0 {
                 Phase::Deliver
             } else {
                 Phase::Queue
@@ -279,7 +279,7 @@ impl Exchange<'_> {
         };
         match attempt {
             _ if self.status == 101 => Phase::Tunnel,
-            _ if self.replied.is_some() => Phase::Deliver,
+            _ if self.status > 0 => Phase::Deliver,
             a if a.connected_us.is_none() => Phase::Connect,
             a if a.sent_us.is_none() => Phase::Send,
             a if a.first_byte_us.is_none() => Phase::Wait,

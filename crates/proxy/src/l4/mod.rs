@@ -6,8 +6,7 @@ use clearway_balance::Ask;
 use clearway_base::intern::Name;
 use clearway_config::model::RetryOn;
 use clearway_outcome::{
-    Attempt, Fault, FaultKind, Phase, Protocol, Record, RequestId, RetryRefusal, Side,
-    Timings,
+    Attempt, Fault, FaultKind, Phase, Protocol, Record, RequestId, RetryRefusal, Side, Timings,
 };
 use smallvec::SmallVec;
 
