@@ -6,6 +6,7 @@
 
 pub mod buffer;
 pub mod clock;
+pub mod decimal;
 pub mod hash;
 pub mod intern;
 pub mod ring;

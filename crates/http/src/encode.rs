@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use clearway_base::decimal;
+
 use crate::edits::Edits;
 use crate::head::{Field, Framing, Known, Method, Version, list};
 use crate::reply::reason;
@@ -69,10 +71,6 @@ impl Run {
         out.extend_from_slice(buf.get(self.start..self.end).unwrap_or_default());
         (self.start, self.end) = (0, 0);
     }
-}
-
-fn number(out: &mut Vec<u8>, value: u64) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// Writes the head for a server (RFC 9112 section 3, RFC 9110 sections 7.6 and 7.8).
@@ -184,7 +182,7 @@ fn write_framing(head: &RequestHead, buf: &[u8], out: &mut Vec<u8>) {
     match head.framing {
         Framing::Length(length) => {
             out.extend_from_slice(b"Content-Length: ");
-            number(out, length);
+            decimal::write(out, length);
             out.extend_from_slice(b"\r\n");
         }
         Framing::Chunked => {
@@ -243,21 +241,6 @@ fn write_target(head: &RequestHead, buf: &[u8], edits: &Edits, out: &mut Vec<u8>
     }
 }
 
-fn write_ip(out: &mut Vec<u8>, ip: IpAddr) {
-    if let IpAddr::V4(v4) = ip {
-        for (at, octet) in v4.octets().into_iter().enumerate() {
-            if at > 0 {
-                out.push(b'.');
-            }
-            number(out, u64::from(octet));
-        }
-    } else {
-        use std::io::Write;
-        // Writing into memory cannot fail.
-        write!(out, "{ip}").unwrap_or_default();
-    }
-}
-
 fn write_x_forwarded(
     out: &mut Vec<u8>,
     policy: &ForwardPolicy<'_>,
@@ -275,7 +258,7 @@ fn write_x_forwarded(
             }
         }
         if let Some(ip) = policy.client {
-            write_ip(out, ip);
+            decimal::write_ip(out, ip);
         }
         out.extend_from_slice(b"\r\n");
     }
@@ -289,7 +272,7 @@ fn write_x_forwarded(
         && ours("X-Forwarded-Port")
     {
         out.extend_from_slice(b"X-Forwarded-Port: ");
-        number(out, u64::from(port));
+        decimal::write(out, u64::from(port));
         out.extend_from_slice(b"\r\n");
     }
 }
@@ -308,10 +291,10 @@ fn write_forwarded(
     }
     out.extend_from_slice(b"for=");
     match policy.client {
-        Some(ip @ IpAddr::V4(_)) => write_ip(out, ip),
+        Some(ip @ IpAddr::V4(_)) => decimal::write_ip(out, ip),
         Some(ip @ IpAddr::V6(_)) => {
             out.extend_from_slice(b"\"[");
-            write_ip(out, ip);
+            decimal::write_ip(out, ip);
             out.extend_from_slice(b"]\"");
         }
         None => out.extend_from_slice(b"unknown"),
@@ -396,7 +379,7 @@ pub fn encode_response(
     match options.framing {
         Framing::Length(length) => {
             out.extend_from_slice(b"Content-Length: ");
-            number(out, length);
+            decimal::write(out, length);
             out.extend_from_slice(b"\r\n");
         }
         Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
@@ -433,7 +416,7 @@ pub fn encode_interim(head: &ResponseHead, buf: &[u8], out: &mut Vec<u8>) {
 
 fn write_status(head: &ResponseHead, buf: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 ");
-    number(out, u64::from(head.status));
+    decimal::write(out, u64::from(head.status));
     out.push(b' ');
     let phrase = head.reason.of(buf);
     if phrase.is_empty() {

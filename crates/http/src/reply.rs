@@ -1,5 +1,7 @@
 //! Replies that the balancer writes by itself.
 
+use clearway_base::decimal;
+
 /// A reply of our own.
 #[derive(Clone, Copy, Debug)]
 pub struct Reply<'a> {
@@ -18,7 +20,7 @@ pub struct Reply<'a> {
 /// Writes a whole reply with `Date`, `Content-Length` and `Connection`.
 pub fn write_reply(reply: &Reply<'_>, date: &[u8; 29], out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(itoa::Buffer::new().format(reply.status).as_bytes());
+    decimal::write(out, u64::from(reply.status));
     out.push(b' ');
     out.extend_from_slice(reason(reply.status).as_bytes());
     out.extend_from_slice(b"\r\nDate: ");
@@ -32,7 +34,7 @@ pub fn write_reply(reply: &Reply<'_>, date: &[u8; 29], out: &mut Vec<u8>) {
     }
     if reply.status != 204 && reply.status != 304 {
         out.extend_from_slice(b"Content-Length: ");
-        out.extend_from_slice(itoa::Buffer::new().format(reply.body.len()).as_bytes());
+        decimal::write(out, reply.body.len() as u64);
         out.extend_from_slice(b"\r\n");
     }
     let connection: &[u8] = if reply.keep_alive {

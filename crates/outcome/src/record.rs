@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use clearway_base::clock::Stamp;
+use clearway_base::decimal;
 use clearway_base::intern::Name;
 
 use crate::attempt::Attempt;
@@ -72,6 +73,21 @@ impl Address {
         match self {
             Self::Ip(address) => Some(address.ip()),
             Self::Unix => None,
+        }
+    }
+}
+
+impl Address {
+    /// Appends it as it is displayed.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        use std::io::Write;
+        if let Self::Ip(SocketAddr::V4(v4)) = self {
+            decimal::write_ip(out, (*v4.ip()).into());
+            out.push(b':');
+            decimal::write(out, v4.port().into());
+        } else {
+            // Writing into memory cannot fail.
+            write!(out, "{self}").unwrap_or_default();
         }
     }
 }

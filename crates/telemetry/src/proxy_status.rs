@@ -1,5 +1,6 @@
 //! `Proxy-Status` (RFC 9209): what the client is told about a failure.
 
+use clearway_base::decimal;
 use clearway_outcome::Fault;
 
 /// Appends the field's value: the error type and nothing about the topology behind.
@@ -11,7 +12,7 @@ pub fn write(fault: &Fault, received_status: u16, out: &mut Vec<u8>) {
     }
     if received_status > 0 {
         out.extend_from_slice(b"; received-status=");
-        out.extend_from_slice(itoa::Buffer::new().format(received_status).as_bytes());
+        decimal::write(out, u64::from(received_status));
     }
     out.extend_from_slice(b"; details=\"");
     out.extend_from_slice(fault.kind.code().as_bytes());
