@@ -93,7 +93,6 @@ fn settings(config: &clearway_config::model::Resolver) -> Settings {
         min_ttl: config.min_ttl,
         max_ttl: config.max_ttl,
         negative_ttl: config.negative_ttl,
-        ..Settings::default()
     }
 }
 

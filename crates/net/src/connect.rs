@@ -62,9 +62,6 @@ pub enum Step {
 pub struct ConnectError {
     /// System error number; 0 when the failure was not the system's.
     pub errno: i32,
-    /// The system call returned the error itself: nothing was waited for. `false` means that the
-    /// error came later, from the network or the peer's host.
-    pub immediate: bool,
     /// Whether the target was a Unix socket.
     pub unix: bool,
     /// What was under way.
@@ -129,12 +126,12 @@ fn classify(error: &ConnectError) -> (FaultKind, &'static str) {
 /// Cancel safe: dropping the future closes the socket.
 ///
 /// # Errors
-/// What the system said, and whether at once or later.
+/// What the system said.
 pub async fn connect(target: &Target, source: Option<IpAddr>) -> Result<Stream, ConnectError> {
     match target {
         Target::Ip(address) => tcp(*address, source).await.map(Stream::Tcp),
         Target::Unix(path) => {
-            let failed = |step| move |error| ConnectError::immediate(&error, true, step);
+            let failed = |step| move |error| ConnectError::new(&error, true, step);
             let address = SockAddr::unix(path).map_err(failed(Step::Connect))?;
             let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)
                 .map_err(failed(Step::Socket))?;
@@ -147,7 +144,7 @@ pub async fn connect(target: &Target, source: Option<IpAddr>) -> Result<Stream, 
 }
 
 async fn tcp(address: SocketAddr, source: Option<IpAddr>) -> Result<TcpStream, ConnectError> {
-    let failed = |step| move |error: io::Error| ConnectError::immediate(&error, false, step);
+    let failed = |step| move |error: io::Error| ConnectError::new(&error, false, step);
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))
         .map_err(failed(Step::Socket))?;
@@ -166,10 +163,7 @@ async fn tcp(address: SocketAddr, source: Option<IpAddr>) -> Result<TcpStream, C
     };
     let stream = TcpStream::from_std(socket.into()).map_err(failed(Step::Socket))?;
     if under_way {
-        finish(&stream).await.map_err(|error| ConnectError {
-            immediate: false,
-            ..ConnectError::immediate(&error, false, Step::Connect)
-        })?;
+        finish(&stream).await.map_err(failed(Step::Connect))?;
     }
     Ok(stream)
 }
@@ -196,10 +190,9 @@ async fn finish(stream: &TcpStream) -> io::Result<()> {
 }
 
 impl ConnectError {
-    fn immediate(error: &io::Error, unix: bool, step: Step) -> Self {
+    fn new(error: &io::Error, unix: bool, step: Step) -> Self {
         Self {
             errno: error.raw_os_error().unwrap_or(0),
-            immediate: true,
             unix,
             step,
         }
@@ -256,7 +249,7 @@ mod tests {
         let error = open(&ip("127.0.0.1:9"), Some("192.0.2.77")).unwrap_err();
         assert_eq!((error.errno, error.step), (libc::EADDRNOTAVAIL, Step::Bind));
         assert_eq!(fault(&error), FaultKind::ConnectFailed);
-        assert!(error.immediate && error.to_string().contains("source address"));
+        assert!(error.to_string().contains("source address"));
     }
 
     #[test]
@@ -288,21 +281,14 @@ mod tests {
         let target = Target::Unix(path);
         let waiting = open(&target, None).unwrap();
         let error = open(&target, None).unwrap_err();
-        assert_eq!((error.errno, error.immediate), (libc::EAGAIN, true));
+        assert_eq!(error.errno, libc::EAGAIN);
         assert_eq!(fault(&error), FaultKind::UnixBacklogFull);
         drop(waiting);
     }
 
     #[test]
     fn every_errno_has_a_kind() {
-        let of = |errno, unix, step| {
-            fault(&ConnectError {
-                errno,
-                immediate: true,
-                unix,
-                step,
-            })
-        };
+        let of = |errno, unix, step| fault(&ConnectError { errno, unix, step });
         for (errno, kind) in [
             (libc::EHOSTUNREACH, FaultKind::ConnectUnreachable),
             (libc::ENETUNREACH, FaultKind::ConnectUnreachable),

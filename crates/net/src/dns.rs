@@ -36,8 +36,6 @@ pub struct Settings {
     pub max_ttl: Duration,
     /// When to ask again after a failure.
     pub negative_ttl: Duration,
-    /// Which addresses, and which of them first.
-    pub order: Order,
 }
 
 impl Default for Settings {
@@ -49,23 +47,8 @@ impl Default for Settings {
             min_ttl: Duration::from_secs(1),
             max_ttl: Duration::from_secs(3_600),
             negative_ttl: Duration::from_secs(5),
-            order: Order::Ipv4First,
         }
     }
-}
-
-/// Which addresses of a name are used, and in which order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
-    /// Both families, IPv4 first.
-    #[default]
-    Ipv4First,
-    /// Both families, IPv6 first.
-    Ipv6First,
-    /// IPv4 alone.
-    Ipv4Only,
-    /// IPv6 alone.
-    Ipv6Only,
 }
 
 /// The addresses of a name.
@@ -228,7 +211,7 @@ impl Resolver {
         })
     }
 
-    /// The addresses of a host in the configured order.
+    /// The addresses of a host, IPv4 first.
     async fn addresses(&self, host: &str) -> Result<Found<IpAddr>, DnsFault> {
         let bare = host
             .strip_prefix('[')
@@ -242,16 +225,12 @@ impl Resolver {
                 complete: true,
             });
         }
-        let order = self.settings.order;
         let mut found = self
             .client
-            .addresses(host, order)
+            .addresses(host)
             .await
             .map_err(|trouble| self.fault(trouble))?;
-        let ipv6_first = matches!(order, Order::Ipv6First | Order::Ipv6Only);
-        found
-            .items
-            .sort_unstable_by_key(|ip| (ip.is_ipv6() != ipv6_first, *ip));
+        found.items.sort_unstable();
         found.items.dedup();
         Ok(found)
     }
@@ -330,7 +309,6 @@ mod tests {
             min_ttl: SECOND,
             max_ttl: 100 * SECOND,
             negative_ttl: 5 * SECOND,
-            order: Order::Ipv4First,
         }
     }
 
@@ -359,25 +337,6 @@ mod tests {
             ["10.0.0.2:80", "10.0.0.9:80", "[2001:db8::1]:80"]
         );
         assert_eq!(answer.valid_for, 20 * SECOND);
-    }
-
-    #[test]
-    fn the_order_is_the_one_configured() {
-        let server = both();
-        for (order, expected) in [
-            (
-                Order::Ipv6First,
-                &["[2001:db8::1]:80", "10.0.0.2:80", "10.0.0.9:80"][..],
-            ),
-            (Order::Ipv4Only, &["10.0.0.2:80", "10.0.0.9:80"]),
-            (Order::Ipv6Only, &["[2001:db8::1]:80"]),
-        ] {
-            let settings = Settings {
-                order,
-                ..settings(&server)
-            };
-            assert_eq!(texts(&ask(&settings, "app.test").unwrap()), expected);
-        }
     }
 
     #[test]
@@ -508,27 +467,23 @@ mod tests {
         let server = Server::start(|_, _| Reply::Code(2));
         let settings = Settings {
             attempts: 3,
-            order: Order::Ipv4Only,
             ..settings(&server)
         };
         ask(&settings, "broken.test").unwrap_err();
-        assert_eq!(server.asked(), 3);
+        assert_eq!(server.asked(), 2 * 3, "for A and for AAAA");
     }
 
     #[test]
     fn every_question_reaches_the_name_server() {
         let server = both();
-        let settings = Settings {
-            order: Order::Ipv4Only,
-            ..settings(&server)
-        };
+        let settings = settings(&server);
         block_on(async {
             let resolver = Resolver::new(&settings);
             for _ in 0..3 {
                 resolver.resolve("app.test", 80).await.unwrap();
             }
         });
-        assert_eq!(server.asked(), 3, "nothing is answered from a cache");
+        assert_eq!(server.asked(), 2 * 3, "nothing is answered from a cache");
     }
 
     #[test]

@@ -109,12 +109,6 @@ impl Pipe {
         Ok(count)
     }
 
-    /// Bytes in the pipe.
-    #[must_use]
-    pub fn held(&self) -> usize {
-        self.held.get()
-    }
-
     fn ends(&self) -> io::Result<&Ends> {
         self.ends
             .as_ref()
@@ -174,7 +168,7 @@ mod tests {
         sender.write_all(b"some bytes").unwrap();
         assert_eq!(pipe.splice_in(from.as_raw_fd(), 4).unwrap(), 4);
         assert_eq!(pipe.splice_in(from.as_raw_fd(), 100).unwrap(), 6);
-        assert_eq!(pipe.held(), 10);
+        assert_eq!(pipe.held.get(), 10);
         assert_eq!(pipe.splice_out(to.as_raw_fd(), 10).unwrap(), 10);
         let mut got = [0; 10];
         receiver.read_exact(&mut got).unwrap();

@@ -201,15 +201,6 @@ impl Stream {
         self.try_io(Interest::READABLE, || crate::kernel::peek(fd))
     }
 
-    /// The peer's address, when it is an IP address.
-    #[must_use]
-    pub fn peer(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(stream) => stream.peer_addr().ok(),
-            Self::Unix(_) => None,
-        }
-    }
-
     /// The local address, when it is an IP address.
     #[must_use]
     pub fn local(&self) -> Option<SocketAddr> {

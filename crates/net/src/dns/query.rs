@@ -12,7 +12,7 @@ use hickory_resolver::proto::op::{Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::{Hosts, TokioResolver, system_conf};
 
-use super::{Order, Reason, Settings};
+use super::{Reason, Settings};
 
 /// How long an answer from the hosts file holds: the file may be edited.
 const HOSTS_TTL: Duration = Duration::from_secs(30);
@@ -108,18 +108,14 @@ impl Client {
     }
 
     /// The addresses of a host, unsorted.
-    pub(super) async fn addresses(
-        &self,
-        host: &str,
-        order: Order,
-    ) -> Result<Found<IpAddr>, Trouble> {
+    pub(super) async fn addresses(&self, host: &str) -> Result<Found<IpAddr>, Trouble> {
         let name = parse(host)?;
-        if let Some(found) = from_hosts_file(&name, order) {
+        if let Some(found) = from_hosts_file(&name) {
             return Ok(found);
         }
         let mut worst: Option<Trouble> = None;
         for candidate in candidates(&name, &self.search, self.ndots) {
-            match self.addresses_of(&candidate, order).await {
+            match self.addresses_of(&candidate).await {
                 Ok(found) => return Ok(found),
                 Err(trouble) => keep_worse(&mut worst, trouble),
             }
@@ -154,32 +150,26 @@ impl Client {
         Err(worst.unwrap_or_else(|| invalid(name)))
     }
 
-    async fn addresses_of(&self, name: &Name, order: Order) -> Result<Found<IpAddr>, Trouble> {
+    async fn addresses_of(&self, name: &Name) -> Result<Found<IpAddr>, Trouble> {
         let ask = |kind| self.lookup(name, kind, RData::ip_addr);
-        match order {
-            Order::Ipv4Only => ask(RecordType::A).await,
-            Order::Ipv6Only => ask(RecordType::AAAA).await,
-            Order::Ipv4First | Order::Ipv6First => {
-                match tokio::join!(ask(RecordType::A), ask(RecordType::AAAA)) {
-                    (Ok(mut one), Ok(two)) => {
-                        one.items.extend(two.items);
-                        one.ttl = one.ttl.min(two.ttl);
-                        Ok(one)
-                    }
-                    (Ok(mut found), Err(trouble)) | (Err(trouble), Ok(mut found)) => {
-                        found.complete = trouble.reason <= Reason::NoRecords;
-                        Ok(found)
-                    }
-                    (Err(one), Err(two)) => {
-                        let mut worst = Some(one);
-                        keep_worse(&mut worst, two);
-                        let reason = worst.as_ref().map(|t| t.reason);
-                        if reason == Some(Reason::NoRecords) {
-                            return Err(self.trouble(Reason::NoRecords, name, "A or AAAA"));
-                        }
-                        Err(worst.unwrap_or_else(|| invalid(&host_text(name))))
-                    }
+        match tokio::join!(ask(RecordType::A), ask(RecordType::AAAA)) {
+            (Ok(mut one), Ok(two)) => {
+                one.items.extend(two.items);
+                one.ttl = one.ttl.min(two.ttl);
+                Ok(one)
+            }
+            (Ok(mut found), Err(trouble)) | (Err(trouble), Ok(mut found)) => {
+                found.complete = trouble.reason <= Reason::NoRecords;
+                Ok(found)
+            }
+            (Err(one), Err(two)) => {
+                let mut worst = Some(one);
+                keep_worse(&mut worst, two);
+                let reason = worst.as_ref().map(|t| t.reason);
+                if reason == Some(Reason::NoRecords) {
+                    return Err(self.trouble(Reason::NoRecords, name, "A or AAAA"));
                 }
+                Err(worst.unwrap_or_else(|| invalid(&host_text(name))))
             }
         }
     }
@@ -349,16 +339,11 @@ fn candidates(name: &Name, search: &[Name], ndots: usize) -> Vec<Name> {
     names
 }
 
-fn from_hosts_file(name: &Name, order: Order) -> Option<Found<IpAddr>> {
+fn from_hosts_file(name: &Name) -> Option<Found<IpAddr>> {
     // Read each time: the file is small and containers change it while they run.
     let hosts = Hosts::from_system().ok()?;
-    let kinds: &[RecordType] = match order {
-        Order::Ipv4Only => &[RecordType::A],
-        Order::Ipv6Only => &[RecordType::AAAA],
-        Order::Ipv4First | Order::Ipv6First => &[RecordType::A, RecordType::AAAA],
-    };
     let mut items = Vec::new();
-    for &kind in kinds {
+    for kind in [RecordType::A, RecordType::AAAA] {
         if let Some(lookup) = hosts.lookup_static_host(&Query::query(name.clone(), kind)) {
             items.extend(
                 lookup

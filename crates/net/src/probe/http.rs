@@ -90,12 +90,6 @@ impl Http {
         Ok(Self { settings, method })
     }
 
-    /// What it asks and expects.
-    #[must_use]
-    pub fn settings(&self) -> &HttpSettings {
-        &self.settings
-    }
-
     fn request(&self, target: &Target) -> Vec<u8> {
         let settings = &self.settings;
         let has = |name: &str| {

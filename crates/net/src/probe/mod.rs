@@ -22,22 +22,12 @@ use crate::connect::Target;
 use visit::{Failure, Visit};
 
 macro_rules! kinds {
-    ($($(#[doc = $doc:literal])+ $variant:ident($type:ty) = $name:literal,)+) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident($type:ty),)+) => {
         /// What a probe does.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Kind { $($(#[doc = $doc])+ $variant($type),)+ }
 
         impl Kind {
-            /// Name in the configuration and description of every kind.
-            pub const LIST: &'static [(&'static str, &'static str)] =
-                &[$(($name, concat!($($doc),+).trim_ascii_start()),)+];
-
-            /// Name in the configuration.
-            #[must_use]
-            pub fn name(&self) -> &'static str {
-                match self { $(Self::$variant(_) => $name,)+ }
-            }
-
             async fn check(&self, visit: &mut Visit, target: &Target) -> Result<String, Failure> {
                 match self { $(Self::$variant(kind) => kind.check(visit, target).await,)+ }
             }
@@ -47,9 +37,9 @@ macro_rules! kinds {
 
 kinds! {
     /// Connects and closes.
-    Tcp(Tcp) = "tcp",
+    Tcp(Tcp),
     /// Sends a request over HTTP/1.1 and looks at the status and, if asked to, at the body.
-    Http(Http) = "http",
+    Http(Http),
 }
 
 /// The PROXY header that comes first on a connection. A probe speaks for nobody, so it says so:
@@ -130,14 +120,6 @@ async fn check(probe: &Probe, visit: &mut Visit, target: &Target) -> Result<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn kinds_are_listed_with_a_sentence() {
-        let names: Vec<&str> = Kind::LIST.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, ["tcp", "http"]);
-        assert!(Kind::LIST.iter().all(|(_, doc)| doc.ends_with('.')));
-        assert_eq!(Kind::Tcp(Tcp).name(), "tcp");
-    }
 
     #[test]
     fn a_probe_may_run_on_any_thread() {
