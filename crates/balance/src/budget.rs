@@ -2,8 +2,6 @@
 
 use clearway_base::clock::Stamp;
 
-use crate::words;
-
 /// Length of a part of the window.
 const PART_US: u64 = 250_000;
 /// Parts: the window is ten seconds.
@@ -82,18 +80,6 @@ impl Budget {
         allowed
     }
 
-    /// What the last ten seconds look like, to say why a retry was refused.
-    #[must_use]
-    pub fn words(&self) -> String {
-        format!(
-            "retried {} of {} within 10 s; allowed are {:.0} % or {} a second",
-            self.retries,
-            words::count(self.requests, "request"),
-            self.policy.ratio * 100.0,
-            self.policy.min_per_second,
-        )
-    }
-
     #[expect(clippy::cast_precision_loss, reason = "counts of ten seconds")]
     fn is_within_ratio(&self) -> bool {
         ((self.retries + 1) as f64) <= self.policy.ratio * self.requests as f64
@@ -134,10 +120,7 @@ mod tests {
             budget.request(later);
         }
         assert_eq!((0..1_000).filter(|_| budget.try_retry(later)).count(), 200);
-        assert_eq!(
-            budget.words(),
-            "retried 200 of 1000 requests within 10 s; allowed are 20 % or 10 a second"
-        );
+        assert_eq!((budget.requests, budget.retries), (1_000, 200));
         // What was spent comes back when it has left the window.
         let after = Stamp(later.0 + 10_000_000);
         for _ in 0..100 {

@@ -139,27 +139,8 @@ impl Ejector {
         self.policy = policy;
     }
 
-    /// Takes in how one request ended: `None` when the server answered it. Faults that do not count
-    /// against servers ([`FaultKind::counts_against_server`]) are ignored altogether.
-    pub fn observe(
-        &mut self,
-        server: usize,
-        fault: Option<FaultKind>,
-        now: Stamp,
-    ) -> Option<Change> {
-        if fault.is_some_and(|kind| !kind.counts_against_server()) {
-            return None;
-        }
-        let batch = Batch {
-            passed: u32::from(fault.is_none()),
-            faults: u32::from(fault.is_some()),
-            faults_at_end: u32::from(fault.is_some()),
-            last: fault,
-        };
-        self.observe_many(server, batch, now)
-    }
-
-    /// Takes in how several requests of a server ended.
+    /// Takes in how the latest requests of a server ended. Faults that do not count against servers
+    /// ([`FaultKind::counts_against_server`]) are not to be among them.
     pub fn observe_many(&mut self, server: usize, batch: Batch, now: Stamp) -> Option<Change> {
         let policy = self.policy;
         let watch = self.servers.get_mut(server)?;
@@ -230,18 +211,6 @@ impl Ejector {
             });
         }
         changes
-    }
-
-    /// When [`Ejector::tick`] has something to do next.
-    #[must_use]
-    pub fn next_tick(&self) -> Option<Stamp> {
-        self.servers.iter().filter_map(|w| w.until).min()
-    }
-
-    /// Whether a server gets no traffic now.
-    #[must_use]
-    pub fn is_ejected(&self, server: usize) -> bool {
-        self.servers.get(server).is_some_and(|w| w.until.is_some())
     }
 
     /// How many servers get no traffic now.
@@ -361,6 +330,21 @@ mod tests {
         ejector
     }
 
+    /// One request that ended well, or by a fault.
+    fn one(last: Option<FaultKind>) -> Batch {
+        let (passed, faults) = if last.is_none() { (1, 0) } else { (0, 1) };
+        Batch {
+            passed,
+            faults,
+            faults_at_end: faults,
+            last,
+        }
+    }
+
+    fn until(e: &Ejector, server: usize) -> Option<Stamp> {
+        e.servers[server].until
+    }
+
     fn seconds(n: u64) -> Stamp {
         Stamp(n * 1_000_000)
     }
@@ -371,9 +355,9 @@ mod tests {
         let mut now = seconds(100);
         for (nth, expected) in [(1, "10 s"), (2, "20 s"), (3, "30 s")] {
             for _ in 0..4 {
-                assert_eq!(e.observe(0, RESET, now), None);
+                assert_eq!(e.observe_many(0, one(RESET), now), None);
             }
-            let change = e.observe(0, RESET, now).unwrap();
+            let change = e.observe_many(0, one(RESET), now).unwrap();
             assert!(
                 change.why.contains(&format!("ejected for {expected}")),
                 "{}",
@@ -382,9 +366,9 @@ mod tests {
             assert!(change.why.ends_with(
                 ": 5 faults in a row, the last: connection reset without a byte of response (server_reset_no_response)"
             ));
-            assert!(e.is_ejected(0) && !e.is_ejected(1));
-            assert_eq!(e.observe(0, RESET, now), None);
-            let until = e.next_tick().unwrap();
+            assert!(until(&e, 0).is_some() && until(&e, 1).is_none());
+            assert_eq!(e.observe_many(0, one(RESET), now), None);
+            let until = until(&e, 0).unwrap();
             assert_eq!(until, now.plus(Duration::from_secs(10 * nth)));
             assert!(e.tick(Stamp(until.0 - 1)).is_empty());
             now = until;
@@ -393,7 +377,9 @@ mod tests {
         }
         // A long good time makes the next ejection a first one again.
         now = now.plus(Duration::from_secs(40));
-        let change = (0..5).find_map(|_| e.observe(0, RESET, now)).unwrap();
+        let change = (0..5)
+            .find_map(|_| e.observe_many(0, one(RESET), now))
+            .unwrap();
         assert!(
             change.why.starts_with("ejected for 10 s: 5 faults"),
             "{}",
@@ -402,19 +388,13 @@ mod tests {
     }
 
     #[test]
-    fn a_success_or_a_fault_of_the_client_breaks_or_spares_the_row() {
+    fn a_success_breaks_the_row() {
         let mut e = ejector(Policy::default(), 2);
         for _ in 0..20 {
             for _ in 0..4 {
-                assert_eq!(e.observe(0, RESET, seconds(1)), None);
+                assert_eq!(e.observe_many(0, one(RESET), seconds(1)), None);
             }
-            assert_eq!(e.observe(0, None, seconds(1)), None);
-        }
-        for _ in 0..50 {
-            assert_eq!(
-                e.observe(1, Some(FaultKind::ClientClosed), seconds(1)),
-                None
-            );
+            assert_eq!(e.observe_many(0, one(None), seconds(1)), None);
         }
         assert_eq!(e.ejected(), 0);
     }
@@ -429,18 +409,18 @@ mod tests {
         let mut e = ejector(policy, 2);
         for n in 0..19 {
             assert_eq!(
-                e.observe(0, if n % 2 == 0 { RESET } else { None }, seconds(1)),
+                e.observe_many(0, one(if n % 2 == 0 { RESET } else { None }), seconds(1)),
                 None
             );
         }
         // Eleven seconds later the old requests are forgotten.
         for n in 0..19 {
             assert_eq!(
-                e.observe(0, if n % 2 == 0 { RESET } else { None }, seconds(12)),
+                e.observe_many(0, one(if n % 2 == 0 { RESET } else { None }), seconds(12)),
                 None
             );
         }
-        let change = e.observe(0, RESET, seconds(13)).unwrap();
+        let change = e.observe_many(0, one(RESET), seconds(13)).unwrap();
         assert_eq!(
             change.why,
             "ejected for 10 s: 55 % of 20 requests failed within 10 s, the limit being 50 %, the \
@@ -454,7 +434,7 @@ mod tests {
         let mut all = Vec::new();
         for _ in 0..20 {
             for server in 0..3 {
-                all.extend(e.observe(server, RESET, seconds(5)));
+                all.extend(e.observe_many(server, one(RESET), seconds(5)));
             }
         }
         let steps: Vec<_> = all.iter().map(|c| (c.server, c.step)).collect();
@@ -478,7 +458,7 @@ mod tests {
     fn a_lonely_server_is_never_ejected_by_default() {
         let mut e = ejector(Policy::default(), 1);
         let change = (0..9)
-            .find_map(|_| e.observe(0, RESET, seconds(1)))
+            .find_map(|_| e.observe_many(0, one(RESET), seconds(1)))
             .unwrap();
         assert_eq!(change.step, Step::Spared);
     }
@@ -486,9 +466,9 @@ mod tests {
     #[test]
     fn standing_survives_a_new_list() {
         let mut e = ejector(Policy::default(), 4);
-        (0..5).for_each(|_| drop(e.observe(2, RESET, seconds(1))));
+        (0..5).for_each(|_| drop(e.observe_many(2, one(RESET), seconds(1))));
         e.sync(Policy::default(), &[9, 2, 3]);
-        assert!(e.is_ejected(1) && e.ejected() == 1);
+        assert!(until(&e, 1).is_some() && e.ejected() == 1);
     }
 
     #[test]
@@ -501,13 +481,7 @@ mod tests {
             last: RESET,
         };
         assert_eq!(e.observe_many(0, mixed, seconds(1)), None);
-        let one = Batch {
-            passed: 0,
-            faults: 1,
-            faults_at_end: 1,
-            last: RESET,
-        };
-        assert!(e.observe_many(0, one, seconds(1)).is_some());
+        assert!(e.observe_many(0, one(RESET), seconds(1)).is_some());
     }
 
     proptest! {
@@ -524,10 +498,9 @@ mod tests {
             for (server, ok, later) in events {
                 now = Stamp(now.0 + later);
                 e.tick(now);
-                let change = e.observe(server, if ok { None } else { RESET }, now);
+                let change = e.observe_many(server, one(if ok { None } else { RESET }), now);
                 prop_assert!(change.is_none_or(|c| c.server == server && !c.why.is_empty()));
                 prop_assert!(e.ejected() as u64 <= allowed);
-                prop_assert_eq!(e.next_tick().is_some(), e.ejected() > 0);
             }
             e.tick(now.plus(policy.max_duration));
             prop_assert_eq!(e.ejected(), 0);

@@ -58,18 +58,11 @@ pub struct Slot(Arc<Slots>);
 
 /// The line is as long as it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full {
-    /// How many may wait.
-    pub bound: usize,
-}
+pub struct Full;
 
 impl fmt::Display for Full {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} requests wait for a slot already, queue.size",
-            self.bound
-        )
+        f.write_str("as many requests as may be wait for a slot already, see queue.size")
     }
 }
 
@@ -115,9 +108,8 @@ impl Queue {
     pub fn wait(self: &Arc<Self>, choices: &[Arc<Slots>]) -> Result<Wait, Full> {
         debug_assert!(choices.iter().all(|c| Arc::ptr_eq(&c.queue, self)));
         let mut line = self.lock();
-        let bound = self.bound.load(SeqCst);
-        if self.waiting.load(SeqCst) >= bound {
-            return Err(Full { bound });
+        if self.waiting.load(SeqCst) >= self.bound.load(SeqCst) {
+            return Err(Full);
         }
         let id = line.next_id;
         line.next_id += 1;

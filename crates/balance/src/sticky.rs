@@ -21,17 +21,6 @@ pub enum SameSite {
 }
 
 impl SameSite {
-    /// The name in configuration: `strict`, `lax`, `none`.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "strict" => Some(Self::Strict),
-            "lax" => Some(Self::Lax),
-            "none" => Some(Self::None),
-            _ => None,
-        }
-    }
-
     fn attribute(self) -> &'static str {
         match self {
             Self::Strict => "Strict",
@@ -216,11 +205,7 @@ mod tests {
             format!("s={value}; Path=/app; Max-Age=3600; Secure; SameSite=None")
         );
         assert_eq!(full.set_cookie(3), None);
-        assert_eq!(
-            (full.name(), SameSite::parse("strict")),
-            ("s", Some(SameSite::Strict))
-        );
-        assert_eq!(SameSite::parse("Lax"), None);
+        assert_eq!(full.name(), "s");
     }
 
     proptest! {

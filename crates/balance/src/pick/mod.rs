@@ -196,7 +196,6 @@ pub struct Ask<'a> {
 
 /// Chooses members of one backend, for one worker.
 pub struct Picker {
-    algorithm: Algorithm,
     state: State,
     /// Indices of the open members of the lowest tier that has any, ascending.
     live: Vec<u32>,
@@ -208,16 +207,9 @@ impl Picker {
     #[must_use]
     pub fn new(algorithm: &Algorithm, seed: u64) -> Self {
         Self {
-            algorithm: *algorithm,
             state: State::new(*algorithm, seed),
             live: Vec::new(),
         }
-    }
-
-    /// The algorithm it runs.
-    #[must_use]
-    pub fn algorithm(&self) -> Algorithm {
-        self.algorithm
     }
 
     /// To be called after the list of members, or a weight, tier or usability changed. Turns and

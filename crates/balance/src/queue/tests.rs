@@ -157,7 +157,7 @@ fn the_line_is_bounded() {
     let full = queue.wait(&choices).err().unwrap();
     assert_eq!(
         full.to_string(),
-        "2 requests wait for a slot already, queue.size"
+        "as many requests as may be wait for a slot already, see queue.size"
     );
     drop(first);
     let third = queue.wait(&choices).unwrap();
