@@ -11,7 +11,8 @@ mod number;
 mod text;
 mod time;
 
-pub use address::{Bind, ServerAddress};
+pub use address::ServerAddress;
+pub use clearway_outcome::Bind;
 pub use http::{
     CookieName, ErrorKey, FieldTest, HashKey, HeaderName, HeaderValue, HostPattern, MethodName,
     PathPattern, PathPrefix, Pattern, QueryName, RegexText, RetryOn, Statuses, TemplateText,

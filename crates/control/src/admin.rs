@@ -16,7 +16,7 @@ use axum::routing::{get, post};
 use clearway_base::hash::Map;
 use clearway_config::model::Admin;
 use clearway_net::listen::{self, SocketFile, StdListener};
-use clearway_outcome::RequestId;
+use clearway_outcome::{Bind, RequestId};
 use clearway_telemetry::{catalogue, format, receipt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
@@ -66,12 +66,11 @@ pub(crate) async fn start(state: &Arc<State>, admin: &Admin) -> Result<Option<Ru
     if bind.is_local() {
         routes = routes.layer(middleware::from_fn(own_name));
     }
-    let failed = |words: String| format!("admin: {words}");
-    let mut bind = listen::Bind::parse(&bind.to_string()).map_err(failed)?;
-    if let listen::Bind::Unix { mode, .. } = &mut bind {
+    let mut bind = bind.clone();
+    if let Bind::Unix { mode, .. } = &mut bind {
         mode.get_or_insert(UNIX_MODE);
     }
-    let socket = listen::open(&bind, &OPTIONS).map_err(|e| failed(e.to_string()))?;
+    let socket = listen::open(&bind, &OPTIONS).map_err(|e| format!("admin: {e}"))?;
     let address = socket.address_text();
     let (listener, file) = socket.into_std();
     let failed = |error: std::io::Error| format!("admin: {error}");

@@ -3,6 +3,7 @@
 use clearway_base::intern::Name;
 use clearway_config::model::{Config, Listener};
 use clearway_net::listen::{self, Socket};
+use clearway_outcome::Bind;
 
 /// A listener's name and the text of one of its binds: what a socket is known by over reloads.
 pub(crate) type Key = (Name, Name);
@@ -31,10 +32,9 @@ pub(crate) fn open_missing(
                 continue;
             }
             let failed = |words: String| format!("listener {}: {words}", listener.name);
-            let bind = listen::Bind::parse(&bind).map_err(failed)?;
             // Moving a bind between listeners of this process is no conflict.
             let ours = open.iter().any(|(_, known)| *known == key.1);
-            if !ours && listen::is_taken(&bind) {
+            if !ours && listen::is_taken(bind) {
                 return Err(failed(format!("{bind} is in use by another process")));
             }
             let options = listen::Options {
@@ -42,7 +42,7 @@ pub(crate) fn open_missing(
                 reuse_port: true,
                 defer_accept: listener.defer_accept && listener.is_http(),
             };
-            let sockets = listen::open_many(&bind, &options, workers)
+            let sockets = listen::open_many(bind, &options, workers)
                 .map_err(|error| failed(error.to_string()))?;
             opened.push(Opened { key, sockets });
         }
@@ -63,10 +63,8 @@ pub(crate) fn superfluous(config: &Config, open: &[Key]) -> Vec<Key> {
         .collect()
 }
 
-fn keys(listener: &Listener) -> impl Iterator<Item = (Key, String)> + '_ {
+fn keys(listener: &Listener) -> impl Iterator<Item = (Key, &Bind)> {
     let name = Name::new(&listener.name);
-    listener.bind.iter().map(move |bind| {
-        let text = bind.to_string();
-        ((name, Name::new(&text)), text)
-    })
+    let key = move |bind: &Bind| (name, Name::new(&bind.to_string()));
+    listener.bind.iter().map(move |bind| (key(bind), bind))
 }

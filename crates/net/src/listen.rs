@@ -5,13 +5,13 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clearway_outcome::{Address, errno_name};
+use clearway_outcome::{Address, Bind, errno_name};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 
 use crate::kernel;
@@ -19,109 +19,6 @@ use crate::stream::Stream;
 
 /// Seconds after which a connection without data is handed over all the same.
 const DEFER_SECONDS: u16 = 1;
-
-/// Where to listen.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Bind {
-    /// An IPv4 or IPv6 address and port.
-    Ip {
-        /// The address; port 0 lets the kernel choose.
-        address: SocketAddr,
-        /// `[::]` takes IPv4 connections too.
-        dual: bool,
-    },
-    /// A Unix socket.
-    Unix {
-        /// The path of the socket.
-        path: PathBuf,
-        /// Its permissions; as the process's umask leaves them when `None`.
-        mode: Option<u32>,
-    },
-}
-
-impl Bind {
-    /// Reads `127.0.0.1:80`, `[::1]:80`, `:80` or `*:80` (all addresses, IPv4 and IPv6),
-    /// `unix:/path` or `unix:/path,mode=660`.
-    ///
-    /// # Errors
-    /// A sentence about what is wrong with the text.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        if let Some(rest) = text.strip_prefix("unix:") {
-            return Self::parse_unix(rest);
-        }
-        let Some((host, port)) = text.rsplit_once(':') else {
-            return Err(format!(
-                "{text:?} has no port: write an address as \"0.0.0.0:80\""
-            ));
-        };
-        let port: u16 = match port.parse() {
-            // `parse` also takes a sign.
-            Ok(number) if port.bytes().all(|b| b.is_ascii_digit()) => number,
-            _ => return Err(format!("{port:?} is not a port number from 0 to 65535")),
-        };
-        if host.is_empty() || host == "*" {
-            let address = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
-            return Ok(Self::Ip {
-                address,
-                dual: true,
-            });
-        }
-        let bracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-        let ip: Result<IpAddr, _> = match bracketed {
-            Some(inner) => inner.parse::<Ipv6Addr>().map(IpAddr::V6),
-            None => host.parse::<Ipv4Addr>().map(IpAddr::V4),
-        };
-        match ip {
-            Ok(ip) => Ok(Self::Ip {
-                address: SocketAddr::new(ip, port),
-                dual: false,
-            }),
-            Err(_) if bracketed.is_none() && host.parse::<Ipv6Addr>().is_ok() => Err(format!(
-                "an IPv6 address needs brackets: \"[{host}]:{port}\""
-            )),
-            Err(_) => Err(format!("{host:?} is not an IP address of this host")),
-        }
-    }
-
-    fn parse_unix(text: &str) -> Result<Self, String> {
-        let (path, mode) = match text.rsplit_once(",mode=") {
-            None => (text, None),
-            Some((path, octal)) => match u32::from_str_radix(octal, 8) {
-                Ok(mode) if mode <= 0o777 => (path, Some(mode)),
-                _ => return Err(format!("{octal:?} is not a mode such as 660")),
-            },
-        };
-        if path.is_empty() {
-            return Err("\"unix:\" needs the path of a socket behind it".to_owned());
-        }
-        Ok(Self::Unix {
-            path: path.into(),
-            mode,
-        })
-    }
-}
-
-impl fmt::Display for Bind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ip {
-                address,
-                dual: true,
-            } => write!(f, "*:{}", address.port()),
-            Self::Ip {
-                address,
-                dual: false,
-            } => address.fmt(f),
-            Self::Unix { path, mode: None } => write!(f, "unix:{}", path.display()),
-            Self::Unix {
-                path,
-                mode: Some(mode),
-            } => {
-                write!(f, "unix:{},mode={mode:o}", path.display())
-            }
-        }
-    }
-}
 
 /// How sockets are opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -581,41 +478,7 @@ mod tests {
     use std::os::unix::net::{UnixListener, UnixStream};
 
     use super::*;
-    use crate::testing::{block_on, scratch};
-
-    fn bind(text: &str) -> Bind {
-        Bind::parse(text).unwrap()
-    }
-
-    #[test]
-    fn binds_are_read_and_printed() {
-        for (text, printed) in [
-            ("127.0.0.1:80", "127.0.0.1:80"),
-            ("[::1]:8080", "[::1]:8080"),
-            ("[::]:80", "[::]:80"),
-            (":80", "*:80"),
-            ("*:80", "*:80"),
-            ("unix:/run/a.sock", "unix:/run/a.sock"),
-            ("unix:/run/a.sock,mode=660", "unix:/run/a.sock,mode=660"),
-        ] {
-            assert_eq!(bind(text).to_string(), printed);
-            assert_eq!(bind(&bind(text).to_string()), bind(text));
-        }
-        for (text, hint) in [
-            ("127.0.0.1", "no port"),
-            ("127.0.0.1:http", "not a port number"),
-            ("127.0.0.1:+80", "not a port number"),
-            ("127.0.0.1:65536", "not a port number"),
-            ("::1:80", "brackets"),
-            ("localhost:80", "not an IP address"),
-            ("[127.0.0.1]:80", "not an IP address"),
-            ("unix:", "path"),
-            ("unix:/a,mode=9", "mode"),
-        ] {
-            let error = Bind::parse(text).unwrap_err();
-            assert!(error.contains(hint), "{text}: {error}");
-        }
-    }
+    use crate::testing::{bind, block_on, scratch};
 
     #[test]
     fn many_sockets_share_a_port_that_the_kernel_chose() {

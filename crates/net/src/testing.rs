@@ -1,8 +1,29 @@
 //! Help for this crate's own tests.
 
+use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+use clearway_outcome::Bind;
+
+/// `127.0.0.1:80`, `*:80` for all addresses of both families, or `unix:/path`.
+pub(crate) fn bind(text: &str) -> Bind {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return Bind::Unix {
+            path: path.into(),
+            mode: None,
+        };
+    }
+    let port = text.strip_prefix("*:");
+    Bind::Ip {
+        address: match port {
+            Some(port) => (Ipv6Addr::UNSPECIFIED, port.parse().unwrap()).into(),
+            None => text.parse().unwrap(),
+        },
+        dual: port.is_some(),
+    }
+}
 
 /// Runs a future with sockets and timers; a test that hangs fails after ten seconds.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {

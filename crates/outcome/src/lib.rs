@@ -8,14 +8,16 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
 mod attempt;
 mod errno;
 mod kind;
 mod phase;
 mod record;
 
+pub use address::{Address, Bind};
 pub use attempt::{Attempt, Evidence, RetryRefusal, Reuse, TcpFacts};
 pub use errno::errno_name;
 pub use kind::{Fault, FaultKind, Party, Retry};
 pub use phase::{Phase, Side};
-pub use record::{Address, Protocol, Record, RequestId, Timings};
+pub use record::{Protocol, Record, RequestId, Timings};

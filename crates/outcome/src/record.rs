@@ -1,11 +1,9 @@
 //! The record of one whole request (or layer-4 connection): what logs print and receipts keep.
 
-use std::net::{IpAddr, SocketAddr};
-
 use clearway_base::clock::Stamp;
-use clearway_base::decimal;
 use clearway_base::intern::Name;
 
+use crate::address::Address;
 use crate::attempt::Attempt;
 use crate::kind::Fault;
 
@@ -54,50 +52,6 @@ impl RequestId {
 impl std::fmt::Display for RequestId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(std::str::from_utf8(&self.text()).unwrap_or("-"))
-    }
-}
-
-/// An address of a client or listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// IPv4 or IPv6 with a port.
-    Ip(SocketAddr),
-    /// A Unix socket; its path, if any, is the listener's name.
-    Unix,
-}
-
-impl Address {
-    /// The IP address, if it has one.
-    #[must_use]
-    pub fn ip(&self) -> Option<IpAddr> {
-        match self {
-            Self::Ip(address) => Some(address.ip()),
-            Self::Unix => None,
-        }
-    }
-}
-
-impl Address {
-    /// Appends it as it is displayed.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        use std::io::Write;
-        if let Self::Ip(SocketAddr::V4(v4)) = self {
-            decimal::write_ip(out, (*v4.ip()).into());
-            out.push(b':');
-            decimal::write(out, v4.port().into());
-        } else {
-            // Writing into memory cannot fail.
-            write!(out, "{self}").unwrap_or_default();
-        }
-    }
-}
-
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Ip(address) => address.fmt(f),
-            Self::Unix => f.write_str("unix:"),
-        }
     }
 }
 

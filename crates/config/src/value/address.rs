@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use clearway_outcome::Bind;
 use ipnet::IpNet;
 
 use super::{Problem, Text, text_values};
@@ -186,71 +187,7 @@ impl Default for ServerAddress {
     }
 }
 
-/// Where to listen.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Bind {
-    /// An IPv4 or IPv6 address and port.
-    Ip {
-        /// The address; port 0 lets the kernel choose.
-        address: SocketAddr,
-        /// `[::]` takes IPv4 connections too: `":80"` or `"*:80"`.
-        dual: bool,
-    },
-    /// A Unix socket.
-    Unix {
-        /// Its path.
-        path: PathBuf,
-        /// Its permissions; as the process's umask leaves them when `None`.
-        mode: Option<u32>,
-    },
-}
-
 const BIND: &str = "address:port, \":port\" for all addresses, or \"unix:/path\"";
-
-impl Bind {
-    /// Whether only this host can connect.
-    #[must_use]
-    pub fn is_local(&self) -> bool {
-        match self {
-            Self::Ip { address, .. } => address.ip().is_loopback(),
-            Self::Unix { .. } => true,
-        }
-    }
-
-    /// Whether both cannot be open at the same time.
-    #[must_use]
-    pub fn overlaps(&self, other: &Self) -> bool {
-        match (self, other) {
-            (
-                Self::Ip {
-                    address: a,
-                    dual: dual_a,
-                },
-                Self::Ip {
-                    address: b,
-                    dual: dual_b,
-                },
-            ) => {
-                let same_family = a.is_ipv4() == b.is_ipv4();
-                let covers =
-                    |dual: bool, a: &SocketAddr| a.ip().is_unspecified() && (dual || same_family);
-                a.port() != 0
-                    && a.port() == b.port()
-                    && (a.ip() == b.ip() || covers(*dual_a, a) || covers(*dual_b, b))
-            }
-            (Self::Unix { path: a, .. }, Self::Unix { path: b, .. }) => a == b,
-            (Self::Ip { .. }, Self::Unix { .. }) | (Self::Unix { .. }, Self::Ip { .. }) => false,
-        }
-    }
-
-    /// What binds have to share to overlap: equal for all that may.
-    pub(crate) fn slot(&self) -> (u16, &str) {
-        match self {
-            Self::Ip { address, .. } => (address.port(), ""),
-            Self::Unix { path, .. } => (0, path.to_str().unwrap_or("?")),
-        }
-    }
-}
 
 impl Text for Bind {
     const KIND: &'static str = "address to listen on";
@@ -331,28 +268,6 @@ impl Text for Bind {
                 path: "/run/x.sock".into(),
                 mode: (port > 30_000).then_some(0o660),
             },
-        }
-    }
-}
-
-impl fmt::Display for Bind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ip {
-                address,
-                dual: true,
-            } => write!(f, "*:{}", address.port()),
-            Self::Ip {
-                address,
-                dual: false,
-            } => address.fmt(f),
-            Self::Unix { path, mode: None } => write!(f, "unix:{}", path.display()),
-            Self::Unix {
-                path,
-                mode: Some(mode),
-            } => {
-                write!(f, "unix:{},mode={mode:o}", path.display())
-            }
         }
     }
 }
@@ -499,29 +414,32 @@ mod tests {
     }
 
     #[test]
-    fn binds_overlap_when_the_kernel_would_refuse() {
-        let bind = |text: &str| Bind::parse(text).unwrap();
-        for (a, b, overlap) in [
-            (":80", "127.0.0.1:80", true),
-            (":80", "[::1]:80", true),
-            ("0.0.0.0:80", "127.0.0.1:80", true),
-            ("[::]:80", "127.0.0.1:80", false),
-            ("127.0.0.1:80", "127.0.0.2:80", false),
-            ("127.0.0.1:0", "127.0.0.1:0", false),
-            (":80", ":81", false),
-            ("unix:/a", "unix:/a,mode=660", true),
-            ("unix:/a", ":80", false),
+    fn binds_are_read() {
+        for (text, printed) in [
+            ("127.0.0.1:80", "127.0.0.1:80"),
+            ("[::1]:8080", "[::1]:8080"),
+            ("[::]:80", "[::]:80"),
+            (":80", "*:80"),
+            ("*:80", "*:80"),
+            ("unix:/run/a.sock", "unix:/run/a.sock"),
+            ("unix:/run/a.sock,mode=660", "unix:/run/a.sock,mode=660"),
         ] {
-            assert_eq!(bind(a).overlaps(&bind(b)), overlap, "{a} {b}");
-            assert_eq!(bind(b).overlaps(&bind(a)), overlap, "{b} {a}");
+            let bind = Bind::parse(text).unwrap();
+            assert_eq!(bind.to_string(), printed);
+            assert_eq!(Bind::parse(printed), Ok(bind));
         }
         for bad in [
             "80",
+            "127.0.0.1",
+            "127.0.0.1:http",
+            "127.0.0.1:+80",
+            "[127.0.0.1]:80",
             "localhost:80",
             "::1:80",
             ":x",
             ":70000",
             "unix:",
+            "unix:/a,mode=9",
             "unix:/a,mode=999",
         ] {
             assert!(Bind::parse(bad).is_err(), "{bad}");
