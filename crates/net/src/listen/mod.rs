@@ -3,19 +3,23 @@
 //! Each worker has an IP socket of its own with `SO_REUSEPORT`, so the kernel spreads connections
 //! and no lock is shared. Unix sockets have no such option: there the workers share one queue.
 
+mod accept;
+mod unix;
+
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use clearway_outcome::{Address, Bind, errno_name};
-use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
+use clearway_outcome::{Bind, errno_name};
+use socket2::{Domain, Protocol, Type};
+
+pub use accept::Acceptor;
+pub use unix::SocketFile;
 
 use crate::kernel;
-use crate::stream::Stream;
 
 /// Seconds after which a connection without data is handed over all the same.
 const DEFER_SECONDS: u16 = 1;
@@ -202,7 +206,7 @@ pub fn open(bind: &Bind, options: &Options) -> Result<Socket, ListenError> {
         Bind::Ip { address, dual } => open_ip(*address, *dual, options)
             .and_then(Socket::tcp)
             .map_err(|error| ListenError::new(bind, &error)),
-        Bind::Unix { path, mode } => open_unix(bind, path, *mode, options),
+        Bind::Unix { path, mode } => unix::open(bind, path, *mode, options),
     }
 }
 
@@ -246,7 +250,7 @@ pub fn is_taken(bind: &Bind) -> bool {
         Bind::Ip { address, .. } if address.port() == 0 => false,
         Bind::Ip { address, dual } => bind_ip(*address, *dual, &exclusive)
             .is_err_and(|error| error.raw_os_error() == Some(libc::EADDRINUSE)),
-        Bind::Unix { path, .. } => matches!(unix_state(path), Ok(UnixState::Listened)),
+        Bind::Unix { path, .. } => matches!(unix::state(path), Ok(unix::State::Listened)),
     }
 }
 
@@ -286,199 +290,15 @@ fn bind_ip(address: SocketAddr, dual: bool, options: &Options) -> io::Result<soc
     Ok(socket)
 }
 
-fn open_unix(
-    bind: &Bind,
-    path: &Path,
-    mode: Option<u32>,
-    options: &Options,
-) -> Result<Socket, ListenError> {
-    let failed = |error: io::Error| ListenError::new(bind, &error);
-    let refused = |errno, words: &str| ListenError {
-        bind: bind.clone(),
-        errno,
-        words: words.to_owned(),
-    };
-    let address = SockAddr::unix(path)
-        .map_err(|_| refused(0, "the path is too long for a socket (107 bytes at most)"))?;
-    match unix_state(path).map_err(failed)? {
-        UnixState::Free => {}
-        UnixState::Stale => std::fs::remove_file(path).map_err(failed)?,
-        UnixState::Listened => {
-            return Err(refused(
-                libc::EADDRINUSE,
-                "another process listens there already",
-            ));
-        }
-        UnixState::NoSocket => {
-            return Err(refused(0, "a file that is not a socket is in the way"));
-        }
-    }
-    let kind = Type::STREAM.nonblocking().cloexec();
-    let socket = socket2::Socket::new(Domain::UNIX, kind, None).map_err(failed)?;
-    socket.bind(&address).map_err(failed)?;
-    let file = Arc::new(SocketFile::of(path).map_err(failed)?);
-    if let Some(mode) = mode {
-        // Before listen: nobody can have connected under other permissions.
-        let permissions = std::fs::Permissions::from_mode(mode);
-        std::fs::set_permissions(path, permissions).map_err(failed)?;
-    }
-    socket
-        .listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))
-        .map_err(failed)?;
-    let address = format!("unix:{}", path.display());
-    Ok(Socket {
-        inner: Inner::Unix(socket.into(), file),
-        address,
-    })
-}
-
-enum UnixState {
-    Free,
-    Stale,
-    Listened,
-    NoSocket,
-}
-
-/// What is at `path`: only a socket that refuses connections is left over from a former process.
-fn unix_state(path: &Path) -> io::Result<UnixState> {
-    match std::fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(UnixState::Free),
-        Err(error) => return Err(error),
-        Ok(meta) if !meta.file_type().is_socket() => return Ok(UnixState::NoSocket),
-        Ok(_) => {}
-    }
-    // Non-blocking: a listener with a full queue would make us wait.
-    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
-    match socket.connect(&SockAddr::unix(path)?) {
-        Err(error) if error.raw_os_error() == Some(libc::ECONNREFUSED) => Ok(UnixState::Stale),
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(UnixState::Free),
-        Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => Ok(UnixState::Listened),
-        Err(error) => Err(error),
-        Ok(()) => Ok(UnixState::Listened),
-    }
-}
-
-/// The file of a Unix socket; removed with the last socket, unless somebody has replaced it.
-#[derive(Debug)]
-pub struct SocketFile {
-    path: PathBuf,
-    device: u64,
-    inode: u64,
-}
-
-impl SocketFile {
-    fn of(path: &Path) -> io::Result<Self> {
-        let meta = std::fs::symlink_metadata(path)?;
-        Ok(Self {
-            path: path.to_owned(),
-            device: meta.dev(),
-            inode: meta.ino(),
-        })
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let ours = std::fs::symlink_metadata(&self.path)
-            .is_ok_and(|meta| (meta.dev(), meta.ino()) == (self.device, self.inode));
-        if ours {
-            // A file that stays is taken for left over at the next start.
-            std::fs::remove_file(&self.path).unwrap_or_default();
-        }
-    }
-}
-
-/// Takes connections from a [`Socket`] on a worker's runtime.
-#[derive(Debug)]
-pub struct Acceptor(Accepting);
-
-#[derive(Debug)]
-enum Accepting {
-    Tcp(tokio::net::TcpListener),
-    Unix(
-        tokio::net::UnixListener,
-        #[expect(
-            dead_code,
-            reason = "held so that the file stays while the socket is open"
-        )]
-        Arc<SocketFile>,
-    ),
-}
-
-impl Acceptor {
-    /// Registers the socket with the runtime of the calling thread.
-    ///
-    /// # Errors
-    /// When the runtime cannot watch it.
-    pub fn new(socket: Socket) -> io::Result<Self> {
-        Ok(Self(match socket.inner {
-            Inner::Tcp(listener) => Accepting::Tcp(tokio::net::TcpListener::from_std(listener)?),
-            Inner::Unix(listener, file) => {
-                Accepting::Unix(tokio::net::UnixListener::from_std(listener)?, file)
-            }
-        }))
-    }
-
-    /// The next connection and who it is from. Cancel safe.
-    ///
-    /// # Errors
-    /// What `accept(2)` says: a shortage on this host, or a connection that is gone already.
-    pub async fn accept(&self) -> io::Result<(Stream, Address)> {
-        match &self.0 {
-            Accepting::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                Ok((Stream::Tcp(stream), Address::Ip(plain(peer))))
-            }
-            Accepting::Unix(listener, _) => {
-                let (stream, _) = listener.accept().await?;
-                Ok((Stream::Unix(stream), Address::Unix))
-            }
-        }
-    }
-
-    /// A connection that the kernel has completed already, if any: asks the kernel itself, so that
-    /// nothing is lost when the socket is closed afterwards.
-    #[must_use]
-    pub fn try_accept(&self) -> Option<io::Result<(Stream, Address)>> {
-        let accepted = match &self.0 {
-            Accepting::Tcp(listener) => SockRef::from(listener).accept(),
-            Accepting::Unix(listener, _) => SockRef::from(listener).accept(),
-        };
-        match accepted {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-            Err(error) => Some(Err(error)),
-            Ok((socket, peer)) => Some(self.adopt(socket, &peer)),
-        }
-    }
-
-    fn adopt(&self, socket: socket2::Socket, peer: &SockAddr) -> io::Result<(Stream, Address)> {
-        socket.set_nonblocking(true)?;
-        match &self.0 {
-            Accepting::Tcp(_) => {
-                let peer = peer.as_socket().ok_or(io::ErrorKind::InvalidData)?;
-                let stream = tokio::net::TcpStream::from_std(socket.into())?;
-                Ok((Stream::Tcp(stream), Address::Ip(plain(peer))))
-            }
-            Accepting::Unix(..) => {
-                let stream = tokio::net::UnixStream::from_std(socket.into())?;
-                Ok((Stream::Unix(stream), Address::Unix))
-            }
-        }
-    }
-}
-
-/// An IPv4 address is one, even where a socket for both families shows it as IPv6.
-fn plain(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};
-    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use clearway_outcome::Address;
 
     use super::*;
-    use crate::testing::{bind, block_on, scratch};
+    use crate::stream::Stream;
+    use crate::testing::{bind, block_on};
 
     #[test]
     fn many_sockets_share_a_port_that_the_kernel_chose() {
@@ -499,52 +319,6 @@ mod tests {
                 panic!()
             };
             assert!(stream.nodelay().unwrap(), "inherited");
-        });
-    }
-
-    #[test]
-    fn accepting_waits_for_a_connection() {
-        block_on(async {
-            let socket = open(&bind("127.0.0.1:0"), &Options::default()).unwrap();
-            let address = socket.local().unwrap();
-            let acceptor = Acceptor::new(socket).unwrap();
-            assert!(acceptor.try_accept().is_none());
-            let (accepted, connected) =
-                tokio::join!(acceptor.accept(), tokio::net::TcpStream::connect(address));
-            assert_eq!(
-                accepted.unwrap().1,
-                Address::Ip(connected.unwrap().local_addr().unwrap())
-            );
-        });
-    }
-
-    #[test]
-    fn deferred_connections_come_with_their_data() {
-        use std::io::Write;
-        block_on(async {
-            let options = Options {
-                defer_accept: true,
-                ..Options::default()
-            };
-            let socket = open(&bind("127.0.0.1:0"), &options).unwrap();
-            let mut client = TcpStream::connect(socket.local().unwrap()).unwrap();
-            let acceptor = Acceptor::new(socket).unwrap();
-            assert!(acceptor.try_accept().is_none(), "nothing was sent yet");
-            client.write_all(b"x").unwrap();
-            let (stream, _) = acceptor.accept().await.unwrap();
-            assert_eq!(stream.peek_now().unwrap_or(1), 1);
-        });
-    }
-
-    #[test]
-    fn both_families_arrive_as_what_they_are() {
-        block_on(async {
-            let socket = open(&bind("*:0"), &Options::default()).unwrap();
-            let port = socket.local().unwrap().port();
-            let acceptor = Acceptor::new(socket).unwrap();
-            let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
-            let (_, peer) = acceptor.accept().await.unwrap();
-            assert_eq!(peer, Address::Ip(client.local_addr().unwrap()));
         });
     }
 
@@ -598,61 +372,5 @@ mod tests {
         assert!(!is_taken(&bind("127.0.0.1:0")));
         drop(socket);
         assert!(!is_taken(&same));
-    }
-
-    #[test]
-    fn a_left_over_unix_socket_is_replaced_and_a_live_one_is_not() {
-        let dir = scratch();
-        let path = dir.path().join("a.sock");
-        let at = Bind::Unix {
-            path: path.clone(),
-            mode: Some(0o640),
-        };
-        let former = UnixListener::bind(&path).unwrap();
-        let error = open(&at, &Options::default()).unwrap_err();
-        assert_eq!(error.errno, libc::EADDRINUSE);
-        assert!(is_taken(&at));
-        drop(former);
-        assert!(path.exists());
-        let sockets = open_many(&at, &Options::default(), 2).unwrap();
-        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o640);
-        assert_eq!(
-            sockets[1].address_text(),
-            format!("unix:{}", path.display())
-        );
-        block_on(async {
-            let acceptors: Vec<Acceptor> = sockets
-                .into_iter()
-                .map(|s| Acceptor::new(s).unwrap())
-                .collect();
-            let client = UnixStream::connect(&path).unwrap();
-            let (stream, peer) = acceptors[1].try_accept().unwrap().unwrap();
-            assert!(matches!((stream, peer), (Stream::Unix(_), Address::Unix)));
-            drop(client);
-        });
-        assert!(!path.exists(), "removed with the last socket");
-    }
-
-    #[test]
-    fn a_file_in_the_way_or_a_successor_is_left_alone() {
-        let dir = scratch();
-        let path = dir.path().join("precious");
-        std::fs::write(&path, "text").unwrap();
-        let at = Bind::Unix {
-            path: path.clone(),
-            mode: None,
-        };
-        let error = open(&at, &Options::default()).unwrap_err();
-        assert!(error.to_string().contains("not a socket"), "{error}");
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "text");
-        std::fs::remove_file(&path).unwrap();
-        let old = open(&at, &Options::default()).unwrap();
-        // Another process replaces the file while the old socket is still open.
-        let kept = dir.path().join("kept");
-        std::fs::rename(&path, &kept).unwrap();
-        let successor = UnixListener::bind(&path).unwrap();
-        drop(old);
-        assert!(UnixStream::connect(&path).is_ok());
-        drop(successor);
     }
 }
