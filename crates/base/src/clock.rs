@@ -141,14 +141,24 @@ impl Civil {
             weekday: ((days + 4) % 7) as u8,
         }
     }
-}
 
-/// Names of the days, from Sunday, as HTTP dates spell them (RFC 9110 section 5.6.7).
-pub const DAY_NAMES: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-/// Names of the months, as HTTP dates spell them.
-pub const MONTH_NAMES: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
+    /// The day of the week as HTTP dates spell it (RFC 9110 section 5.6.7).
+    #[must_use]
+    pub fn day_name(&self) -> &'static str {
+        const NAMES: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+        NAMES.get(usize::from(self.weekday)).copied().unwrap_or("-")
+    }
+
+    /// The month as HTTP dates and logs spell it.
+    #[must_use]
+    pub fn month_name(&self) -> &'static str {
+        const NAMES: [&str; 12] = [
+            "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+        ];
+        let at = usize::from(self.month).wrapping_sub(1);
+        NAMES.get(at).copied().unwrap_or("-")
+    }
+}
 
 /// RFC 3339 in UTC with milliseconds, e.g. `2026-11-21T07:30:00.123Z`.
 #[must_use]
@@ -194,7 +204,8 @@ mod tests {
         for (micros, expected) in cases {
             assert_eq!(rfc3339(micros), expected);
         }
-        assert_eq!(Civil::from_unix_micros(1_795_246_199_999_000).weekday, 6);
+        let date = Civil::from_unix_micros(1_795_246_199_999_000);
+        assert_eq!((date.day_name(), date.month_name()), ("Sat", "Nov"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The `Date` of replies, formatted once a second (RFC 9110 section 5.6.7).
 
-use clearway_base::clock::{Civil, DAY_NAMES, MONTH_NAMES};
+use clearway_base::clock::Civil;
 
 /// The date of the current second as text.
 #[derive(Clone, Debug)]
@@ -31,14 +31,7 @@ impl DateCache {
         if second != self.second {
             self.second = second;
             let c = Civil::from_unix_micros(unix_micros);
-            let day = DAY_NAMES
-                .get(usize::from(c.weekday))
-                .copied()
-                .unwrap_or("Sun");
-            let month = MONTH_NAMES
-                .get(usize::from(c.month) - 1)
-                .copied()
-                .unwrap_or("Jan");
+            let (day, month) = (c.day_name(), c.month_name());
             let text = format!(
                 "{day}, {:02} {month} {:04} {:02}:{:02}:{:02} GMT",
                 c.day, c.year, c.hour, c.minute, c.second

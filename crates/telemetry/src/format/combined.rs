@@ -1,8 +1,9 @@
 //! NGINX's `combined`: address, time, request, status, body bytes, referer, user agent.
 
-use clearway_base::clock::{self, Civil, MONTH_NAMES};
+use clearway_base::clock::{self, Civil};
 use clearway_outcome::{Address, Record};
 
+use super::common_log_time;
 use crate::escape;
 
 /// Appends the record as one line.
@@ -13,8 +14,8 @@ pub fn write(record: &Record<'_>, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(b" - - [");
     let ended = clock::wall_of(record.started) + record.timings.total_us;
-    write_time(out, ended);
-    out.extend_from_slice(b"] \"");
+    out.extend_from_slice(common_log_time(&Civil::from_unix_micros(ended)).as_bytes());
+    out.extend_from_slice(b" +0000] \"");
     if !record.method.is_empty() {
         escape::nginx(record.method, out);
         out.push(b' ');
@@ -34,20 +35,6 @@ pub fn write(record: &Record<'_>, out: &mut Vec<u8>) {
         out.push(b'"');
     }
     out.push(b'\n');
-}
-
-/// `21/Nov/2026:07:30:00 +0000`.
-fn write_time(out: &mut Vec<u8>, unix_micros: u64) {
-    let c = Civil::from_unix_micros(unix_micros);
-    let month = MONTH_NAMES
-        .get(usize::from(c.month) - 1)
-        .copied()
-        .unwrap_or("Jan");
-    let time = format!(
-        "{:02}/{month}/{:04}:{:02}:{:02}:{:02} +0000",
-        c.day, c.year, c.hour, c.minute, c.second
-    );
-    out.extend_from_slice(time.as_bytes());
 }
 
 #[cfg(test)]

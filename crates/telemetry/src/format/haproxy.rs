@@ -1,8 +1,9 @@
 //! HAProxy's `httplog` and `tcplog` (configuration manual, section 8.2), without the syslog header.
 
-use clearway_base::clock::{self, Civil, MONTH_NAMES};
+use clearway_base::clock::{self, Civil};
 use clearway_outcome::{Protocol, Record};
 
+use super::common_log_time;
 use crate::escape;
 
 /// Appends the record as one line: `httplog`, or `tcplog` for layer 4.
@@ -13,7 +14,9 @@ pub fn write(record: &Record<'_>, out: &mut Vec<u8>) {
     };
     push(out, &client);
     out.extend_from_slice(b" [");
-    write_time(out, clock::wall_of(record.started));
+    let started = Civil::from_unix_micros(clock::wall_of(record.started));
+    let time = common_log_time(&started);
+    push(out, &format!("{time}.{:03}", started.micro / 1_000));
     let last = record.attempts.last();
     let server = last.map_or("<NOSRV>", |attempt| attempt.server.as_str());
     let backend = if record.backend.is_none() {
@@ -76,21 +79,6 @@ fn push(out: &mut Vec<u8>, text: &str) {
 /// Whole milliseconds; -1 for a phase that was not reached.
 fn millis(micros: Option<u64>) -> i64 {
     micros.map_or(-1, |us| i64::try_from(us / 1_000).unwrap_or(i64::MAX))
-}
-
-/// `21/Nov/2026:07:30:00.123`.
-fn write_time(out: &mut Vec<u8>, unix_micros: u64) {
-    let c = Civil::from_unix_micros(unix_micros);
-    let month = MONTH_NAMES
-        .get(usize::from(c.month) - 1)
-        .copied()
-        .unwrap_or("Jan");
-    let ms = c.micro / 1_000;
-    let time = format!(
-        "{:02}/{month}/{:04}:{:02}:{:02}:{:02}.{ms:03}",
-        c.day, c.year, c.hour, c.minute, c.second
-    );
-    push(out, &time);
 }
 
 #[cfg(test)]

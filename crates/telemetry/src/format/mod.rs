@@ -4,6 +4,7 @@ pub mod combined;
 pub mod haproxy;
 pub mod json;
 
+use clearway_base::clock::Civil;
 use clearway_outcome::Record;
 
 macro_rules! formats {
@@ -45,10 +46,29 @@ formats! {
     Combined = "combined" combined,
 }
 
+/// `21/Nov/2026:07:30:00`: the time of common logs, up to the second.
+fn common_log_time(c: &Civil) -> String {
+    format!(
+        "{:02}/{}/{:04}:{:02}:{:02}:{:02}",
+        c.day,
+        c.month_name(),
+        c.year,
+        c.hour,
+        c.minute,
+        c.second
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sample;
+
+    #[test]
+    fn common_logs_spell_the_time_alike() {
+        let date = Civil::from_unix_micros(1_795_246_199_999_000);
+        assert_eq!(common_log_time(&date), "21/Nov/2026:07:29:59");
+    }
 
     #[test]
     fn no_client_byte_can_break_a_line() {
