@@ -13,7 +13,7 @@ use clearway_outcome::{
 };
 
 /// Longest text kept of one field.
-const TEXT_MAX: usize = 4_096;
+pub const TEXT_MAX: usize = 4_096;
 
 /// Appends `record` to `out`.
 pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
@@ -43,11 +43,9 @@ pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
     ] {
         put_text(out, text);
     }
-    put16(
-        out,
-        u16::try_from(record.attempts.len()).unwrap_or(u16::MAX),
-    );
-    for attempt in record.attempts {
+    let count = u16::try_from(record.attempts.len()).unwrap_or(u16::MAX);
+    put16(out, count);
+    for attempt in record.attempts.iter().take(usize::from(count)) {
         put_attempt(out, attempt);
     }
 }
@@ -211,8 +209,20 @@ impl<'a> Input<'a> {
     }
 
     fn text(&mut self) -> Option<&'a [u8]> {
-        let len = self.u16()?;
-        self.take(usize::from(len))
+        let len = usize::from(self.u16()?);
+        if len > TEXT_MAX {
+            return None;
+        }
+        self.take(len)
+    }
+
+    /// Whether something follows.
+    fn is_there(&mut self) -> Option<bool> {
+        match self.u8()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
     }
 
     fn address(&mut self) -> Option<Address> {
@@ -225,12 +235,13 @@ impl<'a> Input<'a> {
                 let ip = IpAddr::from(self.array::<16>()?);
                 Address::Ip(SocketAddr::new(ip, self.u16()?))
             }
-            _ => Address::Unix,
+            0 => Address::Unix,
+            _ => return None,
         })
     }
 
     fn fault(&mut self) -> Option<Option<Fault>> {
-        if self.u8()? == 0 {
+        if !self.is_there()? {
             return Some(None);
         }
         let kind = FaultKind::from_raw(self.u8()?)?;
@@ -238,7 +249,8 @@ impl<'a> Input<'a> {
         let side = match self.u8()? {
             0 => Side::Client,
             1 => Side::Local,
-            _ => Side::Server,
+            2 => Side::Server,
+            _ => return None,
         };
         let errno = self.array().map(i32::from_le_bytes)?;
         Some(Some(Fault {
@@ -272,19 +284,23 @@ impl<'a> Input<'a> {
             fault: self.fault()?,
             refusal: match self.u8()? {
                 0 => None,
-                raw => RetryRefusal::ALL.get(usize::from(raw) - 1).copied(),
+                raw => Some(*RetryRefusal::ALL.get(usize::from(raw) - 1)?),
             },
             evidence: self.evidence()?,
         })
     }
 
     fn evidence(&mut self) -> Option<Option<Box<Evidence>>> {
-        if self.u8()? == 0 {
+        if !self.is_there()? {
             return Some(None);
         }
         let mut evidence = Evidence::default();
-        evidence.keep_first(self.text()?);
-        if self.u8()? == 1 {
+        let first = self.text()?;
+        evidence.keep_first(first);
+        if evidence.first().len() < first.len() {
+            return None;
+        }
+        if self.is_there()? {
             let (state, backoff) = (self.u8()?, self.u8()?);
             evidence.tcp = Some(TcpFacts {
                 state,
@@ -349,7 +365,8 @@ fn read<'a>(
     let protocol = match input.u8()? {
         0 => Protocol::Http10,
         1 => Protocol::Http11,
-        _ => Protocol::Tcp,
+        2 => Protocol::Tcp,
+        _ => return None,
     };
     let status = input.u16()?;
     let (bytes_in, bytes_out, body_out) = (input.u64()?, input.u64()?, input.u64()?);
@@ -369,6 +386,9 @@ fn read<'a>(
     let count = input.u16()?;
     for _ in 0..count {
         attempts.push(input.attempt()?);
+    }
+    if !input.0.is_empty() {
+        return None;
     }
     let record = Record {
         id,
@@ -414,5 +434,7 @@ mod tests {
         for cut in 0..bytes.len() {
             assert!(decode(&bytes[..cut]).is_none(), "cut at {cut}");
         }
+        bytes.push(0);
+        assert!(decode(&bytes).is_none(), "with something behind it");
     }
 }
