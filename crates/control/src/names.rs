@@ -11,7 +11,7 @@ use clearway_proxy::compile::{Address, Answer, Question};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::state::{Ask, State};
+use crate::state::State;
 use crate::task;
 
 /// The names that are followed.
@@ -97,19 +97,20 @@ fn settings(config: &clearway_config::model::Resolver) -> Settings {
 }
 
 /// Asks again and again, at the pace of the records' life.
+#[expect(
+    clippy::infinite_loop,
+    reason = "it ends when the name is no longer followed"
+)]
 async fn watch(resolver: Arc<Resolver>, question: Question, state: Arc<State>) {
     loop {
         let (result, wait) = ask(&resolver, &question).await;
-        if remember(&state, &question, result) && state.asks.send(Ask::NamesChanged).await.is_err()
-        {
-            return;
-        }
+        remember(&state, &question, result);
         tokio::time::sleep_until(Instant::now() + wait).await;
     }
 }
 
-/// Takes note of a result; whether it differs from what was known.
-fn remember(state: &State, question: &Question, result: Result<Vec<Address>, DnsFault>) -> bool {
+/// Takes note of a result, and tells the supervisor if it differs from what was known.
+fn remember(state: &State, question: &Question, result: Result<Vec<Address>, DnsFault>) {
     let mut names = state.names();
     let old = names.get(question);
     let new = match result {
@@ -124,7 +125,7 @@ fn remember(state: &State, question: &Question, result: Result<Vec<Address>, Dns
         },
     };
     if old == Some(&new) {
-        return false;
+        return;
     }
     if old.and_then(|o| o.trouble.as_ref()) != new.trouble.as_ref() {
         let kept = if new.addresses.is_empty() {
@@ -142,7 +143,6 @@ fn remember(state: &State, question: &Question, result: Result<Vec<Address>, Dns
     }
     names.insert(question.clone(), new);
     state.names_changed.notify_one();
-    true
 }
 
 /// Asks once: addresses in a stable order, and when to ask again.

@@ -19,8 +19,6 @@ use crate::story::Stories;
 pub enum Ask {
     /// Read the configuration again.
     Reload(oneshot::Sender<Result<String, String>>),
-    /// The addresses behind a name have changed: make a new Plan.
-    NamesChanged,
     /// Set or clear the operator's word on a server.
     Server {
         /// The backend's name.
@@ -68,7 +66,7 @@ pub struct State {
     pub shared: Arc<Shared>,
     /// Where requests to the supervisor go.
     pub asks: mpsc::Sender<Ask>,
-    /// Told when something new is known about a name.
+    /// Told when something new is known about a name; several news at a time make one new Plan.
     pub names_changed: Notify,
     /// Set to have the rings of failed requests read a last time, then told back.
     pub(crate) last_look: AtomicBool,

@@ -192,6 +192,7 @@ impl Supervisor {
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
                 _ = signals.reopen.recv() => self.logs.reopen(&self.state),
+                () = self.state.names_changed.notified() => self.rename().await,
                 Some(news) = self.news.recv() => self.emit(Event::News(news)),
                 ask = self.inbox.recv() => match ask {
                     Some(Ask::Shutdown) | None => break,
@@ -227,7 +228,6 @@ impl Supervisor {
                 // Whoever asked may have gone.
                 drop(answer.send(result));
             }
-            Ask::NamesChanged => self.rename().await,
             Ask::Server {
                 backend,
                 server,
@@ -277,6 +277,8 @@ impl Supervisor {
             Err(words) => {
                 self.names.follow(&old, &self.state);
                 self.names.forget(&old, &self.state);
+                // Waiting for the new names may have taken the news of the old ones.
+                self.state.names_changed.notify_one();
                 return Err(words);
             }
         };
@@ -301,11 +303,18 @@ impl Supervisor {
         })
     }
 
-    /// The addresses behind a name have changed.
+    /// The addresses behind names may have changed: makes a new Plan if they have.
     async fn rename(&mut self) {
-        let config = self.state.config();
-        if let Ok(plan) = self.compile(&config) {
-            self.put_in_force(plan, Vec::new(), Vec::new()).await;
+        let (config, before) = (self.state.config(), self.state.plan());
+        self.generation += 1;
+        let plan = {
+            let names = self.state.names();
+            let mut board = self.state.board();
+            compile::rename(&config, &names, &mut board, self.generation, &before)
+        };
+        if let Some(plan) = plan {
+            self.put_in_force(Arc::new(plan), Vec::new(), Vec::new())
+                .await;
         }
     }
 

@@ -35,19 +35,7 @@ pub fn compile(
     generation: u64,
     before: Option<&Plan>,
 ) -> Result<Plan, Vec<Diagnostic>> {
-    let known: Map<Name, &Arc<BackendPlan>> = before
-        .iter()
-        .flat_map(|plan| &plan.backends)
-        .map(|b| (b.name, b))
-        .collect();
-    let backends: Vec<Arc<BackendPlan>> = config
-        .backends
-        .iter()
-        .map(|backend| {
-            let old = known.get(&Name::new(backend.name.as_str())).copied();
-            backend::compile(backend, names, board, old)
-        })
-        .collect();
+    let backends = backends(config, names, board, before);
     let index: Map<&str, usize> = config
         .backends
         .iter()
@@ -72,6 +60,46 @@ pub fn compile(
         backends,
         access_log,
     })
+}
+
+/// Compiles what follows from other addresses behind the names of the same configuration: `None`
+/// when nothing does.
+pub fn rename(
+    config: &Config,
+    names: &Names,
+    board: &mut Board,
+    generation: u64,
+    before: &Plan,
+) -> Option<Plan> {
+    let backends = backends(config, names, board, Some(before));
+    let mut pairs = backends.iter().zip(&before.backends);
+    if pairs.all(|(new, old)| Arc::ptr_eq(new, old)) {
+        return None;
+    }
+    Some(Plan {
+        generation,
+        listeners: before.listeners.clone(),
+        backends,
+        access_log: before.access_log,
+    })
+}
+
+fn backends(
+    config: &Config,
+    names: &Names,
+    board: &mut Board,
+    before: Option<&Plan>,
+) -> Vec<Arc<BackendPlan>> {
+    let known: Map<Name, &Arc<BackendPlan>> = before
+        .iter()
+        .flat_map(|plan| &plan.backends)
+        .map(|b| (b.name, b))
+        .collect();
+    let backends = config.backends.iter().map(|backend| {
+        let old = known.get(&Name::new(backend.name.as_str())).copied();
+        backend::compile(backend, names, board, old)
+    });
+    backends.collect()
 }
 
 fn compile_listener(
@@ -210,4 +238,37 @@ fn pages(general: &PagesConfig, own: &PagesConfig) -> Result<ErrorPages, String>
         by_fault,
         by_status,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_addresses_change_the_backends_that_have_them_and_nothing_else() {
+        let text = "[listener.web]\nbind = \"127.0.0.1:80\"\nbackend = \"fixed\"\n\
+                    [backend.fixed]\nservers = [\"127.0.0.1:81\"]\n\
+                    [backend.named]\nservers = [\"app.test:81\"]\n";
+        let loaded = clearway_config::parse("test", text);
+        assert!(!loaded.has_errors(), "{:?}", loaded.diagnostics);
+        let (config, mut board) = (loaded.config, Board::new(1));
+        let mut names = Names::default();
+        let before = compile(&config, &names, &mut board, 1, None).unwrap();
+        assert!(rename(&config, &names, &mut board, 2, &before).is_none());
+        let address = Address {
+            socket: ([127, 0, 0, 1], 81).into(),
+            weight: 1,
+            priority: 0,
+        };
+        let answer = Answer {
+            addresses: vec![address],
+            trouble: None,
+        };
+        names.insert(Question::Host("app.test".to_owned(), 81), answer);
+        let after = rename(&config, &names, &mut board, 2, &before).unwrap();
+        assert!(Arc::ptr_eq(&after.listeners[0], &before.listeners[0]));
+        assert!(Arc::ptr_eq(&after.backends[0], &before.backends[0]));
+        assert_eq!(after.backends[1].servers.len(), 1);
+        assert!(rename(&config, &names, &mut board, 3, &after).is_none());
+    }
 }
