@@ -172,6 +172,46 @@ fn connections_and_requests_survive_a_reload() {
 }
 
 #[test]
+fn kept_connections_are_used_while_they_begin_as_the_file_says() {
+    let gate = Gate::new();
+    let barrier = gate.clone();
+    let server = Server::script(move |mut conn: Conn| {
+        while let Some(head) = conn.take_through(b"\r\n\r\n") {
+            barrier.wait();
+            let is_announced = head.starts_with(b"PROXY ");
+            conn.send(behave::response(
+                200,
+                if is_announced { "proxy" } else { "plain" },
+            ));
+        }
+    });
+    let text = |weight, settings: &str| {
+        let server = format!("{{ address = {:?}, weight = {weight} }}", server.address());
+        simple(&[], &format!("servers = [{server}]\n{settings}")).replace("servers = []\n", "")
+    };
+    let clearway = Clearway::start(&text(1, ""));
+    let mut client = clearway.client();
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    server.wait_connections(1);
+    // Another weight is another plan of the server, over the same connections.
+    assert_eq!(clearway.reload(&text(2, "")), "ok");
+    gate.open();
+    assert_eq!(client.response("GET").text(), "plain");
+    assert_eq!(client.get("/").text(), "plain");
+    assert_eq!(server.connections(), 1);
+    assert_eq!(clearway.reload(&text(2, "send_proxy = \"v1\"")), "ok");
+    assert_eq!(client.get("/").text(), "proxy");
+    assert_eq!(
+        clearway.reload(&text(2, "source_address = \"127.0.0.2\"")),
+        "ok"
+    );
+    assert_eq!(client.get("/").text(), "plain");
+    // Nothing is left of the connections that began otherwise.
+    server.wait_ended(2);
+    assert_eq!((server.connections(), server.open()), (3, 1));
+}
+
+#[test]
 fn a_removed_server_is_drained() {
     let gate = Gate::new();
     let leaving = Server::script(behave::gated(&gate, "leaving"));

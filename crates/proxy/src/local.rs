@@ -11,13 +11,12 @@ use clearway_balance::budget::Budget;
 use clearway_balance::queue::Slots;
 use clearway_balance::{Ask, Member, Picker};
 use clearway_base::clock::Stamp;
-use clearway_base::hash::{self, Map};
+use clearway_base::hash::{self, Map, Set};
 use clearway_base::intern::Name;
 use clearway_outcome::{Attempt, Side};
 
-use crate::board::IdleLesson;
 use crate::plan::{BackendPlan, Keep, ListenerPlan, Plan, RoutePlan, ServerPlan};
-use crate::pool::ServerConn;
+use crate::pool::Kept;
 use crate::stats::{BackendShard, ListenerShard, ServerShard};
 
 /// A worker's view of one Plan.
@@ -42,7 +41,18 @@ impl LocalPlan {
                 old => Rc::new(LocalBackend::new(backend, worker, old.copied())),
             })
             .collect();
-        Rc::new(Self { plan, backends })
+        let new = Self { plan, backends };
+        if let Some(before) = before {
+            let used: Set<*const Kept> = new.servers().map(|s| Rc::as_ptr(&s.kept)).collect();
+            let unused = |server: &&Rc<LocalServer>| !used.contains(&Rc::as_ptr(&server.kept));
+            before.servers().filter(unused).for_each(|s| s.retire());
+        }
+        Rc::new(new)
+    }
+
+    /// All servers of all backends.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &Rc<LocalServer>> {
+        self.backends.iter().flat_map(|backend| &backend.servers)
     }
 
     /// Where a listener stands in this Plan.
@@ -244,18 +254,21 @@ impl Drop for Flight {
 pub(crate) struct LocalServer {
     pub(crate) plan: Arc<ServerPlan>,
     pub(crate) keep: Keep,
-    pub(crate) idle: RefCell<Vec<ServerConn>>,
-    pub(crate) lesson: Cell<IdleLesson>,
+    /// The same for all Plans whose connections to the server are alike.
+    pub(crate) kept: Rc<Kept>,
     worker: usize,
 }
 
 impl LocalServer {
     fn new(plan: &Arc<ServerPlan>, keep: Keep, worker: usize, before: Option<&Rc<Self>>) -> Self {
+        let begins_alike = |old: &&Rc<Self>| {
+            old.plan.send_proxy == plan.send_proxy && old.plan.source == plan.source
+        };
+        let kept = before.filter(begins_alike).map(|old| Rc::clone(&old.kept));
         Self {
             plan: Arc::clone(plan),
             keep,
-            idle: RefCell::new(before.map(|b| b.idle.take()).unwrap_or_default()),
-            lesson: Cell::new(before.map(|b| b.lesson.get()).unwrap_or_default()),
+            kept: kept.unwrap_or_default(),
             worker,
         }
     }

@@ -4,6 +4,7 @@
 //! a few times a second, closes those that are too old or that the server closed, and learns from the
 //! latter how long the server keeps idle connections.
 
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use clearway_net::stream::Stream;
 use clearway_outcome::Reuse;
 use tokio::time::Instant;
 
+use crate::board::IdleLesson;
 use crate::local::LocalServer;
 use crate::plan::SendProxy;
 use crate::worker::Worker;
@@ -52,11 +54,28 @@ impl ServerConn {
     }
 }
 
+/// What a worker keeps of the connections to one server, over reloads that leave them as they are.
+///
+/// A request that began with an older Plan gives its connection back to the same place.
+#[derive(Default)]
+pub(crate) struct Kept {
+    idle: RefCell<Vec<ServerConn>>,
+    lesson: Cell<IdleLesson>,
+    /// No Plan in force uses it any more: nobody would look after what is given back.
+    is_retired: Cell<bool>,
+}
+
 impl LocalServer {
+    /// Closes all kept connections and those given back from now on.
+    pub(crate) fn retire(&self) {
+        self.kept.is_retired.set(true);
+        self.shed();
+    }
+
     /// The most recently used kept connection that is still good, if any.
     pub(crate) fn checkout(&self, now: Stamp) -> Option<ServerConn> {
         let limit = self.idle_limit_us();
-        let mut idle = self.idle.borrow_mut();
+        let mut idle = self.kept.idle.borrow_mut();
         let mut taken = None;
         while let Some(conn) = idle.pop() {
             if conn.stream.has_news() {
@@ -66,33 +85,30 @@ impl LocalServer {
                 break;
             }
         }
-        self.shard()
-            .idle
-            .set(u32::try_from(idle.len()).unwrap_or(u32::MAX));
+        self.note_idle(&idle);
         taken
     }
 
     /// Keeps a connection for the next request, if it may be kept.
     pub(crate) fn give_back(&self, mut conn: ServerConn, now: Stamp) {
         conn.idle_since = now;
-        let mut idle = self.idle.borrow_mut();
+        let mut idle = self.kept.idle.borrow_mut();
         // A PROXY header names one client: such a connection is nobody else's.
         let is_shared = self.plan.send_proxy == SendProxy::Off;
         if is_shared
             && idle.len() < self.keep.max_idle
             && !self.is_worn(&conn, now)
             && !self.is_retired()
+            && !self.kept.is_retired.get()
         {
             idle.push(conn);
+            self.note_idle(&idle);
         }
-        self.shard()
-            .idle
-            .set(u32::try_from(idle.len()).unwrap_or(u32::MAX));
     }
 
     /// Closes kept connections that the server closed or that are too old.
     pub(crate) fn sweep(&self, now: Stamp) {
-        let mut idle = self.idle.borrow_mut();
+        let mut idle = self.kept.idle.borrow_mut();
         if idle.is_empty() {
             return;
         }
@@ -104,23 +120,27 @@ impl LocalServer {
             }
             now.micros_since(conn.idle_since) < limit && !self.is_worn(conn, now)
         });
-        self.shard()
-            .idle
-            .set(u32::try_from(idle.len()).unwrap_or(u32::MAX));
+        self.note_idle(&idle);
     }
 
     /// Closes all kept connections, e.g. because descriptors have run out.
     pub(crate) fn shed(&self) {
-        self.idle.borrow_mut().clear();
-        self.shard().idle.set(0);
+        let mut idle = self.kept.idle.borrow_mut();
+        idle.clear();
+        self.note_idle(&idle);
+    }
+
+    fn note_idle(&self, idle: &[ServerConn]) {
+        let count = u32::try_from(idle.len()).unwrap_or(u32::MAX);
+        self.shard().idle.set(count);
     }
 
     /// Takes note that the server closed a connection while it lay idle.
     pub(crate) fn learn(&self, conn: &ServerConn, now: Stamp) {
         self.shard().idle_closes.one();
-        let mut lesson = self.lesson.get();
+        let mut lesson = self.kept.lesson.get();
         lesson.observe(now.micros_since(conn.idle_since), now);
-        self.lesson.set(lesson);
+        self.kept.lesson.set(lesson);
         let learnt = if lesson.closes < 2 {
             0
         } else {
@@ -132,7 +152,7 @@ impl LocalServer {
     }
 
     fn idle_limit_us(&self) -> u64 {
-        self.lesson.get().limit_us(self.keep.idle_us)
+        self.kept.lesson.get().limit_us(self.keep.idle_us)
     }
 
     /// Whether the connection has reached its allowed age or number of requests.
@@ -153,11 +173,7 @@ pub(crate) async fn sweep(worker: Rc<Worker>) {
         // The readiness of thousands of sockets is looked at: the cooperative budget, made for
         // tasks that serve one connection, must not hide some of them.
         let look = std::pin::pin!(async {
-            for backend in &plan.backends {
-                for server in &backend.servers {
-                    server.sweep(now);
-                }
-            }
+            plan.servers().for_each(|server| server.sweep(now));
         });
         tokio::task::coop::unconstrained(look).await;
         worker.give_memory_back();

@@ -277,11 +277,7 @@ impl Worker {
 
     /// Closes all kept connections to servers: descriptors have run out.
     pub(crate) fn shed_kept_connections(&self) {
-        for backend in &self.plan().backends {
-            for server in &backend.servers {
-                server.shed();
-            }
-        }
+        self.plan().servers().for_each(|server| server.shed());
     }
 
     /// Frees a part of what a burst of requests has left unused.
