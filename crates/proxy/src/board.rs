@@ -8,6 +8,7 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use clearway_balance::queue::{Queue, Slots};
 use clearway_base::clock::Stamp;
@@ -271,17 +272,23 @@ impl Board {
     }
 }
 
-/// Longest idle time after which a server's kept connections were seen to survive, and the shortest
-/// after which they were closed: what a worker learns about a server's keep-alive time-out.
+/// What a worker has learnt about how long a server keeps idle connections.
+///
+/// A server's time-out shows as closes after the same time of idleness. Restarts and deployments
+/// close connections, too, after whatever time they have lain there.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct IdleLesson {
-    /// Shortest idle time after which the server closed a kept connection, in µs; 0 = not seen.
-    pub closed_after_us: u64,
-    /// How many closes were seen near it.
-    pub closes: u32,
+    /// Shortest idle time among the closes that agree, in µs.
+    closed_after_us: u64,
+    /// How many closes in a row agree.
+    closes: u32,
     /// When the last close was seen.
-    pub at: Stamp,
+    at: Stamp,
 }
+
+/// How long a lesson is believed without another close: a server may be set up anew, and below the
+/// learnt time it has no occasion to show it.
+const LESSON_LASTS: Duration = Duration::from_secs(600);
 
 impl IdleLesson {
     /// Learns from one close after `idle_us` of idleness.
@@ -291,21 +298,40 @@ impl IdleLesson {
         if idle_us < 100_000 {
             return;
         }
-        if self.closed_after_us == 0 || idle_us < self.closed_after_us {
-            self.closed_after_us = idle_us;
-        }
-        self.closes = self.closes.saturating_add(1);
-        self.at = now;
+        let difference = idle_us.abs_diff(self.closed_after_us);
+        let agrees = difference <= self.closed_after_us / 10 && !self.is_over(now);
+        *self = Self {
+            closed_after_us: if agrees {
+                self.closed_after_us.min(idle_us)
+            } else {
+                idle_us
+            },
+            closes: if agrees {
+                self.closes.saturating_add(1)
+            } else {
+                1
+            },
+            at: now,
+        };
     }
 
-    /// How long a connection may lie idle: `configured`, or 90 % of the server's own time-out once
-    /// two closes have shown it.
+    /// The server's own time-out, once two closes have agreed on it.
     #[must_use]
-    pub fn limit_us(&self, configured: u64) -> u64 {
-        if self.closes < 2 {
-            return configured;
+    pub fn learnt_us(&self, now: Stamp) -> Option<u64> {
+        (self.closes >= 2 && !self.is_over(now)).then_some(self.closed_after_us)
+    }
+
+    /// How long a connection may lie idle: `configured`, or 90 % of the server's own time-out.
+    #[must_use]
+    pub fn limit_us(&self, configured: u64, now: Stamp) -> u64 {
+        match self.learnt_us(now) {
+            Some(learnt) => configured.min(learnt / 10 * 9),
+            None => configured,
         }
-        configured.min(self.closed_after_us / 10 * 9)
+    }
+
+    fn is_over(&self, now: Stamp) -> bool {
+        now.since(self.at) > LESSON_LASTS
     }
 }
 
@@ -356,9 +382,26 @@ mod tests {
         let now = Stamp(1);
         lesson.observe(50_000, now);
         lesson.observe(5_010_000, now);
-        assert_eq!(lesson.limit_us(60_000_000), 60_000_000);
+        assert_eq!(lesson.limit_us(60_000_000, now), 60_000_000);
         lesson.observe(5_005_000, now);
-        assert_eq!(lesson.limit_us(60_000_000), 4_504_500);
-        assert_eq!(lesson.limit_us(1_000_000), 1_000_000);
+        assert_eq!(lesson.limit_us(60_000_000, now), 4_504_500);
+        assert_eq!(lesson.limit_us(1_000_000, now), 1_000_000);
+    }
+
+    #[test]
+    fn closes_that_do_not_agree_or_are_long_ago_teach_nothing() {
+        let mut lesson = IdleLesson::default();
+        let mut now = Stamp(1);
+        // Two deployments, each after another time of idleness.
+        for idle_us in [200_000, 3_000_000, 200_000, 2_600_000] {
+            lesson.observe(idle_us, now);
+            assert_eq!(lesson.learnt_us(now), None);
+        }
+        lesson.observe(2_500_000, now);
+        assert_eq!(lesson.learnt_us(now), Some(2_500_000));
+        now = now.plus(LESSON_LASTS + Duration::from_secs(1));
+        assert_eq!(lesson.limit_us(60_000_000, now), 60_000_000);
+        lesson.observe(2_500_000, now);
+        assert_eq!(lesson.learnt_us(now), None);
     }
 }

@@ -74,7 +74,7 @@ impl LocalServer {
 
     /// The most recently used kept connection that is still good, if any.
     pub(crate) fn checkout(&self, now: Stamp) -> Option<ServerConn> {
-        let limit = self.idle_limit_us();
+        let limit = self.idle_limit_us(now);
         let mut idle = self.kept.idle.borrow_mut();
         let mut taken = None;
         while let Some(conn) = idle.pop() {
@@ -109,10 +109,11 @@ impl LocalServer {
     /// Closes kept connections that the server closed or that are too old.
     pub(crate) fn sweep(&self, now: Stamp) {
         let mut idle = self.kept.idle.borrow_mut();
+        self.note_lesson(now);
         if idle.is_empty() {
             return;
         }
-        let limit = self.idle_limit_us();
+        let limit = self.idle_limit_us(now);
         idle.retain(|conn| {
             if conn.stream.has_news() {
                 self.learn(conn, now);
@@ -141,18 +142,19 @@ impl LocalServer {
         let mut lesson = self.kept.lesson.get();
         lesson.observe(now.micros_since(conn.idle_since), now);
         self.kept.lesson.set(lesson);
-        let learnt = if lesson.closes < 2 {
-            0
-        } else {
-            lesson.closed_after_us / 1_000
-        };
-        self.shard()
-            .idle_limit_ms
-            .set(u32::try_from(learnt).unwrap_or(u32::MAX));
+        self.note_lesson(now);
     }
 
-    fn idle_limit_us(&self) -> u64 {
-        self.kept.lesson.get().limit_us(self.keep.idle_us)
+    fn note_lesson(&self, now: Stamp) {
+        let learnt_us = self.kept.lesson.get().learnt_us(now);
+        let learnt_ms = u32::try_from(learnt_us.unwrap_or(0) / 1_000);
+        self.shard()
+            .idle_limit_ms
+            .set(learnt_ms.unwrap_or(u32::MAX));
+    }
+
+    fn idle_limit_us(&self, now: Stamp) -> u64 {
+        self.kept.lesson.get().limit_us(self.keep.idle_us, now)
     }
 
     /// Whether the connection has reached its allowed age or number of requests.
