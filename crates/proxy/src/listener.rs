@@ -26,9 +26,14 @@ use crate::worker::{Listen, Worker};
 /// How long accepting pauses when no descriptor or memory is left.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The accept loops of a worker, by (listener, bind).
+/// The accept loops of a worker.
 #[derive(Default)]
-pub(crate) struct Acceptors(Vec<((Name, Name), Rc<Stop>)>);
+pub(crate) struct Acceptors {
+    /// By (listener, bind); without those that were told to stop.
+    open: Vec<((Name, Name), Rc<Stop>)>,
+    /// How many have not ended.
+    running: Rc<Cell<usize>>,
+}
 
 #[derive(Default)]
 struct Stop {
@@ -40,14 +45,19 @@ impl Acceptors {
     /// Starts accepting from a socket.
     pub(crate) fn open(&mut self, worker: &Rc<Worker>, listen: Listen) {
         let stop = Rc::new(Stop::default());
-        self.0
+        self.open
             .push(((listen.listener, listen.bind), Rc::clone(&stop)));
-        worker.spawn(accept_loop(Rc::clone(worker), listen, stop));
+        let running = Running::begin(worker, &self.running);
+        let accepting = accept_loop(Rc::clone(worker), listen, stop);
+        worker.spawn(async move {
+            accepting.await;
+            drop(running);
+        });
     }
 
     /// Stops accepting, after the connections already queued were taken.
     pub(crate) fn close(&mut self, key: (Name, Name)) {
-        self.0.retain(|(known, stop)| {
+        self.open.retain(|(known, stop)| {
             if *known == key {
                 stop.asked.set(true);
                 stop.notify.notify_one();
@@ -58,10 +68,38 @@ impl Acceptors {
 
     /// Stops accepting anywhere.
     pub(crate) fn close_all(&mut self) {
-        for (_, stop) in self.0.drain(..) {
+        for (_, stop) in self.open.drain(..) {
             stop.asked.set(true);
             stop.notify.notify_one();
         }
+    }
+
+    /// Whether every loop has ended, and so taken all connections that were queued.
+    pub(crate) fn have_ended(&self) -> bool {
+        self.running.get() == 0
+    }
+}
+
+/// An accept loop that has not ended: counts itself out on drop.
+struct Running {
+    worker: Rc<Worker>,
+    count: Rc<Cell<usize>>,
+}
+
+impl Running {
+    fn begin(worker: &Rc<Worker>, count: &Rc<Cell<usize>>) -> Self {
+        count.set(count.get() + 1);
+        Self {
+            worker: Rc::clone(worker),
+            count: Rc::clone(count),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.count.set(self.count.get() - 1);
+        self.worker.emptied.notify_one();
     }
 }
 

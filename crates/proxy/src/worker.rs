@@ -197,7 +197,7 @@ pub(crate) struct Worker {
     /// Tasks that relay bytes for as long as both sides like.
     pub(crate) tunnels: RefCell<Slab<Waker>>,
     cuts_seen: Cell<u64>,
-    /// Told when the last connection of a draining worker ends.
+    /// Told when the last connection of a draining worker ends, and when an accept loop does.
     pub(crate) emptied: Notify,
     plan: RefCell<Rc<LocalPlan>>,
     access: RefCell<ring::Writer>,
@@ -346,19 +346,24 @@ impl Worker {
                         acceptors.close_all();
                         self.draining.set(true);
                         self.wake_parked();
-                        if self.shard().connections.value() == 0 {
+                        if self.is_done(&acceptors) {
                             return;
                         }
                     }
                     Some(Command::Stop) | None => return,
                 },
                 () = self.emptied.notified() => {
-                    if self.draining.get() && self.shard().connections.value() == 0 {
+                    if self.is_done(&acceptors) {
                         return;
                     }
                 }
             }
         }
+    }
+
+    /// Whether the worker drains and has no connection left, none that waits to be accepted either.
+    fn is_done(&self, acceptors: &listener::Acceptors) -> bool {
+        self.draining.get() && acceptors.have_ended() && self.shard().connections.value() == 0
     }
 
     /// Lets tunnels look whether they must end, if any must.
@@ -409,7 +414,14 @@ impl Drop for PanicCount {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use clearway_net::listen::{self, Bind};
+
     use super::*;
+    use crate::board::Board;
+    use crate::compile::Names;
 
     #[test]
     fn a_panic_ends_its_task_alone_and_is_counted() {
@@ -455,5 +467,49 @@ mod tests {
         assert_eq!(counts.collect::<Vec<_>>(), [0, 1]);
         drop(runtime);
         assert_eq!(Rc::strong_count(&worker), 1, "no task is left");
+    }
+
+    #[test]
+    fn a_connection_that_waits_to_be_accepted_is_served_by_a_draining_worker() {
+        let text = "[listener.web]\nbind = \"127.0.0.1:0\"\n\
+                    [backend.app]\nservers = [\"127.0.0.1:1\"]\n";
+        let config = clearway_config::parse("test", text).config;
+        let mut board = Board::new(1);
+        let plan = crate::compile::compile(&config, &Names::default(), &mut board, 1, None);
+        let plan = Arc::new(plan.unwrap());
+        let bind = Bind::parse("127.0.0.1:0").unwrap();
+        let socket = listen::open(&bind, &listen::Options::default()).unwrap();
+        let mut client = TcpStream::connect(socket.local().unwrap()).unwrap();
+        client
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            .unwrap();
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let (applied, _told) = oneshot::channel();
+        let listen = Listen {
+            listener: Name::new("web"),
+            bind: Name::new("127.0.0.1:0"),
+            socket,
+        };
+        let apply = Command::Apply {
+            plan: Arc::clone(&plan),
+            open: vec![listen],
+            close: Vec::new(),
+            applied,
+        };
+        commands.send(apply).ok().unwrap();
+        commands.send(Command::Drain).ok().unwrap();
+        let setup = Setup {
+            index: 0,
+            core: None,
+            shared: Shared::new(1),
+            plan,
+            log_ring: 0,
+            receipt_ring: 0,
+        };
+        let (started, _hear) = std::sync::mpsc::channel();
+        run(setup, inbox, ring::ring(0).0, ring::ring(0).0, &started);
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
     }
 }
