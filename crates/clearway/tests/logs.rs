@@ -8,6 +8,7 @@ use std::process::Command;
 use std::sync::mpsc;
 
 use clearway_testkit::clearway::simple;
+use clearway_testkit::process::Signal;
 use clearway_testkit::{Clearway, Server, behave, process, wait};
 
 fn with_log(log: &str, server: &Server) -> Clearway {
@@ -170,6 +171,33 @@ fn a_moved_log_is_opened_again_on_reload() {
     assert_eq!(clearway.hup(), "ok");
     clearway.get("/two");
     line_of(&path, |l| l.contains("/two"));
+}
+
+#[test]
+fn rotated_logs_are_let_go_at_once_and_begun_anew() {
+    let server = Server::script(behave::ok("x"));
+    let mut clearway = with_log(
+        "access = \"$DIR/access.log\"\nfaults = \"$DIR/faults.log\"\nformat = \"json\"",
+        &server,
+    );
+    let paths = ["access.log", "faults.log"].map(|name| clearway.file(name));
+    let fail = |clearway: &Clearway| clearway.client().get_with("/", "Host: other\r\n").id();
+    let first = fail(&clearway);
+    for path in &paths {
+        line_of(path, |l| l.contains(&first));
+        std::fs::rename(path, format!("{path}.1")).unwrap();
+    }
+    clearway.process().signal(Signal::Usr1);
+    // Nothing is to be written: no request comes.
+    for path in &paths {
+        wait::until(path, || std::fs::exists(path).ok()?.then_some(()));
+    }
+    let second = fail(&clearway);
+    for path in &paths {
+        line_of(path, |l| l.contains(&second));
+        let old = std::fs::read_to_string(format!("{path}.1")).unwrap();
+        assert!(!old.contains(&second), "{old}");
+    }
 }
 
 #[test]

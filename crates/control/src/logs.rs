@@ -128,7 +128,6 @@ pub(crate) struct Logs {
     faults: Arc<Control>,
     queue: Option<SyncSender<Vec<u8>>>,
     threads: Vec<JoinHandle<()>>,
-    settings: Log,
 }
 
 /// Sinks opened for a configuration that is not in force yet.
@@ -173,7 +172,6 @@ impl Logs {
             faults,
             queue: Some(queue),
             threads,
-            settings: sinks.settings,
         }
     }
 
@@ -183,7 +181,7 @@ impl Logs {
     }
 
     /// Writes to other places, or in another format, from now on; files are the newly opened ones.
-    pub(crate) fn change(&mut self, state: &State, sinks: Sinks) {
+    pub(crate) fn change(&self, state: &State, sinks: Sinks) {
         let set = |control: &Control, sink| {
             let mut change = control
                 .change
@@ -193,15 +191,23 @@ impl Logs {
         };
         set(&self.access, sinks.access);
         set(&self.faults, sinks.faults);
-        state.shared.log_waiting.notify_one();
-        self.settings = sinks.settings;
+        self.wake(state);
     }
 
     /// Opens files again by name: after rotation.
     pub(crate) fn reopen(&self, state: &State) {
-        state.shared.log_waiting.notify_one();
         for control in [&self.access, &self.faults] {
             control.reopen.store(true, Ordering::Release);
+        }
+        self.wake(state);
+    }
+
+    /// Has both threads look at what they were told.
+    fn wake(&self, state: &State) {
+        state.shared.log_waiting.notify_one();
+        if let Some(queue) = &self.queue {
+            // No lines are news enough; a thread with a full queue looks before each entry.
+            drop(queue.try_send(Vec::new()));
         }
     }
 

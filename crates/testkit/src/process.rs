@@ -79,6 +79,8 @@ impl Lines {
 pub enum Signal {
     /// Reload.
     Hup,
+    /// Open log files again.
+    Usr1,
     /// Stop gracefully.
     Term,
     /// Ctrl-C.
@@ -95,6 +97,7 @@ impl Signal {
     fn name(self) -> &'static str {
         match self {
             Self::Hup => "HUP",
+            Self::Usr1 => "USR1",
             Self::Term => "TERM",
             Self::Int => "INT",
             Self::Kill => "KILL",
