@@ -184,7 +184,7 @@ pub(crate) struct Worker {
     pub(crate) out: RefCell<Vec<u8>>,
     /// Engines that serve nobody.
     engines: RefCell<Vec<Engine>>,
-    engines_out: Cell<usize>,
+    engines_out: Rc<Cell<usize>>,
     pub(crate) rng: RefCell<Rng>,
     pub(crate) date: RefCell<DateCache>,
     pub(crate) shared: Arc<Shared>,
@@ -216,7 +216,7 @@ impl Worker {
             timers: Timers::new(),
             out: RefCell::new(Vec::with_capacity(SMALL_BUFFER)),
             engines: RefCell::default(),
-            engines_out: Cell::new(0),
+            engines_out: Rc::default(),
             rng: RefCell::new(Rng::from_entropy()),
             date: RefCell::new(DateCache::new()),
             shared: setup.shared,
@@ -257,8 +257,10 @@ impl Worker {
 
     /// Takes the most recently used engine.
     pub(crate) fn take_engine(&self) -> Engine {
-        self.engines_out.set(self.engines_out.get() + 1);
-        self.engines.borrow_mut().pop().unwrap_or_else(Engine::new)
+        let free = self.engines.borrow_mut().pop();
+        let mut engine = free.unwrap_or_else(|| Engine::new(&self.engines_out));
+        engine.set_out(true);
+        engine
     }
 
     /// Whether the engines in use fit into the processor's cache.
@@ -267,8 +269,8 @@ impl Worker {
     }
 
     /// Gives an engine back.
-    pub(crate) fn give_engine(&self, engine: Engine) {
-        self.engines_out.set(self.engines_out.get() - 1);
+    pub(crate) fn give_engine(&self, mut engine: Engine) {
+        engine.set_out(false);
         let mut free = self.engines.borrow_mut();
         if free.len() < KEPT_ENGINES {
             free.push(engine);
@@ -423,8 +425,8 @@ mod tests {
     use crate::board::Board;
     use crate::compile::Names;
 
-    #[test]
-    fn a_panic_ends_its_task_alone_and_is_counted() {
+    /// Worker 1 of two, without a listener, and a runtime for it.
+    fn idle_worker() -> (Rc<Worker>, tokio::runtime::LocalRuntime) {
         let plan = Arc::new(Plan {
             generation: 1,
             listeners: Vec::new(),
@@ -443,6 +445,31 @@ mod tests {
             .build_local(tokio::runtime::LocalOptions::default())
             .unwrap();
         let worker = Worker::new(setup, ring::ring(0).0, ring::ring(0).0);
+        (worker, runtime)
+    }
+
+    #[test]
+    fn an_engine_that_goes_down_with_its_task_is_not_counted_any_more() {
+        let (worker, runtime) = idle_worker();
+        runtime.block_on(async {
+            let engine = worker.take_engine();
+            let (held, gone) = oneshot::channel::<()>();
+            worker.spawn(async move {
+                let (_held, _engine) = (held, engine);
+                panic!("on purpose");
+            });
+            assert!(gone.await.is_err());
+        });
+        assert_eq!(worker.engines_out.get(), 0);
+        let engine = worker.take_engine();
+        assert_eq!(worker.engines_out.get(), 1);
+        worker.give_engine(engine);
+        assert_eq!(worker.engines_out.get(), 0);
+    }
+
+    #[test]
+    fn a_panic_ends_its_task_alone_and_is_counted() {
+        let (worker, runtime) = idle_worker();
         runtime.block_on(async {
             let (alive, waits) = oneshot::channel();
             let (answer, told) = oneshot::channel();

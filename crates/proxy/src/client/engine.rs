@@ -33,14 +33,31 @@ struct Desk {
 pub(crate) struct Engine {
     desk: Rc<Desk>,
     future: Pin<Box<dyn Future<Output = ()>>>,
+    is_out: bool,
+    /// How many of the worker's engines are out: one that goes down with its task counts itself out.
+    out: Rc<Cell<usize>>,
 }
 
 impl Engine {
-    /// An engine without work.
-    pub(crate) fn new() -> Self {
+    /// An engine without work, to be counted in `out` while it is in use.
+    pub(crate) fn new(out: &Rc<Cell<usize>>) -> Self {
         let desk = Rc::<Desk>::default();
         let future = Box::pin(run(Rc::clone(&desk)));
-        Self { desk, future }
+        Self {
+            desk,
+            future,
+            is_out: false,
+            out: Rc::clone(out),
+        }
+    }
+
+    /// Counts the engine as in use or not.
+    pub(crate) fn set_out(&mut self, is_out: bool) {
+        if self.is_out != is_out {
+            self.is_out = is_out;
+            let out = self.out.get();
+            self.out.set(if is_out { out + 1 } else { out - 1 });
+        }
     }
 
     /// Puts a connection before the engine: [`Engine::poll`] serves it.
@@ -56,6 +73,12 @@ impl Engine {
             Some(done) => Poll::Ready(done),
             None => Poll::Pending,
         }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.set_out(false);
     }
 }
 
