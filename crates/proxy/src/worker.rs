@@ -419,7 +419,8 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpStream;
 
-    use clearway_net::listen::{self, Bind};
+    use clearway_net::listen;
+    use clearway_outcome::Bind;
 
     use super::*;
     use crate::board::Board;
@@ -504,7 +505,10 @@ mod tests {
         let mut board = Board::new(1);
         let plan = crate::compile::compile(&config, &Names::default(), &mut board, 1, None);
         let plan = Arc::new(plan.unwrap());
-        let bind = Bind::parse("127.0.0.1:0").unwrap();
+        let bind = Bind::Ip {
+            address: "127.0.0.1:0".parse().unwrap(),
+            dual: false,
+        };
         let socket = listen::open(&bind, &listen::Options::default()).unwrap();
         let mut client = TcpStream::connect(socket.local().unwrap()).unwrap();
         client
