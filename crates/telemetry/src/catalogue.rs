@@ -125,14 +125,12 @@ impl Snapshot {
     /// Only when `out` refuses to be written to, which a `String` does not.
     pub fn expose(mut self, out: &mut String) -> std::fmt::Result {
         self.rows.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        let mut rows = self.rows.into_iter().peekable();
         let mut registry = Registry::default();
+        // In the order by which the rows are sorted.
         for &metric in Metric::ALL {
-            let rows: Vec<(Vec<String>, Value)> = self
-                .rows
-                .iter()
-                .filter(|(m, _, _)| *m == metric)
-                .map(|(_, labels, value)| (labels.clone(), value.clone()))
-                .collect();
+            let rows = std::iter::from_fn(|| rows.next_if(|row| row.0 == metric));
+            let rows = rows.map(|(_, labels, value)| (labels, value)).collect();
             let family = Family { metric, rows };
             match metric.name().strip_suffix("_seconds") {
                 Some(stem) => {
@@ -141,6 +139,7 @@ impl Snapshot {
                 None => registry.register(metric.name(), metric.help(), family),
             }
         }
+        debug_assert_eq!(rows.len(), 0, "every row has its metric");
         prometheus_client::encoding::text::encode(out, &registry)
     }
 }
