@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
+use clap::ValueEnum;
 use clearway_base::clock;
 
 use crate::{docs, setup, shell, tidy};
@@ -25,7 +26,7 @@ pub(crate) struct Args {
 }
 
 /// One step of the run, in the order they run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Step {
     /// Programs that tests need.
     Setup,
@@ -46,18 +47,6 @@ enum Step {
     /// Licences, sources and duplicates of dependencies, where cargo-deny is there.
     Deny,
 }
-
-const STEPS: [Step; 9] = [
-    Step::Setup,
-    Step::Format,
-    Step::Lint,
-    Step::Build,
-    Step::Unit,
-    Step::Doctest,
-    Step::Tidy,
-    Step::Docs,
-    Step::Deny,
-];
 
 /// What became of a step.
 enum End {
@@ -80,7 +69,7 @@ struct Line {
 /// When a step failed; the message names it.
 pub(crate) fn run(args: &Args) -> Result<(), String> {
     let mut lines: Vec<Line> = Vec::new();
-    for step in STEPS.into_iter().filter(|step| wanted(args, *step)) {
+    for step in steps().filter(|step| wanted(args, *step)) {
         println!("\n── {} ──", name(step));
         let begin = clock::now();
         let end = match obstacle(step, args, &lines) {
@@ -122,22 +111,19 @@ fn obstacle(step: Step, args: &Args, before: &[Line]) -> Option<String> {
     Some(format!("{} failed", name(failed.step)))
 }
 
+/// Every step, in order.
+fn steps() -> impl ExactSizeIterator<Item = Step> {
+    Step::value_variants().iter().copied()
+}
+
 fn wanted(args: &Args, step: Step) -> bool {
     (args.only.is_empty() || args.only.contains(&step)) && !args.skip.contains(&step)
 }
 
-fn name(step: Step) -> &'static str {
-    match step {
-        Step::Setup => "setup",
-        Step::Format => "format",
-        Step::Lint => "lint",
-        Step::Build => "build",
-        Step::Unit => "unit",
-        Step::Doctest => "doctest",
-        Step::Tidy => "tidy",
-        Step::Docs => "docs",
-        Step::Deny => "deny",
-    }
+/// Its name on the command line.
+fn name(step: Step) -> String {
+    let value = step.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 fn perform(step: Step, args: &Args) -> Result<End, String> {
@@ -320,8 +306,7 @@ fn summary(lines: &[Line]) -> Result<(), String> {
     let failed = named(|end| matches!(end, End::Failed(_)));
     let passed = named(|end| matches!(end, End::Passed(_)));
     let not_run = named(|end| matches!(end, End::NotRun(_)));
-    let left_out: Vec<_> = STEPS
-        .into_iter()
+    let left_out: Vec<_> = steps()
         .filter(|step| lines.iter().all(|line| line.step != *step))
         .map(name)
         .collect();
@@ -335,7 +320,7 @@ fn summary(lines: &[Line]) -> Result<(), String> {
         }
     }
     if failed.is_empty() {
-        println!("{} of {} steps passed{rest}", passed.len(), STEPS.len());
+        println!("{} of {} steps passed{rest}", passed.len(), steps().len());
     }
     std::io::stdout()
         .flush()
@@ -391,8 +376,7 @@ mod tests {
 
     #[test]
     fn one_failed_step_fails_the_run() {
-        let mut lines: Vec<_> = STEPS
-            .into_iter()
+        let mut lines: Vec<_> = steps()
             .filter(|step| *step != Step::Lint)
             .map(|step| line(step, End::Passed(String::new())))
             .collect();
@@ -429,8 +413,9 @@ mod tests {
     }
 
     #[test]
-    fn every_step_stands_in_the_list() {
-        use clap::ValueEnum;
-        assert_eq!(Step::value_variants(), STEPS);
+    fn steps_have_the_names_of_the_command_line() {
+        assert_eq!(steps().len(), 9);
+        assert!(steps().all(|step| Step::from_str(&name(step), false) == Ok(step)));
+        assert_eq!(name(Step::Doctest), "doctest");
     }
 }
