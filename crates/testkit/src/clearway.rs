@@ -29,10 +29,7 @@ impl Setup {
     /// Replaces `$NAME` in the configuration, in this one and in later ones.
     #[must_use]
     pub fn set(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.values.push((name.to_owned(), value.into()));
-        // Longer names first, so that `$AB` is not taken for `$A`.
-        self.values
-            .sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
+        self.stand_for(name, value.into());
         self
     }
 
@@ -68,6 +65,15 @@ impl Setup {
     #[must_use]
     pub fn file(&self, name: &str) -> String {
         self.folder.file(name)
+    }
+
+    /// Has `$NAME` stand for `value`, whatever it stood for before.
+    fn stand_for(&mut self, name: &str, value: String) {
+        self.values.retain(|(known, _)| known != name);
+        self.values.push((name.to_owned(), value));
+        // Longer names first, so that `$AB` is not taken for `$A`.
+        self.values
+            .sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
     }
 
     /// The configuration as it will be written.
@@ -424,8 +430,7 @@ impl Clearway {
 
     /// Changes what `$NAME` stands for in later configurations.
     pub fn set(&mut self, name: &str, value: &str) {
-        self.setup.values.retain(|(known, _)| known != name);
-        self.setup.values.push((name.to_owned(), value.to_owned()));
+        self.setup.stand_for(name, value.to_owned());
     }
 
     /// Writes another configuration over the first, without a reload.
@@ -585,11 +590,14 @@ mod tests {
 
     #[test]
     fn placeholders_are_replaced_and_sections_added() {
-        let setup = Clearway::setup("[admin]\nlisten = \"off\"\na = \"$AB $A $DIR\"")
+        let mut setup = Clearway::setup("[admin]\nlisten = \"off\"\na = \"$AB $A $DIR\"")
             .set("A", "1")
             .set("AB", "2");
         let text = setup.render(&setup.text);
         assert!(text.contains("a = \"2 1 /"), "{text}");
+        setup.stand_for("AB", "3".to_owned());
+        let again = setup.render(&setup.text);
+        assert!(again.contains("a = \"3 1 /"), "{again}");
         assert_eq!(text.matches("[admin]").count(), 1);
         assert!(text.contains("[process]") && text.contains("[log]"));
     }
