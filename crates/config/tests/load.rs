@@ -81,7 +81,7 @@ fn the_command_line_moves_the_admin_api_and_is_checked_too() {
     let text = "[listener.web]\nbind=\":8080\"\n[backend.app]\nservers=[\"127.0.0.1:9001\"]\n";
     let mut loaded = clearway_config::parse("c", text);
     loaded.override_admin("off");
-    assert!(loaded.config.admin.listen.is_off());
+    assert!(loaded.config.admin.listen.on().is_none());
     loaded.override_admin("unix:/run/a.sock");
     assert!(!loaded.has_errors());
     for bad in ["nonsense", "0.0.0.0:9180"] {

@@ -12,9 +12,6 @@ const TRAILER_MAX: usize = 8 * 1_024;
 /// Most fields of a trailer section.
 const TRAILER_COUNT: usize = 64;
 
-/// The end of a chunked body without trailers.
-pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
-
 /// What a step over some input found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Relayed {

@@ -20,7 +20,7 @@ mod response;
 mod scan;
 pub mod uri;
 
-pub use chunked::{ChunkedDecoder, LAST_CHUNK, Relayed, write_chunk_header};
+pub use chunked::{ChunkedDecoder, Relayed, write_chunk_header};
 pub use date::DateCache;
 pub use edits::Edits;
 pub use encode::{

@@ -305,6 +305,20 @@ pub const TLS_ALERT: &[u8] = &[0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x0a];
 /// An HTTP/2 SETTINGS frame, as an HTTP/2 port greets.
 pub const HTTP2_SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
+/// Bytes that do not repeat in a pattern a wrong offset would hide.
+#[must_use]
+pub fn pattern(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_u32;
+    (0..length)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state.to_le_bytes()[0]
+        })
+        .collect()
+}
+
 /// An address of 127.0.0.1 on which nothing listens.
 ///
 /// The port is reserved by a socket that is bound and does not listen, so that nobody else gets it

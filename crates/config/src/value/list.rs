@@ -107,12 +107,6 @@ impl<T> OrOff<T> {
             Self::Off => None,
         }
     }
-
-    /// Whether it is off.
-    #[must_use]
-    pub fn is_off(&self) -> bool {
-        matches!(self, Self::Off)
-    }
 }
 
 impl<T: Value> Value for OrOff<T> {
