@@ -199,23 +199,6 @@ impl ErrorPages {
     }
 }
 
-/// What a hash algorithm keeps together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HashKey {
-    /// The client's address.
-    Source,
-    /// The whole request target.
-    Uri,
-    /// The path.
-    Path,
-    /// A header's value.
-    Header(String),
-    /// A cookie's value.
-    Cookie(String),
-    /// A query parameter's value.
-    Query(String),
-}
-
 /// How long and how many connections are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keep {
@@ -235,8 +218,6 @@ pub struct BackendPlan {
     pub name: Name,
     /// How servers are chosen.
     pub algorithm: Algorithm,
-    /// What hash algorithms go by.
-    pub hash_key: HashKey,
     /// The servers.
     pub servers: Vec<Arc<ServerPlan>>,
     /// Why there are no servers, if there are none.

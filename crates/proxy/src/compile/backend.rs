@@ -11,15 +11,15 @@ use clearway_balance::sticky::Sticky;
 use clearway_base::hash::{self, Map};
 use clearway_base::intern::Name;
 use clearway_config::model::{
-    Backend, HashKey as HashKeyConfig, Health, HealthKind, Pattern, SendProxy as SendProxyConfig,
-    Server, ServerAddress, ServerState,
+    Backend, Health, HealthKind, Pattern, SendProxy as SendProxyConfig, Server, ServerAddress,
+    ServerState,
 };
 use clearway_net::connect::Target;
 use clearway_net::probe::{self, BodyMatch, Http, HttpSettings, Probe, ProxyHeader, Statuses, Tcp};
 use clearway_outcome::FaultKind;
 
 use crate::board::{Board, DRAIN, MAINTENANCE, server_key};
-use crate::plan::{BackendPlan, CheckPlan, HashKey, Keep, SendProxy, ServerPlan};
+use crate::plan::{BackendPlan, CheckPlan, Keep, SendProxy, ServerPlan};
 
 /// What has to be asked of the resolver.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -146,14 +146,6 @@ pub(super) fn compile(
     Arc::new(BackendPlan {
         name,
         algorithm: backend.algorithm(),
-        hash_key: match &backend.hash_key {
-            HashKeyConfig::Source => HashKey::Source,
-            HashKeyConfig::Uri => HashKey::Uri,
-            HashKeyConfig::Path => HashKey::Path,
-            HashKeyConfig::Header(name) => HashKey::Header(name.clone()),
-            HashKeyConfig::Cookie(name) => HashKey::Cookie(name.clone()),
-            HashKeyConfig::Query(name) => HashKey::Query(name.clone()),
-        },
         has_maxconn: servers.iter().any(|s| s.maxconn > 0),
         empty_because,
         keep: Keep {

@@ -4,11 +4,11 @@ use std::rc::Rc;
 
 use clearway_balance::{Ask, Spread};
 use clearway_base::hash;
+use clearway_config::model::HashKey;
 use clearway_outcome::{Fault, FaultKind, Phase, Side};
 
 use super::{Exchange, Stop};
 use crate::local::{Flight, LocalBackend, LocalServer};
-use crate::plan::HashKey;
 use crate::slots;
 
 /// The member that gets the next Attempt.
@@ -28,7 +28,7 @@ impl Exchange<'_> {
         };
         let sticky = self.sticky_member(&backend);
         let key = match backend.plan.algorithm.spread() {
-            Spread::Key => self.hash_key(&backend.plan.hash_key),
+            Spread::Key => self.hash_key(&backend.plan.config.hash_key),
             Spread::Weight | Spread::Order => None,
         };
         if self.request.attempts.is_empty() {
