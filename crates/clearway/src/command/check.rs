@@ -4,8 +4,7 @@ use std::process::ExitCode;
 
 use clearway_config::Severity;
 
-use super::run::render;
-use super::{ConfigArg, complain, say};
+use super::{ConfigArg, say};
 
 /// Arguments of `check`.
 #[derive(clap::Args)]
@@ -16,10 +15,7 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> ExitCode {
-        let loaded = clearway_config::load(&self.config.config);
-        for diagnostic in &loaded.diagnostics {
-            complain(&format!("{}\n", render(diagnostic)));
-        }
+        let loaded = self.config.load();
         let count = |severity| {
             loaded
                 .diagnostics

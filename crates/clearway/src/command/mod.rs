@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use clearway_config::Loaded;
 
 /// A load balancer for layers 4 and 7 that explains every gateway error.
 #[derive(Parser)]
@@ -47,6 +48,17 @@ struct ConfigArg {
         default_value = "clearway.toml"
     )]
     config: PathBuf,
+}
+
+impl ConfigArg {
+    /// Loads the configuration and prints everything that is wrong with it.
+    fn load(&self) -> Loaded {
+        let loaded = clearway_config::load(&self.config);
+        for diagnostic in &loaded.diagnostics {
+            complain(&format!("{}\n", run::render(diagnostic)));
+        }
+        loaded
+    }
 }
 
 /// Where the running balancer's admin API is.

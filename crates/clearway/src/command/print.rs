@@ -2,10 +2,7 @@
 
 use std::process::ExitCode;
 
-use clearway_config::Severity;
-
-use super::run::render;
-use super::{ConfigArg, complain, say};
+use super::{ConfigArg, say};
 
 /// Arguments of `print`.
 #[derive(clap::Args)]
@@ -16,13 +13,8 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> ExitCode {
-        let loaded = clearway_config::load(&self.config.config);
-        let mut failed = false;
-        for diagnostic in &loaded.diagnostics {
-            failed |= diagnostic.severity == Severity::Error;
-            complain(&format!("{}\n", render(diagnostic)));
-        }
-        if failed {
+        let loaded = self.config.load();
+        if loaded.has_errors() {
             return ExitCode::FAILURE;
         }
         say(&clearway_config::print::print(&loaded.config));
