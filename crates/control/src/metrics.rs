@@ -170,9 +170,12 @@ fn of_server(server: &ServerPlan, out: &mut Snapshot) {
         &labels,
         level(u64::from(cell.weight())),
     );
-    let inflight: u64 = shards.iter().map(|s| u64::from(s.inflight.value())).sum();
     let idle: u64 = shards.iter().map(|s| u64::from(s.idle.value())).sum();
-    out.add(Metric::ServerInflight, &labels, level(inflight));
+    out.add(
+        Metric::ServerInflight,
+        &labels,
+        level(u64::from(server.entry.inflight())),
+    );
     out.add(Metric::ServerIdle, &labels, level(idle));
     let counters: [(Metric, Of<ServerShard, Count>); 6] = [
         (Metric::ServerAttempts, |s| &s.attempts),

@@ -279,17 +279,8 @@ impl Seen {
 
 /// Successes, and faults that count against the server, over all workers.
 fn totals(server: &ServerEntry) -> (u64, u64) {
-    let mut totals = (0, 0);
-    for shard in &server.shards {
-        totals.0 += shard.successes.value();
-        if shard.faults.any() {
-            let counting = FaultKind::ALL
-                .iter()
-                .filter(|kind| kind.counts_against_server());
-            totals.1 += counting.map(|&kind| shard.faults.value(kind)).sum::<u64>();
-        }
-    }
-    totals
+    let faults = server.faults(FaultKind::counts_against_server);
+    (server.successes(), faults)
 }
 
 fn narrow(count: u64) -> u32 {

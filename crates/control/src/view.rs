@@ -1,7 +1,7 @@
 //! Backends and servers as the admin API shows them: as JSON for programs, as a table for people.
 
 use clearway_base::clock;
-use clearway_proxy::board::{DOWN, DRAIN, EJECTED, MAINTENANCE};
+use clearway_proxy::board;
 use clearway_proxy::plan::ServerPlan;
 use serde_json::{Value, json};
 
@@ -12,19 +12,9 @@ use crate::story::Story;
 ///
 /// `unchecked` = it gets traffic, but no check has ended yet, or there are none.
 pub(crate) fn state_word(server: &ServerPlan, story: Option<&Story>) -> &'static str {
-    let flags = server.entry.cell.flags();
-    if flags & MAINTENANCE != 0 {
-        "maintenance"
-    } else if flags & DOWN != 0 {
-        "down"
-    } else if flags & EJECTED != 0 {
-        "ejected"
-    } else if flags & DRAIN != 0 {
-        "drain"
-    } else if story.is_some_and(|s| s.last_probe.is_some()) {
-        "up"
-    } else {
-        "unchecked"
+    match board::state_name(server.entry.cell.flags()) {
+        "up" if story.is_none_or(|s| s.last_probe.is_none()) => "unchecked",
+        name => name,
     }
 }
 
@@ -64,10 +54,6 @@ fn servers_empty(backend: &Value) -> bool {
 }
 
 fn server_json(server: &ServerPlan, story: Option<&Story>) -> Value {
-    let shards = &server.entry.shards;
-    let inflight: u32 = shards.iter().map(|s| s.inflight.value()).sum();
-    let attempts: u64 = shards.iter().map(|s| s.attempts.value()).sum();
-    let successes: u64 = shards.iter().map(|s| s.successes.value()).sum();
     let mut out = json!({
         "name": server.name.as_str(),
         "address": server.address.as_str(),
@@ -75,9 +61,9 @@ fn server_json(server: &ServerPlan, story: Option<&Story>) -> Value {
         "weight": f64::from(server.entry.cell.weight()) / 100.0,
         "tier": server.tier,
         "maxconn": server.maxconn,
-        "inflight": inflight,
-        "attempts": attempts,
-        "successes": successes,
+        "inflight": server.entry.inflight(),
+        "attempts": server.entry.attempts(),
+        "successes": server.entry.successes(),
     });
     let Some(story) = story else { return out };
     if let Some((at, passed, words)) = &story.last_probe {
@@ -115,9 +101,6 @@ pub(crate) fn text(state: &State) -> String {
     let mut notes: Vec<Option<String>> = vec![None];
     for backend in &plan.backends {
         for server in &backend.servers {
-            let shards = &server.entry.shards;
-            let inflight: u32 = shards.iter().map(|s| s.inflight.value()).sum();
-            let attempts: u64 = shards.iter().map(|s| s.attempts.value()).sum();
             let weight = f64::from(server.entry.cell.weight()) / 100.0;
             let story = stories.get((backend.name, server.address));
             rows.push([
@@ -125,8 +108,8 @@ pub(crate) fn text(state: &State) -> String {
                 label(server),
                 state_word(server, story).to_owned(),
                 weight.to_string(),
-                inflight.to_string(),
-                attempts.to_string(),
+                server.entry.inflight().to_string(),
+                server.entry.attempts().to_string(),
             ]);
             notes.push(note(server, story));
         }

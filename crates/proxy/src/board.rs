@@ -14,6 +14,7 @@ use clearway_balance::queue::{Queue, Slots};
 use clearway_base::clock::Stamp;
 use clearway_base::hash::{self, Map};
 use clearway_base::intern::Name;
+use clearway_outcome::FaultKind;
 
 use crate::stats::{BackendShard, ListenerShard, ServerShard};
 
@@ -70,6 +71,20 @@ impl ServerCell {
     }
 }
 
+/// The state of a server with these flags in one word: what matters most of what holds.
+#[must_use]
+pub fn state_name(flags: u32) -> &'static str {
+    let names = [
+        (REMOVED, "removed"),
+        (MAINTENANCE, "maintenance"),
+        (DOWN, "down"),
+        (EJECTED, "ejected"),
+        (DRAIN, "drain"),
+    ];
+    let found = names.into_iter().find(|(flag, _)| flags & flag != 0);
+    found.map_or("up", |(_, name)| name)
+}
+
 /// Whether a server with these flags gets any requests at all: those of sticky clients while it is
 /// drained.
 fn takes_slots(flags: u32) -> bool {
@@ -84,6 +99,35 @@ pub struct ServerEntry {
     pub slots: Arc<Slots>,
     /// Per worker.
     pub shards: Box<[ServerShard]>,
+}
+
+impl ServerEntry {
+    /// Attempts in flight on it now.
+    #[must_use]
+    pub fn inflight(&self) -> u32 {
+        self.shards.iter().map(|s| s.inflight.value()).sum()
+    }
+
+    /// Attempts begun on it so far.
+    #[must_use]
+    pub fn attempts(&self) -> u64 {
+        self.shards.iter().map(|s| s.attempts.value()).sum()
+    }
+
+    /// Attempts on it that succeeded so far.
+    #[must_use]
+    pub fn successes(&self) -> u64 {
+        self.shards.iter().map(|s| s.successes.value()).sum()
+    }
+
+    /// Attempts on it so far that ended in a fault which `counts`.
+    pub fn faults(&self, counts: impl Fn(FaultKind) -> bool) -> u64 {
+        let shards = self.shards.iter().filter(|s| s.faults.any());
+        let kinds = || FaultKind::ALL.iter().filter(|kind| counts(**kind));
+        shards
+            .map(|s| kinds().map(|&kind| s.faults.value(kind)).sum::<u64>())
+            .sum()
+    }
 }
 
 /// One backend.
@@ -356,6 +400,14 @@ mod tests {
         drop(server);
         board.sweep();
         assert_eq!(board.server(key, 7, 0).cell.weight(), 7);
+    }
+
+    #[test]
+    fn the_state_that_matters_most_has_the_name() {
+        assert_eq!(state_name(0), "up");
+        assert_eq!(state_name(DOWN | EJECTED), "down");
+        assert_eq!(state_name(MAINTENANCE | DOWN), "maintenance");
+        assert_eq!(state_name(DRAIN), "drain");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use clearway_base::intern::Name;
 use clearway_control::state::State;
 use clearway_control::story::Story;
 use clearway_outcome::{FaultKind, Record, RequestId};
-use clearway_proxy::board::{DOWN, DRAIN, EJECTED, MAINTENANCE, REMOVED};
+use clearway_proxy::board;
 use clearway_proxy::plan::ServerPlan;
 use clearway_telemetry::receipt;
 
@@ -260,19 +260,8 @@ impl Screen {
     }
 
     fn row(&self, server: &ServerPlan, now: Stamp) -> String {
-        let (word, ink) = state_of(server.entry.cell.flags());
-        let mut counts = (0_u32, 0_u64, 0_u64, 0_u64);
-        for shard in &server.entry.shards {
-            counts.0 += shard.inflight.value();
-            counts.1 += shard.attempts.value();
-            counts.2 += shard.successes.value();
-            if shard.faults.any() {
-                counts.3 += FaultKind::ALL
-                    .iter()
-                    .map(|&kind| shard.faults.value(kind))
-                    .sum::<u64>();
-            }
-        }
+        let entry = &server.entry;
+        let (word, ink) = state_of(entry.cell.flags());
         let last = self
             .last_fault
             .get(&(server.backend, server.address))
@@ -284,10 +273,10 @@ impl Screen {
             server.name.as_str(),
             server.address.as_str(),
             &self.paint_padded(word, ink),
-            &counts.0.to_string(),
-            &counts.1.to_string(),
-            &counts.2.to_string(),
-            &counts.3.to_string(),
+            &entry.inflight().to_string(),
+            &entry.attempts().to_string(),
+            &entry.successes().to_string(),
+            &entry.faults(|_| true).to_string(),
             &last,
         ])
     }
@@ -336,15 +325,14 @@ fn columns(cells: &[&str; 8]) -> String {
 }
 
 fn state_of(flags: u32) -> (&'static str, Ink) {
-    let words = [
-        (REMOVED, "removed", Ink::Dim),
-        (MAINTENANCE, "maintenance", Ink::Yellow),
-        (DOWN, "down", Ink::Red),
-        (EJECTED, "ejected", Ink::Red),
-        (DRAIN, "drain", Ink::Yellow),
-    ];
-    let found = words.into_iter().find(|(flag, ..)| flags & flag != 0);
-    found.map_or(("up", Ink::Green), |(_, word, ink)| (word, ink))
+    let word = board::state_name(flags);
+    let ink = match word {
+        "up" => Ink::Green,
+        "down" | "ejected" => Ink::Red,
+        "removed" => Ink::Dim,
+        _ => Ink::Yellow,
+    };
+    (word, ink)
 }
 
 /// Why a server is what it is, while that is worth a line.
@@ -451,14 +439,6 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_flag_names_the_state() {
-        assert_eq!(state_of(0).0, "up");
-        assert_eq!(state_of(DOWN | EJECTED).0, "down");
-        assert_eq!(state_of(MAINTENANCE | DOWN).0, "maintenance");
-        assert_eq!(state_of(DRAIN).0, "drain");
-    }
-
-    #[test]
     fn reasons_stay_while_a_server_is_out_and_a_while_after() {
         let key = (Name::new("app"), Name::new("a:1"));
         let mut stories = Stories::default();
@@ -472,7 +452,7 @@ mod tests {
         assert_eq!(reason_of(&stories, 0, wall), None);
         stories.tell(key, "down", "it is gone".to_owned());
         let later = clock::wall() + 60_000_000;
-        let words = reason_of(&stories, DOWN, later).expect("a reason");
+        let words = reason_of(&stories, board::DOWN, later).expect("a reason");
         assert!(words.ends_with("ago: it is gone"), "{words}");
         assert_eq!(reason_of(&stories, 0, later), None);
         assert!(reason_of(&stories, 0, clock::wall()).is_some());
