@@ -308,24 +308,14 @@ impl Default for Statuses {
     }
 }
 
+impl FromIterator<(u16, u16)> for Statuses {
+    /// The statuses of some ranges, both ends included.
+    fn from_iter<T: IntoIterator<Item = (u16, u16)>>(ranges: T) -> Self {
+        Self(ranges.into_iter().collect())
+    }
+}
+
 impl Statuses {
-    /// Reads `200`, `200-399`, `3xx`, or several of these with commas between them.
-    ///
-    /// # Errors
-    /// A sentence about what is wrong with the text.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let ranges: Result<Vec<_>, String> =
-            text.split(',').map(|part| range(part.trim())).collect();
-        ranges.map(Self)
-    }
-
-    /// All of either set.
-    #[must_use]
-    pub fn or(mut self, other: Self) -> Self {
-        self.0.extend(other.0);
-        self
-    }
-
     /// Whether a status is in the set.
     #[must_use]
     pub fn contains(&self, status: u16) -> bool {
@@ -333,23 +323,6 @@ impl Statuses {
             .iter()
             .any(|&(low, high)| (low..=high).contains(&status))
     }
-}
-
-fn range(text: &str) -> Result<(u16, u16), String> {
-    let status = |text: &str| {
-        let number = text.parse::<u16>().ok().filter(|_| text.len() == 3);
-        number.filter(|n| (100..=999).contains(n))
-    };
-    let found = if let Some(class) = text.strip_suffix("xx") {
-        status(&format!("{class}00")).map(|low| (low, low + 99))
-    } else if let Some((low, high)) = text.split_once('-') {
-        status(low.trim())
-            .zip(status(high.trim()))
-            .filter(|(low, high)| low <= high)
-    } else {
-        status(text).map(|status| (status, status))
-    };
-    found.ok_or_else(|| format!("{text:?} is not a status: write 200, 200-399 or 3xx"))
 }
 
 impl fmt::Display for Statuses {
@@ -376,17 +349,14 @@ pub enum BodyMatch {
 }
 
 impl BodyMatch {
-    /// Reads `~ EXPRESSION` or a text.
+    /// A body in which an expression matches.
     ///
     /// # Errors
     /// What is wrong with the expression.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        match text.strip_prefix('~') {
-            None => Ok(Self::Text(text.to_owned())),
-            Some(expression) => Regex::new(expression.trim())
-                .map(Self::Pattern)
-                .map_err(|error| error.to_string()),
-        }
+    pub fn pattern(expression: &str) -> Result<Self, String> {
+        Regex::new(expression)
+            .map(Self::Pattern)
+            .map_err(|error| error.to_string())
     }
 
     /// Whether `body` is as expected.

@@ -10,12 +10,13 @@ use clearway_balance::slow_start;
 use clearway_balance::sticky::Sticky;
 use clearway_base::hash::{self, Map};
 use clearway_base::intern::Name;
+use clearway_config::Diagnostic;
 use clearway_config::model::{
     Backend, Health, HealthKind, Pattern, SendProxy as SendProxyConfig, Server, ServerAddress,
     ServerState,
 };
 use clearway_net::connect::Target;
-use clearway_net::probe::{self, BodyMatch, Http, HttpSettings, Probe, ProxyHeader, Statuses, Tcp};
+use clearway_net::probe::{self, BodyMatch, Http, HttpSettings, Probe, ProxyHeader, Tcp};
 use clearway_outcome::FaultKind;
 
 use crate::board::{Board, DRAIN, MAINTENANCE, server_key};
@@ -103,12 +104,15 @@ impl Place<'_> {
 }
 
 /// Compiles one backend, or takes over the old one when nothing has changed.
+///
+/// # Errors
+/// A health check that HTTP does not allow.
 pub(super) fn compile(
     backend: &Backend,
     names: &Names,
     board: &mut Board,
     before: Option<&Arc<BackendPlan>>,
-) -> Arc<BackendPlan> {
+) -> Result<Arc<BackendPlan>, Diagnostic> {
     let name = Name::new(backend.name.as_str());
     let mut empty_because = FaultKind::NoServers;
     let mut places = Vec::new();
@@ -124,8 +128,18 @@ pub(super) fn compile(
             .zip(&before.servers)
             .all(|(p, s)| p.is_same(s))
     {
-        return Arc::clone(before);
+        return Ok(Arc::clone(before));
     }
+    let check = match &backend.health {
+        None => None,
+        Some(health) => match check(backend, health) {
+            Ok(check) => Some(Arc::new(check)),
+            Err(words) => {
+                let origin = health.origins.section();
+                return Err(Diagnostic::error("health", origin, words));
+            }
+        },
+    };
     let known: Map<Name, &Arc<ServerPlan>> = before
         .iter()
         .flat_map(|b| &b.servers)
@@ -143,7 +157,7 @@ pub(super) fn compile(
         })
         .collect();
     let entry = board.backend(name);
-    Arc::new(BackendPlan {
+    Ok(Arc::new(BackendPlan {
         name,
         algorithm: backend.algorithm(),
         has_maxconn: servers.iter().any(|s| s.maxconn > 0),
@@ -163,15 +177,12 @@ pub(super) fn compile(
             )
         }),
         budget: backend.retries.budget_policy(),
-        check: backend
-            .health
-            .as_ref()
-            .map(|health| Arc::new(check(backend, health))),
+        check,
         ejection: backend.ejection.on().map(|ejection| ejection.policy()),
         servers,
         config: backend.clone(),
         entry,
-    })
+    }))
 }
 
 fn micros(time: Duration) -> u64 {
@@ -262,8 +273,8 @@ fn server_plan(backend: &Backend, name: Name, place: &Place<'_>, board: &mut Boa
     }
 }
 
-/// The active check of a backend's servers.
-fn check(backend: &Backend, health: &Health) -> CheckPlan {
+/// The active check of a backend's servers, or why there cannot be one.
+fn check(backend: &Backend, health: &Health) -> Result<CheckPlan, String> {
     let kind = match health.kind {
         HealthKind::Tcp => probe::Kind::Tcp(Tcp),
         HealthKind::Http => {
@@ -279,14 +290,16 @@ fn check(backend: &Backend, health: &Health) -> CheckPlan {
                     .collect(),
                 ..HttpSettings::default()
             };
-            let ranges = health.expect.ranges().iter();
-            let statuses = ranges
-                .filter_map(|(low, high)| Statuses::parse(&format!("{low}-{high}")).ok())
-                .reduce(Statuses::or);
-            settings.expect = statuses.unwrap_or_default();
-            settings.body = health.body.as_ref().and_then(body_match);
-            // The configuration's checks have refused what a probe would refuse.
-            Http::new(settings).map_or(probe::Kind::Tcp(Tcp), probe::Kind::Http)
+            let ranges = health.expect.ranges();
+            if !ranges.is_empty() {
+                settings.expect = ranges.iter().copied().collect();
+            }
+            settings.body = match &health.body {
+                None => None,
+                Some(Pattern::Text(text)) => Some(BodyMatch::Text(text.clone())),
+                Some(Pattern::Regex(expression)) => Some(BodyMatch::pattern(expression)?),
+            };
+            probe::Kind::Http(Http::new(settings)?)
         }
     };
     let mut probe = Probe::new(kind);
@@ -296,17 +309,10 @@ fn check(backend: &Backend, health: &Health) -> CheckPlan {
         SendProxyConfig::V1 => ProxyHeader::V1,
         SendProxyConfig::V2 => ProxyHeader::V2,
     };
-    CheckPlan {
+    Ok(CheckPlan {
         policy: health.policy(),
         probe,
         timeout: health.timeout,
         port: health.port,
-    }
-}
-
-fn body_match(pattern: &Pattern) -> Option<BodyMatch> {
-    match pattern {
-        Pattern::Text(text) => Some(BodyMatch::Text(text.clone())),
-        Pattern::Regex(expression) => BodyMatch::parse(&format!("~{expression}")).ok(),
-    }
+    })
 }

@@ -27,7 +27,8 @@ use crate::plan::{
 /// Compiles a configuration that has passed its checks.
 ///
 /// # Errors
-/// What the checks could not see: error pages that cannot be read.
+/// What the checks could not see: error pages that cannot be read, health checks that HTTP does not
+/// allow.
 pub fn compile(
     config: &Config,
     names: &Names,
@@ -35,14 +36,20 @@ pub fn compile(
     generation: u64,
     before: Option<&Plan>,
 ) -> Result<Plan, Vec<Diagnostic>> {
-    let backends = backends(config, names, board, before);
+    let mut diagnostics = Vec::new();
+    let mut backends = Vec::with_capacity(config.backends.len());
+    for compiled in compile_backends(config, names, board, before) {
+        match compiled {
+            Ok(backend) => backends.push(backend),
+            Err(diagnostic) => diagnostics.push(diagnostic),
+        }
+    }
     let index: Map<&str, usize> = config
         .backends
         .iter()
         .enumerate()
         .map(|(at, b)| (b.name.as_str(), at))
         .collect();
-    let mut diagnostics = Vec::new();
     let mut listeners = Vec::new();
     for listener in &config.listeners {
         match compile_listener(config, listener, &index, board) {
@@ -71,7 +78,10 @@ pub fn rename(
     generation: u64,
     before: &Plan,
 ) -> Option<Plan> {
-    let backends = backends(config, names, board, Some(before));
+    let backends: Result<Vec<_>, _> =
+        compile_backends(config, names, board, Some(before)).collect();
+    // What compiled once compiles again.
+    let backends = backends.ok()?;
     let mut pairs = backends.iter().zip(&before.backends);
     if pairs.all(|(new, old)| Arc::ptr_eq(new, old)) {
         return None;
@@ -84,22 +94,21 @@ pub fn rename(
     })
 }
 
-fn backends(
-    config: &Config,
-    names: &Names,
-    board: &mut Board,
-    before: Option<&Plan>,
-) -> Vec<Arc<BackendPlan>> {
+fn compile_backends<'a>(
+    config: &'a Config,
+    names: &'a Names,
+    board: &'a mut Board,
+    before: Option<&'a Plan>,
+) -> impl Iterator<Item = Result<Arc<BackendPlan>, Diagnostic>> + 'a {
     let known: Map<Name, &Arc<BackendPlan>> = before
         .iter()
         .flat_map(|plan| &plan.backends)
         .map(|b| (b.name, b))
         .collect();
-    let backends = config.backends.iter().map(|backend| {
+    config.backends.iter().map(move |backend| {
         let old = known.get(&Name::new(backend.name.as_str())).copied();
         backend::compile(backend, names, board, old)
-    });
-    backends.collect()
+    })
 }
 
 fn compile_listener(
@@ -243,6 +252,22 @@ fn pages(general: &PagesConfig, own: &PagesConfig) -> Result<ErrorPages, String>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_health_check_that_http_does_not_allow_is_an_error_and_no_other_check() {
+        for health in ["method = \"CONNECT\"", "path = \"/a#b\""] {
+            let text = format!(
+                "[listener.web]\nbind = \"127.0.0.1:80\"\n[backend.app]\n\
+                 servers = [\"127.0.0.1:81\"]\nhealth = {{ kind = \"http\", {health} }}\n"
+            );
+            let loaded = clearway_config::parse("test", &text);
+            let mut board = Board::new(1);
+            let found = compile(&loaded.config, &Names::default(), &mut board, 1, None);
+            let found = found.err().unwrap();
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert_eq!((found[0].code, found[0].line), ("health", 5), "{found:?}");
+        }
+    }
 
     #[test]
     fn other_addresses_change_the_backends_that_have_them_and_nothing_else() {
