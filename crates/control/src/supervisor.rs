@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use clearway_balance::slow_start;
+use clearway_base::clock;
 use clearway_base::hash::Map;
 use clearway_base::intern::Name;
 use clearway_config::model::{Config, LogLevel, Workers};
@@ -394,9 +396,20 @@ impl Supervisor {
                 // Whoever still held the entry of a removed server has kept its flags, too.
                 None => {
                     self.state.set_flags(key, server.state, !server.state);
+                    if self.state.is_ready() {
+                        self.start_slowly(key, server);
+                    }
                 }
             }
         }
+    }
+
+    /// Gives a server that joins the others the weight with which it begins; raising it is
+    /// [`Passive`]'s part.
+    fn start_slowly(&self, key: Key, server: &ServerPlan) {
+        let (configured, now) = (server.weight / slow_start::UNIT, clock::now());
+        let weight = slow_start::effective(configured, Some(now), server.slow_start, now);
+        self.state.board().set_weight(key, weight);
     }
 
     /// Marks what was removed, and gives its connections until the drain time is over.
