@@ -15,6 +15,7 @@ mod metrics;
 mod names;
 mod passive;
 pub mod receipts;
+mod servers;
 mod sockets;
 pub mod state;
 pub mod story;

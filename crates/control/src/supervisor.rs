@@ -8,17 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use clearway_balance::slow_start;
-use clearway_base::clock;
-use clearway_base::hash::Map;
-use clearway_base::intern::Name;
 use clearway_config::model::{Config, LogLevel, Workers};
 use clearway_config::{Diagnostic, Loaded, Severity};
 use clearway_net::kernel;
 use clearway_net::listen::Socket;
-use clearway_proxy::board::{Board, CUT, DRAIN, MAINTENANCE, REMOVED};
+use clearway_proxy::board::Board;
 use clearway_proxy::compile::{self, Names};
-use clearway_proxy::plan::{Plan, ServerPlan};
+use clearway_proxy::plan::Plan;
 use clearway_proxy::worker::{self, Command, Handle, Listen, Setup, Shared};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -29,8 +25,9 @@ use crate::health::Checks;
 use crate::logs::{Logs, Sinks};
 use crate::names::Followed;
 use crate::passive::Passive;
+use crate::servers;
 use crate::sockets::{self, Key, Opened};
-use crate::state::{Ask, News, ServerAction, State};
+use crate::state::{Ask, News, State};
 use crate::task;
 
 /// How the process tells about things that matter to whoever started it.
@@ -236,7 +233,7 @@ impl Supervisor {
                 action,
                 answer,
             } => {
-                drop(answer.send(self.set_server(&backend, &server, action)));
+                drop(answer.send(servers::obey(&self.state, &backend, &server, action)));
             }
             Ask::Shutdown => {}
         }
@@ -336,7 +333,7 @@ impl Supervisor {
         let before = self.state.plan();
         plan.set_limits();
         self.state.set_plan(Arc::clone(&plan));
-        self.settle_servers(&before, &plan);
+        servers::settle(&self.state, &before, &plan);
         let mut per_worker: Vec<Vec<Listen>> = self.workers.iter().map(|_| Vec::new()).collect();
         for Opened {
             key: (listener, bind),
@@ -376,119 +373,13 @@ impl Supervisor {
             drop(tokio::time::timeout_at(until, wait).await);
         }
         // Not before: a worker with the old Plan would find no usable server.
-        self.let_go(&before, &plan);
+        servers::let_go(&self.state, &before, &plan);
         self.checks.reconcile(&self.state);
         self.state
             .stories()
-            .retain(|(backend, address)| has_server(&plan, backend, address));
+            .retain(|(backend, address)| servers::is_in(&plan, (backend, address)));
         drop(before);
         self.state.board().sweep();
-    }
-
-    /// Applies the operator's word where the file has changed it, and lets servers that had been
-    /// removed begin anew.
-    fn settle_servers(&self, before: &Plan, plan: &Plan) {
-        let old = servers_of(before);
-        for (key, server) in servers(plan) {
-            match old.get(&key) {
-                Some(known) if known.state != server.state => self.obey_file(key, server.state),
-                Some(_) => {}
-                // Whoever still held the entry of a removed server has kept its flags, too.
-                None => {
-                    self.state.set_flags(key, server.state, !server.state);
-                    if self.state.is_ready() {
-                        self.start_slowly(key, server);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Gives a server that joins the others the weight with which it begins; raising it is
-    /// [`Passive`]'s part.
-    fn start_slowly(&self, key: Key, server: &ServerPlan) {
-        let (configured, now) = (server.weight / slow_start::UNIT, clock::now());
-        let weight = slow_start::effective(configured, Some(now), server.slow_start, now);
-        self.state.board().set_weight(key, weight);
-    }
-
-    /// Marks what was removed, and gives its connections until the drain time is over.
-    fn let_go(&self, before: &Plan, plan: &Plan) {
-        let new = servers_of(plan);
-        let gone = |key: &Key| !new.contains_key(key);
-        let servers: Vec<Key> = servers(before).map(|(key, _)| key).filter(gone).collect();
-        let known = |name| plan.listeners.iter().any(|l| l.name == name);
-        let lost = before.listeners.iter().filter(|l| !known(l.name));
-        let listeners: Vec<_> = lost.map(|l| Arc::clone(&l.entry)).collect();
-        for key in &servers {
-            self.state.set_flags(*key, REMOVED, 0);
-        }
-        for listener in &plan.listeners {
-            listener.entry.set_cut(false);
-        }
-        if servers.is_empty() && listeners.is_empty() {
-            return;
-        }
-        let state = Arc::clone(&self.state);
-        let until = Instant::now() + state.config().process.drain;
-        drop(task::spawn(async move {
-            tokio::time::sleep_until(until).await;
-            let plan = state.plan();
-            // What came back in the meantime stays.
-            let back = servers_of(&plan);
-            for key in servers.into_iter().filter(|key| !back.contains_key(key)) {
-                state.set_flags(key, CUT, 0);
-            }
-            for entry in listeners {
-                if !plan.listeners.iter().any(|l| Arc::ptr_eq(&l.entry, &entry)) {
-                    entry.set_cut(true);
-                }
-            }
-            state.shared.cuts.fetch_add(1, Ordering::Release);
-        }));
-    }
-
-    /// Puts the operator's word of the file in force.
-    fn obey_file(&self, key: Key, word: u32) {
-        let to = match word {
-            0 => "ready",
-            DRAIN => "drain",
-            _ => "maintenance",
-        };
-        if self
-            .state
-            .set_flags(key, word, (DRAIN | MAINTENANCE) & !word)
-        {
-            self.state
-                .tell(key, to, "set in the configuration".to_owned());
-        }
-    }
-
-    fn set_server(
-        &self,
-        backend: &str,
-        server: &str,
-        action: ServerAction,
-    ) -> Result<String, String> {
-        let plan = self.state.plan();
-        let Some(backend) = plan.backends.iter().find(|b| b.name.as_str() == backend) else {
-            return Err(format!("there is no backend {backend}"));
-        };
-        let named =
-            |s: &&Arc<ServerPlan>| s.name.as_str() == server || s.address.as_str() == server;
-        let Some(found) = backend.servers.iter().find(named) else {
-            return Err(format!("backend {} has no server {server}", backend.name));
-        };
-        let key = (backend.name, found.address);
-        let (set, clear, to) = match action {
-            ServerAction::Ready => (0, DRAIN | MAINTENANCE, "ready"),
-            ServerAction::Drain => (DRAIN, MAINTENANCE, "drain"),
-            ServerAction::Maintenance => (MAINTENANCE, DRAIN, "maintenance"),
-        };
-        if self.state.set_flags(key, set, clear) {
-            self.state.tell(key, to, "set by the operator".to_owned());
-        }
-        Ok(format!("{}/{} is {to}", backend.name, found.name))
     }
 
     /// Stops accepting, waits for what is in flight, ends.
@@ -589,23 +480,6 @@ fn lines<'a>(title: &str, found: impl Iterator<Item = &'a Diagnostic>) -> String
         out.push_str(&format!("\n{diagnostic}"));
     }
     out
-}
-
-fn servers(plan: &Plan) -> impl Iterator<Item = (Key, &Arc<ServerPlan>)> {
-    let servers = plan
-        .backends
-        .iter()
-        .flat_map(|b| b.servers.iter().map(|s| (b.name, s)));
-    servers.map(|(backend, server)| ((backend, server.address), server))
-}
-
-fn servers_of(plan: &Plan) -> Map<Key, &Arc<ServerPlan>> {
-    servers(plan).collect()
-}
-
-fn has_server(plan: &Plan, backend: Name, address: Name) -> bool {
-    let mut backends = plan.backends.iter().filter(|b| b.name == backend);
-    backends.any(|b| b.servers.iter().any(|s| s.address == address))
 }
 
 fn worker_count(config: &Config) -> usize {
