@@ -7,7 +7,7 @@ use clearway_outcome::Retry;
 use super::{Findings, limits, time_outs};
 use crate::diagnostic::{Diagnostic, Origin};
 use crate::model::{
-    Backend, Bind, Config, CookieSite, HealthKind, RetryMethods, RetryOn, ServerAddress,
+    Backend, Bind, Config, CookieSite, Health, HealthKind, RetryMethods, RetryOn, ServerAddress,
     ServerState,
 };
 
@@ -246,12 +246,39 @@ fn health(backend: &Backend, found: &mut Findings) {
                 found.no_effect(origin, message, "set kind = \"http\"");
             }
         }
-    } else if !health.path.as_str().starts_with('/') {
-        let origin = health.origins.field_or_section("path");
-        let message = format!("{:?} is not a path", health.path.as_str());
-        found.push(
-            Diagnostic::error("value", origin, message).expected("a path that begins with \"/\""),
-        );
+    } else {
+        health_request(health, found);
+    }
+}
+
+/// What HTTP allows a check to ask (RFC 9110 sections 7.1 and 9.3.6).
+fn health_request(health: &Health, found: &mut Findings) {
+    let mut wrong = |key, message, expected: &str| {
+        let origin = health.origins.field_or_section(key);
+        found.push(Diagnostic::error("value", origin, message).expected(expected));
+    };
+    let (method, path) = (health.method.as_str(), health.path.as_str());
+    if method == "CONNECT" {
+        let message = "CONNECT asks for a tunnel, which says nothing about health".to_owned();
+        wrong("method", message, "a method such as GET, HEAD or OPTIONS");
+    }
+    let is_target = path.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+    let is_server = path == "*" && method == "OPTIONS";
+    let is_path = is_target && path.starts_with('/');
+    if !(is_server || is_path) {
+        let message = format!("{path:?} is not a path");
+        let expected = "a path that begins with \"/\", without spaces and \"#\"";
+        wrong("path", message, expected);
+    }
+    for (name, _) in health.headers.iter() {
+        let framing = ["content-length", "transfer-encoding"];
+        if framing
+            .iter()
+            .any(|f| name.as_str().eq_ignore_ascii_case(f))
+        {
+            let message = format!("a check has no body: {} cannot be set", name.as_str());
+            wrong("headers", message, "other headers");
+        }
     }
 }
 
