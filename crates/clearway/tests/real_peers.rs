@@ -184,10 +184,7 @@ fn wrk_sees_no_failure() {
     assert!(load.requests > 1000, "{}", load.text);
     assert_eq!((load.refused, load.broken), (0, 0), "{}", load.text);
     assert!(clearway.faults().is_empty(), "{:?}", clearway.faults());
-    let counted = clearway.wait_metric("clearway_requests_total", &[("backend", "app")], 1.0);
-    assert!(
-        counted >= f64::from(u32::try_from(load.requests).unwrap()),
-        "{counted} of {}",
-        load.requests
-    );
+    // The last ones are counted a moment after their answers are out.
+    let all = f64::from(u32::try_from(load.requests).unwrap());
+    clearway.wait_metric("clearway_requests_total", &[("backend", "app")], all);
 }

@@ -189,7 +189,7 @@ impl Door {
         match mode {
             _ if is_full => refuse::connection(conn, FaultKind::ListenerFull),
             _ if over_source => refuse::connection(conn, FaultKind::SourceFull),
-            Mode::Http => worker.spawn(h1::serve(conn)),
+            Mode::Http => h1::begin(conn),
             Mode::Tcp => worker.spawn(l4::serve(conn)),
         }
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::thread::JoinHandle;
 
-use clearway_base::buffer::Pool;
+use clearway_base::buffer::{Lease, Pool};
 use clearway_base::clock::{self, Stamp};
 use clearway_base::intern::Name;
 use clearway_base::ring;
@@ -24,7 +24,9 @@ use clearway_telemetry::codec;
 use slab::Slab;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::client::engine::Engine;
+use crate::client::Conn;
+use crate::client::engine::Desk;
+use crate::client::lot::{self, Lot};
 use crate::listener;
 use crate::local::LocalPlan;
 use crate::plan::Plan;
@@ -170,7 +172,7 @@ fn run(
     drop(started.send(result));
     let Some(runtime) = runtime else { return };
     let worker = Worker::new(setup, access, receipts);
-    runtime.block_on(worker.obey(inbox));
+    runtime.block_on(worker.run(inbox));
 }
 
 /// A worker's own state.
@@ -183,8 +185,10 @@ pub(crate) struct Worker {
     /// Heads are encoded here; never borrowed across a wait.
     pub(crate) out: RefCell<Vec<u8>>,
     /// Engines that serve nobody.
-    engines: RefCell<Vec<Engine>>,
-    engines_out: Rc<Cell<usize>>,
+    engines: RefCell<Vec<Rc<Desk>>>,
+    pub(crate) engines_in_use: Cell<usize>,
+    /// Connections that wait for requests.
+    pub(crate) lot: Lot,
     pub(crate) rng: RefCell<Rng>,
     pub(crate) date: RefCell<DateCache>,
     pub(crate) shared: Arc<Shared>,
@@ -192,8 +196,6 @@ pub(crate) struct Worker {
     pub(crate) draining: Cell<bool>,
     /// Refused connections that are being closed gently.
     pub(crate) lingering: Cell<u32>,
-    /// Tasks of connections that wait for requests, to be woken when the worker drains.
-    pub(crate) parked: RefCell<Slab<Waker>>,
     /// Tasks that relay bytes for as long as both sides like.
     pub(crate) tunnels: RefCell<Slab<Waker>>,
     cuts_seen: Cell<u64>,
@@ -216,14 +218,14 @@ impl Worker {
             timers: Timers::new(),
             out: RefCell::new(Vec::with_capacity(SMALL_BUFFER)),
             engines: RefCell::default(),
-            engines_out: Rc::default(),
+            engines_in_use: Cell::new(0),
+            lot: Lot::default(),
             rng: RefCell::new(Rng::from_entropy()),
             date: RefCell::new(DateCache::new()),
             shared: setup.shared,
             clock: Cell::new(clock::now()),
             draining: Cell::new(false),
             lingering: Cell::new(0),
-            parked: RefCell::default(),
             tunnels: RefCell::default(),
             cuts_seen: Cell::new(0),
             emptied: Notify::new(),
@@ -255,26 +257,25 @@ impl Worker {
         RequestId(self.rng.borrow_mut().next_u64())
     }
 
-    /// Takes the most recently used engine.
-    pub(crate) fn take_engine(&self) -> Engine {
+    /// Puts a connection before the most recently used engine, with the first bytes of a request.
+    pub(crate) fn serve(self: &Rc<Self>, conn: Box<Conn>, first: Lease) {
         let free = self.engines.borrow_mut().pop();
-        let mut engine = free.unwrap_or_else(|| Engine::new(&self.engines_out));
-        engine.set_out(true);
-        engine
+        free.unwrap_or_else(|| Desk::start(self)).put(conn, first);
     }
 
     /// Whether the engines in use fit into the processor's cache.
     pub(crate) fn has_few_engines(&self) -> bool {
-        self.engines_out.get() <= FEW_ENGINES
+        self.engines_in_use.get() <= FEW_ENGINES
     }
 
-    /// Gives an engine back.
-    pub(crate) fn give_engine(&self, mut engine: Engine) {
-        engine.set_out(false);
+    /// Keeps an engine for the next request; `false` when there are enough.
+    pub(crate) fn keep_engine(&self, engine: &Rc<Desk>) -> bool {
         let mut free = self.engines.borrow_mut();
-        if free.len() < KEPT_ENGINES {
-            free.push(engine);
+        let is_kept = free.len() < KEPT_ENGINES;
+        if is_kept {
+            free.push(Rc::clone(engine));
         }
+        is_kept
     }
 
     /// Closes all kept connections to servers: descriptors have run out.
@@ -288,7 +289,7 @@ impl Worker {
         self.large.shrink();
         let mut engines = self.engines.borrow_mut();
         let surplus = engines.len() / 8;
-        drop(engines.drain(..surplus));
+        engines.drain(..surplus).for_each(|engine| engine.close());
     }
 
     /// Sends a record to the log thread and, when it failed, to control.
@@ -323,10 +324,17 @@ impl Worker {
         }));
     }
 
-    async fn obey(self: Rc<Self>, mut inbox: mpsc::UnboundedReceiver<Command>) {
+    /// Works until told to end.
+    async fn run(self: Rc<Self>, inbox: mpsc::UnboundedReceiver<Command>) {
+        self.obey(inbox).await;
+        self.lot.clear();
+    }
+
+    async fn obey(self: &Rc<Self>, mut inbox: mpsc::UnboundedReceiver<Command>) {
         drop(tokio::task::spawn_local(Rc::clone(&self.timers).drive()));
-        let sweep = crate::pool::sweep(Rc::clone(&self));
+        let sweep = crate::pool::sweep(Rc::clone(self));
         drop(tokio::task::spawn_local(sweep));
+        drop(tokio::task::spawn_local(lot::attend(Rc::clone(self))));
         let mut acceptors = listener::Acceptors::default();
         loop {
             tokio::select! {
@@ -338,16 +346,16 @@ impl Worker {
                             acceptors.close(key);
                         }
                         for listen in open {
-                            acceptors.open(&self, listen);
+                            acceptors.open(self, listen);
                         }
-                        self.wake_parked();
+                        self.lot.recheck();
                         // Whoever asked may not wait any more.
                         let _: Result<(), ()> = applied.send(());
                     }
                     Some(Command::Drain) => {
                         acceptors.close_all();
                         self.draining.set(true);
-                        self.wake_parked();
+                        self.lot.recheck();
                         if self.is_done(&acceptors) {
                             return;
                         }
@@ -374,11 +382,6 @@ impl Worker {
         if self.cuts_seen.replace(cuts) != cuts {
             wake_all(&self.tunnels);
         }
-    }
-
-    /// Lets every connection that waits for a request look at `draining` and the Plan again.
-    fn wake_parked(&self) {
-        wake_all(&self.parked);
     }
 
     /// The time of the event being worked on: the clock is read once per event, by
@@ -447,25 +450,6 @@ mod tests {
             .unwrap();
         let worker = Worker::new(setup, ring::ring(0).0, ring::ring(0).0);
         (worker, runtime)
-    }
-
-    #[test]
-    fn an_engine_that_goes_down_with_its_task_is_not_counted_any_more() {
-        let (worker, runtime) = idle_worker();
-        runtime.block_on(async {
-            let engine = worker.take_engine();
-            let (held, gone) = oneshot::channel::<()>();
-            worker.spawn(async move {
-                let (_held, _engine) = (held, engine);
-                panic!("on purpose");
-            });
-            assert!(gone.await.is_err());
-        });
-        assert_eq!(worker.engines_out.get(), 0);
-        let engine = worker.take_engine();
-        assert_eq!(worker.engines_out.get(), 1);
-        worker.give_engine(engine);
-        assert_eq!(worker.engines_out.get(), 0);
     }
 
     #[test]

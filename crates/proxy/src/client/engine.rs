@@ -1,20 +1,21 @@
-//! Engines: the futures that serve requests, used by one connection after another.
+//! Engines: the tasks that serve requests, used by one connection after another.
 //!
-//! A future with room for a whole exchange takes several kilobytes. A connection has one only while
-//! it serves requests; between requests it lends it back to the worker, and the most recently used
-//! one goes out first. So the memory that serves requests is as large as the number of requests in
+//! A task with room for a whole exchange takes several kilobytes. A connection has one only while it
+//! serves requests; between requests it waits in the lot, and the most recently used engine serves
+//! whoever comes next. So the memory that serves requests is as large as the number of requests in
 //! flight, and stays in the processor's cache.
 
-use std::cell::Cell;
-use std::pin::Pin;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use clearway_base::buffer::Lease;
 
-use super::Conn;
 use super::h1::{self, After};
+use super::{Conn, lot};
 use crate::exchange::Request;
+use crate::worker::Worker;
 
 /// A connection with the first bytes of a request.
 struct Work {
@@ -22,80 +23,103 @@ struct Work {
     first: Lease,
 }
 
-/// The place where an engine finds its work and leaves what became of it.
+/// Where an engine finds its work.
 #[derive(Default)]
-struct Desk {
+pub(crate) struct Desk {
     work: Cell<Option<Work>>,
-    done: Cell<Option<(Box<Conn>, After)>>,
+    waker: RefCell<Option<Waker>>,
+    is_closed: Cell<bool>,
 }
 
-/// A future that serves whatever connection is put before it.
-pub(crate) struct Engine {
-    desk: Rc<Desk>,
-    future: Pin<Box<dyn Future<Output = ()>>>,
-    is_out: bool,
-    /// How many of the worker's engines are out: one that goes down with its task counts itself out.
-    out: Rc<Cell<usize>>,
-}
+impl Desk {
+    /// Starts an engine; its desk.
+    pub(crate) fn start(worker: &Rc<Worker>) -> Rc<Self> {
+        let desk = Rc::<Self>::default();
+        worker.spawn(run(Rc::clone(worker), Rc::clone(&desk)));
+        desk
+    }
 
-impl Engine {
-    /// An engine without work, to be counted in `out` while it is in use.
-    pub(crate) fn new(out: &Rc<Cell<usize>>) -> Self {
-        let desk = Rc::<Desk>::default();
-        let future = Box::pin(run(Rc::clone(&desk)));
-        Self {
-            desk,
-            future,
-            is_out: false,
-            out: Rc::clone(out),
+    /// Puts a connection before the engine.
+    pub(crate) fn put(&self, conn: Box<Conn>, first: Lease) {
+        self.work.set(Some(Work { conn, first }));
+        self.call();
+    }
+
+    /// Ends the engine, which has no work.
+    pub(crate) fn close(&self) {
+        self.is_closed.set(true);
+        self.call();
+    }
+
+    fn call(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
         }
     }
 
-    /// Counts the engine as in use or not.
-    pub(crate) fn set_out(&mut self, is_out: bool) {
-        if self.is_out != is_out {
-            self.is_out = is_out;
-            let out = self.out.get();
-            self.out.set(if is_out { out + 1 } else { out - 1 });
+    fn poll_work(&self, cx: &Context<'_>) -> Poll<Option<Work>> {
+        match self.work.take() {
+            Some(work) => return Poll::Ready(Some(work)),
+            None if self.is_closed.get() => return Poll::Ready(None),
+            None => {}
         }
-    }
-
-    /// Puts a connection before the engine: [`Engine::poll`] serves it.
-    pub(crate) fn start(&self, conn: Box<Conn>, first: Lease) {
-        self.desk.work.set(Some(Work { conn, first }));
-    }
-
-    /// Serves until no further request is waiting; gives the connection back.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(Box<Conn>, After)> {
-        // The future itself never ends.
-        let _pending: Poll<()> = self.future.as_mut().poll(cx);
-        match self.desk.done.take() {
-            Some(done) => Poll::Ready(done),
-            None => Poll::Pending,
-        }
+        // An engine never changes its task.
+        self.waker
+            .borrow_mut()
+            .get_or_insert_with(|| cx.waker().clone());
+        Poll::Pending
     }
 }
 
-impl Drop for Engine {
+/// Counts an engine as in use until it is dropped, whatever happens.
+struct InUse<'a>(&'a Cell<usize>);
+
+impl<'a> InUse<'a> {
+    fn begin(count: &'a Cell<usize>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for InUse<'_> {
     fn drop(&mut self) {
-        self.set_out(false);
+        self.0.set(self.0.get() - 1);
     }
 }
 
-#[expect(
-    clippy::infinite_loop,
-    reason = "it serves for as long as it is polled"
-)]
-async fn run(desk: Rc<Desk>) {
+async fn run(worker: Rc<Worker>, desk: Rc<Desk>) {
     let mut request = Request::default();
-    loop {
-        let Work { mut conn, first } = std::future::poll_fn(|_| match desk.work.take() {
-            Some(work) => Poll::Ready(work),
-            // Whoever brings work polls again: there is nobody to be woken by.
-            None => Poll::Pending,
-        })
-        .await;
+    while let Some(work) = poll_fn(|cx| desk.poll_work(cx)).await {
+        let Work { mut conn, first } = work;
+        let in_use = InUse::begin(&worker.engines_in_use);
         let after = h1::active(&mut conn, &mut request, first).await;
-        desk.done.set(Some((conn, after)));
+        drop(in_use);
+        let is_kept = worker.keep_engine(&desk);
+        match after {
+            After::Park => lot::arrive(conn),
+            After::Close => drop(conn),
+            After::Linger => worker.spawn(async move { conn.linger().await }),
+        }
+        if !is_kept {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[test]
+    fn an_engine_that_goes_down_is_not_in_use_any_more() {
+        let count = Cell::new(0);
+        let served = catch_unwind(AssertUnwindSafe(|| {
+            let _in_use = InUse::begin(&count);
+            assert_eq!(count.get(), 0, "on purpose");
+        }));
+        assert!(served.is_err());
+        assert_eq!(count.get(), 0);
     }
 }

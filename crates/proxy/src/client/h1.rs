@@ -1,8 +1,7 @@
 //! HTTP/1.1 with a client: waits for requests, parses their heads, and hands them to the exchange.
 //!
 //! A connection has two shapes. *Active*, it has an engine with room for a whole exchange. When no
-//! further request is waiting it is *parked*: engine and buffers are given back and only a small task
-//! waits.
+//! further request is waiting it is *parked* in the lot: engine and buffers are given back.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -15,13 +14,9 @@ use clearway_http::{HeadLimits, Progress};
 use clearway_net::stream::Read;
 use clearway_outcome::FaultKind;
 
-use super::{Conn, handshake};
+use super::{Conn, handshake, lot};
 use crate::exchange::{self, Arrival, Next, Request};
 use crate::refuse;
-
-/// How long a connection that has carried nothing yet may still bring its first request when the
-/// worker drains.
-const FIRST_GRACE: Duration = Duration::from_millis(500);
 
 /// How long a connection waits for another request before it is parked.
 const PARK_AFTER: Duration = Duration::from_millis(250);
@@ -45,81 +40,19 @@ pub(crate) enum After {
     Linger,
 }
 
-/// Serves a client until its connection ends.
-pub(crate) async fn serve(mut conn: Box<Conn>) {
-    // Boxed, as the closing below: what happens once must not make every idle connection larger.
-    let mut waiting = None;
-    if conn.expects_proxy_header() {
-        match Box::pin(handshake::read(&mut conn)).await {
-            Ok(first) => waiting = first,
-            Err(()) => return,
-        }
+/// Begins with a client: after the PROXY header, where one is due, it waits for its first request.
+pub(crate) fn begin(mut conn: Box<Conn>) {
+    if !conn.expects_proxy_header() {
+        return lot::arrive(conn);
     }
     let worker = Rc::clone(&conn.worker);
-    loop {
-        let first = match waiting.take() {
-            Some(first) => first,
-            None => match parked(&mut conn).await {
-                Some(first) => first,
-                None => return,
-            },
-        };
-        let mut engine = worker.take_engine();
-        engine.start(conn, first);
-        let (back, after) = poll_fn(|cx| engine.poll(cx)).await;
-        worker.give_engine(engine);
-        conn = back;
-        match after {
-            After::Park => {}
-            After::Close => return,
-            After::Linger => return Box::pin(conn.linger()).await,
-        }
-    }
-}
-
-/// Waits for the first bytes of a request in the small shape; `None` when the client closed, its
-/// time is up, or the worker drains.
-async fn parked(conn: &mut Conn) -> Option<Lease> {
-    let is_first = conn.requests == 0;
-    let limit = conn.listener().map(|l| {
-        // Before the first request the head's time-out holds, as a silent client is a slow one.
-        if is_first {
-            l.timeouts.request_head
-        } else {
-            l.timeouts.client_idle
+    worker.spawn(async move {
+        match handshake::read(&mut conn).await {
+            Ok(Some(first)) => Rc::clone(&conn.worker).serve(conn, first),
+            Ok(None) => lot::arrive(conn),
+            Err(()) => {}
         }
     });
-    conn.timer
-        .set_after(conn.idle_since, limit.unwrap_or_default());
-    let worker = Rc::clone(&conn.worker);
-    let (mut expired, mut leaving) = (false, false);
-    let first = poll_fn(|cx| {
-        match conn.stream.poll_read(cx, &worker.small) {
-            Poll::Ready(Ok(Read::Bytes(lease))) => return Poll::Ready(Some(lease)),
-            Poll::Ready(Ok(Read::End) | Err(_)) => return Poll::Ready(None),
-            Poll::Pending => {}
-        }
-        conn.follow_plan();
-        if conn.is_leaving() && !leaving {
-            leaving = true;
-            if !is_first {
-                return Poll::Ready(None);
-            }
-            // A client that has just connected may have its first request on the way.
-            conn.timer.set(worker.tick().plus(FIRST_GRACE));
-        }
-        expired = conn.timer.poll_expired(cx);
-        if expired {
-            return Poll::Ready(None);
-        }
-        conn.register_parked(cx);
-        Poll::Pending
-    })
-    .await;
-    if expired && is_first && !leaving {
-        refuse::silent_client(conn);
-    }
-    first
 }
 
 /// Serves requests until none is waiting.

@@ -3,6 +3,7 @@
 pub(crate) mod engine;
 pub(crate) mod h1;
 pub(crate) mod handshake;
+pub(crate) mod lot;
 
 use std::future::poll_fn;
 use std::io;
@@ -34,8 +35,8 @@ pub(crate) struct Proxied {
     pub(crate) destination: Option<SocketAddr>,
 }
 
-/// A client's connection. Lives as long as its task; idle ones are most of the memory, so what few of
-/// them have is kept elsewhere.
+/// A client's connection. Idle ones are most of the memory, so what few of them have is kept
+/// elsewhere.
 pub(crate) struct Conn {
     pub(crate) worker: Rc<Worker>,
     pub(crate) stream: Stream,
@@ -56,8 +57,10 @@ pub(crate) struct Conn {
     /// Where the listener stands in the Plan of `generation`; `usize::MAX` = it is gone.
     pub(crate) listener_at: usize,
     plan: Rc<LocalPlan>,
-    /// The place of the waker that the worker uses to tell that it drains.
-    parked_at: Option<usize>,
+    /// Where it waits between requests.
+    place: Option<lot::Place>,
+    /// Its first request may still come although the worker drains.
+    has_grace: bool,
     /// Counts the connection as open until it is dropped.
     pub(crate) seat: Seat,
 }
@@ -87,7 +90,8 @@ impl Conn {
             requests: 0,
             listener_at,
             plan,
-            parked_at: None,
+            place: None,
+            has_grace: false,
             seat,
         };
         conn.trusted = conn.listener().is_some_and(|l| l.trusts(&peer));
@@ -127,14 +131,6 @@ impl Conn {
             .listeners
             .get(self.listener_at)
             .map(AsRef::as_ref)
-    }
-
-    /// Leaves the task's waker with the worker, once: a connection never changes its task.
-    fn register_parked(&mut self, cx: &Context<'_>) {
-        if self.parked_at.is_none() {
-            let mut parked = self.worker.parked.borrow_mut();
-            self.parked_at = Some(parked.insert(cx.waker().clone()));
-        }
     }
 
     /// The address the connection came from.
@@ -220,8 +216,8 @@ impl Conn {
 
 impl Drop for Conn {
     fn drop(&mut self) {
-        if let Some(at) = self.parked_at {
-            drop(self.worker.parked.borrow_mut().try_remove(at));
+        if let Some(place) = &self.place {
+            self.worker.lot.leave(place);
         }
     }
 }
