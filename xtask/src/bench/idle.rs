@@ -24,8 +24,12 @@ pub(crate) fn open(port: u16, count: u32) -> Result<Vec<TcpStream>, String> {
 
 fn one(port: u16, index: u32) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    let source = u8::try_from(1 + index / PER_SOURCE).unwrap_or(255);
-    socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, source), 0)).into())?;
+    // A network of its own for each proxy: the connections to the one before keep their ports for a
+    // minute.
+    let [high, low] = port.to_be_bytes();
+    let last = u8::try_from(1 + index / PER_SOURCE).unwrap_or(255);
+    let source = Ipv4Addr::new(127, high.max(1), low, last);
+    socket.bind(&SocketAddr::from((source, 0)).into())?;
     socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
     let mut stream: TcpStream = socket.into();
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;

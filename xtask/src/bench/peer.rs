@@ -145,7 +145,7 @@ impl Origin {
         for (name, size) in FILES {
             folder.write(name, vec![b'x'; size])?;
         }
-        let mut text = nginx_head(1, programs, folder);
+        let mut text = nginx_head(1, 20_000, programs, folder);
         let body = "x".repeat(128);
         let root = folder.path().display();
         // Ten addresses, as the servers of a backend must differ.
@@ -343,7 +343,7 @@ fn nginx(
     let shape = start.shape;
     if shape.tcp {
         let mut text = programs.stream_module()?;
-        text.push_str(&nginx_main(shape.workers, folder));
+        text.push_str(&nginx_main(shape.workers, nginx_table(shape), folder));
         text.push_str(&format!(
             "stream {{\n  upstream app0 {{ server 127.0.0.1:{}; }}\n  server {{\n    \
              listen 127.0.0.1:{port} backlog=4096;\n    proxy_pass app0;\n  }}\n}}\n",
@@ -351,7 +351,7 @@ fn nginx(
         ));
         return Ok(text);
     }
-    let mut text = nginx_head(shape.workers, programs, folder);
+    let mut text = nginx_head(shape.workers, nginx_table(shape), programs, folder);
     let log = if shape.log_port.is_some() {
         "access.log"
     } else {
@@ -388,21 +388,27 @@ fn nginx_args(file: &Path, folder: &Folder) -> Vec<String> {
         .to_vec()
 }
 
-fn nginx_main(workers: u8, folder: &Folder) -> String {
+/// Entries of NGINX's table of connections, which it fills when it starts: clients, what few
+/// connections it needs besides, and the sixteenth below which it begins to close idle ones.
+fn nginx_table(shape: &Shape) -> u64 {
+    (shape.connections + 200) * 16 / 15 + 1
+}
+
+fn nginx_main(workers: u8, connections: u64, folder: &Folder) -> String {
     // Each nginx names its own pid file: the origin and the proxy run side by side.
     let pid = format!("nginx-{}.pid", clearway_base::clock::wall());
     let user = if shell::is_root() { "user root;\n" } else { "" };
     format!(
         "daemon off;\n{user}worker_processes {workers};\npid {};\n\
-         error_log {} warn;\nevents {{ worker_connections 20000; }}\n",
+         error_log {} warn;\nevents {{ worker_connections {connections}; }}\n",
         folder.path().join(pid).display(),
         folder.path().join("nginx-error.log").display(),
     )
 }
 
 /// Everything up to and into the `http` block.
-fn nginx_head(workers: u8, programs: &Programs, folder: &Folder) -> String {
-    let mut text = nginx_main(workers, folder);
+fn nginx_head(workers: u8, connections: u64, programs: &Programs, folder: &Folder) -> String {
+    let mut text = nginx_main(workers, connections, folder);
     text.push_str("http {\n");
     for (module, directive) in [
         ("", "client_body_temp_path"),
