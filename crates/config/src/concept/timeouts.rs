@@ -37,7 +37,7 @@ overridable! {
     half_closed: Duration = seconds(10);
     /// Client: until the PROXY header is complete.
     proxy_header: Duration = seconds(5);
-    /// A whole request with all its attempts; `"0s"` = no limit.
+    /// A whole request with all its attempts, up to an upgrade; `"0s"` = no limit.
     total: Duration = seconds(0), example = Some("\"2m\"");
 }
 
