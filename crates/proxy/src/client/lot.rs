@@ -24,6 +24,9 @@ use crate::worker::Worker;
 /// worker drains.
 const FIRST_GRACE: Duration = Duration::from_millis(500);
 
+/// Connections looked at before the engines they were put before have their turn.
+const AT_ONCE: u32 = 32;
+
 /// The waiting connections of a worker.
 #[derive(Default)]
 pub(crate) struct Lot {
@@ -108,8 +111,13 @@ impl Lot {
 }
 
 /// Looks at the connections of a worker that were called, for ever.
-#[expect(clippy::infinite_loop, reason = "it ends with the worker's runtime")]
 pub(crate) async fn attend(worker: Rc<Worker>) {
+    // The cooperative budget would have those beyond it called again, the last ones first.
+    tokio::task::coop::unconstrained(attend_in_order(worker)).await;
+}
+
+#[expect(clippy::infinite_loop, reason = "it ends with the worker's runtime")]
+async fn attend_in_order(worker: Rc<Worker>) {
     let mut called = Vec::new();
     loop {
         worker.lot.calls.bell.notified().await;
@@ -118,8 +126,11 @@ pub(crate) async fn attend(worker: Rc<Worker>) {
             let mut places = places.unwrap_or_else(PoisonError::into_inner);
             std::mem::swap(&mut *places, &mut called);
         }
-        for at in called.drain(..) {
+        for (count, at) in (1..).zip(called.drain(..)) {
             worker.lot.take(at).map(look_at).unwrap_or_default();
+            if count % AT_ONCE == 0 {
+                tokio::task::yield_now().await;
+            }
         }
     }
 }
