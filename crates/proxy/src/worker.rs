@@ -37,8 +37,6 @@ pub(crate) const SMALL_BUFFER: usize = 16 * 1_024;
 /// Size of the buffers that responses and bodies are read into, and the largest head.
 pub(crate) const LARGE_BUFFER: usize = 64 * 1_024;
 
-/// Engines in use up to which a connection keeps its own for a moment.
-const FEW_ENGINES: usize = 64;
 /// Engines kept for the next burst of requests.
 const KEPT_ENGINES: usize = 1_024;
 
@@ -186,7 +184,6 @@ pub(crate) struct Worker {
     pub(crate) out: RefCell<Vec<u8>>,
     /// Engines that serve nobody.
     engines: RefCell<Vec<Rc<Desk>>>,
-    pub(crate) engines_in_use: Cell<usize>,
     /// Connections that wait for requests.
     pub(crate) lot: Lot,
     pub(crate) rng: RefCell<Rng>,
@@ -218,7 +215,6 @@ impl Worker {
             timers: Timers::new(),
             out: RefCell::new(Vec::with_capacity(SMALL_BUFFER)),
             engines: RefCell::default(),
-            engines_in_use: Cell::new(0),
             lot: Lot::default(),
             rng: RefCell::new(Rng::from_entropy()),
             date: RefCell::new(DateCache::new()),
@@ -261,11 +257,6 @@ impl Worker {
     pub(crate) fn serve(self: &Rc<Self>, conn: Box<Conn>, first: Lease) {
         let free = self.engines.borrow_mut().pop();
         free.unwrap_or_else(|| Desk::start(self)).put(conn, first);
-    }
-
-    /// Whether the engines in use fit into the processor's cache.
-    pub(crate) fn has_few_engines(&self) -> bool {
-        self.engines_in_use.get() <= FEW_ENGINES
     }
 
     /// Keeps an engine for the next request; `false` when there are enough.

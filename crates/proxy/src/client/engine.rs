@@ -71,29 +71,11 @@ impl Desk {
     }
 }
 
-/// Counts an engine as in use until it is dropped, whatever happens.
-struct InUse<'a>(&'a Cell<usize>);
-
-impl<'a> InUse<'a> {
-    fn begin(count: &'a Cell<usize>) -> Self {
-        count.set(count.get() + 1);
-        Self(count)
-    }
-}
-
-impl Drop for InUse<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
-}
-
 async fn run(worker: Rc<Worker>, desk: Rc<Desk>) {
     let mut request = Request::default();
     while let Some(work) = poll_fn(|cx| desk.poll_work(cx)).await {
         let Work { mut conn, first } = work;
-        let in_use = InUse::begin(&worker.engines_in_use);
         let after = h1::active(&mut conn, &mut request, first).await;
-        drop(in_use);
         let is_kept = worker.keep_engine(&desk);
         match after {
             After::Park => lot::arrive(conn),
@@ -103,23 +85,5 @@ async fn run(worker: Rc<Worker>, desk: Rc<Desk>) {
         if !is_kept {
             return;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-
-    use super::*;
-
-    #[test]
-    fn an_engine_that_goes_down_is_not_in_use_any_more() {
-        let count = Cell::new(0);
-        let served = catch_unwind(AssertUnwindSafe(|| {
-            let _in_use = InUse::begin(&count);
-            assert_eq!(count.get(), 0, "on purpose");
-        }));
-        assert!(served.is_err());
-        assert_eq!(count.get(), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! HTTP/1.1 with a client: waits for requests, parses their heads, and hands them to the exchange.
+//! HTTP/1.1 with a client: parses the heads of its requests, and hands them to the exchange.
 //!
 //! A connection has two shapes. *Active*, it has an engine with room for a whole exchange. When no
 //! further request is waiting it is *parked* in the lot: engine and buffers are given back.
@@ -11,24 +11,11 @@ use std::time::Duration;
 use clearway_base::buffer::Lease;
 use clearway_base::clock::Stamp;
 use clearway_http::{HeadLimits, Progress};
-use clearway_net::stream::Read;
 use clearway_outcome::FaultKind;
 
 use super::{Conn, handshake, lot};
 use crate::exchange::{self, Arrival, Next, Request};
 use crate::refuse;
-
-/// How long a connection waits for another request before it is parked.
-const PARK_AFTER: Duration = Duration::from_millis(250);
-
-/// How the short wait for a request ended.
-enum Soon {
-    Bytes(Lease),
-    /// The client closed.
-    Over,
-    /// Nothing came.
-    Quiet,
-}
 
 /// What the active shape ended with.
 pub(crate) enum After {
@@ -74,32 +61,11 @@ pub(crate) async fn active(conn: &mut Conn, request: &mut Request, first: Lease)
         conn.idle_since = worker.now();
         match next {
             Next::KeepAlive(Some(leftover)) => bytes = leftover,
-            Next::KeepAlive(None) => match soon(conn).await {
-                Soon::Bytes(lease) => bytes = lease,
-                Soon::Over => return After::Close,
-                Soon::Quiet => return After::Park,
-            },
+            Next::KeepAlive(None) => return After::Park,
             Next::Close | Next::Abort => return After::Close,
             Next::Linger => return After::Linger,
         }
     }
-}
-
-/// Waits a moment for the next request without giving the engine back, which is quicker, unless
-/// many connections are served at the same time: then fewer engines, used by all in turn, are.
-async fn soon(conn: &mut Conn) -> Soon {
-    if !conn.worker.has_few_engines() {
-        return Soon::Quiet;
-    }
-    conn.timer.set(conn.idle_since.plus(PARK_AFTER));
-    let worker = Rc::clone(&conn.worker);
-    poll_fn(|cx| match conn.stream.poll_read(cx, &worker.small) {
-        Poll::Ready(Ok(Read::Bytes(lease))) => Poll::Ready(Soon::Bytes(lease)),
-        Poll::Ready(Ok(Read::End) | Err(_)) => Poll::Ready(Soon::Over),
-        Poll::Pending if conn.timer.poll_expired(cx) => Poll::Ready(Soon::Quiet),
-        Poll::Pending => Poll::Pending,
-    })
-    .await
 }
 
 /// Reads until the head is complete.
