@@ -61,6 +61,8 @@ fn fails(server: &Server, code: &str) {
     let response = client.get("/asked?for=this");
     let record = explained(&clearway, &response, code);
     assert_eq!(record.attempt_codes(), [code], "{}", record.json);
+    let reason = &record.attempts()[0]["no_retry"];
+    assert_ne!(reason, "response-started", "{}", record.json);
     assert!(
         record.json.to_string().contains("/asked?for=this"),
         "{}",
@@ -93,6 +95,7 @@ fn cut(server: &Server, code: &str) {
     let record = clearway.fault_with(code);
     assert_eq!(record.attempt_codes(), [code], "{}", record.json);
     let attempt = &record.attempts()[0];
+    assert_eq!(attempt["no_retry"], "response-started", "{}", record.json);
     let first = attempt["first_bytes"].as_str().unwrap_or_default();
     assert!(
         first.starts_with("HTTP/1.1 200 OK\\r\\n"),

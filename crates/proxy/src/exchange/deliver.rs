@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use clearway_http::{Framing, ResponseOptions, Version, encode_response};
-use clearway_outcome::{Fault, FaultKind, Phase, Side};
+use clearway_outcome::{Fault, FaultKind, Phase, RetryRefusal, Side};
 
 use super::evidence::{self, Snippet};
 use super::pump::{Coding, Cut, Pump, Source, Supplies};
@@ -398,13 +398,18 @@ impl Exchange<'_> {
 
     /// Marks the Attempt as failed, with the facts of its connection.
     fn fail_attempt(&mut self, answer: &Answer, fault: Fault, first: &Snippet, received: u64) {
+        let has_begun = self.status > 0;
         let attempt = self.request.attempt();
         attempt.fault = Some(fault);
         attempt.evidence = Some(evidence::gather(
             Some(&answer.server.stream),
             first.as_bytes(),
         ));
-        attempt.refusal = Some(clearway_outcome::RetryRefusal::ResponseStarted);
+        attempt.refusal = Some(if has_begun {
+            RetryRefusal::ResponseStarted
+        } else {
+            RetryRefusal::NotConfigured
+        });
         self.finish_attempt(answer, received);
     }
 
