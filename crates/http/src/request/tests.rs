@@ -1,3 +1,5 @@
+//! Requests that are taken apart rightly, and those that are refused.
+
 use super::*;
 
 fn parse(text: &[u8]) -> Result<Progress, FaultKind> {

@@ -1,3 +1,5 @@
+//! Values that are read as they are meant, and those that are refused.
+
 use super::*;
 
 #[test]
