@@ -242,8 +242,8 @@ impl Count {
 
     /// The counts in a closing line of cargo test or nextest.
     fn of(line: &str) -> Self {
-        let line = line.trim_start();
-        if !line.starts_with("test result:") && !line.starts_with("Summary [") {
+        // nextest shows the closing line of a test that failed, indented.
+        if !line.starts_with("test result:") && !line.trim_start().starts_with("Summary [") {
             return Self::default();
         }
         let before = |word: &str| {
@@ -349,6 +349,7 @@ mod tests {
             "     Summary [   0.031s] 8 tests run: 7 passed (1 slow), 1 timed out, 2 skipped";
         assert_eq!(Count::of(nextest), count(7, 1, 2));
         assert_eq!(Count::of("4 passed away"), Count::default());
+        assert_eq!(Count::of(&format!("    {cargo}")), Count::default());
         assert_eq!(count(1, 0, 0).describe(), "1 passed, 0 failed");
     }
 
