@@ -339,14 +339,14 @@ impl Worker {
                         for listen in open {
                             acceptors.open(self, listen);
                         }
-                        self.lot.recheck();
+                        self.lot.call_all();
                         // Whoever asked may not wait any more.
                         let _: Result<(), ()> = applied.send(());
                     }
                     Some(Command::Drain) => {
                         acceptors.close_all();
                         self.draining.set(true);
-                        self.lot.recheck();
+                        self.lot.call_all();
                         if self.is_done(&acceptors) {
                             return;
                         }

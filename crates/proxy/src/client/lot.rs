@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -48,18 +48,28 @@ struct Call {
     calls: Arc<Calls>,
 }
 
+impl Calls {
+    fn add(&self, places: impl IntoIterator<Item = usize>) {
+        let mut called = self.lock();
+        let was_empty = called.is_empty();
+        called.extend(places);
+        if was_empty {
+            self.bell.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<usize>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Wake for Call {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let places = self.calls.places.lock();
-        let mut places = places.unwrap_or_else(PoisonError::into_inner);
-        places.push(self.place);
-        if places.len() == 1 {
-            self.calls.bell.notify_one();
-        }
+        self.calls.add([self.place]);
     }
 }
 
@@ -87,15 +97,11 @@ impl Lot {
         self.places.borrow_mut().get_mut(at)?.take()
     }
 
-    /// Looks at every waiting connection: the worker drains, or has a new Plan.
-    pub(crate) fn recheck(&self) {
+    /// Calls every waiting connection: the worker drains, or has a new Plan.
+    pub(crate) fn call_all(&self) {
         let places = self.places.borrow();
         let taken = places.iter().filter(|(_, conn)| conn.is_some());
-        let taken: Vec<usize> = taken.map(|(at, _)| at).collect();
-        drop(places);
-        for at in taken {
-            self.take(at).map(look_at).unwrap_or_default();
-        }
+        self.calls.add(taken.map(|(at, _)| at));
     }
 
     /// Closes every waiting connection.
@@ -121,11 +127,7 @@ async fn attend_in_order(worker: Rc<Worker>) {
     let mut called = Vec::new();
     loop {
         worker.lot.calls.bell.notified().await;
-        {
-            let places = worker.lot.calls.places.lock();
-            let mut places = places.unwrap_or_else(PoisonError::into_inner);
-            std::mem::swap(&mut *places, &mut called);
-        }
+        std::mem::swap(&mut *worker.lot.calls.lock(), &mut called);
         for (count, at) in (1..).zip(called.drain(..)) {
             worker.lot.take(at).map(look_at).unwrap_or_default();
             if count % AT_ONCE == 0 {
