@@ -10,7 +10,7 @@ use clearway_balance::eject::{Batch, Change, Ejector, Step};
 use clearway_balance::health::{Disagreement, Live, Status};
 use clearway_balance::slow_start;
 use clearway_base::clock::{self, Stamp};
-use clearway_base::hash::Map;
+use clearway_base::hash::{Map, Set};
 use clearway_base::intern::Name;
 use clearway_base::ring::Reader;
 use clearway_config::model::LogDestination;
@@ -138,12 +138,12 @@ impl Passive {
             self.compared = now;
             self.compare(&plan);
         }
-        self.ejectors
-            .retain(|name, _| plan.backends.iter().any(|b| b.name == *name));
-        self.seen.retain(|(name, address), seen| {
-            let mut backends = plan.backends.iter().filter(|b| b.name == *name);
-            backends.any(|b| b.servers.iter().any(|s| s.address == *address)) || seen.rest()
-        });
+        let backends: Set<Name> = plan.backends.iter().map(|b| b.name).collect();
+        self.ejectors.retain(|name, _| backends.contains(name));
+        let servers = plan.backends.iter().flat_map(|b| &b.servers);
+        let servers: Set<_> = servers.map(|s| (s.backend, s.address)).collect();
+        self.seen
+            .retain(|key, seen| servers.contains(key) || seen.rest());
     }
 
     fn look_at(&mut self, backend: &BackendPlan, now: Stamp) {
