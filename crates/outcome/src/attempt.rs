@@ -113,43 +113,61 @@ pub struct TcpFacts {
     pub last_data_recv_ms: u32,
 }
 
-/// What is kept about a failed Attempt and costs nothing on success.
+/// The first bytes that a peer sent, at most 64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Evidence {
-    /// Kernel facts, read before the connection was closed.
-    pub tcp: Option<TcpFacts>,
-    /// The first bytes the peer sent, at most 64.
-    pub first_bytes: [u8; 64],
-    /// How many of `first_bytes` are meaningful.
-    pub first_len: u8,
+pub struct FirstBytes {
+    bytes: [u8; 64],
+    len: u8,
 }
 
-impl Default for Evidence {
+impl Default for FirstBytes {
     fn default() -> Self {
         Self {
-            tcp: None,
-            first_bytes: [0; 64],
-            first_len: 0,
+            bytes: [0; 64],
+            len: 0,
         }
     }
 }
 
-impl Evidence {
-    /// Keeps the first 64 bytes of what the peer sent.
-    pub fn keep_first(&mut self, bytes: &[u8]) {
-        let len = bytes.len().min(self.first_bytes.len());
-        if let (Some(to), Some(from)) = (self.first_bytes.get_mut(..len), bytes.get(..len)) {
+impl FirstBytes {
+    /// The first bytes of `text`.
+    #[must_use]
+    pub fn of(text: &[u8]) -> Self {
+        let mut first = Self::default();
+        let len = text.len().min(first.bytes.len());
+        if let (Some(to), Some(from)) = (first.bytes.get_mut(..len), text.get(..len)) {
             to.copy_from_slice(from);
         }
-        self.first_len = u8::try_from(len).unwrap_or(64);
+        first.len = u8::try_from(len).unwrap_or(64);
+        first
+    }
+
+    /// What was kept.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+}
+
+/// What is kept about a failed Attempt and costs nothing on success.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// Kernel facts, read before the connection was closed.
+    pub tcp: Option<TcpFacts>,
+    /// The first bytes the peer sent.
+    pub first: FirstBytes,
+}
+
+impl Evidence {
+    /// Keeps the first bytes of what the peer sent.
+    pub fn keep_first(&mut self, bytes: &[u8]) {
+        self.first = FirstBytes::of(bytes);
     }
 
     /// The first bytes the peer sent.
     #[must_use]
     pub fn first(&self) -> &[u8] {
-        self.first_bytes
-            .get(..usize::from(self.first_len))
-            .unwrap_or_default()
+        self.first.as_bytes()
     }
 }
 

@@ -16,7 +16,7 @@ mod phase;
 mod record;
 
 pub use address::{Address, Bind};
-pub use attempt::{Attempt, Evidence, RetryRefusal, Reuse, TcpFacts};
+pub use attempt::{Attempt, Evidence, FirstBytes, RetryRefusal, Reuse, TcpFacts};
 pub use errno::errno_name;
 pub use kind::{Fault, FaultKind, Party, Retry};
 pub use phase::{Phase, Side};

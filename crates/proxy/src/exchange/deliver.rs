@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use clearway_http::{Framing, ResponseOptions, Version, encode_response};
-use clearway_outcome::{Fault, FaultKind, Phase, RetryRefusal, Side};
+use clearway_outcome::{Fault, FaultKind, FirstBytes, Phase, RetryRefusal, Side};
 
-use super::evidence::{self, Snippet};
+use super::evidence;
 use super::pump::{Coding, Cut, Pump, Source, Supplies};
 use super::talk::Answer;
 use super::tunnel::{self, Ends};
@@ -55,7 +55,7 @@ impl Exchange<'_> {
         let buffer = std::mem::replace(&mut answer.buffer, empty);
         if let Err(cut) = pump.feed(buffer, head_len) {
             let fault = self.body_cut(&cut);
-            let first = Snippet::of(pump.buffered());
+            let first = FirstBytes::of(pump.buffered());
             self.fail_attempt(&answer, fault, &first, pump.buffered().len() as u64);
             return Err(Stop::Fault(fault));
         }
@@ -79,7 +79,7 @@ impl Exchange<'_> {
             self.count_body(&transfer.pump, owed);
             return Ok(self.finish(transfer, keep));
         }
-        let first = Snippet::of(transfer.pump.buffered());
+        let first = FirstBytes::of(transfer.pump.buffered());
         let moved = poll_fn(|cx| self.poll_transfer(cx, &mut transfer)).await;
         self.conn.worker.tick();
         self.count_body(&transfer.pump, owed);
@@ -321,7 +321,7 @@ impl Exchange<'_> {
     /// A switch of protocols: both sides become a tunnel (RFC 9110 section 7.8).
     async fn switch_protocols(&mut self, mut answer: Answer) -> Result<Next, Stop> {
         let head_len = self.request.response.len;
-        let first = Snippet::of(answer.buffer.filled());
+        let first = FirstBytes::of(answer.buffer.filled());
         if !self.request.head.upgrade {
             let kind = FaultKind::UpgradeUnexpected;
             let fault = self.server_fault(kind, Phase::ResponseHead, 0);
@@ -397,7 +397,7 @@ impl Exchange<'_> {
     }
 
     /// Marks the Attempt as failed, with the facts of its connection.
-    fn fail_attempt(&mut self, answer: &Answer, fault: Fault, first: &Snippet, received: u64) {
+    fn fail_attempt(&mut self, answer: &Answer, fault: Fault, first: &FirstBytes, received: u64) {
         let has_begun = self.status > 0;
         let attempt = self.request.attempt();
         attempt.fault = Some(fault);
