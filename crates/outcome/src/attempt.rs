@@ -4,6 +4,7 @@ use clearway_base::clock::Stamp;
 use clearway_base::intern::Name;
 
 use crate::kind::Fault;
+use crate::tls::TlsFacts;
 
 /// Whether the connection of an Attempt was fresh, and its history if not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -150,12 +151,14 @@ impl FirstBytes {
 }
 
 /// What is kept about a failed Attempt and costs nothing on success.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
     /// Kernel facts, read before the connection was closed.
     pub tcp: Option<TcpFacts>,
     /// The first bytes the peer sent.
     pub first: FirstBytes,
+    /// What is known about its TLS, where that was spoken.
+    pub tls: Option<Box<TlsFacts>>,
 }
 
 impl Evidence {

@@ -1,6 +1,7 @@
 //! The table of fault kinds, from which every mapping comes.
 
 use crate::phase::{Phase, Side};
+use crate::signal::Signal;
 
 /// Who has to act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -180,6 +181,22 @@ kinds! {
     ProxyHeaderTimeout = "proxy_header_timeout" 0 Client Never spares "" ClientTimeout b'R' "DPE" "client timed out" : "No PROXY header came within the time allowed.";
     ProxyLoop = "proxy_loop" 502 Configuration Never spares "proxy_loop_detected" Proxy b'R' "" "" : "The request has passed through this balancer too often already.";
 
+    // TLS with the client: no request could be read, so nothing is answered unless the row says so.
+    HttpOnTlsPort = "http_on_tls_port" 400 Client Never spares "http_request_error" Proxy b'R' "DPE" "client sent plain HTTP request to HTTPS port while reading client request headers" : "The client speaks plain HTTP on a listener that expects TLS.";
+    NotTls = "not_tls" 0 Client Never spares "" Proxy b'R' "DPE" "SSL_do_handshake() failed (SSL: wrong version number) while SSL handshaking" : "The client's first bytes are not TLS.";
+    TlsHandshakeTimeout = "tls_handshake_timeout" 0 Client Never spares "" ClientTimeout b'R' "DPE" "client timed out while SSL handshaking" : "The TLS handshake with the client was not complete within timeouts.tls_handshake.";
+    TlsHandshakeClosed = "tls_handshake_closed" 0 Client Never spares "" Client b'R' "DC" "peer closed connection in SSL handshake while SSL handshaking" : "The client ended the connection in the middle of the TLS handshake.";
+    TlsClientAlert = "tls_client_alert" 0 Client Never spares "tls_alert_received" Client b'R' "DC" "SSL_do_handshake() failed (SSL: tlsv1 alert) while SSL handshaking" : "The client ended the TLS connection with an alert.";
+    TlsClientRejectsCertificate = "tls_client_rejects_certificate" 0 Configuration Never spares "tls_alert_received" Client b'R' "DC" "SSL_do_handshake() failed (SSL: tlsv1 alert unknown ca) while SSL handshaking" : "The client did not accept the listener's certificate.";
+    TlsVersionMismatch = "tls_version_mismatch" 0 Client Never spares "" Proxy b'R' "DPE" "SSL_do_handshake() failed (SSL: unsupported protocol) while SSL handshaking" : "The client offers no TLS version that the listener takes.";
+    TlsCipherMismatch = "tls_cipher_mismatch" 0 Client Never spares "" Proxy b'R' "DPE" "SSL_do_handshake() failed (SSL: no shared cipher) while SSL handshaking" : "The client offers no cipher suite, key exchange or signature that the listener takes.";
+    TlsNameUnknown = "tls_name_unknown" 0 Client Never spares "" Proxy b'R' "DPE" "SSL_do_handshake() failed (SSL: callback failed) while SSL handshaking" : "No certificate of the listener is for the server name that the client asks for.";
+    TlsAlpnMismatch = "tls_alpn_mismatch" 0 Client Never spares "" Proxy b'R' "DPE" "" : "The client offers application protocols only that the listener does not speak.";
+    TlsClientCertificateMissing = "tls_client_certificate_missing" 0 Client Never spares "" Proxy b'R' "DPE" "client sent no required SSL certificate while reading client request headers" : "The listener demands a client certificate and the client sent none.";
+    TlsClientCertificateInvalid = "tls_client_certificate_invalid" 0 Client Never spares "" Proxy b'R' "DPE" "client SSL certificate verify error while reading client request headers" : "The client's certificate could not be verified.";
+    TlsClientProtocol = "tls_client_protocol" 0 Client Never spares "" Proxy b'R' "DPE" "SSL_do_handshake() failed while SSL handshaking" : "The client broke the TLS protocol, or its bytes were changed on the way.";
+    CertificateUnusable = "certificate_unusable" 0 Configuration Never spares "proxy_configuration_error" Internal b'R' "" "" : "The listener has no certificate that can be used: none is loaded, or it has expired.";
+
     // The client's time and presence.
     RequestHeadTimeout = "request_head_timeout" 408 Client Never spares "http_request_error" ClientTimeout b'R' "DPE" "client timed out" : "The request head was not complete within timeouts.request_head.";
     RequestBodyTimeout = "request_body_timeout" 408 Client Never spares "http_request_error" ClientTimeout b'D' "DT" "client timed out" : "The client sent nothing of the announced body for timeouts.request_body.";
@@ -219,6 +236,22 @@ kinds! {
     ConnectFailed = "connect_failed" 502 ClearwayHost Always counts "proxy_internal_error" Server b'C' "UF" "connect() to ADDR failed" : "The connection failed with an error that has no kind of its own; see errno.";
     UnixMissing = "unix_missing" 502 ServerHost Always counts "connection_refused" Server b'C' "UF" "connect() to unix: failed (2: No such file or directory)" : "The server's Unix socket does not exist.";
     UnixBacklogFull = "unix_backlog_full" 503 Application Always counts "connection_limit_reached" Server b'C' "UF" "connect() to unix: failed (11: Resource temporarily unavailable)" : "The queue of the server's Unix socket is full.";
+
+    // TLS with the server: the connection is there, nothing was sent over it yet.
+    ServerTlsTimeout = "server_tls_timeout" 504 ServerHost Always counts "connection_timeout" ServerTimeout b'C' "UF" "upstream timed out (110: Connection timed out) while SSL handshaking to upstream" : "The TLS handshake with the server was not complete within timeouts.connect.";
+    ServerTlsClosed = "server_tls_closed" 502 ServerHost Always counts "tls_protocol_error" Server b'C' "UF" "peer closed connection in SSL handshake while SSL handshaking to upstream" : "The server ended the connection in the middle of the TLS handshake.";
+    ServerTlsReset = "server_tls_reset" 502 ServerHost Always counts "connection_terminated" Server b'C' "UF" "peer closed connection in SSL handshake (104: Connection reset by peer) while SSL handshaking to upstream" : "The server reset the connection in the middle of the TLS handshake.";
+    ServerTlsAlert = "server_tls_alert" 502 Configuration Always counts "tls_alert_received" Server b'C' "UF" "SSL_do_handshake() failed (SSL: alert) while SSL handshaking to upstream" : "The server refused the TLS handshake with an alert.";
+    ServerWantsCertificate = "server_wants_certificate" 502 Configuration Always counts "tls_alert_received" Server b'C' "UF" "SSL_do_handshake() failed (SSL: alert certificate required) while SSL handshaking to upstream" : "The server demands a client certificate, or does not accept the one it got.";
+    ServerSpeaksPlain = "server_speaks_plain" 502 Configuration Always counts "tls_protocol_error" Proxy b'C' "UF" "SSL_do_handshake() failed (SSL: wrong version number) while SSL handshaking to upstream" : "The server answered the TLS handshake with something that is not TLS.";
+    ServerTlsProtocol = "server_tls_protocol" 502 ServerHost Always counts "tls_protocol_error" Proxy b'C' "UF" "SSL_do_handshake() failed while SSL handshaking to upstream" : "The server broke the TLS protocol, or its bytes were changed on the way.";
+    ServerTlsIncompatible = "server_tls_incompatible" 502 Configuration Always counts "tls_protocol_error" Proxy b'C' "UF" "SSL_do_handshake() failed (SSL: unsupported protocol) while SSL handshaking to upstream" : "The server chose a TLS version or cipher suite that is not accepted.";
+    ServerCertificateExpired = "server_certificate_expired" 502 ServerHost Always counts "tls_certificate_error" Proxy b'C' "UF" "upstream SSL certificate verify error: (10:certificate has expired) while SSL handshaking to upstream" : "The server's certificate has expired.";
+    ServerCertificateNotYetValid = "server_certificate_not_yet_valid" 502 ServerHost Always counts "tls_certificate_error" Proxy b'C' "UF" "upstream SSL certificate verify error: (9:certificate is not yet valid) while SSL handshaking to upstream" : "The server's certificate is not valid yet.";
+    ServerCertificateUntrusted = "server_certificate_untrusted" 502 Configuration Always counts "tls_certificate_error" Proxy b'C' "UF" "upstream SSL certificate verify error: (20:unable to get local issuer certificate) while SSL handshaking to upstream" : "The server's certificate was not issued by an authority that is trusted for it.";
+    ServerCertificateName = "server_certificate_name" 502 Configuration Always counts "tls_certificate_error" Proxy b'C' "UF" "upstream SSL certificate does not match while SSL handshaking to upstream" : "The server's certificate is for other names than the one expected.";
+    ServerCertificateRevoked = "server_certificate_revoked" 502 ServerHost Always counts "tls_certificate_error" Proxy b'C' "UF" "upstream SSL certificate verify error: (23:certificate revoked) while SSL handshaking to upstream" : "The server's certificate was revoked.";
+    ServerCertificateInvalid = "server_certificate_invalid" 502 ServerHost Always counts "tls_certificate_error" Proxy b'C' "UF" "upstream SSL certificate verify error while SSL handshaking to upstream" : "The server's certificate is malformed, wrongly signed or not meant for servers.";
 
     // Sending the request.
     ServerClosedWhileSending = "server_closed_while_sending" 502 Application Configured counts "connection_terminated" Server b'H' "UC" "upstream prematurely closed connection while sending request to upstream" : "The server closed the connection while the request was being sent.";
@@ -365,6 +398,8 @@ pub struct Fault {
     pub side: Side,
     /// System error number, 0 when none was involved.
     pub errno: i32,
+    /// What the peer said about it in its protocol, if anything.
+    pub signal: Option<Signal>,
     /// Microseconds since the Attempt (or request) began.
     pub elapsed_us: u64,
 }
@@ -378,6 +413,7 @@ impl Fault {
             phase,
             side,
             errno: 0,
+            signal: None,
             elapsed_us: 0,
         }
     }
@@ -386,6 +422,12 @@ impl Fault {
     #[must_use]
     pub fn with_errno(self, errno: i32) -> Self {
         Self { errno, ..self }
+    }
+
+    /// The same fault with what the peer said.
+    #[must_use]
+    pub fn with_signal(self, signal: Option<Signal>) -> Self {
+        Self { signal, ..self }
     }
 
     /// The same fault with the time it took.
@@ -466,6 +508,9 @@ mod tests {
             "http_response_timeout",
             "http_upgrade_failed",
             "http_protocol_error",
+            "tls_protocol_error",
+            "tls_certificate_error",
+            "tls_alert_received",
             "proxy_internal_error",
             "proxy_configuration_error",
             "proxy_loop_detected",

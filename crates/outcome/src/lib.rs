@@ -14,6 +14,8 @@ mod errno;
 mod kind;
 mod phase;
 mod record;
+mod signal;
+mod tls;
 
 pub use address::{Address, Bind};
 pub use attempt::{Attempt, Evidence, FirstBytes, RetryRefusal, Reuse, TcpFacts};
@@ -21,3 +23,5 @@ pub use errno::errno_name;
 pub use kind::{Fault, FaultKind, Party, Retry};
 pub use phase::{Phase, Side};
 pub use record::{Protocol, Record, RequestId, Timings};
+pub use signal::Signal;
+pub use tls::{CertificateFacts, CertificateVerdict, TlsFacts};

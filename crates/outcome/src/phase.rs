@@ -25,7 +25,7 @@ macro_rules! phases {
 phases! {
     /// Taking the connection from the kernel's queue.
     Accept = "accept",
-    /// Reading what comes before the first request: a PROXY header.
+    /// What comes before the first request of a client: a PROXY header, TLS.
     Handshake = "handshake",
     /// Reading and parsing the request line and headers.
     RequestHead = "request-head",
@@ -43,6 +43,8 @@ phases! {
     Resolve = "resolve",
     /// Connecting to the server.
     Connect = "connect",
+    /// Setting up TLS with the server.
+    Tls = "tls",
     /// Writing the request to the server.
     Send = "send",
     /// Waiting for the first byte of the response.

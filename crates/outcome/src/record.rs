@@ -6,6 +6,7 @@ use clearway_base::intern::Name;
 use crate::address::Address;
 use crate::attempt::Attempt;
 use crate::kind::Fault;
+use crate::tls::TlsFacts;
 
 /// A request's id: unique within the process's life and, with 64 random bits, in practice beyond.
 ///
@@ -107,6 +108,8 @@ pub struct Record<'a> {
     pub backend: Name,
     /// What was spoken with the client.
     pub protocol: Protocol,
+    /// TLS with the client, where it was spoken.
+    pub tls: Option<&'a TlsFacts>,
     /// Request method; empty at layer 4 or when it could not be parsed.
     pub method: &'a [u8],
     /// Request target as received, query included.

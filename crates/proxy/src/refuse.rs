@@ -167,6 +167,7 @@ fn report(
         } else {
             Protocol::Http11
         },
+        tls: conn.tls.as_deref(),
         method: method.get(..method.len().min(64)).unwrap_or_default(),
         target: target.get(..target.len().min(512)).unwrap_or_default(),
         host: b"",

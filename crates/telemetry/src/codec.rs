@@ -258,6 +258,7 @@ impl<'a> Input<'a> {
             phase,
             side,
             errno,
+            signal: None,
             elapsed_us: self.u64()?,
         }))
     }
@@ -398,6 +399,7 @@ fn read<'a>(
         route,
         backend,
         protocol,
+        tls: None,
         method: b"",
         target: b"",
         host: b"",

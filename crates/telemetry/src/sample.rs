@@ -17,6 +17,7 @@ pub(crate) fn record(attempts: &[Attempt]) -> Record<'_> {
         route: Name::new("all"),
         backend: Name::new("app"),
         protocol: Protocol::Http11,
+        tls: None,
         method: b"GET",
         target: b"/a?b=1",
         host: b"example.org",

@@ -59,6 +59,7 @@ fn fault() -> impl Strategy<Value = Fault> {
         phase,
         side,
         errno,
+        signal: None,
         elapsed_us,
     })
 }
@@ -153,6 +154,7 @@ fn made() -> impl Strategy<Value = Made> {
                 route: names[1],
                 backend: names[2],
                 protocol,
+                tls: None,
                 method: b"",
                 target: b"",
                 host: b"",

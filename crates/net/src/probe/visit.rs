@@ -239,7 +239,7 @@ impl Visit {
                     self.evidence.tcp =
                         self.stream.as_ref().and_then(|s| kernel::tcp_facts(s.fd()));
                 }
-                attempt.evidence = Some(Box::new(self.evidence));
+                attempt.evidence = Some(Box::new(std::mem::take(&mut self.evidence)));
                 self.unfinished &= matches!(kind, FaultKind::ProbeStatus | FaultKind::ProbeBody);
                 words
             }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use clearway_base::clock::Stamp;
 use clearway_net::stream::{Read, Stream};
 use clearway_net::timer::Timer;
-use clearway_outcome::{Address, FaultKind};
+use clearway_outcome::{Address, FaultKind, TlsFacts};
 
 use crate::listener::Seat;
 use crate::local::LocalPlan;
@@ -45,6 +45,8 @@ pub(crate) struct Conn {
     pub(crate) client: Address,
     /// What a PROXY header said, if there was one.
     pub(crate) proxied: Option<Box<Proxied>>,
+    /// What was agreed with it about TLS, where that is spoken.
+    pub(crate) tls: Option<Rc<TlsFacts>>,
     /// Whether forwarding headers of this client are believed.
     pub(crate) trusted: bool,
     /// The client has sent FIN.
@@ -83,6 +85,7 @@ impl Conn {
             timer,
             client: peer,
             proxied: None,
+            tls: None,
             trusted: false,
             half_closed: false,
             accepted,

@@ -82,6 +82,7 @@ impl Exchange<'_> {
                 clearway_http::Version::Http10 => Protocol::Http10,
                 clearway_http::Version::Http11 => Protocol::Http11,
             },
+            tls: self.conn.tls.as_deref(),
             method: head.method_text.of(buf),
             target: head.target.of(buf),
             host: head.host.of(buf),

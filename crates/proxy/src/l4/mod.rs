@@ -276,6 +276,7 @@ fn settle(conn: &Conn, passage: &Passage, backend: Option<&Rc<LocalBackend>>) {
         route: Name::NONE,
         backend: backend.map_or(Name::NONE, |b| b.plan.name),
         protocol: Protocol::Tcp,
+        tls: conn.tls.as_deref(),
         method: b"",
         target: b"",
         host: b"",

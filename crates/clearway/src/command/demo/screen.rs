@@ -386,6 +386,7 @@ mod tests {
             route: Name::default(),
             backend: Name::new("app"),
             protocol: Protocol::Http11,
+            tls: None,
             method: b"GET",
             target: b"/",
             host: b"",
