@@ -6,8 +6,8 @@
 use clearway_rules::{CompileError, Program, Router, ast};
 
 use crate::diagnostic::{Diagnostic, Origin};
-use crate::model::{Actions, Listener, Route};
-use crate::value::Section;
+use crate::model::{Actions, HeaderName, Listener, Pairs, Redirect, Route, TemplateText};
+use crate::value::{Section, Text};
 
 /// Code of the diagnostics about rules that cannot work.
 pub(crate) const RULE: &str = "rule";
@@ -18,12 +18,47 @@ impl Listener {
     /// # Errors
     /// Rules that cannot work, each at its key.
     pub fn program(&self) -> Result<Option<Program>, Vec<Diagnostic>> {
+        let short = self.short_rules();
+        let short = short.iter().map(|actions| Written {
+            condition: ast::Condition::Always,
+            when: self.origin(),
+            actions,
+        });
         let rules = self.rules.iter().map(|rule| Written {
             condition: rule.when.lowered(),
             when: rule.origins.field_or_section("when"),
             actions: &rule.actions,
         });
-        program(rules)
+        program(short.chain(rules))
+    }
+
+    /// The rules that settings of one line stand for.
+    fn short_rules(&self) -> Vec<Actions> {
+        let mut rules = Vec::new();
+        if let (Some(age), Some(_)) = (self.hsts, &self.tls) {
+            let name = HeaderName::parse("Strict-Transport-Security");
+            let value = TemplateText::parse(&format!("max-age={}", age.as_secs()));
+            if let (Ok(name), Ok(value)) = (name, value) {
+                rules.push(Actions {
+                    set_response_headers: Pairs(vec![(name, value)]),
+                    ..Actions::default()
+                });
+            }
+        }
+        if let Some(port) = self.https_redirect {
+            let to = match port {
+                443 => "https://${host}${target}".to_owned(),
+                port => format!("https://${{host}}:{port}${{target}}"),
+            };
+            rules.push(Actions {
+                redirect: TemplateText::parse(&to).ok().map(|to| Redirect {
+                    to,
+                    ..Redirect::default()
+                }),
+                ..Actions::default()
+            });
+        }
+        rules
     }
 }
 

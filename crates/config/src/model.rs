@@ -20,6 +20,9 @@ pub use crate::concept::route::{Route, Rule};
 pub use crate::concept::server::{Server, ServerState};
 pub use crate::concept::sticky::{CookieSite, StickyCookie};
 pub use crate::concept::timeouts::{TimeoutOverrides, Timeouts};
+pub use crate::concept::tls::{
+    Alpn, BackendTls, CertificateFiles, ClientCertificates, ListenerTls, TlsProfile,
+};
 pub use crate::diagnostic::{Origin, Origins};
 pub use crate::value::{
     Bind, CookieName, ErrorKey, FieldTest, HashKey, HeaderName, HeaderValue, HostPattern,

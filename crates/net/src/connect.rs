@@ -129,7 +129,7 @@ fn classify(error: &ConnectError) -> (FaultKind, &'static str) {
 /// What the system said.
 pub async fn connect(target: &Target, source: Option<IpAddr>) -> Result<Stream, ConnectError> {
     match target {
-        Target::Ip(address) => tcp(*address, source).await.map(Stream::Tcp),
+        Target::Ip(address) => tcp(*address, source).await.map(Stream::from),
         Target::Unix(path) => {
             let failed = |step| move |error| ConnectError::new(&error, true, step);
             let address = SockAddr::unix(path).map_err(failed(Step::Connect))?;
@@ -137,7 +137,7 @@ pub async fn connect(target: &Target, source: Option<IpAddr>) -> Result<Stream, 
                 .map_err(failed(Step::Socket))?;
             socket.connect(&address).map_err(failed(Step::Connect))?;
             UnixStream::from_std(socket.into())
-                .map(Stream::Unix)
+                .map(Stream::from)
                 .map_err(failed(Step::Socket))
         }
     }
@@ -206,6 +206,7 @@ mod tests {
 
     use super::*;
     use crate::testing::{block_on, scratch};
+    use crate::wire::Wire;
 
     fn ip(text: &str) -> Target {
         Target::Ip(text.parse().unwrap())
@@ -219,7 +220,7 @@ mod tests {
     fn a_listening_server_is_reached_from_the_source_asked_for() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let target = Target::Ip(listener.local_addr().unwrap());
-        let Stream::Tcp(stream) = open(&target, Some("127.0.0.9")).unwrap() else {
+        let Stream::Plain(Wire::Tcp(stream)) = open(&target, Some("127.0.0.9")).unwrap() else {
             panic!()
         };
         assert!(stream.nodelay().unwrap());
@@ -260,7 +261,10 @@ mod tests {
         let missing = open(&target, None).unwrap_err();
         assert_eq!(fault(&missing), FaultKind::UnixMissing);
         let listener = UnixListener::bind(&path).unwrap();
-        assert!(matches!(open(&target, None), Ok(Stream::Unix(_))));
+        assert!(matches!(
+            open(&target, None),
+            Ok(Stream::Plain(Wire::Unix(_)))
+        ));
         drop(listener);
         let refused = open(&target, None).unwrap_err();
         assert_eq!(fault(&refused), FaultKind::ConnectRefused);

@@ -14,6 +14,8 @@ pub mod probe;
 pub mod splice;
 pub mod stream;
 pub mod timer;
+pub mod tls;
+pub mod wire;
 
 #[cfg(test)]
 mod testing;

@@ -1,31 +1,35 @@
-//! A connected stream of bytes, TCP or Unix, as the data plane uses it.
+//! A connection as the data plane uses it: a stream of bytes each way, over a bare socket or TLS.
 //!
-//! Each socket is registered once, edge-triggered; a read shorter than the buffer means drained, so
-//! the next wait needs no probing system call. Reads *lease* a buffer from the worker's pool at the
-//! moment bytes are there: a connection that waits holds none.
+//! Reads *lease* a buffer from the worker's pool at the moment bytes are there: a connection that
+//! waits holds none.
 //!
 //! All `poll_*` functions register the task for wake-up when they return `Pending`, and are cancel
-//! safe: a byte is either still in the kernel or in the buffer handed back.
+//! safe: a byte is either still on its way or in the buffer handed back. A write that returned
+//! `Pending` is to be repeated with bytes that begin with the same ones, or to be given up together
+//! with the connection: TLS has taken them already and only waits for the socket to have room.
 
-use std::io::{self, IoSlice};
+use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use clearway_base::buffer::{Lease, Pool};
-use rustix::net::{RecvFlags, SendFlags, recv, send};
-use tokio::io::{AsyncWrite, Interest};
+use clearway_outcome::{TcpFacts, TlsFacts};
 use tokio::net::{TcpStream, UnixStream};
 
-/// A connected socket.
+use crate::tls::TlsStream;
+use crate::wire::Wire;
+
+/// A connection.
 #[derive(Debug)]
 pub enum Stream {
-    /// Over IPv4 or IPv6.
-    Tcp(TcpStream),
-    /// Over a Unix socket.
-    Unix(UnixStream),
+    /// The bytes of the socket themselves.
+    Plain(Wire),
+    /// TLS over a socket.
+    Tls(Box<TlsStream>),
+    /// A connection that was given away: nothing can be done with it.
+    Gone,
 }
 
 /// What a finished read found.
@@ -33,8 +37,20 @@ pub enum Stream {
 pub enum Read {
     /// At least one byte.
     Bytes(Lease),
-    /// The peer sent FIN: nothing more will come.
+    /// The peer has ended its direction: nothing more will come.
     End,
+}
+
+impl From<TcpStream> for Stream {
+    fn from(stream: TcpStream) -> Self {
+        Self::Plain(Wire::Tcp(stream))
+    }
+}
+
+impl From<UnixStream> for Stream {
+    fn from(stream: UnixStream) -> Self {
+        Self::Plain(Wire::Unix(stream))
+    }
 }
 
 impl Stream {
@@ -49,39 +65,30 @@ impl Stream {
         }
     }
 
-    /// Polls for more bytes behind those already in `lease`; 0 means FIN (or that it is full).
+    /// Polls for more bytes behind those already in `lease`; 0 means the end (or that it is full).
     pub fn poll_read_into(
         &mut self,
         cx: &mut Context<'_>,
         lease: &mut Lease,
     ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.poll_readable(cx))?;
-            let spare = lease.spare();
-            let room = spare.len();
-            let got = self.try_io(Interest::READABLE, || {
-                let (count, _) = recv(self.borrow(), spare, RecvFlags::empty())?;
-                Ok(count)
-            });
-            match got {
-                Ok(count) => {
-                    if count > 0 && count < room {
-                        self.is_drained(Interest::READABLE);
-                    }
-                    lease.advance(count);
-                    return Poll::Ready(Ok(count));
-                }
-                Err(error) if is_transient(&error) => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
+        let polled = match self {
+            Self::Plain(wire) => wire.poll_read(cx, lease.spare()),
+            Self::Tls(tls) => tls.poll_read(cx, lease.spare()),
+            Self::Gone => gone(),
+        };
+        if let Poll::Ready(Ok(count)) = polled {
+            lease.advance(count);
         }
+        polled
     }
 
     /// Polls to write some of `data`; returns how much was taken.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_send(cx, data.len(), |fd| {
-            Ok(send(fd, data, SendFlags::NOSIGNAL)?)
-        })
+        match self {
+            Self::Plain(wire) => wire.poll_write(cx, data),
+            Self::Tls(tls) => tls.poll_write(cx, &[data]),
+            Self::Gone => gone(),
+        }
     }
 
     /// Polls to write some of `first` followed by `second` in one system call.
@@ -91,139 +98,157 @@ impl Stream {
         first: &[u8],
         second: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let slices = [IoSlice::new(first), IoSlice::new(second)];
-        let len = first.len() + second.len();
-        self.poll_send(cx, len, |fd| Ok(rustix::io::writev(fd, &slices)?))
-    }
-
-    fn poll_send(
-        &self,
-        cx: &mut Context<'_>,
-        len: usize,
-        call: impl Fn(BorrowedFd<'_>) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.poll_writable(cx))?;
-            match self.try_io(Interest::WRITABLE, || call(self.borrow())) {
-                Ok(count) => {
-                    if count > 0 && count < len {
-                        self.is_drained(Interest::WRITABLE);
-                    }
-                    return Poll::Ready(Ok(count));
-                }
-                Err(error) if is_transient(&error) => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
-    }
-
-    /// Notes that the kernel has nothing more, or no more room, without asking it: the next wait
-    /// needs no probing system call. The socket's next event is not missed, because events are only
-    /// taken in between polls of tasks.
-    fn is_drained(&self, interest: Interest) {
-        let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-        self.try_io(interest, nothing).unwrap_or_default();
-    }
-
-    fn borrow(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Tcp(stream) => stream.as_fd(),
-            Self::Unix(stream) => stream.as_fd(),
+            Self::Plain(wire) => wire.poll_write_two(cx, first, second),
+            Self::Tls(tls) => tls.poll_write(cx, &[first, second]),
+            Self::Gone => gone(),
         }
     }
 
-    /// Sends FIN: nothing more will be written.
-    pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
-
-    /// Polls until a read would not block, without a system call and without reading.
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(stream) => stream.poll_read_ready(cx),
-            Self::Unix(stream) => stream.poll_read_ready(cx),
-        }
-    }
-
-    /// Polls until a write would not block, without a system call.
-    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(stream) => stream.poll_write_ready(cx),
-            Self::Unix(stream) => stream.poll_write_ready(cx),
-        }
-    }
-
-    /// Runs a system call of our own on the socket; `WouldBlock` clears the readiness in `interest`.
+    /// Writes all of `data`. Not cancel safe: a part may have been written.
     ///
     /// # Errors
-    /// What `call` returned, `WouldBlock` included.
-    pub fn try_io<T>(
-        &self,
-        interest: Interest,
-        call: impl FnOnce() -> io::Result<T>,
-    ) -> io::Result<T> {
+    /// The connection's error.
+    pub async fn write_all(&mut self, mut data: &[u8]) -> io::Result<()> {
+        while !data.is_empty() {
+            let count = poll_fn(|cx| self.poll_write(cx, data)).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            data = data.get(count..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Reads some bytes into `room`; 0 means the end. Cancel safe.
+    ///
+    /// # Errors
+    /// The connection's error.
+    pub async fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|cx| match self {
+            Self::Plain(wire) => wire.poll_read(cx, room),
+            Self::Tls(tls) => tls.poll_read(cx, room),
+            Self::Gone => gone(),
+        })
+        .await
+    }
+
+    /// Ends our direction: nothing more will be written.
+    pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(stream) => stream.try_io(interest, call),
-            Self::Unix(stream) => stream.try_io(interest, call),
+            Self::Plain(wire) => wire.poll_finish(cx),
+            Self::Tls(tls) => tls.poll_finish(cx),
+            Self::Gone => gone(),
         }
     }
 
-    /// Whether bytes, FIN or an error have arrived that nobody has read: no system call, unless the
-    /// last read took exactly what it asked for.
+    /// Polls until a read would find something, bytes or an end, without taking it.
+    ///
+    /// On a bare socket that is no system call, and may be wrong: [`Stream::peek_now`] tells.
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(wire) => wire.poll_readable(cx),
+            Self::Tls(tls) => tls.poll_readable(cx),
+            Self::Gone => gone(),
+        }
+    }
+
+    /// Whether bytes, an end or an error have arrived that nobody has read.
     ///
     /// An idle server connection for which this holds must not be used again.
     #[must_use]
-    pub fn has_news(&self) -> bool {
+    pub fn has_news(&mut self) -> bool {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         // A splice of known length leaves the readiness set: only a look tells.
         self.poll_readable(&mut cx).is_ready()
             && !matches!(self.peek_now(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// The raw descriptor, for `TCP_INFO` and splice.
-    #[must_use]
-    pub fn fd(&self) -> RawFd {
+    /// Looks for unread bytes without taking them: `Ok(0)` is the end of the peer's direction.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is nothing, or the connection's error.
+    pub fn peek_now(&mut self) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.as_raw_fd(),
-            Self::Unix(stream) => stream.as_raw_fd(),
+            Self::Plain(wire) => wire.peek_now(),
+            Self::Tls(tls) => tls.peek_now(),
+            Self::Gone => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
-    /// Looks at the next unread byte without taking it: `Ok(0)` is FIN.
-    ///
-    /// # Errors
-    /// `WouldBlock` when there is nothing, or the socket's error.
-    pub fn peek_now(&self) -> io::Result<usize> {
-        let fd = self.fd();
-        self.try_io(Interest::READABLE, || crate::kernel::peek(fd))
+    /// The socket, when its bytes are the connection's: for splicing.
+    #[must_use]
+    pub fn plain(&self) -> Option<&Wire> {
+        match self {
+            Self::Plain(wire) => Some(wire),
+            Self::Tls(_) | Self::Gone => None,
+        }
+    }
+
+    /// The socket beneath.
+    #[must_use]
+    pub fn wire(&self) -> Option<&Wire> {
+        match self {
+            Self::Plain(wire) => Some(wire),
+            Self::Tls(tls) => Some(tls.wire()),
+            Self::Gone => None,
+        }
+    }
+
+    /// The socket, taken out before anything was spoken over it; `None` when TLS is.
+    #[must_use]
+    pub fn take_plain(&mut self) -> Option<Wire> {
+        match std::mem::replace(self, Self::Gone) {
+            Self::Plain(wire) => Some(wire),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+
+    /// What the kernel knows about the connection; `None` for a Unix socket.
+    #[must_use]
+    pub fn tcp_facts(&self) -> Option<TcpFacts> {
+        self.wire()?.tcp_facts()
+    }
+
+    /// What is known about its TLS; `None` without.
+    #[must_use]
+    pub fn tls_facts(&self) -> Option<Box<TlsFacts>> {
+        match self {
+            Self::Plain(_) | Self::Gone => None,
+            Self::Tls(tls) => Some(Box::new(tls.facts())),
+        }
     }
 
     /// The local address, when it is an IP address.
     #[must_use]
     pub fn local(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(stream) => stream.local_addr().ok(),
-            Self::Unix(_) => None,
-        }
+        self.wire()?.local()
     }
 
     /// Makes the coming close send RST instead of FIN, so that the peer cannot take a cut response
     /// for a whole one.
-    pub fn reset_on_close(&self) {
-        if let Self::Tcp(stream) = self {
-            // Nothing depends on success: the connection is being given up either way.
-            stream.set_zero_linger().unwrap_or_default();
+    pub fn reset_on_close(&mut self) {
+        match self {
+            Self::Plain(wire) => wire.reset_on_close(),
+            Self::Tls(tls) => tls.reset_on_close(),
+            Self::Gone => {}
+        }
+    }
+
+    /// Whether the end that was read may be taken for one that the peer meant: over TLS only its
+    /// `close_notify` is (RFC 8446 section 6.1), as anybody on the way can send a FIN.
+    #[must_use]
+    pub fn ended_properly(&self) -> bool {
+        match self {
+            Self::Plain(_) | Self::Gone => true,
+            Self::Tls(tls) => tls.ended_properly(),
         }
     }
 }
 
-/// Whether a call is to be made again: at once, or when the socket is ready.
-fn is_transient(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
+fn gone<T>() -> Poll<io::Result<T>> {
+    Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
 }

@@ -14,6 +14,8 @@ use clearway_balance::queue::{Queue, Slots};
 use clearway_base::clock::Stamp;
 use clearway_base::hash::{self, Map};
 use clearway_base::intern::Name;
+use clearway_config::model::ClientCertificates;
+use clearway_net::tls::Tickets;
 use clearway_outcome::FaultKind;
 
 use crate::stats::{BackendShard, ListenerShard, ServerShard};
@@ -157,11 +159,30 @@ pub struct ListenerEntry {
     cut: AtomicBool,
     /// Connections by source address; used only where the configuration limits them.
     sources: Mutex<Map<IpAddr, usize>>,
+    /// Keys of session tickets, and for which clients' certificates they hold: a session must not
+    /// outlive the demand it was begun under.
+    tickets: Mutex<Option<(Option<ClientCertificates>, Tickets)>>,
     /// Per worker.
     pub shards: Box<[ListenerShard]>,
 }
 
 impl ListenerEntry {
+    /// The keys of session tickets, which reloads leave as they are.
+    ///
+    /// # Errors
+    /// When the system gives no random numbers.
+    pub fn tickets(&self, clients: Option<&ClientCertificates>) -> Result<Tickets, String> {
+        let mut kept = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some((of, tickets)) if of.as_ref() == clients => Ok(tickets.clone()),
+            _ => {
+                let tickets = Tickets::new()?;
+                *kept = Some((clients.cloned(), tickets.clone()));
+                Ok(tickets)
+            }
+        }
+    }
+
     /// Whether tunnels of the listener must end now.
     #[must_use]
     pub fn is_cut(&self) -> bool {
@@ -259,6 +280,7 @@ impl Board {
                 open: AtomicU32::new(0),
                 cut: AtomicBool::new(false),
                 sources: Mutex::default(),
+                tickets: Mutex::default(),
                 shards: (0..workers).map(|_| ListenerShard::default()).collect(),
             })
         });

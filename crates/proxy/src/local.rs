@@ -262,7 +262,9 @@ pub(crate) struct LocalServer {
 impl LocalServer {
     fn new(plan: &Arc<ServerPlan>, keep: Keep, worker: usize, before: Option<&Rc<Self>>) -> Self {
         let begins_alike = |old: &&Rc<Self>| {
-            old.plan.send_proxy == plan.send_proxy && old.plan.source == plan.source
+            old.plan.send_proxy == plan.send_proxy
+                && old.plan.source == plan.source
+                && old.plan.has_same_tls(plan)
         };
         let kept = before.filter(begins_alike).map(|old| Rc::clone(&old.kept));
         Self {

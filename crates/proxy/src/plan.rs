@@ -4,7 +4,7 @@
 //! so that workers can tell by pointer what they may keep.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clearway_balance::Algorithm;
@@ -17,6 +17,7 @@ use clearway_config::model::{Backend, Limits, RetryMethods, RetryOn, Timeouts};
 use clearway_http::{HeadLimits, XForwarded};
 use clearway_net::connect::Target;
 use clearway_net::probe::Probe;
+use clearway_net::tls::{ClientTls, Files, Marks, ServerName, ServerTls};
 use clearway_outcome::{Address, FaultKind};
 use clearway_rules::{Program, Router};
 use ipnet::IpNet;
@@ -87,8 +88,27 @@ pub struct ListenerPlan {
     pub via: Option<String>,
     /// Pages for errors.
     pub errors: ErrorPages,
+    /// TLS with its clients.
+    pub tls: Option<ListenerTlsPlan>,
     /// What is shared about it.
     pub entry: Arc<ListenerEntry>,
+}
+
+/// TLS of a listener.
+pub struct ListenerTlsPlan {
+    /// The settings, compiled.
+    pub server: ServerTls,
+    /// Where its certificates come from; control looks whether they change.
+    pub files: Mutex<Files>,
+}
+
+/// TLS of a backend.
+#[derive(Debug)]
+pub struct BackendTlsPlan {
+    /// The settings, compiled.
+    pub client: ClientTls,
+    /// What tells whether its files have changed since.
+    pub marks: Marks,
 }
 
 impl ListenerPlan {
@@ -234,6 +254,8 @@ pub struct BackendPlan {
     pub check: Option<Arc<CheckPlan>>,
     /// Passive ejection.
     pub ejection: Option<eject::Policy>,
+    /// TLS with the servers.
+    pub tls: Option<Arc<BackendTlsPlan>>,
     /// What it was made from.
     pub config: Backend,
     /// What is shared about it.
@@ -285,6 +307,8 @@ pub struct ServerPlan {
     pub slow_start: Duration,
     /// What is sent before the first byte.
     pub send_proxy: SendProxy,
+    /// TLS with it, and the name it is asked for.
+    pub tls: Option<(Arc<BackendTlsPlan>, ServerName<'static>)>,
     /// What is shared about it.
     pub entry: Arc<ServerEntry>,
 }
@@ -301,7 +325,20 @@ impl ServerPlan {
         all(self) == all(other)
             && (self.state, self.slow_start, self.send_proxy)
                 == (other.state, other.slow_start, other.send_proxy)
+            && self.has_same_tls(other)
             && Arc::ptr_eq(&self.entry, &other.entry)
+    }
+
+    /// Whether TLS is spoken alike with both.
+    #[must_use]
+    pub fn has_same_tls(&self, other: &Self) -> bool {
+        match (&self.tls, &other.tls) {
+            (None, None) => true,
+            (Some((plan, name)), Some((other, other_name))) => {
+                Arc::ptr_eq(plan, other) && name == other_name
+            }
+            (Some(_), None) | (None, Some(_)) => false,
+        }
     }
 }
 

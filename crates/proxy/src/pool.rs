@@ -77,7 +77,7 @@ impl LocalServer {
         let limit = self.idle_limit_us(now);
         let mut idle = self.kept.idle.borrow_mut();
         let mut taken = None;
-        while let Some(conn) = idle.pop() {
+        while let Some(mut conn) = idle.pop() {
             if conn.stream.has_news() {
                 self.learn(&conn, now);
             } else if now.micros_since(conn.idle_since) < limit && !self.is_worn(&conn, now) {
@@ -114,7 +114,7 @@ impl LocalServer {
             return;
         }
         let limit = self.idle_limit_us(now);
-        idle.retain(|conn| {
+        idle.retain_mut(|conn| {
             if conn.stream.has_news() {
                 self.learn(conn, now);
                 return false;

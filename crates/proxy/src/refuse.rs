@@ -28,22 +28,7 @@ pub(crate) async fn bad_head(
     let fault = Fault::new(kind, Phase::RequestHead, Side::Client).after(now.micros_since(started));
     let id = worker.next_id();
     let mut out = Vec::new();
-    {
-        let page = conn
-            .listener()
-            .and_then(|l| l.errors.for_fault(kind, kind.status()));
-        let options = ReplyOptions {
-            status: page.and_then(|p| p.status).unwrap_or_else(|| kind.status()),
-            fault: Some(fault),
-            id,
-            page,
-            keep_alive: false,
-            head_only: false,
-            received: 0,
-        };
-        let mut date = worker.date.borrow_mut();
-        encode_fault(&options, date.at(clock::wall_of(now)), &mut out);
-    }
+    short_reply(conn, fault, id, &mut out);
     let limit = conn
         .listener()
         .map(|l| l.timeouts.client_write)
@@ -73,22 +58,10 @@ pub(crate) fn connection(mut conn: Box<Conn>, kind: FaultKind) {
     let mut sent = 0;
     if conn
         .listener()
-        .is_some_and(|l| l.mode == Mode::Http && !l.proxy_protocol)
+        .is_some_and(|l| l.mode == Mode::Http && !l.proxy_protocol && l.tls.is_none())
     {
-        let options = ReplyOptions {
-            status: kind.status(),
-            fault: Some(fault),
-            id,
-            page: None,
-            keep_alive: false,
-            head_only: false,
-            received: 0,
-        };
         let mut out = Vec::new();
-        {
-            let mut date = worker.date.borrow_mut();
-            encode_fault(&options, date.at(clock::wall_of(now)), &mut out);
-        }
+        short_reply(&conn, fault, id, &mut out);
         // One try: a refused connection gets no time to read slowly.
         let mut cx = Context::from_waker(Waker::noop());
         if let std::task::Poll::Ready(Ok(count)) = conn.stream.poll_write(&mut cx, &out) {
@@ -110,11 +83,56 @@ pub(crate) fn connection(mut conn: Box<Conn>, kind: FaultKind) {
 
 /// A connection whose PROXY header is missing, broken or not trusted.
 pub(crate) fn handshake(conn: &Conn, kind: FaultKind) {
-    let now = conn.worker.tick();
-    let elapsed = now.micros_since(conn.accepted);
-    let fault = Fault::new(kind, Phase::Handshake, Side::Client).after(elapsed);
+    let fault = client_fault(conn, kind);
     let id = conn.worker.next_id();
     report(conn, id, fault, conn.accepted, (b"", 0, 0));
+}
+
+/// What a client did before its first request, timed from when it connected.
+pub(crate) fn client_fault(conn: &Conn, kind: FaultKind) -> Fault {
+    let elapsed = conn.worker.tick().micros_since(conn.accepted);
+    Fault::new(kind, Phase::Handshake, Side::Client).after(elapsed)
+}
+
+/// A connection whose TLS handshake failed after the client had sent `first`; one that speaks plain
+/// HTTP gets an answer in plain HTTP.
+pub(crate) async fn tls(conn: &mut Conn, fault: Fault, first: &[u8]) {
+    let id = conn.worker.next_id();
+    let status = fault.kind.status();
+    let mut sent = 0;
+    if status > 0 && conn.listener().is_some_and(|l| l.mode == Mode::Http) {
+        let now = conn.worker.now();
+        let mut out = Vec::new();
+        short_reply(conn, fault, id, &mut out);
+        let limit = conn.listener().map(|l| l.timeouts.client_write);
+        conn.timer.set_after(now, limit.unwrap_or_default());
+        if conn.write_all(&out).await.is_ok() {
+            sent = out.len() as u64;
+        }
+    }
+    let status = if sent > 0 { status } else { 0 };
+    report(conn, id, fault, conn.accepted, (first, status, sent));
+    if sent > 0 {
+        conn.linger().await;
+    }
+}
+
+/// The reply for a fault when nothing is known of the request; the connection closes after it.
+fn short_reply(conn: &Conn, fault: Fault, id: clearway_outcome::RequestId, out: &mut Vec<u8>) {
+    let status = fault.kind.status();
+    let listener = conn.listener();
+    let page = listener.and_then(|l| l.errors.for_fault(fault.kind, status));
+    let options = ReplyOptions {
+        status: page.and_then(|p| p.status).unwrap_or(status),
+        fault: Some(fault),
+        id,
+        page,
+        keep_alive: false,
+        head_only: false,
+        received: 0,
+    };
+    let mut date = conn.worker.date.borrow_mut();
+    encode_fault(&options, date.at(clock::wall_of(conn.worker.now())), out);
 }
 
 /// A client that connected and sent nothing in time: counted, not answered.

@@ -129,7 +129,7 @@ async fn next_slot(
                 began,
             )));
         }
-        match watch.poll(cx, &conn.stream, true) {
+        match watch.poll(cx, &mut conn.stream, true) {
             Some(Seen::Reset) => Poll::Ready(Err(fault(
                 conn,
                 FaultKind::ClientReset,

@@ -43,6 +43,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
         }
         servers(backend, &own, found);
         traffic(backend, found);
+        tls(backend, found);
         balancing(backend, found);
         health(backend, found);
         retries(backend, found);
@@ -84,6 +85,29 @@ impl<'a> Uses<'a> {
             }
         }
         uses
+    }
+}
+
+/// TLS that protects nothing.
+fn tls(backend: &Backend, found: &mut Findings) {
+    let Some(tls) = &backend.tls else { return };
+    if !tls.verify {
+        let origin = tls.origins.field_or_section("verify");
+        let message = format!(
+            "the certificates of backend {} are not verified",
+            backend.name
+        );
+        found.push(Diagnostic::warning("not-verified", origin, message).hint(
+            "anybody on the way can read and change everything; name the authority with `ca`",
+        ));
+    }
+    if let (false, Some(_)) = (tls.verify, &tls.ca) {
+        let origin = tls.origins.field_or_section("ca");
+        found.no_effect(
+            origin,
+            "ca has no effect".to_owned(),
+            "certificates are not verified",
+        );
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
         leads_somewhere(config, listener, found);
         trust(listener, found);
         mode(listener, found);
+        tls(listener, found);
         let label = format!("listener {}", listener.name);
         time_outs(&label, &listener.timeouts, None, found);
         limits(&label, &listener.limits, &LISTENER_LIMITS, found);
@@ -151,10 +152,51 @@ fn mode(listener: &Listener, found: &mut Findings) {
             "rules look at requests, and mode = \"tcp\" has none",
         );
     }
+    for key in ["https_redirect", "hsts"] {
+        if let Some(origin) = listener.origin_of(key) {
+            found.error(
+                "mode",
+                origin,
+                &format!("{key} answers requests, and mode = \"tcp\" has none"),
+            );
+        }
+    }
     for key in ["errors", "forwarded"] {
         if let Some(origin) = listener.origin_of(key) {
             let message = format!("{key} has no effect with mode = \"tcp\"");
             found.no_effect(origin, message, "it is about HTTP messages");
+        }
+    }
+}
+
+/// What TLS settings cannot mean.
+fn tls(listener: &Listener, found: &mut Findings) {
+    let at = |key| listener.origins.field_or_section(key);
+    match &listener.tls {
+        None => {
+            if listener.hsts.is_some() {
+                let message = "hsts has no effect without TLS";
+                let reason = "browsers take it from encrypted answers only (RFC 6797 section 7.2)";
+                found.no_effect(at("hsts"), message.to_owned(), reason);
+            }
+        }
+        Some(tls) => {
+            if listener.https_redirect.is_some() {
+                let message = "https_redirect sends clients of a TLS listener round in a circle";
+                found.error("tls", at("https_redirect"), message);
+            }
+            if tls.certificates.is_empty() && !tls.origins.is_misread("certificates") {
+                let origin = tls.origins.field_or_section("certificates");
+                found.push(
+                    Diagnostic::error("tls", origin, "TLS needs a certificate")
+                        .expected("certificates = [\"/path/of/chain-and-key.pem\"]"),
+                );
+            }
+            if tls.key_log.is_some() {
+                let origin = tls.origins.field_or_section("key_log");
+                let message = "whoever can read the key log can read all traffic";
+                found.warning("key-log", origin, message.to_owned());
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use super::retries::Retries;
 use super::server::Server;
 use super::sticky::StickyCookie;
 use super::timeouts::TimeoutOverrides;
+use super::tls::BackendTls;
 use super::{concept, table_value};
 use crate::value::{HashKey, OrOff, choice_value, choices};
 
@@ -39,6 +40,8 @@ concept! {
     queue: Queue = Queue::default(), example = Some("{ size = 100 }");
     /// A cookie that keeps a client on its server.
     sticky: Option<StickyCookie> = None, example = Some("{ cookie = \"SRV\" }");
+    /// TLS with the servers; `true` for the defaults.
+    tls: Option<BackendTls> = None, example = Some("{ ca = \"/etc/clearway/internal-ca.pem\" }");
     /// What is sent before the first byte, so that the server knows the client.
     send_proxy: SendProxy = SendProxy::Off, example = Some("\"v2\"");
     /// The local address to connect from.

@@ -1,5 +1,7 @@
 //! `[listener.NAME]`: where clients connect.
 
+use std::time::Duration;
+
 use ipnet::IpNet;
 
 use super::errors::ErrorPages;
@@ -7,6 +9,7 @@ use super::forwarded::Forwarding;
 use super::limits::LimitOverrides;
 use super::route::Rule;
 use super::timeouts::TimeoutOverrides;
+use super::tls::ListenerTls;
 use super::{concept, table_value};
 use crate::value::{Bind, Identifier, Pairs, choices};
 
@@ -20,6 +23,12 @@ concept! {
     mode: Mode = Mode::Http, example = Some("\"tcp\"");
     /// Where requests go that no route matches; when absent and there is just one backend, that one.
     backend: Option<Identifier> = None, example = Some("\"app\"");
+    /// TLS with clients; they speak plain text when absent.
+    tls: Option<ListenerTls> = None, example = Some("{ certificates = \"/etc/clearway/example.org.pem\" }");
+    /// Sends clients to this port over HTTPS, whatever they ask for.
+    https_redirect: Option<u16> = None, range = Some((1.0, 65_535.0)), example = Some("443");
+    /// For how long browsers are to use nothing but HTTPS (`Strict-Transport-Security`, RFC 6797).
+    hsts: Option<Duration> = None, example = Some("\"365d\"");
     /// Whether every connection begins with a PROXY header.
     proxy_protocol: ProxyProtocol = ProxyProtocol::Off, example = Some("\"accept\"");
     /// Who may send PROXY headers and `X-Forwarded-*`.

@@ -23,6 +23,7 @@ pub(crate) mod route;
 pub(crate) mod server;
 pub(crate) mod sticky;
 pub(crate) mod timeouts;
+pub(crate) mod tls;
 
 /// Declares a concept: a struct whose fields are keys of a table.
 ///

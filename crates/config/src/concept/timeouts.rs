@@ -37,6 +37,8 @@ overridable! {
     half_closed: Duration = seconds(10);
     /// Client: until the PROXY header is complete.
     proxy_header: Duration = seconds(5);
+    /// Client: until the TLS handshake is complete.
+    tls_handshake: Duration = seconds(10);
     /// A whole request with all its attempts, up to an upgrade; `"0s"` = no limit.
     total: Duration = seconds(0), example = Some("\"2m\"");
 }
@@ -60,7 +62,7 @@ listed! {
     Timeouts, Duration;
     TimeoutOverrides, Option<Duration>;
     client_idle, request_head, request_body, client_write, connect, queue, server_write, response,
-    server_idle, tunnel, half_closed, proxy_header, total
+    server_idle, tunnel, half_closed, proxy_header, tls_handshake, total
 }
 
 #[cfg(test)]

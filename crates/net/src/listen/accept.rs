@@ -49,11 +49,11 @@ impl Acceptor {
         match &self.0 {
             Accepting::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                Ok((Stream::Tcp(stream), Address::Ip(plain(peer))))
+                Ok((stream.into(), Address::Ip(plain(peer))))
             }
             Accepting::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Stream::Unix(stream), Address::Unix))
+                Ok((stream.into(), Address::Unix))
             }
         }
     }
@@ -79,11 +79,11 @@ impl Acceptor {
             Accepting::Tcp(_) => {
                 let peer = peer.as_socket().ok_or(io::ErrorKind::InvalidData)?;
                 let stream = tokio::net::TcpStream::from_std(socket.into())?;
-                Ok((Stream::Tcp(stream), Address::Ip(plain(peer))))
+                Ok((stream.into(), Address::Ip(plain(peer))))
             }
             Accepting::Unix(..) => {
                 let stream = tokio::net::UnixStream::from_std(socket.into())?;
-                Ok((Stream::Unix(stream), Address::Unix))
+                Ok((stream.into(), Address::Unix))
             }
         }
     }
@@ -131,7 +131,7 @@ mod tests {
             let acceptor = Acceptor::new(socket).unwrap();
             assert!(acceptor.try_accept().is_none(), "nothing was sent yet");
             client.write_all(b"x").unwrap();
-            let (stream, _) = acceptor.accept().await.unwrap();
+            let (mut stream, _) = acceptor.accept().await.unwrap();
             assert_eq!(stream.peek_now().unwrap_or(1), 1);
         });
     }

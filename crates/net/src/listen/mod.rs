@@ -299,6 +299,7 @@ mod tests {
     use super::*;
     use crate::stream::Stream;
     use crate::testing::{bind, block_on};
+    use crate::wire::Wire;
 
     #[test]
     fn many_sockets_share_a_port_that_the_kernel_chose() {
@@ -315,7 +316,7 @@ mod tests {
             assert_eq!(taken.len(), 1);
             let (stream, peer) = taken.remove(0).unwrap();
             assert_eq!(peer, Address::Ip(client.local_addr().unwrap()));
-            let Stream::Tcp(stream) = stream else {
+            let Stream::Plain(Wire::Tcp(stream)) = stream else {
                 panic!()
             };
             assert!(stream.nodelay().unwrap(), "inherited");

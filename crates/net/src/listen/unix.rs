@@ -124,6 +124,7 @@ mod tests {
     use crate::listen::{Acceptor, is_taken, open, open_many};
     use crate::stream::Stream;
     use crate::testing::{block_on, scratch};
+    use crate::wire::Wire;
 
     #[test]
     fn a_left_over_unix_socket_is_replaced_and_a_live_one_is_not() {
@@ -152,7 +153,10 @@ mod tests {
                 .collect();
             let client = UnixStream::connect(&path).unwrap();
             let (stream, peer) = acceptors[1].try_accept().unwrap().unwrap();
-            assert!(matches!((stream, peer), (Stream::Unix(_), Address::Unix)));
+            assert!(matches!(
+                (stream, peer),
+                (Stream::Plain(Wire::Unix(_)), Address::Unix)
+            ));
             drop(client);
         });
         assert!(!path.exists(), "removed with the last socket");

@@ -6,11 +6,9 @@ use std::time::Duration;
 
 use clearway_base::clock;
 use clearway_outcome::{Attempt, Evidence, Fault, FaultKind, Phase, Side, errno_name};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::ProbeReport;
 use crate::connect::{self, Target};
-use crate::kernel;
 use crate::stream::Stream;
 
 /// Most bytes of a response that are read.
@@ -85,8 +83,7 @@ impl Visit {
     pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.stage = Stage::Send;
         let written = match &mut self.stream {
-            Some(Stream::Tcp(stream)) => stream.write_all(bytes).await,
-            Some(Stream::Unix(stream)) => stream.write_all(bytes).await,
+            Some(stream) => stream.write_all(bytes).await,
             None => Err(io::ErrorKind::NotConnected.into()),
         };
         written.map_err(|error| self.broken(&error))?;
@@ -123,10 +120,9 @@ impl Visit {
 
     /// Reads more into `buf`; `false` is FIN.
     pub(super) async fn read(&mut self) -> Result<bool, Failure> {
-        self.buf.reserve(4_096);
+        let mut room = [0; 4_096];
         let read = match &mut self.stream {
-            Some(Stream::Tcp(stream)) => stream.read_buf(&mut self.buf).await,
-            Some(Stream::Unix(stream)) => stream.read_buf(&mut self.buf).await,
+            Some(stream) => stream.read(&mut room).await,
             None => Err(io::ErrorKind::NotConnected.into()),
         };
         let count = read.map_err(|error| self.broken(&error))?;
@@ -134,6 +130,8 @@ impl Visit {
             self.unfinished = false;
             return Ok(false);
         }
+        self.buf
+            .extend_from_slice(room.get(..count).unwrap_or_default());
         if self.attempt.first_byte_us.is_none() {
             self.attempt.first_byte_us = Some(self.elapsed_us());
             self.evidence.keep_first(&self.buf);
@@ -235,10 +233,7 @@ impl Visit {
             Err(Failure { kind, errno, words }) => {
                 let fault = Fault::new(kind, self.stage.phase(), Side::Server);
                 attempt.fault = Some(fault.with_errno(errno).after(ended_us));
-                if let Some(Stream::Tcp(_)) = &self.stream {
-                    self.evidence.tcp =
-                        self.stream.as_ref().and_then(|s| kernel::tcp_facts(s.fd()));
-                }
+                self.evidence.tcp = self.stream.as_ref().and_then(Stream::tcp_facts);
                 attempt.evidence = Some(Box::new(std::mem::take(&mut self.evidence)));
                 self.unfinished &= matches!(kind, FaultKind::ProbeStatus | FaultKind::ProbeBody);
                 words

@@ -27,14 +27,15 @@ pub(crate) enum After {
     Linger,
 }
 
-/// Begins with a client: after the PROXY header, where one is due, it waits for its first request.
+/// Begins with a client: after PROXY header and TLS, where they are due, it waits for its first
+/// request.
 pub(crate) fn begin(mut conn: Box<Conn>) {
-    if !conn.expects_proxy_header() {
+    if !conn.expects_proxy_header() && !conn.expects_tls() {
         return lot::arrive(conn);
     }
     let worker = Rc::clone(&conn.worker);
     worker.spawn(async move {
-        match handshake::read(&mut conn).await {
+        match handshake::complete(&mut conn).await {
             Ok(Some(first)) => Rc::clone(&conn.worker).serve(conn, first),
             Ok(None) => lot::arrive(conn),
             Err(()) => {}

@@ -1,4 +1,5 @@
-//! What comes before the first request: a PROXY header, where the listener expects one.
+//! What comes before the first request: a PROXY header and a TLS handshake, where the listener
+//! expects them.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -6,15 +7,79 @@ use std::task::Poll;
 
 use clearway_base::buffer::Lease;
 use clearway_http::proxy_protocol::{self, Parse};
+use clearway_net::stream::Stream;
+use clearway_net::tls::Accepting;
 use clearway_outcome::{Address, FaultKind};
 
 use super::{Conn, Proxied};
 use crate::refuse;
 
-/// Reads the PROXY header, if one is due, and hands over what came behind it.
+/// Brings a connection as far as its first request, and hands over the bytes of it that came along.
 ///
-/// `Err(())` means the connection was refused and reported.
-pub(crate) async fn read(conn: &mut Conn) -> Result<Option<Lease>, ()> {
+/// `Err(())` means the connection was refused and reported, or the client left.
+pub(crate) async fn complete(conn: &mut Conn) -> Result<Option<Lease>, ()> {
+    let first = proxy_header(conn).await?;
+    if conn.expects_tls() {
+        let first = first.as_ref().map(Lease::filled).unwrap_or_default();
+        // Boxed: a handshake's room is not needed afterwards.
+        return Box::pin(tls(conn, first)).await.map(|()| None);
+    }
+    Ok(first)
+}
+
+/// The TLS handshake, which may have begun with `first`.
+async fn tls(conn: &mut Conn, first: &[u8]) -> Result<(), ()> {
+    let worker = Rc::clone(&conn.worker);
+    let limit = conn.listener().map(|l| l.timeouts.tls_handshake);
+    conn.timer
+        .set_after(conn.accepted, limit.unwrap_or_default());
+    let begun = conn.listener().and_then(|l| {
+        let server = &l.tls.as_ref()?.server;
+        Some(server.clone())
+    });
+    let (Some(server), Some(wire)) = (begun, conn.stream.take_plain()) else {
+        return Err(());
+    };
+    let Ok(mut accepting) = Accepting::new(wire, &server) else {
+        refuse::handshake(conn, FaultKind::CertificateUnusable);
+        return Err(());
+    };
+    accepting.feed(first);
+    let done = poll_fn(|cx| match accepting.poll(cx) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending if conn.timer.poll_expired(cx) => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await;
+    worker.tick();
+    let error = match done {
+        Some(Ok(())) => {
+            let (stream, facts) = accepting.finish();
+            conn.stream = Stream::Tls(Box::new(stream));
+            conn.tls = Some(Rc::new(facts));
+            conn.note_handshake();
+            return Ok(());
+        }
+        Some(Err(error)) => Some(error),
+        None => None,
+    };
+    let refused = accepting.refuse(error.as_ref());
+    conn.stream = Stream::Plain(refused.wire);
+    let failure = refused.failure;
+    if refused.first.as_bytes().is_empty() && failure.kind == FaultKind::TlsHandshakeClosed {
+        // It only looked whether somebody listens.
+        return Err(());
+    }
+    conn.tls = Some(Rc::new(failure.facts));
+    let fault = refuse::client_fault(conn, failure.kind)
+        .with_errno(failure.errno)
+        .with_signal(failure.signal);
+    refuse::tls(conn, fault, refused.first.as_bytes()).await;
+    Err(())
+}
+
+/// Reads the PROXY header, if one is due, and hands over what came behind it.
+async fn proxy_header(conn: &mut Conn) -> Result<Option<Lease>, ()> {
     let Some(listener) = conn.listener() else {
         return Ok(None);
     };

@@ -127,6 +127,21 @@ impl Conn {
         self.listener().is_some_and(|l| l.proxy_protocol)
     }
 
+    /// Whether TLS has to come before the first request.
+    pub(crate) fn expects_tls(&self) -> bool {
+        self.listener().is_some_and(|l| l.tls.is_some())
+    }
+
+    /// The scheme of its requests, as far as this balancer sees it.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// The TLS handshake is complete: the time of the first request's head begins.
+    fn note_handshake(&mut self) {
+        self.idle_since = self.worker.now();
+    }
+
     /// The listener's part of the Plan.
     pub(crate) fn listener(&self) -> Option<&ListenerPlan> {
         self.plan
@@ -251,7 +266,7 @@ impl ClientWatch {
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        stream: &Stream,
+        stream: &mut Stream,
         is_read: bool,
     ) -> Option<Seen> {
         if self.done || !is_read {

@@ -19,6 +19,7 @@ use clearway_net::connect::Target;
 use clearway_net::probe::{self, BodyMatch, Http, HttpSettings, Probe, ProxyHeader, Tcp};
 use clearway_outcome::FaultKind;
 
+use super::tls;
 use crate::board::{Board, DRAIN, MAINTENANCE, server_key};
 use crate::plan::{BackendPlan, CheckPlan, Keep, SendProxy, ServerPlan};
 
@@ -119,8 +120,20 @@ pub(super) fn compile(
     for server in &backend.servers {
         find_places(server, names, &mut places, &mut empty_because);
     }
+    let tls = match &backend.tls {
+        Some(settings) => {
+            let old = before.and_then(|b| Some((b.config.tls.as_ref()?, b.tls.as_ref()?)));
+            Some(tls::backend(settings, old)?)
+        }
+        None => None,
+    };
+    let is_same_tls = |before: &BackendPlan| match (&tls, &before.tls) {
+        (Some(new), Some(old)) => Arc::ptr_eq(new, old),
+        (new, old) => new.is_none() && old.is_none(),
+    };
     if let Some(before) = before
         && before.config == *backend
+        && is_same_tls(before)
         && before.empty_because == empty_because
         && before.servers.len() == places.len()
         && places
@@ -145,17 +158,19 @@ pub(super) fn compile(
         .flat_map(|b| &b.servers)
         .map(|s| (s.address, s))
         .collect();
-    let servers: Vec<Arc<ServerPlan>> = places
-        .iter()
-        .map(|place| {
-            let plan = server_plan(backend, name, place, board);
-            // An unchanged server keeps its plan, and so its pool.
-            match known.get(&plan.address) {
-                Some(old) if plan.is_same(old) => Arc::clone(old),
-                _ => Arc::new(plan),
-            }
-        })
-        .collect();
+    let mut servers = Vec::with_capacity(places.len());
+    for place in &places {
+        let mut plan = server_plan(backend, name, place, board);
+        if let (Some(settings), Some(tls)) = (&backend.tls, &tls) {
+            let name = tls::name_of(settings, place.server, &place.target)?;
+            plan.tls = Some((Arc::clone(tls), name));
+        }
+        // An unchanged server keeps its plan, and so its pool.
+        servers.push(match known.get(&plan.address) {
+            Some(old) if plan.is_same(old) => Arc::clone(old),
+            _ => Arc::new(plan),
+        });
+    }
     let entry = board.backend(name);
     Ok(Arc::new(BackendPlan {
         name,
@@ -180,6 +195,7 @@ pub(super) fn compile(
         check,
         ejection: backend.ejection.on().map(|ejection| ejection.policy()),
         servers,
+        tls,
         config: backend.clone(),
         entry,
     }))
@@ -269,6 +285,7 @@ fn server_plan(backend: &Backend, name: Name, place: &Place<'_>, board: &mut Boa
             SendProxyConfig::V1 => SendProxy::V1,
             SendProxyConfig::V2 => SendProxy::V2,
         },
+        tls: None,
         entry,
     }
 }

@@ -4,6 +4,7 @@
 //! and latencies of unchanged backends.
 
 mod backend;
+mod tls;
 
 use std::sync::Arc;
 
@@ -144,6 +145,11 @@ fn compile_listener(
             return Err(diagnostics);
         }
     };
+    let entry = board.listener(name);
+    let tls = match &listener.tls {
+        Some(settings) => Some(tls::listener(settings, listener.mode, &entry)?),
+        None => None,
+    };
     let default = config.default_backend(listener);
     let fallback = RoutePlan {
         name: Name::NONE,
@@ -183,7 +189,8 @@ fn compile_listener(
             .on()
             .map(|name| name.as_str().to_owned()),
         errors,
-        entry: board.listener(name),
+        tls,
+        entry,
     })
 }
 

@@ -55,7 +55,7 @@ impl Exchange<'_> {
             buf: self.lease.filled(),
             client: self.conn.client,
             listener: self.plan.listener(self.conn.listener_at).name,
-            scheme: "http",
+            scheme: self.conn.scheme(),
             id: self.id,
             response: None,
             backend: Name::NONE,
@@ -100,7 +100,7 @@ impl Exchange<'_> {
                 buf: self.lease.filled(),
                 client: self.conn.client,
                 listener: listener.name,
-                scheme: "http",
+                scheme: self.conn.scheme(),
                 id: self.id,
                 response: Some((&self.request.response, answer.buffer.filled())),
                 backend: backend.plan.name,
@@ -136,7 +136,7 @@ impl Exchange<'_> {
         out.clear();
         let policy = ForwardPolicy {
             client: self.conn.client.ip(),
-            proto: "http",
+            proto: self.conn.scheme(),
             port: self.conn.port(),
             via: listener.via.as_deref(),
             mode: listener.x_forwarded,

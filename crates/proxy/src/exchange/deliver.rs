@@ -51,6 +51,7 @@ impl Exchange<'_> {
         let head_len = self.request.response.len;
         self.encode_response_head(&answer, shape.framing, keep);
         let mut pump = Pump::new(shape.source, shape.coding);
+        pump.wants_proper_end = true;
         let empty = self.conn.worker.small.lease();
         let buffer = std::mem::replace(&mut answer.buffer, empty);
         if let Err(cut) = pump.feed(buffer, head_len) {

@@ -7,8 +7,7 @@ use clearway_outcome::Evidence;
 pub(crate) fn gather(stream: Option<&Stream>, first: &[u8]) -> Box<Evidence> {
     let mut evidence = Box::<Evidence>::default();
     evidence.keep_first(first);
-    if let Some(stream @ Stream::Tcp(_)) = stream {
-        evidence.tcp = clearway_net::kernel::tcp_facts(stream.fd());
-    }
+    evidence.tcp = stream.and_then(Stream::tcp_facts);
+    evidence.tls = stream.and_then(Stream::tls_facts);
     evidence
 }

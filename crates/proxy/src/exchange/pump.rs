@@ -11,6 +11,7 @@ use clearway_base::buffer::{Lease, Pool};
 use clearway_http::{ChunkedDecoder, Relayed};
 use clearway_net::splice::{Pipe, PipePool};
 use clearway_net::stream::{Read, Stream};
+use clearway_net::wire::Wire;
 use clearway_outcome::FaultKind;
 use tokio::io::Interest;
 
@@ -94,6 +95,8 @@ pub(crate) struct Pump {
     closing_chunk_written: bool,
     /// The end of a chunk of our own is still to be written.
     in_chunk: bool,
+    /// Whether an end that anybody on the way could have forged cuts the body.
+    pub(crate) wants_proper_end: bool,
     /// Largest body allowed, in bytes; `u64::MAX` = no limit.
     pub(crate) limit: u64,
     /// Body bytes taken from the source, framing included.
@@ -122,6 +125,7 @@ impl Pump {
             ended,
             closing_chunk_written: false,
             in_chunk: false,
+            wants_proper_end: false,
             limit: u64::MAX,
             taken: 0,
             begun: 0,
@@ -243,7 +247,9 @@ impl Pump {
                 }
             }
             self.compact();
-            if self.may_splice(supplies.pipes) {
+            if let (Some(from), Some(to)) = (from.plain(), to.plain())
+                && self.may_splice(supplies.pipes)
+            {
                 return self.poll_splice(cx, from, to);
             }
             ready!(self.poll_fill(cx, from, supplies.buffers))?;
@@ -301,7 +307,8 @@ impl Pump {
         };
         self.last_read = count;
         if count == 0 {
-            self.ended = matches!(self.source, Source::UntilClose);
+            self.ended = matches!(self.source, Source::UntilClose)
+                && (!self.wants_proper_end || from.ended_properly());
             return Poll::Ready(if self.ended {
                 Ok(())
             } else {
@@ -432,8 +439,8 @@ impl Pump {
     fn poll_splice(
         &mut self,
         cx: &mut Context<'_>,
-        from: &Stream,
-        to: &Stream,
+        from: &Wire,
+        to: &Wire,
     ) -> Poll<Result<(), Cut>> {
         let Some(splice) = &mut self.splice else {
             return Poll::Pending;

@@ -8,7 +8,8 @@ use std::task::Poll;
 use clearway_http::proxy_protocol;
 use clearway_net::connect;
 use clearway_net::stream::Stream;
-use clearway_outcome::{Attempt, Fault, FaultKind, Phase, RetryRefusal, Side};
+use clearway_net::tls::{ClientTls, Connecting, ServerName};
+use clearway_outcome::{Attempt, Evidence, Fault, FaultKind, Phase, RetryRefusal, Side, Signal};
 
 use super::choose::Chosen;
 use super::talk::{Answer, Failed};
@@ -116,10 +117,7 @@ impl Exchange<'_> {
         // Boxed: room for opening a connection need not lie between the parts that every request uses.
         let stream = Box::pin(open(self.conn, server, limit))
             .await
-            .map_err(|(kind, errno)| {
-                self.request.attempt().evidence = Some(evidence::gather(None, &[]));
-                self.or_total(self.server_fault(kind, Phase::Connect, errno))
-            })?;
+            .map_err(|unopened| self.unopened(unopened))?;
         let now = self.conn.worker.tick();
         let attempt = self.request.attempt();
         let connect_us = now.micros_since(attempt.started);
@@ -128,6 +126,15 @@ impl Exchange<'_> {
             backend.shard().connect.record(connect_us);
         }
         Ok(ServerConn::new(stream, now))
+    }
+
+    /// Files what was learnt of a connection that could not be opened.
+    fn unopened(&mut self, unopened: Unopened) -> Fault {
+        let now = self.conn.worker.now();
+        let attempt = self.request.attempt();
+        let fault = unopened.fault(now.micros_since(attempt.started));
+        attempt.evidence = Some(unopened.evidence);
+        self.or_total(fault)
     }
 
     /// What passes from a failed Attempt to the one that may follow it.
@@ -171,33 +178,111 @@ async fn connect(
     }
 }
 
-/// Opens a connection and sends the PROXY header that the backend wants.
-///
-/// # Errors
-/// The fault kind and error number; the connection is closed.
+/// A connection that could not be opened, with what was learnt about why.
+pub(crate) struct Unopened {
+    kind: FaultKind,
+    phase: Phase,
+    errno: i32,
+    signal: Option<Signal>,
+    pub(crate) evidence: Box<Evidence>,
+}
+
+impl Unopened {
+    fn new(kind: FaultKind, errno: i32) -> Self {
+        Self {
+            kind,
+            phase: Phase::Connect,
+            errno,
+            signal: None,
+            evidence: evidence::gather(None, &[]),
+        }
+    }
+
+    /// The fault that it is, `elapsed_us` after its Attempt began.
+    pub(crate) fn fault(&self, elapsed_us: u64) -> Fault {
+        Fault::new(self.kind, self.phase, Side::Server)
+            .with_errno(self.errno)
+            .with_signal(self.signal)
+            .after(elapsed_us)
+    }
+}
+
+/// Opens a connection within `limit`: connects, sends the PROXY header that the backend wants, and
+/// sets up TLS where that is spoken.
 pub(crate) async fn open(
     conn: &Conn,
     server: &Rc<LocalServer>,
     limit: std::time::Duration,
-) -> Result<Stream, (FaultKind, i32)> {
-    let mut stream = connect(conn, server, limit).await?;
+) -> Result<Stream, Unopened> {
+    let mut stream = connect(conn, server, limit)
+        .await
+        .map_err(|(kind, errno)| Unopened::new(kind, errno))?;
     server.shard().connects.one();
+    send_proxy_header(conn, server, &mut stream).await?;
+    match &server.plan.tls {
+        None => Ok(stream),
+        Some((tls, name)) => secure(conn, stream, &tls.client, name.clone()).await,
+    }
+}
+
+async fn send_proxy_header(
+    conn: &Conn,
+    server: &LocalServer,
+    stream: &mut Stream,
+) -> Result<(), Unopened> {
     let mut header = Vec::new();
     match server.plan.send_proxy {
-        SendProxy::Off => return Ok(stream),
+        SendProxy::Off => return Ok(()),
         SendProxy::V1 => proxy_protocol::write_v1(source(conn), destination(conn), &mut header),
         SendProxy::V2 => proxy_protocol::write_v2(source(conn), destination(conn), &mut header),
     }
     // A fresh socket takes a header of this size at once or never.
-    let written = poll_fn(|cx| stream.poll_write(cx, &header)).await;
-    match written {
-        Ok(count) if count == header.len() => Ok(stream),
-        Ok(_) => Err((FaultKind::ServerClosedWhileSending, 0)),
-        Err(error) => Err((
+    let (kind, errno) = match poll_fn(|cx| stream.poll_write(cx, &header)).await {
+        Ok(count) if count == header.len() => return Ok(()),
+        Ok(_) => (FaultKind::ServerClosedWhileSending, 0),
+        Err(error) => (
             FaultKind::ServerResetWhileSending,
             error.raw_os_error().unwrap_or(0),
-        )),
-    }
+        ),
+    };
+    Err(Unopened::new(kind, errno))
+}
+
+/// The TLS handshake, until the deadline that connecting has.
+async fn secure(
+    conn: &Conn,
+    mut stream: Stream,
+    client: &ClientTls,
+    name: ServerName<'static>,
+) -> Result<Stream, Unopened> {
+    let started = stream
+        .take_plain()
+        .and_then(|wire| Connecting::new(wire, client, name).ok());
+    let Some(mut connecting) = started else {
+        return Err(Unopened::new(FaultKind::ServerTlsProtocol, 0));
+    };
+    let done = poll_fn(|cx| match connecting.poll(cx) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending if conn.timer.poll_expired(cx) => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await;
+    let error = match done {
+        Some(Ok(())) => return Ok(Stream::Tls(Box::new(connecting.finish().0))),
+        Some(Err(error)) => Some(error),
+        None => None,
+    };
+    conn.worker.tick();
+    let (failure, first, wire) = connecting.refuse(error.as_ref());
+    let mut evidence = evidence::gather(Some(&Stream::Plain(wire)), first.as_bytes());
+    evidence.tls = Some(Box::new(failure.facts));
+    Err(Unopened {
+        kind: failure.kind,
+        phase: Phase::Tls,
+        errno: failure.errno,
+        signal: failure.signal,
+        evidence,
+    })
 }
 
 fn source(conn: &Conn) -> Option<std::net::SocketAddr> {
@@ -209,11 +294,4 @@ fn source(conn: &Conn) -> Option<std::net::SocketAddr> {
 
 fn destination(conn: &Conn) -> Option<std::net::SocketAddr> {
     conn.destination().or_else(|| conn.stream.local())
-}
-
-/// A fault on the server's side of a layer-4 connection.
-pub(crate) fn connect_fault(kind: FaultKind, errno: i32, elapsed_us: u64) -> Fault {
-    Fault::new(kind, Phase::Connect, Side::Server)
-        .with_errno(errno)
-        .after(elapsed_us)
 }

@@ -19,7 +19,7 @@ impl Exchange<'_> {
             buf: self.lease.filled(),
             client: self.conn.client,
             listener: listener.name,
-            scheme: "http",
+            scheme: self.conn.scheme(),
             id: self.id,
             response: None,
             backend: clearway_base::intern::Name::NONE,

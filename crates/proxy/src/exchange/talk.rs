@@ -236,7 +236,7 @@ impl Exchange<'_> {
         }
         if let Some(seen) = talk
             .watch
-            .poll(cx, &self.conn.stream, talk.upload.is_read())
+            .poll(cx, &mut self.conn.stream, talk.upload.is_read())
         {
             self.conn.worker.tick();
             match seen {

@@ -53,6 +53,7 @@ pub(crate) async fn run(
         pipes: Some(&worker.pipes),
     };
     let (mut up_done, mut down_done) = (false, false);
+    let (mut server_told, mut client_told) = (false, false);
     let mut progress = u64::MAX;
     let fault = |kind, side, errno| {
         let elapsed = worker.tick().micros_since(began);
@@ -69,8 +70,6 @@ pub(crate) async fn run(
             match ends.up.poll(cx, &mut conn.stream, server, supplies) {
                 Poll::Ready(Ok(())) => {
                     up_done = true;
-                    // A server that is gone already shows in the other direction.
-                    drop(server.poll_finish(cx));
                 }
                 Poll::Ready(Err(cut)) => return Poll::Ready(Err(blame(&cut, true, &fault))),
                 Poll::Pending => {}
@@ -80,11 +79,17 @@ pub(crate) async fn run(
             match ends.down.poll(cx, server, &mut conn.stream, supplies) {
                 Poll::Ready(Ok(())) => {
                     down_done = true;
-                    drop(conn.stream.poll_finish(cx));
                 }
                 Poll::Ready(Err(cut)) => return Poll::Ready(Err(blame(&cut, false, &fault))),
                 Poll::Pending => {}
             }
+        }
+        // One that is gone already shows in the other direction.
+        if up_done && !server_told {
+            server_told = server.poll_finish(cx).is_ready();
+        }
+        if down_done && !client_told {
+            client_told = conn.stream.poll_finish(cx).is_ready();
         }
         let moved = ends.up.taken + ends.up.given + ends.down.taken + ends.down.given;
         let moved = moved * 2 + u64::from(up_done || down_done);

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use crate::client::{Conn, handshake};
 use crate::exchange::pump::{Coding, Pump, Source};
 use crate::exchange::tunnel::{self, Ends};
-use crate::exchange::{connect_fault, gather, is_servers, open};
+use crate::exchange::{gather, is_servers, open};
 use crate::local::{Flight, LocalBackend};
 use crate::plan::RetryPlan;
 use crate::slots::{self, Slot};
@@ -97,7 +97,7 @@ impl Drop for Through {
 
 /// Serves one layer-4 connection until both sides have finished.
 pub(crate) async fn serve(mut conn: Box<Conn>) {
-    let Ok(first) = handshake::read(&mut conn).await else {
+    let Ok(first) = handshake::complete(&mut conn).await else {
         return;
     };
     let plan = conn.plan();
@@ -184,11 +184,11 @@ async fn relay(
                 passage.close_attempt(backend, result.err());
                 return result;
             }
-            Err((kind, errno)) => {
-                let fault = connect_fault(kind, errno, elapsed);
-                let refusal = refusal(&rules, kind, passage.attempts.len(), backend);
+            Err(unopened) => {
+                let fault = unopened.fault(elapsed);
+                let refusal = refusal(&rules, fault.kind, passage.attempts.len(), backend);
                 let attempt = passage.attempt();
-                attempt.evidence = Some(gather(None, &[]));
+                attempt.evidence = Some(unopened.evidence);
                 attempt.refusal = refusal;
                 passage.close_attempt(backend, Some(fault));
                 if refusal.is_some() {

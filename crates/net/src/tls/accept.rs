@@ -1,0 +1,256 @@
+//! TLS with a client.
+
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use clearway_outcome::{CertificateVerdict, FaultKind, FirstBytes, TlsFacts};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs;
+use rustls::server::{ProducesTickets, ServerConnection};
+use rustls::{Connection, ServerConfig, SupportedProtocolVersion, version};
+
+use super::certificates::Certificates;
+use super::client_auth::ClientAuth;
+use super::fault::{self, TlsFailure};
+use super::handshake::{self, HandshakeError};
+use super::stream::TlsStream;
+use super::{presented, provider};
+use crate::wire::Wire;
+
+/// Which versions are spoken (Mozilla's words; their older profiles have ciphers that are not safe).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// TLS 1.3.
+    Modern,
+    /// TLS 1.2 with forward secrecy and authenticated ciphers, and TLS 1.3.
+    #[default]
+    Intermediate,
+}
+
+impl Profile {
+    /// The library's words for it.
+    pub(super) fn versions(self) -> &'static [&'static SupportedProtocolVersion] {
+        static MODERN: [&SupportedProtocolVersion; 1] = [&version::TLS13];
+        static INTERMEDIATE: [&SupportedProtocolVersion; 2] = [&version::TLS13, &version::TLS12];
+        match self {
+            Self::Modern => &MODERN,
+            Self::Intermediate => &INTERMEDIATE,
+        }
+    }
+}
+
+/// Keys for session tickets, which change every six hours; old ones are read for as long again.
+///
+/// One for each listener: a session that one listener has begun is worth nothing at another, which
+/// may ask for client certificates.
+#[derive(Clone, Debug)]
+pub struct Tickets(Arc<dyn ProducesTickets>);
+
+impl Tickets {
+    /// Fresh keys.
+    ///
+    /// # Errors
+    /// When the system gives no random numbers.
+    pub fn new() -> Result<Self, String> {
+        aws_lc_rs::Ticketer::new()
+            .map(Self)
+            .map_err(|error| error.to_string())
+    }
+}
+
+/// How a listener speaks TLS.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// Which versions.
+    pub profile: Profile,
+    /// The application protocols, the best first; none = none is agreed on.
+    pub alpn: Vec<Vec<u8>>,
+    /// Whether the key exchange that quantum computers do not break is offered.
+    pub post_quantum: bool,
+    /// Whether clients show certificates.
+    pub client_auth: Option<ClientAuth>,
+    /// Keys of session tickets; `None` = sessions are not resumed.
+    pub tickets: Option<Tickets>,
+    /// A file for the secrets of all connections, in the format of `SSLKEYLOGFILE`.
+    pub key_log: Option<std::path::PathBuf>,
+}
+
+/// A listener's side of TLS.
+#[derive(Clone, Debug)]
+pub struct ServerTls {
+    config: Arc<ServerConfig>,
+    certificates: Arc<Certificates>,
+}
+
+impl ServerTls {
+    /// Compiles the settings.
+    ///
+    /// # Errors
+    /// What is wrong with them, in words.
+    pub fn new(settings: &ServerSettings, certificates: Arc<Certificates>) -> Result<Self, String> {
+        let provider: Arc<CryptoProvider> = provider::get(settings.post_quantum);
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(settings.profile.versions())
+            .map_err(|error| error.to_string())?;
+        let builder = match &settings.client_auth {
+            Some(auth) => builder.with_client_cert_verifier(auth.verifier(&provider)?),
+            None => builder.with_no_client_auth(),
+        };
+        let resolver = Arc::clone(&certificates);
+        let mut config = builder.with_cert_resolver(resolver);
+        config.alpn_protocols.clone_from(&settings.alpn);
+        match &settings.tickets {
+            Some(tickets) => config.ticketer = Arc::clone(&tickets.0),
+            None => config.send_tls13_tickets = 0,
+        }
+        config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+        if let Some(path) = &settings.key_log {
+            config.key_log = Arc::new(super::key_log::KeyLog::open(path)?);
+        }
+        Ok(Self {
+            config: Arc::new(config),
+            certificates,
+        })
+    }
+
+    /// The certificates it chooses from.
+    #[must_use]
+    pub fn certificates(&self) -> &Arc<Certificates> {
+        &self.certificates
+    }
+}
+
+/// A handshake with a client, under way.
+///
+/// It is polled, so that the caller keeps the deadline, and then either finished or given up.
+#[derive(Debug)]
+pub struct Accepting {
+    wire: Wire,
+    tls: ServerConnection,
+    certificates: Arc<Certificates>,
+    first: FirstBytes,
+    unread: usize,
+}
+
+/// A handshake with a client that failed.
+#[derive(Debug)]
+pub struct Refused {
+    /// What went wrong.
+    pub failure: TlsFailure,
+    /// The first bytes that the client sent; none when it only connected.
+    pub first: FirstBytes,
+    /// The socket: for an answer to a client that does not speak TLS, and for facts about it.
+    pub wire: Wire,
+}
+
+impl Accepting {
+    /// A handshake over `wire`.
+    ///
+    /// # Errors
+    /// When the library refuses its configuration.
+    pub fn new(wire: Wire, server: &ServerTls) -> io::Result<Self> {
+        let tls = ServerConnection::new(Arc::clone(&server.config)).map_err(fault::wrap)?;
+        Ok(Self {
+            wire,
+            tls,
+            certificates: Arc::clone(&server.certificates),
+            first: FirstBytes::default(),
+            unread: 0,
+        })
+    }
+
+    /// Feeds bytes that were read before the handshake, with a PROXY header. Errors show again in
+    /// [`Accepting::poll`].
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.digest(bytes).unwrap_or_default();
+    }
+
+    /// Goes on with the handshake, until it is complete or has failed. Cancel safe.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandshakeError>> {
+        loop {
+            ready!(handshake::poll_flush(cx, &self.wire, &mut self.tls))?;
+            if !self.tls.is_handshaking() {
+                return Poll::Ready(Ok(()));
+            }
+            let mut room = [0; handshake::ROOM];
+            let count = ready!(self.wire.poll_read(cx, &mut room))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()));
+            }
+            if let Err(error) = self.digest(room.get(..count).unwrap_or_default()) {
+                handshake::flush_now(&self.wire, &mut self.tls);
+                return Poll::Ready(Err(error));
+            }
+        }
+    }
+
+    fn digest(&mut self, bytes: &[u8]) -> Result<(), HandshakeError> {
+        if self.first.as_bytes().is_empty() {
+            self.first = FirstBytes::of(bytes);
+        }
+        if !handshake::may_be_tls(self.first.as_bytes()) {
+            return Err(HandshakeError::NotTls);
+        }
+        self.unread = handshake::digest(&mut self.tls, bytes)?;
+        Ok(())
+    }
+
+    /// The connection, after [`Accepting::poll`] said that it is complete.
+    #[must_use]
+    pub fn finish(self) -> (TlsStream, TlsFacts) {
+        let facts = self.facts();
+        let tls = Connection::Server(self.tls);
+        (TlsStream::new(self.wire, tls, self.unread), facts)
+    }
+
+    /// Gives the handshake up: after an error, or without one when its time is over.
+    #[must_use]
+    pub fn refuse(self, error: Option<&HandshakeError>) -> Refused {
+        let mut facts = self.facts();
+        let (kind, words) = match error {
+            None => (FaultKind::TlsHandshakeTimeout, String::new()),
+            Some(HandshakeError::Io(error)) => (FaultKind::TlsHandshakeClosed, error.to_string()),
+            Some(HandshakeError::NotTls) if looks_like_http(self.first.as_bytes()) => {
+                (FaultKind::HttpOnTlsPort, String::new())
+            }
+            Some(HandshakeError::NotTls) => (FaultKind::NotTls, String::new()),
+            Some(HandshakeError::Tls(error)) => (self.kind_of(error), error.to_string()),
+        };
+        if kind == FaultKind::TlsClientCertificateInvalid {
+            facts.certificate = presented::take();
+            facts.verdict = CertificateVerdict::Refused;
+            facts.refusal.clone_from(&words);
+        }
+        Refused {
+            failure: TlsFailure::new(kind, error, words, facts),
+            first: self.first,
+            wire: self.wire,
+        }
+    }
+
+    fn kind_of(&self, error: &rustls::Error) -> FaultKind {
+        match error {
+            // All that the library says when it got no certificate from us.
+            rustls::Error::General(_) if self.certificates.is_empty() => {
+                FaultKind::CertificateUnusable
+            }
+            rustls::Error::General(_) if self.tls.server_name().is_some() => {
+                FaultKind::TlsNameUnknown
+            }
+            error => fault::client_kind(error),
+        }
+    }
+
+    fn facts(&self) -> TlsFacts {
+        let mut facts = handshake::facts(&self.tls);
+        facts.server_name = self.tls.server_name().unwrap_or_default().to_owned();
+        facts
+    }
+}
+
+/// Whether a client's first bytes are the start of a plain HTTP request.
+fn looks_like_http(first: &[u8]) -> bool {
+    let method = first.iter().take_while(|b| b.is_ascii_uppercase()).count();
+    (3..=16).contains(&method) && first.get(method) == Some(&b' ')
+}

@@ -1,0 +1,223 @@
+//! TLS of listeners and backends: certificates are read, settings compiled.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use clearway_config::Diagnostic;
+use clearway_config::model::{
+    BackendTls, CertificateFiles, ListenerTls, Mode, Origin, Server, ServerAddress, TlsProfile,
+};
+use clearway_net::tls::{
+    self, Certificates, ClientAuth, ClientSettings, ClientTls, FileEvent, FileProblem, Files,
+    Profile, ServerName, ServerSettings, ServerTls, Source, Trust,
+};
+
+use crate::board::ListenerEntry;
+use crate::plan::{BackendTlsPlan, ListenerTlsPlan};
+
+/// Code of the diagnostics about certificates and keys.
+const CERTIFICATE: &str = "certificate";
+
+fn failed(origin: &Origin, problem: &FileProblem) -> Diagnostic {
+    Diagnostic::error(CERTIFICATE, origin, problem.to_string())
+}
+
+fn profile(profile: TlsProfile) -> Profile {
+    match profile {
+        TlsProfile::Modern => Profile::Modern,
+        TlsProfile::Intermediate => Profile::Intermediate,
+    }
+}
+
+fn source(files: &CertificateFiles) -> Source {
+    let certificate = files.certificate.clone();
+    if files.is_directory() {
+        return Source::Directory(certificate);
+    }
+    match (&files.key, &files.ocsp) {
+        (Some(key), ocsp) => Source::Pair {
+            certificate,
+            key: key.clone(),
+            ocsp: ocsp.clone(),
+        },
+        (None, None) => Source::Combined(certificate),
+        (None, Some(ocsp)) => Source::Pair {
+            key: certificate.clone(),
+            certificate,
+            ocsp: Some(ocsp.clone()),
+        },
+    }
+}
+
+/// What a listener agrees on when the configuration is silent.
+fn alpn(settings: &ListenerTls, mode: Mode) -> Vec<Vec<u8>> {
+    match (&settings.alpn, mode) {
+        (Some(own), _) => own.iter().map(|p| p.as_bytes().to_vec()).collect(),
+        (None, Mode::Http) => vec![b"http/1.1".to_vec()],
+        (None, Mode::Tcp) => Vec::new(),
+    }
+}
+
+/// Compiles a listener's TLS; certificates that cannot be read at first are errors.
+pub(super) fn listener(
+    settings: &ListenerTls,
+    mode: Mode,
+    entry: &ListenerEntry,
+) -> Result<ListenerTlsPlan, Vec<Diagnostic>> {
+    let origin = settings.origins.field_or_section("certificates");
+    let mut files = Files::new(settings.certificates.iter().map(source).collect());
+    let mut diagnostics: Vec<Diagnostic> = files
+        .look()
+        .iter()
+        .filter_map(|event| match event {
+            FileEvent::Failed { problem, .. } => Some(failed(origin, problem)),
+            FileEvent::Loaded(..) | FileEvent::Gone(_) => None,
+        })
+        .collect();
+    let certificates = Certificates::new(settings.strict_names);
+    certificates.replace(files.usable());
+    let client_auth = settings.client_certificates.as_ref().and_then(|clients| {
+        let origin = clients.origins.field_or_section("ca");
+        let roots = note(tls::certificates(&clients.ca), origin, &mut diagnostics)?;
+        let origin = clients.origins.field_or_section("crl");
+        let revoked = match &clients.crl {
+            Some(path) => note(tls::revocation_lists(path), origin, &mut diagnostics)?,
+            None => Vec::new(),
+        };
+        Some(ClientAuth {
+            roots,
+            revoked,
+            optional: clients.optional,
+        })
+    });
+    if !diagnostics.is_empty() {
+        return Err(diagnostics);
+    }
+    let whole = |words: String| vec![Diagnostic::error("tls", settings.origins.section(), words)];
+    let tickets = match settings.resumption {
+        true => Some(
+            entry
+                .tickets(settings.client_certificates.as_ref())
+                .map_err(whole)?,
+        ),
+        false => None,
+    };
+    let server = ServerTls::new(
+        &ServerSettings {
+            profile: profile(settings.profile),
+            alpn: alpn(settings, mode),
+            post_quantum: settings.post_quantum,
+            client_auth,
+            tickets,
+            key_log: settings.key_log.clone(),
+        },
+        certificates,
+    )
+    .map_err(whole)?;
+    Ok(ListenerTlsPlan {
+        server,
+        files: Mutex::new(files),
+    })
+}
+
+/// The value, or nothing and a diagnostic.
+fn note<T>(
+    read: Result<T, FileProblem>,
+    origin: &Origin,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<T> {
+    match read {
+        Ok(value) => Some(value),
+        Err(problem) => {
+            diagnostics.push(failed(origin, &problem));
+            None
+        }
+    }
+}
+
+/// Compiles a backend's TLS, or takes over what was compiled before when nothing has changed.
+pub(super) fn backend(
+    settings: &BackendTls,
+    before: Option<(&BackendTls, &Arc<BackendTlsPlan>)>,
+) -> Result<Arc<BackendTlsPlan>, Diagnostic> {
+    let marks = tls::marks(files_of(settings));
+    if let Some((written, plan)) = before
+        && written == settings
+        && plan.marks == marks
+    {
+        return Ok(Arc::clone(plan));
+    }
+    let at = |key: &str| settings.origins.field_or_section(key);
+    let trust = match (&settings.ca, settings.verify) {
+        (_, false) => Trust::Nobody,
+        (Some(path), true) => {
+            Trust::Roots(tls::certificates(path).map_err(|p| failed(at("ca"), &p))?)
+        }
+        (None, true) => Trust::Roots(tls::system_roots().map_err(|words| {
+            Diagnostic::error(CERTIFICATE, settings.origins.section(), words)
+                .hint("name the authority of the servers' certificates with `ca`")
+        })?),
+    };
+    let revoked = match &settings.crl {
+        Some(path) => tls::revocation_lists(path).map_err(|p| failed(at("crl"), &p))?,
+        None => Vec::new(),
+    };
+    let certificate = match &settings.certificate {
+        Some(written) => {
+            let mut files = Files::new(vec![source(written)]);
+            for event in files.look() {
+                if let FileEvent::Failed { problem, .. } = event {
+                    return Err(failed(at("certificate"), &problem));
+                }
+            }
+            files.usable().pop()
+        }
+        None => None,
+    };
+    let client = ClientTls::new(&ClientSettings {
+        trust,
+        revoked,
+        certificate,
+        alpn: Vec::new(),
+        profile: profile(settings.profile),
+        post_quantum: settings.post_quantum,
+        key_log: settings.key_log.clone(),
+    })
+    .map_err(|words| Diagnostic::error("tls", settings.origins.section(), words))?;
+    Ok(Arc::new(BackendTlsPlan { client, marks }))
+}
+
+fn files_of(settings: &BackendTls) -> impl Iterator<Item = &Path> {
+    let own = settings.certificate.as_ref();
+    let files = [
+        settings.ca.as_ref(),
+        settings.crl.as_ref(),
+        own.map(|c| &c.certificate),
+        own.and_then(|c| c.key.as_ref()),
+    ];
+    files.into_iter().flatten().map(PathBuf::as_path)
+}
+
+/// The name that a server is asked for, and its certificate has to have.
+pub(super) fn name_of(
+    settings: &BackendTls,
+    server: &Server,
+    target: &clearway_net::connect::Target,
+) -> Result<ServerName<'static>, Diagnostic> {
+    let (text, origin) = match (&settings.server_name, &server.address, target) {
+        (Some(name), ..) => (
+            name.to_string(),
+            settings.origins.field_or_section("server_name"),
+        ),
+        (None, ServerAddress::Name { host, .. }, _) => (host.clone(), server.origin()),
+        (None, _, clearway_net::connect::Target::Ip(address)) => {
+            (address.ip().to_string(), server.origin())
+        }
+        (None, _, clearway_net::connect::Target::Unix(_)) => {
+            let origin = settings.origins.section();
+            let message = "a server on a Unix socket has no name that its certificate could have";
+            return Err(Diagnostic::error("tls", origin, message).expected("`server_name`"));
+        }
+    };
+    tls::server_name(&text).map_err(|words| Diagnostic::error("tls", origin, words))
+}
