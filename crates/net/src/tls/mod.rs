@@ -13,6 +13,7 @@ pub mod facts;
 mod fault;
 mod files;
 mod handshake;
+pub mod hello;
 mod key_log;
 mod presented;
 mod provider;
