@@ -28,9 +28,12 @@ pub(crate) struct Checks {
 
 struct Running {
     /// What to check and how; the task looks at it before each check.
-    check: watch::Sender<Arc<CheckPlan>>,
+    check: watch::Sender<Subject>,
     task: JoinHandle<()>,
 }
+
+/// A server and how it is checked.
+type Subject = (Arc<ServerPlan>, Arc<CheckPlan>);
 
 impl Default for Checks {
     fn default() -> Self {
@@ -47,7 +50,7 @@ impl Checks {
     /// results in a row to change it.
     pub(crate) fn reconcile(&mut self, state: &Arc<State>) {
         let plan = state.plan();
-        let mut wanted: Map<(Name, Name), (Arc<ServerPlan>, Arc<CheckPlan>)> = Map::default();
+        let mut wanted: Map<(Name, Name), Subject> = Map::default();
         for backend in &plan.backends {
             let Some(check) = &backend.check else {
                 continue;
@@ -60,16 +63,16 @@ impl Checks {
             }
         }
         self.running.retain(|key, running| {
-            let Some((_, check)) = wanted.get(key) else {
+            let Some(subject) = wanted.get(key) else {
                 running.task.abort();
                 // Without a check nothing could ever bring the server up again.
                 state.set_flags(*key, 0, DOWN);
                 return false;
             };
             running.check.send_if_modified(|present| {
-                let is_new = **present != **check;
+                let is_new = *present.1 != *subject.1 || !present.0.has_same_tls(&subject.0);
                 if is_new {
-                    *present = Arc::clone(check);
+                    present.clone_from(subject);
                 }
                 is_new
             });
@@ -80,16 +83,10 @@ impl Checks {
             .filter(|(key, _)| !self.running.contains_key(key))
             .collect();
         missing.sort_by_key(|(key, _)| *key);
-        for (key, (server, check)) in missing {
+        for (key, subject) in missing {
             let budget = Arc::clone(&self.budget);
-            let (check, changes) = watch::channel(check);
-            let task = task::spawn(check_for_ever(
-                Arc::clone(state),
-                key,
-                server,
-                changes,
-                budget,
-            ));
+            let (check, changes) = watch::channel(subject);
+            let task = task::spawn(check_for_ever(Arc::clone(state), key, changes, budget));
             self.running.insert(key, Running { check, task });
         }
     }
@@ -99,19 +96,18 @@ impl Checks {
 async fn check_for_ever(
     state: Arc<State>,
     key: (Name, Name),
-    server: Arc<ServerPlan>,
-    mut changes: watch::Receiver<Arc<CheckPlan>>,
+    mut changes: watch::Receiver<Subject>,
     budget: Arc<Semaphore>,
 ) {
     let mut rng = Rng::from_entropy();
-    let mut check = Arc::clone(&changes.borrow_and_update());
+    let (mut server, mut check) = changes.borrow_and_update().clone();
     let mut machine = Machine::new(check.policy);
     let mut next = Instant::now() + machine.first_delay(&mut rng);
     loop {
         tokio::select! {
             biased;
             Ok(()) = changes.changed() => {
-                check = Arc::clone(&changes.borrow_and_update());
+                (server, check) = changes.borrow_and_update().clone();
                 machine.set_policy(check.policy);
                 // Spread like first checks: a reload changes the settings of many servers at once.
                 next = next.min(Instant::now() + machine.first_delay(&mut rng));
@@ -123,7 +119,7 @@ async fn check_for_ever(
             return;
         };
         let target = check.target_of(&server);
-        let report = probe::run(&check.probe, &target, check.timeout).await;
+        let report = probe::run(&check.probe, &target, check.tls_of(&server), check.timeout).await;
         drop(permit);
         let passed = report.attempt.fault.is_none();
         let result = if passed {

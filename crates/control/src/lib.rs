@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+pub mod certificates;
 pub mod client;
 mod health;
 mod logs;

@@ -5,10 +5,13 @@ use std::sync::atomic::Ordering;
 use clearway_base::clock;
 use clearway_outcome::FaultKind;
 use clearway_proxy::plan::{BackendPlan, ListenerPlan, ServerPlan};
-use clearway_proxy::stats::{BackendShard, Count, FaultCounts, LazyHistogram, ServerShard};
+use clearway_proxy::stats::{
+    BackendShard, Count, FaultCounts, LazyHistogram, ListenerShard, ServerShard,
+};
 use clearway_telemetry::Counts;
 use clearway_telemetry::catalogue::{Metric, Snapshot, Value};
 
+use crate::certificates;
 use crate::state::State;
 
 /// Names of the classes of [`clearway_proxy::stats::class`].
@@ -104,6 +107,27 @@ fn of_listener(listener: &ListenerPlan, out: &mut Snapshot) {
     for (class, label) in CLASSES.iter().enumerate() {
         let requests = total(shards, |s| &s.responses[class]);
         out.add(Metric::ListenerRequests, &[name, label], requests);
+    }
+    if let Some(tls) = &listener.tls {
+        let handshakes: [(&str, &str, Of<ListenerShard, Count>); 4] = [
+            ("TLSv1.2", "no", |s| &s.handshakes[0]),
+            ("TLSv1.2", "yes", |s| &s.handshakes[1]),
+            ("TLSv1.3", "no", |s| &s.handshakes[2]),
+            ("TLSv1.3", "yes", |s| &s.handshakes[3]),
+        ];
+        for (version, resumed, of) in handshakes {
+            out.add(
+                Metric::Handshakes,
+                &[name, version, resumed],
+                total(shards, of),
+            );
+        }
+        for certificate in tls.server.certificates().all() {
+            let facts = certificate.facts();
+            let end = u64::try_from(facts.not_after).unwrap_or(0);
+            let labels = [name, certificates::label(&certificate), &facts.serial];
+            out.add(Metric::CertificateEnd, &labels, level(end));
+        }
     }
     for (kind, value) in faults(shards.iter().map(|s| &s.faults)) {
         out.add(

@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::admin;
+use crate::certificates;
 use crate::health::Checks;
 use crate::logs::{Logs, Sinks};
 use crate::names::Followed;
@@ -176,6 +177,8 @@ impl Supervisor {
             Ok(plan) => self.put_in_force(plan, opened, Vec::new()).await,
             Err(words) => return Err(StartError::Open(words)),
         }
+        self.tell_of_certificates();
+        drop(task::spawn(certificates::watch(Arc::clone(&self.state))));
         if let Some(admin) = &self.admin {
             let address = admin.address.clone();
             self.emit(Event::Listening("admin".to_owned(), address));
@@ -206,6 +209,13 @@ impl Supervisor {
     fn emit(&mut self, event: Event) {
         let config = self.state.config();
         emit(&mut self.events, &config, event);
+    }
+
+    /// Says which certificates of the Plan in force have ended or end soon.
+    fn tell_of_certificates(&self) {
+        for (level, words) in certificates::warnings(&self.state.plan()) {
+            self.state.say(level, words);
+        }
     }
 
     fn start_passive(&mut self) {
@@ -295,6 +305,7 @@ impl Supervisor {
             self.admin = admin;
         }
         self.put_in_force(plan, opened, close).await;
+        self.tell_of_certificates();
         Ok(if changes.is_empty() {
             "nothing changed".to_owned()
         } else {

@@ -16,7 +16,7 @@ use clearway_base::intern::Name;
 use clearway_config::model::{Backend, Limits, RetryMethods, RetryOn, Timeouts};
 use clearway_http::{HeadLimits, XForwarded};
 use clearway_net::connect::Target;
-use clearway_net::probe::Probe;
+use clearway_net::probe::{Probe, ProbeTls};
 use clearway_net::tls::{ClientTls, Files, Marks, ServerName, ServerTls};
 use clearway_outcome::{Address, FaultKind};
 use clearway_rules::{Program, Router};
@@ -187,6 +187,8 @@ pub struct CheckPlan {
     pub timeout: Duration,
     /// Port to check instead of the server's own.
     pub port: Option<u16>,
+    /// Whether TLS is spoken where the backend speaks it.
+    pub tls: bool,
 }
 
 /// A page that replaces the short text of an error reply.
@@ -343,6 +345,13 @@ impl ServerPlan {
 }
 
 impl CheckPlan {
+    /// TLS with a server that is checked.
+    #[must_use]
+    pub fn tls_of<'a>(&self, server: &'a ServerPlan) -> ProbeTls<'a> {
+        let (tls, name) = server.tls.as_ref().filter(|_| self.tls)?;
+        Some((&tls.client, name))
+    }
+
     /// Where to check a server.
     #[must_use]
     pub fn target_of(&self, server: &ServerPlan) -> Target {

@@ -110,7 +110,10 @@ pub(crate) async fn tls(conn: &mut Conn, fault: Fault, first: &[u8]) {
             sent = out.len() as u64;
         }
     }
-    let status = if sent > 0 { status } else { 0 };
+    let (status, first) = match sent {
+        0 => (0, b"".as_slice()),
+        _ => (status, first),
+    };
     report(conn, id, fault, conn.accepted, (first, status, sent));
     if sent > 0 {
         conn.linger().await;

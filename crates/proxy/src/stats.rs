@@ -175,6 +175,8 @@ pub struct ListenerShard {
     pub faults: FaultCounts,
     /// Times the worker stopped accepting because no descriptor or memory was left.
     pub accept_paused: Count,
+    /// TLS handshakes completed: version 1.2 or 1.3, each fresh and resumed.
+    pub handshakes: [Count; 4],
 }
 
 /// What one worker counts about itself.

@@ -71,6 +71,8 @@ metrics! {
     ListenerBytesIn = "clearway_listener_received_bytes" Counter ["listener"] "Bytes read from clients",
     ListenerBytesOut = "clearway_listener_sent_bytes" Counter ["listener"] "Bytes written to clients",
     Faults = "clearway_faults" Counter ["listener", "fault", "party"] "Faults on the client's or the local side",
+    CertificateEnd = "clearway_certificate_not_after_timestamp_seconds" Gauge ["listener", "name", "serial"] "When a certificate in use ends, in seconds since 1970; name is the first it is for",
+    Handshakes = "clearway_tls_handshakes" Counter ["listener", "version", "resumed"] "TLS handshakes with clients that were completed",
     Requests = "clearway_requests" Counter ["backend", "code_class"] "Requests by backend and class of the response",
     Retries = "clearway_retries" Counter ["backend"] "Attempts after the first of a request",
     Prevented = "clearway_prevented" Counter ["backend"] "Requests that a retry saved from failing",

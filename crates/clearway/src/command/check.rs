@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clearway_config::Severity;
 
-use super::{ConfigArg, say};
+use super::{ConfigArg, complain, run, say};
 
 /// Arguments of `check`.
 #[derive(clap::Args)]
@@ -15,7 +15,20 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> ExitCode {
-        let loaded = self.config.load();
+        let mut loaded = self.config.load();
+        if !loaded.has_errors() {
+            match clearway_control::certificates::try_out(&loaded.config) {
+                Ok(warnings) => warnings
+                    .iter()
+                    .for_each(|(_, words)| complain(&format!("warning: {words}\n"))),
+                Err(found) => {
+                    for diagnostic in &found {
+                        complain(&format!("{}\n", run::render(diagnostic)));
+                    }
+                    loaded.diagnostics.extend(found);
+                }
+            }
+        }
         let count = |severity| {
             loaded
                 .diagnostics

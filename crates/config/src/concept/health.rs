@@ -29,6 +29,8 @@ concept! {
     body: Option<Pattern> = None, example = Some("\"~ ^ok\"");
     /// The port to ask, instead of the server's own.
     port: Option<u16> = None, range = Some((1.0, 65_535.0)), example = Some("9000");
+    /// Whether the check speaks TLS where the backend does.
+    tls: bool = true, example = Some("false");
     /// Time between checks while nothing happens.
     interval: Duration = Duration::from_secs(2), range = Some((0.01, 86_400.0));
     /// Time between checks while the server is down or changing.

@@ -19,6 +19,7 @@ pub use http::{BodyMatch, Http, HttpSettings, Statuses};
 pub use tcp::Tcp;
 
 use crate::connect::Target;
+use crate::tls::{ClientTls, ServerName};
 use visit::{Failure, Visit};
 
 macro_rules! kinds {
@@ -87,10 +88,18 @@ pub struct ProbeReport {
     pub words: String,
 }
 
-/// Runs a probe once; never takes longer than `timeout` to reach its verdict.
+/// TLS with the server that is probed: how, and the name it is asked for.
+pub type ProbeTls<'a> = Option<(&'a ClientTls, &'a ServerName<'static>)>;
+
+/// Runs a probe once, over TLS if asked to; never takes longer than `timeout` to reach its verdict.
 ///
 /// Cancel safe: dropping the future closes the connection.
-pub async fn run(probe: &Probe, target: &Target, timeout: Duration) -> ProbeReport {
+pub async fn run(
+    probe: &Probe,
+    target: &Target,
+    tls: ProbeTls<'_>,
+    timeout: Duration,
+) -> ProbeReport {
     let address = Name::new(&target.to_string());
     let mut visit = Visit::new(Attempt::begin(
         Name::NONE,
@@ -98,14 +107,19 @@ pub async fn run(probe: &Probe, target: &Target, timeout: Duration) -> ProbeRepo
         address,
         clock::now(),
     ));
-    let verdict = tokio::time::timeout(timeout, check(probe, &mut visit, target)).await;
+    let verdict = tokio::time::timeout(timeout, check(probe, &mut visit, target, tls)).await;
     let verdict = verdict.unwrap_or_else(|_| Err(visit.timed_out(timeout)));
     let report = visit.report(verdict);
     visit.leave().await;
     report
 }
 
-async fn check(probe: &Probe, visit: &mut Visit, target: &Target) -> Result<String, Failure> {
+async fn check(
+    probe: &Probe,
+    visit: &mut Visit,
+    target: &Target,
+    tls: ProbeTls<'_>,
+) -> Result<String, Failure> {
     visit.connect(target, probe.source).await?;
     let mut header = Vec::new();
     match probe.proxy_header {
@@ -114,6 +128,9 @@ async fn check(probe: &Probe, visit: &mut Visit, target: &Target) -> Result<Stri
         ProxyHeader::V2 => proxy_protocol::write_v2(None, None, &mut header),
     }
     visit.send(&header).await?;
+    if let Some((client, name)) = tls {
+        visit.secure(client, name).await?;
+    }
     probe.kind.check(visit, target).await
 }
 
@@ -128,6 +145,7 @@ mod tests {
         assert_send(run(
             &probe,
             &Target::Unix("/a".into()),
+            None,
             Duration::from_secs(1),
         ));
     }

@@ -31,7 +31,7 @@ mod tests {
             proxy_header,
             ..Probe::new(Kind::Tcp(Tcp))
         };
-        block_on(async { run(&probe, target, Duration::from_secs(5)).await })
+        block_on(async { run(&probe, target, None, Duration::from_secs(5)).await })
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! One connection of a probe: its phases, what was sent and received, and how it failed.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use clearway_base::clock;
-use clearway_outcome::{Attempt, Evidence, Fault, FaultKind, Phase, Side, errno_name};
+use clearway_outcome::{Attempt, Evidence, Fault, FaultKind, Phase, Side, Signal, errno_name};
 
 use super::ProbeReport;
 use crate::connect::{self, Target};
 use crate::stream::Stream;
+use crate::tls::{ClientTls, Connecting, ServerName};
 
 /// Most bytes of a response that are read.
 pub(super) const READ_MAX: usize = 64 << 10;
@@ -20,6 +22,7 @@ const LEAVE_LIMIT: Duration = Duration::from_millis(200);
 pub(super) struct Failure {
     pub(super) kind: FaultKind,
     errno: i32,
+    signal: Option<Signal>,
     words: String,
 }
 
@@ -28,6 +31,7 @@ impl Failure {
         Self {
             kind,
             errno: 0,
+            signal: None,
             words,
         }
     }
@@ -72,9 +76,46 @@ impl Visit {
             .map_err(|error| Failure {
                 kind: connect::fault(&error),
                 errno: error.errno,
+                signal: None,
                 words: error.to_string(),
             })?;
         self.stream = Some(stream);
+        self.attempt.connected_us = Some(self.elapsed_us());
+        Ok(())
+    }
+
+    /// Sets up TLS.
+    pub(super) async fn secure(
+        &mut self,
+        client: &ClientTls,
+        name: &ServerName<'static>,
+    ) -> Result<(), Failure> {
+        self.stage = Stage::Tls;
+        let wire = self.stream.as_mut().and_then(Stream::take_plain);
+        let connecting = wire.and_then(|wire| Connecting::new(wire, client, name.clone()).ok());
+        let Some(mut connecting) = connecting else {
+            let words = "TLS could not be begun".to_owned();
+            return Err(Failure::new(FaultKind::ServerTlsProtocol, words));
+        };
+        if let Err(error) = poll_fn(|cx| connecting.poll(cx)).await {
+            let (failure, first, wire) = connecting.refuse(Some(&error));
+            self.evidence.keep_first(first.as_bytes());
+            self.stream = Some(Stream::Plain(wire));
+            let mut words = failure.kind.summary().trim_end_matches('.').to_owned();
+            if let Some(signal) = failure.signal {
+                words.push_str(&format!(" ({signal})"));
+            } else if !failure.words.is_empty() {
+                words.push_str(&format!(" ({})", failure.words));
+            }
+            self.evidence.tls = Some(Box::new(failure.facts));
+            return Err(Failure {
+                kind: failure.kind,
+                errno: failure.errno,
+                signal: failure.signal,
+                words,
+            });
+        }
+        self.stream = Some(Stream::Tls(Box::new(connecting.finish().0)));
         self.attempt.connected_us = Some(self.elapsed_us());
         Ok(())
     }
@@ -161,11 +202,11 @@ impl Visit {
     fn ended(&self, how: FinOrRst, errno: i32) -> Failure {
         use FinOrRst::{Fin, Rst};
         let (kind, when) = match (self.stage, how) {
-            (Stage::Connect | Stage::Send, Fin) => (
+            (Stage::Connect | Stage::Tls | Stage::Send, Fin) => (
                 FaultKind::ServerClosedWhileSending,
                 "while the request was sent",
             ),
-            (Stage::Connect | Stage::Send, Rst) => (
+            (Stage::Connect | Stage::Tls | Stage::Send, Rst) => (
                 FaultKind::ServerResetWhileSending,
                 "while the request was sent",
             ),
@@ -196,7 +237,12 @@ impl Visit {
         if let Some(name) = errno_name(errno) {
             words.push_str(&format!(" ({name})"));
         }
-        Failure { kind, errno, words }
+        Failure {
+            kind,
+            errno,
+            signal: None,
+            words,
+        }
     }
 
     /// The time is over: what that means depends on how far it came.
@@ -205,6 +251,10 @@ impl Visit {
             Stage::Connect => (
                 FaultKind::ConnectTimeout,
                 "the connection attempt was not answered",
+            ),
+            Stage::Tls => (
+                FaultKind::ServerTlsTimeout,
+                "connected, but the TLS handshake was not complete",
             ),
             Stage::Send => (
                 FaultKind::ServerWriteTimeout,
@@ -230,9 +280,15 @@ impl Visit {
         attempt.ended_us = ended_us;
         let words = match verdict {
             Ok(words) => format!("{words} in {}", milliseconds(ended_us)),
-            Err(Failure { kind, errno, words }) => {
+            Err(Failure {
+                kind,
+                errno,
+                signal,
+                words,
+            }) => {
                 let fault = Fault::new(kind, self.stage.phase(), Side::Server);
-                attempt.fault = Some(fault.with_errno(errno).after(ended_us));
+                let fault = fault.with_errno(errno).with_signal(signal);
+                attempt.fault = Some(fault.after(ended_us));
                 self.evidence.tcp = self.stream.as_ref().and_then(Stream::tcp_facts);
                 attempt.evidence = Some(Box::new(std::mem::take(&mut self.evidence)));
                 self.unfinished &= matches!(kind, FaultKind::ProbeStatus | FaultKind::ProbeBody);
@@ -272,6 +328,7 @@ enum FinOrRst {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Connect,
+    Tls,
     Send,
     Wait,
     Head,
@@ -282,6 +339,7 @@ impl Stage {
     fn phase(self) -> Phase {
         match self {
             Self::Connect => Phase::Connect,
+            Self::Tls => Phase::Tls,
             Self::Send => Phase::Send,
             Self::Wait => Phase::Wait,
             Self::Head => Phase::ResponseHead,

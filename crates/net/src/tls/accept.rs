@@ -238,8 +238,18 @@ impl Accepting {
             rustls::Error::General(_) if self.tls.server_name().is_some() => {
                 FaultKind::TlsNameUnknown
             }
+            rustls::Error::PeerIncompatible(_) if self.is_too_old() => {
+                FaultKind::TlsVersionMismatch
+            }
             error => fault::client_kind(error),
         }
+    }
+
+    /// Whether the client offers nothing newer than TLS 1.1: the version stands at a fixed place of
+    /// its hello (RFC 8446 section 4.1.2), and newer clients say TLS 1.2 there.
+    fn is_too_old(&self) -> bool {
+        let version = self.first.as_bytes().get(9..11);
+        version.is_some_and(|version| version < [3, 3].as_slice())
     }
 
     fn facts(&self) -> TlsFacts {

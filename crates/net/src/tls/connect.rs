@@ -6,11 +6,13 @@ use std::task::{Context, Poll, ready};
 
 use clearway_outcome::{CertificateVerdict, FaultKind, FirstBytes, TlsFacts};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ClientConnection, Resumption, WebPkiServerVerifier};
+use rustls::client::{ClientConnection, Resumption, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{
-    ClientConfig, Connection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, Connection, DigitallySignedStruct, Error, RootCertStore,
+    SignatureScheme,
 };
 
 use super::accept::Profile;
@@ -18,7 +20,7 @@ use super::certificates::Certificate;
 use super::fault::{self, TlsFailure};
 use super::handshake::{self, HandshakeError};
 use super::stream::TlsStream;
-use super::{presented, provider};
+use super::{facts, presented, provider};
 use crate::wire::Wire;
 
 /// Sessions remembered for resumption, per backend.
@@ -27,7 +29,9 @@ const SESSIONS: usize = 256;
 /// Who is trusted to issue certificates of servers.
 #[derive(Clone, Debug)]
 pub enum Trust {
-    /// These certificates.
+    /// The authorities that the system trusts.
+    System(Vec<CertificateDer<'static>>),
+    /// These authorities, and servers with one of these certificates.
     Roots(Vec<CertificateDer<'static>>),
     /// Anybody: certificates are not verified.
     Nobody,
@@ -66,7 +70,7 @@ impl ClientTls {
     /// What is wrong with them, in words.
     pub fn new(settings: &ClientSettings) -> Result<Self, String> {
         let provider = provider::get(settings.post_quantum);
-        let verifies = matches!(settings.trust, Trust::Roots(_));
+        let verifies = !matches!(settings.trust, Trust::Nobody);
         let verifier = Verifier::new(settings, &provider)?;
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(settings.profile.versions())
@@ -222,14 +226,20 @@ impl Connecting {
 #[derive(Debug)]
 struct Verifier {
     inner: Option<Arc<WebPkiServerVerifier>>,
+    /// Certificates that the operator names, as far as they may be a server's own.
+    given: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
 }
 
 impl Verifier {
     fn new(settings: &ClientSettings, provider: &Arc<CryptoProvider>) -> Result<Self, String> {
+        let mut given = Vec::new();
         let inner = match &settings.trust {
             Trust::Nobody => None,
-            Trust::Roots(roots) => {
+            Trust::System(roots) | Trust::Roots(roots) => {
+                if let Trust::Roots(roots) = &settings.trust {
+                    given.clone_from(roots);
+                }
                 let mut store = RootCertStore::empty();
                 // The system's store may hold certificates that nobody can use.
                 store.add_parsable_certificates(roots.iter().cloned());
@@ -244,8 +254,33 @@ impl Verifier {
         };
         Ok(Self {
             inner,
+            given,
             provider: Arc::clone(provider),
         })
+    }
+}
+
+impl Verifier {
+    /// Verifies a certificate that was itself given as one to trust, as self-signed ones are: it needs
+    /// no issuer, but has to have the name and to be valid now. `None` when it was not given.
+    fn verify_given(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        server_name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Option<Result<ServerCertVerified, Error>> {
+        let given = self.given.iter().find(|root| *root == end_entity)?;
+        let facts = facts::certificate(given)?;
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let verdict = if now < facts.not_before {
+            Err(CertificateError::NotValidYet.into())
+        } else if now > facts.not_after {
+            Err(CertificateError::Expired.into())
+        } else {
+            ParsedCertificate::try_from(end_entity)
+                .and_then(|parsed| verify_server_name(&parsed, server_name))
+        };
+        Some(verdict.map(|()| ServerCertVerified::assertion()))
     }
 }
 
@@ -263,6 +298,10 @@ impl ServerCertVerifier for Verifier {
         };
         inner
             .verify_server_cert(end_entity, intermediates, server_name, ocsp, now)
+            .or_else(|error| {
+                self.verify_given(end_entity, server_name, now)
+                    .ok_or(error)?
+            })
             .inspect_err(|_| presented::note(end_entity))
     }
 

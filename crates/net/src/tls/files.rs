@@ -183,6 +183,8 @@ struct Entry {
     certificate: PathBuf,
     /// In the same file when absent.
     key: Option<PathBuf>,
+    /// The key is what lies beside the certificate: one in the same file comes first.
+    is_beside: bool,
     ocsp: Option<PathBuf>,
 }
 
@@ -190,9 +192,10 @@ impl Entry {
     fn load(&self) -> Result<Certificate, FileProblem> {
         let mut sections = sections(&self.certificate)?;
         let chain = std::mem::take(&mut sections.chain);
+        let has_own = !sections.keys.is_empty();
         let (key_path, key) = match &self.key {
-            Some(path) => (path, the_key(self::sections(path)?)),
-            None => (&self.certificate, the_key(sections)),
+            Some(path) if !(self.is_beside && has_own) => (path, the_key(self::sections(path)?)),
+            _ => (&self.certificate, the_key(sections)),
         };
         let key = key.map_err(|words| problem(key_path, words))?;
         let mut certified = pair(chain, key).map_err(|words| problem(&self.certificate, words))?;
@@ -221,6 +224,7 @@ fn entries(source: &Source) -> Result<Vec<Entry>, FileProblem> {
         } => vec![Entry {
             certificate: certificate.clone(),
             key: Some(key.clone()),
+            is_beside: false,
             ocsp: ocsp.clone(),
         }],
         Source::Directory(directory) => {
@@ -246,6 +250,7 @@ fn combined(path: &Path) -> Entry {
     Entry {
         certificate: path.to_owned(),
         key: beside("key"),
+        is_beside: true,
         ocsp: beside("ocsp"),
     }
 }

@@ -140,6 +140,11 @@ impl Conn {
     /// The TLS handshake is complete: the time of the first request's head begins.
     fn note_handshake(&mut self) {
         self.idle_since = self.worker.now();
+        let shard = self.seat.entry().shards.get(self.worker.index);
+        if let (Some(tls), Some(shard)) = (&self.tls, shard) {
+            let at = usize::from(tls.version >= 0x0304) * 2 + usize::from(tls.resumed);
+            shard.handshakes[at].one();
+        }
     }
 
     /// The listener's part of the Plan.

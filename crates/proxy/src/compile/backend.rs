@@ -331,5 +331,6 @@ fn check(backend: &Backend, health: &Health) -> Result<CheckPlan, String> {
         probe,
         timeout: health.timeout,
         port: health.port,
+        tls: health.tls,
     })
 }

@@ -153,7 +153,7 @@ pub(super) fn backend(
         (Some(path), true) => {
             Trust::Roots(tls::certificates(path).map_err(|p| failed(at("ca"), &p))?)
         }
-        (None, true) => Trust::Roots(tls::system_roots().map_err(|words| {
+        (None, true) => Trust::System(tls::system_roots().map_err(|words| {
             Diagnostic::error(CERTIFICATE, settings.origins.section(), words)
                 .hint("name the authority of the servers' certificates with `ca`")
         })?),

@@ -48,7 +48,7 @@ fn answering(pieces: &'static [&'static [u8]]) -> (Target, JoinHandle<String>) {
 
 fn probe(settings: HttpSettings, target: &Target, limit: Duration) -> ProbeReport {
     let probe = Probe::new(Kind::Http(Http::new(settings).unwrap()));
-    block_on(async { run(&probe, target, limit).await })
+    block_on(async { run(&probe, target, None, limit).await })
 }
 
 fn ask(target: &Target) -> ProbeReport {
@@ -360,7 +360,7 @@ fn unix_servers_and_proxy_headers() {
         proxy_header: ProxyHeader::V1,
         ..Probe::new(Kind::Http(Http::new(HttpSettings::default()).unwrap()))
     };
-    let report = block_on(async { run(&probe, &Target::Unix(path), AMPLE).await });
+    let report = block_on(async { run(&probe, &Target::Unix(path), None, AMPLE).await });
     assert_eq!(report.attempt.fault, None, "{}", report.words);
     let head = thread.join().unwrap();
     assert!(
