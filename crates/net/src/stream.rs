@@ -200,7 +200,7 @@ impl Stream {
     pub fn take_plain(&mut self) -> Option<Wire> {
         match std::mem::replace(self, Self::Gone) {
             Self::Plain(wire) => Some(wire),
-            other => {
+            other @ (Self::Tls(_) | Self::Gone) => {
                 *self = other;
                 None
             }

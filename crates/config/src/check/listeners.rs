@@ -157,7 +157,7 @@ fn mode(listener: &Listener, found: &mut Findings) {
             found.error(
                 "mode",
                 origin,
-                &format!("{key} answers requests, and mode = \"tcp\" has none"),
+                format!("{key} answers requests, and mode = \"tcp\" has none"),
             );
         }
     }

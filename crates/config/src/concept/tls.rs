@@ -98,9 +98,10 @@ impl Value for BackendTls {
         if node.as_bool() != Some(true) {
             return reader.wrong_type(node, "true, or a table; for no TLS leave it out");
         }
-        let mut tls = Self::default();
-        tls.origins = crate::diagnostic::Origins::new(reader.origin(&node.span));
-        Some(tls)
+        Some(Self {
+            origins: crate::diagnostic::Origins::new(reader.origin(&node.span)),
+            ..Self::default()
+        })
     }
 
     fn print(&self, _: &Spec, out: &mut String) {

@@ -1,5 +1,10 @@
 //! TLS with a client.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the lists of the library and of the protocol are long, and grow"
+)]
+
 use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};

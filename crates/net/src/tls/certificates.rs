@@ -1,5 +1,10 @@
 //! The certificates of a listener: which one a client gets.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the lists of the library and of the protocol are long, and grow"
+)]
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;

@@ -1,5 +1,10 @@
 //! What an error of the TLS library means.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the lists of the library and of the protocol are long, and grow"
+)]
+
 use std::io;
 
 use clearway_outcome::{FaultKind, Signal, TlsFacts};

@@ -21,7 +21,7 @@ use clearway_outcome::FaultKind;
 
 use super::tls;
 use crate::board::{Board, DRAIN, MAINTENANCE, server_key};
-use crate::plan::{BackendPlan, CheckPlan, Keep, SendProxy, ServerPlan};
+use crate::plan::{BackendPlan, BackendTlsPlan, CheckPlan, Keep, SendProxy, ServerPlan};
 
 /// What has to be asked of the resolver.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -153,24 +153,7 @@ pub(super) fn compile(
             }
         },
     };
-    let known: Map<Name, &Arc<ServerPlan>> = before
-        .iter()
-        .flat_map(|b| &b.servers)
-        .map(|s| (s.address, s))
-        .collect();
-    let mut servers = Vec::with_capacity(places.len());
-    for place in &places {
-        let mut plan = server_plan(backend, name, place, board);
-        if let (Some(settings), Some(tls)) = (&backend.tls, &tls) {
-            let name = tls::name_of(settings, place.server, &place.target)?;
-            plan.tls = Some((Arc::clone(tls), name));
-        }
-        // An unchanged server keeps its plan, and so its pool.
-        servers.push(match known.get(&plan.address) {
-            Some(old) if plan.is_same(old) => Arc::clone(old),
-            _ => Arc::new(plan),
-        });
-    }
+    let servers = server_plans(backend, name, (&places, tls.as_ref()), board, before)?;
     let entry = board.backend(name);
     Ok(Arc::new(BackendPlan {
         name,
@@ -247,6 +230,34 @@ fn find_places<'a>(
             });
         }
     }
+}
+
+/// The servers of a backend; those that have not changed keep their plans, and so their pools.
+fn server_plans(
+    backend: &Backend,
+    name: Name,
+    (places, tls): (&[Place<'_>], Option<&Arc<BackendTlsPlan>>),
+    board: &mut Board,
+    before: Option<&Arc<BackendPlan>>,
+) -> Result<Vec<Arc<ServerPlan>>, Diagnostic> {
+    let known: Map<Name, &Arc<ServerPlan>> = before
+        .iter()
+        .flat_map(|b| &b.servers)
+        .map(|s| (s.address, s))
+        .collect();
+    let mut servers = Vec::with_capacity(places.len());
+    for place in places {
+        let mut plan = server_plan(backend, name, place, board);
+        if let (Some(settings), Some(tls)) = (&backend.tls, tls) {
+            let name = tls::name_of(settings, place.server, &place.target)?;
+            plan.tls = Some((Arc::clone(tls), name));
+        }
+        servers.push(match known.get(&plan.address) {
+            Some(old) if plan.is_same(old) => Arc::clone(old),
+            _ => Arc::new(plan),
+        });
+    }
+    Ok(servers)
 }
 
 fn server_plan(backend: &Backend, name: Name, place: &Place<'_>, board: &mut Board) -> ServerPlan {

@@ -51,7 +51,6 @@ impl Exchange<'_> {
         let head_len = self.request.response.len;
         self.encode_response_head(&answer, shape.framing, keep);
         let mut pump = Pump::new(shape.source, shape.coding);
-        pump.wants_proper_end = true;
         let empty = self.conn.worker.small.lease();
         let buffer = std::mem::replace(&mut answer.buffer, empty);
         if let Err(cut) = pump.feed(buffer, head_len) {
@@ -334,8 +333,8 @@ impl Exchange<'_> {
         self.status = 101;
         // A tunnel has time-outs of its own.
         self.conn.timer.set_latest(None);
-        let mut down = Pump::new(Source::UntilClose, Coding::Same);
-        let mut up = Pump::new(Source::UntilClose, Coding::Same);
+        let mut down = Pump::new(Source::Tunnel, Coding::Same);
+        let mut up = Pump::new(Source::Tunnel, Coding::Same);
         let owed = self.conn.worker.out.borrow().len() as u64;
         down.prepend(&self.conn.worker.out.borrow());
         let empty = self.conn.worker.small.lease();

@@ -31,8 +31,10 @@ pub(crate) enum Source {
     Length(u64),
     /// Where the chunked coding says.
     Chunked(ChunkedDecoder),
-    /// With FIN, and that is a proper end.
+    /// With the other side's end, which nobody on the way may have forged.
     UntilClose,
+    /// With any end: a tunnel passes on what comes.
+    Tunnel,
 }
 
 /// How the bytes are written.
@@ -95,8 +97,6 @@ pub(crate) struct Pump {
     closing_chunk_written: bool,
     /// The end of a chunk of our own is still to be written.
     in_chunk: bool,
-    /// Whether an end that anybody on the way could have forged cuts the body.
-    pub(crate) wants_proper_end: bool,
     /// Largest body allowed, in bytes; `u64::MAX` = no limit.
     pub(crate) limit: u64,
     /// Body bytes taken from the source, framing included.
@@ -125,7 +125,6 @@ impl Pump {
             ended,
             closing_chunk_written: false,
             in_chunk: false,
-            wants_proper_end: false,
             limit: u64::MAX,
             taken: 0,
             begun: 0,
@@ -307,8 +306,11 @@ impl Pump {
         };
         self.last_read = count;
         if count == 0 {
-            self.ended = matches!(self.source, Source::UntilClose)
-                && (!self.wants_proper_end || from.ended_properly());
+            self.ended = match self.source {
+                Source::Tunnel => true,
+                Source::UntilClose => from.ended_properly(),
+                Source::Length(_) | Source::Chunked(_) => false,
+            };
             return Poll::Ready(if self.ended {
                 Ok(())
             } else {
@@ -330,7 +332,7 @@ impl Pump {
         }
         let mut trailers = Vec::new();
         let (skip, pass, used, ended) = match &mut self.source {
-            Source::UntilClose => (0, input.len(), input.len(), false),
+            Source::UntilClose | Source::Tunnel => (0, input.len(), input.len(), false),
             Source::Length(left) => {
                 let pass = input
                     .len()
@@ -422,7 +424,7 @@ impl Pump {
         let worth_it = match self.source {
             Source::Length(left) => left > SPLICE_ABOVE && self.limit == u64::MAX,
             // A tunnel or an endless body is worth a pipe while it is bulk.
-            Source::UntilClose => self.last_read as u64 >= SPLICE_ABOVE,
+            Source::UntilClose | Source::Tunnel => self.last_read as u64 >= SPLICE_ABOVE,
             Source::Chunked(_) => false,
         };
         if worth_it && self.buffer.is_none() && self.coding == Coding::Same {
@@ -472,7 +474,7 @@ impl Pump {
                     return Poll::Ready(Ok(()));
                 }
                 Source::Length(left) => usize::try_from(left).unwrap_or(usize::MAX),
-                Source::UntilClose | Source::Chunked(_) => usize::MAX,
+                Source::UntilClose | Source::Tunnel | Source::Chunked(_) => usize::MAX,
             };
             ready!(from.poll_readable(cx)).map_err(Cut::SourceError)?;
             let (fd, pipe) = (from.fd(), &splice.pipe);
@@ -480,7 +482,7 @@ impl Pump {
                 pipe.splice_in(fd, want.min(SPLICE_CHUNK))
             }) {
                 Ok(0) => {
-                    self.ended = matches!(self.source, Source::UntilClose);
+                    self.ended = matches!(self.source, Source::UntilClose | Source::Tunnel);
                     self.splice = None;
                     return Poll::Ready(if self.ended {
                         Ok(())

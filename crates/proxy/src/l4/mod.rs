@@ -107,8 +107,8 @@ pub(crate) async fn serve(mut conn: Box<Conn>) {
         tried: SmallVec::new(),
         fault: None,
         ends: Ends::new(
-            Pump::new(Source::UntilClose, Coding::Same),
-            Pump::new(Source::UntilClose, Coding::Same),
+            Pump::new(Source::Tunnel, Coding::Same),
+            Pump::new(Source::Tunnel, Coding::Same),
         ),
         held: None,
     };
