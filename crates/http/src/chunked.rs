@@ -92,17 +92,17 @@ impl ChunkedDecoder {
         })
     }
 
-    /// Finds the next run of body data in `input`, without framing.
+    /// Finds the next run of body data in `input`, without framing. A trailer section that is complete
+    /// is written to `out`, with its empty line, and without fields that a trailer must not have.
     ///
     /// # Errors
     /// The fault kind on the client's side of the table.
-    pub fn extract(&mut self, input: &[u8]) -> Result<Relayed, FaultKind> {
+    pub fn extract(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Relayed, FaultKind> {
         let mut at = 0;
         while at < input.len() && self.at != At::Done {
             at += self.empty_trailer(input, at);
             if self.at == At::Trailers {
-                let mut dropped = Vec::new();
-                at += self.trailer(input.get(at..).unwrap_or_default(), &mut dropped)?;
+                at += self.trailer(input.get(at..).unwrap_or_default(), out)?;
                 continue;
             }
             let (count, is_data) = self.step(input, at)?;
@@ -286,7 +286,7 @@ mod tests {
             for part in [&body[..at], &body[at..]] {
                 let mut rest = part;
                 loop {
-                    let r = decoder.extract(rest).unwrap();
+                    let r = decoder.extract(rest, &mut Vec::new()).unwrap();
                     data.extend_from_slice(&rest[r.skip..r.skip + r.pass]);
                     rest = &rest[r.used..];
                     used += r.used;

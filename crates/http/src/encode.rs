@@ -185,14 +185,15 @@ fn write_framing(head: &RequestHead, buf: &[u8], out: &mut Vec<u8>) {
             decimal::write(out, length);
             out.extend_from_slice(b"\r\n");
         }
-        Framing::Chunked => {
+        // A body without a length that came over HTTP/2 goes on in chunks.
+        Framing::Chunked | Framing::UntilClose => {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
             pass(head, Known::Trailer, b"Trailer", buf, out);
         }
         Framing::None if has_empty_length(head) => {
             out.extend_from_slice(b"Content-Length: 0\r\n");
         }
-        Framing::None | Framing::UntilClose => {}
+        Framing::None => {}
     }
     if head.upgrade {
         out.extend_from_slice(b"Connection: upgrade\r\n");
@@ -319,6 +320,7 @@ fn write_via(out: &mut Vec<u8>, received: Version, via: &str, before: Option<&[u
     out.extend_from_slice(match received {
         Version::Http10 => b"1.0 ",
         Version::Http11 => b"1.1 ",
+        Version::Http2 => b"2.0 ",
     });
     out.extend_from_slice(via.as_bytes());
     out.extend_from_slice(b"\r\n");

@@ -170,6 +170,8 @@ pub enum Version {
     /// HTTP/1.1.
     #[default]
     Http11,
+    /// HTTP/2: the head came in frames and was written down as one of HTTP/1.1.
+    Http2,
 }
 
 /// Request method.

@@ -128,7 +128,7 @@ fn extract(bytes: &[u8], ends: &[usize]) -> Followed {
     for &end in ends {
         while at < end {
             let piece = bytes.get(at..end).unwrap_or_default();
-            let found = decoder.extract(piece)?;
+            let found = decoder.extract(piece, &mut Vec::new())?;
             assert!(found.used > 0, "it makes no progress");
             let data = piece.get(found.skip..found.skip + found.pass);
             out.extend_from_slice(data.unwrap_or_default());

@@ -8,6 +8,7 @@
 
 pub mod connect;
 pub mod dns;
+pub mod h2;
 pub mod kernel;
 pub mod listen;
 pub mod probe;

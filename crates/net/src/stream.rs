@@ -9,15 +9,17 @@
 //! with the connection: TLS has taken them already and only waits for the socket to have room.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use clearway_base::buffer::{Lease, Pool};
-use clearway_outcome::{TcpFacts, TlsFacts};
+use clearway_outcome::{FaultKind, Signal, TcpFacts, TlsFacts};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::h2::H2Stream;
 use crate::tls::TlsStream;
 use crate::wire::Wire;
 
@@ -28,6 +30,8 @@ pub enum Stream {
     Plain(Wire),
     /// TLS over a socket.
     Tls(Box<TlsStream>),
+    /// A stream of an HTTP/2 connection, which looks like an HTTP/1.1 connection for one message.
+    H2(Box<H2Stream>),
     /// A connection that was given away: nothing can be done with it.
     Gone,
 }
@@ -71,22 +75,33 @@ impl Stream {
         cx: &mut Context<'_>,
         lease: &mut Lease,
     ) -> Poll<io::Result<usize>> {
-        let polled = match self {
-            Self::Plain(wire) => wire.poll_read(cx, lease.spare()),
-            Self::Tls(tls) => tls.poll_read(cx, lease.spare()),
-            Self::Gone => gone(),
-        };
+        let polled = self.poll_read_plain(cx, lease.spare());
         if let Poll::Ready(Ok(count)) = polled {
             lease.advance(count);
         }
         polled
     }
 
+    /// Polls for bytes into `room`; 0 means the end (or that there is no room).
+    pub fn poll_read_plain(
+        &mut self,
+        cx: &mut Context<'_>,
+        room: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(wire) => wire.poll_read(cx, room),
+            Self::Tls(tls) => tls.poll_read(cx, room),
+            Self::H2(stream) => stream.poll_read(cx, room),
+            Self::Gone => gone(),
+        }
+    }
+
     /// Polls to write some of `data`; returns how much was taken.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         match self {
             Self::Plain(wire) => wire.poll_write(cx, data),
-            Self::Tls(tls) => tls.poll_write(cx, &[data]),
+            Self::Tls(tls) => tls.poll_write(cx, &[IoSlice::new(data)]),
+            Self::H2(stream) => stream.poll_write(cx, &[IoSlice::new(data)], false),
             Self::Gone => gone(),
         }
     }
@@ -98,10 +113,33 @@ impl Stream {
         first: &[u8],
         second: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.poll_write_slices(cx, &[IoSlice::new(first), IoSlice::new(second)])
+    }
+
+    /// Polls to write some of `slices`, in their order, in one system call.
+    pub fn poll_write_slices(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         match self {
-            Self::Plain(wire) => wire.poll_write_two(cx, first, second),
-            Self::Tls(tls) => tls.poll_write(cx, &[first, second]),
+            Self::Plain(wire) => wire.poll_write_slices(cx, slices),
+            Self::Tls(tls) => tls.poll_write(cx, slices),
+            Self::H2(stream) => stream.poll_write(cx, slices, false),
             Self::Gone => gone(),
+        }
+    }
+
+    /// As [`Stream::poll_write`], for the last bytes of a message: where ends are told, the end may go
+    /// along.
+    pub fn poll_write_last(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::H2(stream) => stream.poll_write(cx, &[IoSlice::new(data)], true),
+            Self::Plain(_) | Self::Tls(_) | Self::Gone => self.poll_write(cx, data),
         }
     }
 
@@ -125,12 +163,7 @@ impl Stream {
     /// # Errors
     /// The connection's error.
     pub async fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        poll_fn(|cx| match self {
-            Self::Plain(wire) => wire.poll_read(cx, room),
-            Self::Tls(tls) => tls.poll_read(cx, room),
-            Self::Gone => gone(),
-        })
-        .await
+        poll_fn(|cx| self.poll_read_plain(cx, room)).await
     }
 
     /// Ends our direction: nothing more will be written.
@@ -138,6 +171,7 @@ impl Stream {
         match self {
             Self::Plain(wire) => wire.poll_finish(cx),
             Self::Tls(tls) => tls.poll_finish(cx),
+            Self::H2(stream) => Poll::Ready(stream.finish(&[])),
             Self::Gone => gone(),
         }
     }
@@ -149,6 +183,7 @@ impl Stream {
         match self {
             Self::Plain(wire) => wire.poll_readable(cx),
             Self::Tls(tls) => tls.poll_readable(cx),
+            Self::H2(stream) => stream.poll_reset(cx).map(Err),
             Self::Gone => gone(),
         }
     }
@@ -172,6 +207,7 @@ impl Stream {
         match self {
             Self::Plain(wire) => wire.peek_now(),
             Self::Tls(tls) => tls.peek_now(),
+            Self::H2(_) => Err(io::ErrorKind::WouldBlock.into()),
             Self::Gone => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -181,7 +217,7 @@ impl Stream {
     pub fn plain(&self) -> Option<&Wire> {
         match self {
             Self::Plain(wire) => Some(wire),
-            Self::Tls(_) | Self::Gone => None,
+            Self::Tls(_) | Self::H2(_) | Self::Gone => None,
         }
     }
 
@@ -191,7 +227,7 @@ impl Stream {
         match self {
             Self::Plain(wire) => Some(wire),
             Self::Tls(tls) => Some(tls.wire()),
-            Self::Gone => None,
+            Self::H2(_) | Self::Gone => None,
         }
     }
 
@@ -200,17 +236,45 @@ impl Stream {
     pub fn take_plain(&mut self) -> Option<Wire> {
         match std::mem::replace(self, Self::Gone) {
             Self::Plain(wire) => Some(wire),
-            other @ (Self::Tls(_) | Self::Gone) => {
+            other @ (Self::Tls(_) | Self::H2(_) | Self::Gone) => {
                 *self = other;
                 None
             }
         }
     }
 
+    /// The stream of an HTTP/2 connection that it is.
+    #[must_use]
+    pub fn h2(&self) -> Option<&H2Stream> {
+        match self {
+            Self::H2(stream) => Some(stream),
+            Self::Plain(_) | Self::Tls(_) | Self::Gone => None,
+        }
+    }
+
+    /// The stream of an HTTP/2 connection that it is.
+    pub fn h2_mut(&mut self) -> Option<&mut H2Stream> {
+        match self {
+            Self::H2(stream) => Some(stream),
+            Self::Plain(_) | Self::Tls(_) | Self::Gone => None,
+        }
+    }
+
+    /// The descriptor of a TCP socket, for facts about it while it is open.
+    pub(crate) fn tcp_fd(&self) -> Option<RawFd> {
+        match self.wire()? {
+            Wire::Tcp(stream) => Some(stream.as_raw_fd()),
+            Wire::Unix(_) => None,
+        }
+    }
+
     /// What the kernel knows about the connection; `None` for a Unix socket.
     #[must_use]
     pub fn tcp_facts(&self) -> Option<TcpFacts> {
-        self.wire()?.tcp_facts()
+        match self {
+            Self::H2(stream) => stream.tcp_facts(),
+            Self::Plain(_) | Self::Tls(_) | Self::Gone => self.wire()?.tcp_facts(),
+        }
     }
 
     /// What is known about its TLS; `None` without.
@@ -219,6 +283,7 @@ impl Stream {
         match self {
             Self::Plain(_) | Self::Gone => None,
             Self::Tls(tls) => Some(Box::new(tls.facts())),
+            Self::H2(stream) => stream.tls_facts(),
         }
     }
 
@@ -234,7 +299,8 @@ impl Stream {
         match self {
             Self::Plain(wire) => wire.reset_on_close(),
             Self::Tls(tls) => tls.reset_on_close(),
-            Self::Gone => {}
+            // Not finished, it is reset in any case.
+            Self::H2(_) | Self::Gone => {}
         }
     }
 
@@ -243,7 +309,7 @@ impl Stream {
     #[must_use]
     pub fn ended_properly(&self) -> bool {
         match self {
-            Self::Plain(_) | Self::Gone => true,
+            Self::Plain(_) | Self::H2(_) | Self::Gone => true,
             Self::Tls(tls) => tls.ended_properly(),
         }
     }
@@ -251,4 +317,14 @@ impl Stream {
 
 fn gone<T>() -> Poll<io::Result<T>> {
     Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+}
+
+/// The fault that a connection's error is beyond what its error number says: of TLS or HTTP/2, with
+/// what the other side said.
+#[must_use]
+pub fn fault_of(error: &io::Error, from_server: bool) -> Option<(FaultKind, Option<Signal>)> {
+    if let Some(error) = crate::h2::fault_of(error) {
+        return Some((error.kind, error.signal));
+    }
+    crate::tls::fault_of(error, from_server)
 }

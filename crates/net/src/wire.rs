@@ -67,16 +67,14 @@ impl Wire {
         })
     }
 
-    /// Polls to write some of `first` followed by `second` in one system call.
-    pub fn poll_write_two(
+    /// Polls to write some of `slices`, in their order, in one system call.
+    pub fn poll_write_slices(
         &self,
         cx: &mut Context<'_>,
-        first: &[u8],
-        second: &[u8],
+        slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let slices = [IoSlice::new(first), IoSlice::new(second)];
-        let len = first.len() + second.len();
-        self.poll_send(cx, len, |fd| Ok(rustix::io::writev(fd, &slices)?))
+        let len = slices.iter().map(|slice| slice.len()).sum();
+        self.poll_send(cx, len, |fd| Ok(rustix::io::writev(fd, slices)?))
     }
 
     /// Writes some of `slices`, in their order, in one system call.

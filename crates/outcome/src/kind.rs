@@ -197,6 +197,16 @@ kinds! {
     TlsClientProtocol = "tls_client_protocol" 0 Client Never spares "" Proxy b'R' "DPE" "SSL_do_handshake() failed while SSL handshaking" : "The client broke the TLS protocol, or its bytes were changed on the way.";
     CertificateUnusable = "certificate_unusable" 0 Configuration Never spares "proxy_configuration_error" Internal b'R' "" "" : "The listener has no certificate that can be used: none is loaded, or it has expired.";
 
+    // HTTP/2 with the client. The connection ends with GOAWAY; a stream alone with RST_STREAM.
+    H2Protocol = "h2_protocol_error" 0 Client Never spares "http_request_error" Proxy b'R' "DPE" "client sent invalid http2 frame" : "The client broke the rules of HTTP/2.";
+    H2RapidReset = "h2_rapid_reset" 0 Client Never spares "http_request_error" Proxy b'R' "DPE" "http2 flood detected" : "The client opens streams and resets them faster than anybody who wants answers.";
+    H2ContinuationFlood = "h2_continuation_flood" 0 Client Never spares "http_request_error" Proxy b'R' "DPE" "http2 flood detected" : "The client goes on and on with the headers of one request.";
+    H2SettingsFlood = "h2_settings_flood" 0 Client Never spares "http_request_error" Proxy b'R' "DPE" "http2 flood detected" : "The client sends SETTINGS frames, each of which has to be acknowledged, without end.";
+    H2PingFlood = "h2_ping_flood" 0 Client Never spares "http_request_error" Proxy b'R' "DPE" "http2 flood detected" : "The client sends PING frames, each of which has to be answered, without end.";
+    H2EmptyFrames = "h2_empty_frames" 0 Client Never spares "http_request_error" Proxy b'R' "DPE" "http2 flood detected" : "The client sends frames without content, which cost work and bring nothing.";
+    H2TinyWindows = "h2_tiny_windows" 0 Client Never spares "http_request_error" Proxy b'R' "DPE" "http2 flood detected" : "The client opens its windows by a few bytes at a time, so that answers leave in crumbs.";
+    H2FrameFlood = "h2_frame_flood" 0 Client Never spares "http_request_error" Proxy b'R' "DPE" "http2 flood detected" : "The client sends frames that ask for nothing (PRIORITY, unknown types) without end.";
+
     // The client's time and presence.
     RequestHeadTimeout = "request_head_timeout" 408 Client Never spares "http_request_error" ClientTimeout b'R' "DPE" "client timed out" : "The request head was not complete within timeouts.request_head.";
     RequestBodyTimeout = "request_body_timeout" 408 Client Never spares "http_request_error" ClientTimeout b'D' "DT" "client timed out" : "The client sent nothing of the announced body for timeouts.request_body.";
@@ -283,6 +293,14 @@ kinds! {
     ResponseCodingUnsupported = "response_coding_unsupported" 502 Application Configured counts "http_response_transfer_coding" Proxy b'H' "UPE" "upstream sent unknown \"Transfer-Encoding\"" : "The response uses a transfer coding other than chunked.";
     UpgradeUnexpected = "upgrade_unexpected" 502 Application Never counts "http_upgrade_failed" Proxy b'H' "UPE" "" : "The server switched protocols although the request did not ask for it.";
     TooManyInterim = "too_many_interim" 502 Application Never counts "http_protocol_error" Proxy b'H' "UPE" "" : "The server sent more interim (1xx) responses than limits.interim_responses.";
+
+    // HTTP/2 with the server.
+    ServerSpeaksHttp1 = "server_speaks_http1" 502 Configuration Never counts "http_protocol_error" Proxy b'H' "UPE" "upstream sent too large http2 frame" : "The server answered with HTTP/1 on a connection that was to speak HTTP/2.";
+    ServerRefusesHttp2 = "server_refuses_http2" 502 Configuration Always counts "tls_protocol_error" Proxy b'C' "UF" "" : "The server did not agree on HTTP/2 in the TLS handshake.";
+    ServerGoaway = "server_goaway" 502 Application Always counts "connection_terminated" Server b'H' "UC" "upstream sent goaway" : "The server ended the HTTP/2 connection before it worked on this request.";
+    ServerRefusedStream = "server_refused_stream" 503 Application Always counts "connection_limit_reached" Server b'H' "UR" "upstream rejected request" : "The server refused the HTTP/2 stream before it worked on it.";
+    ServerResetStream = "server_reset_stream" 502 Application Configured counts "http_response_incomplete" Server b'H' "UR" "upstream rejected request" : "The server reset the HTTP/2 stream.";
+    ServerH2Protocol = "server_h2_protocol_error" 502 Application Configured counts "http_protocol_error" Proxy b'H' "UPE" "upstream sent invalid http2 frame" : "The server broke the rules of HTTP/2.";
 
     // Relaying the response body: the status line is out, so the client sees a cut response.
     ResponseBodyShort = "response_body_short" 502 Application Never counts "http_response_incomplete" Server b'D' "UPE" "upstream prematurely closed connection while reading upstream" : "The server closed the connection before the announced end of the body.";

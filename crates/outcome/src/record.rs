@@ -64,6 +64,8 @@ pub enum Protocol {
     Http10,
     /// HTTP/1.1.
     Http11,
+    /// HTTP/2.
+    Http2,
     /// Bytes at layer 4.
     Tcp,
 }
@@ -75,6 +77,7 @@ impl Protocol {
         match self {
             Self::Http10 => "HTTP/1.0",
             Self::Http11 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2.0",
             Self::Tcp => "TCP",
         }
     }

@@ -207,6 +207,8 @@ pub(crate) struct Seat {
     over_source: bool,
     /// Counted out of the listener already.
     vacated: bool,
+    /// It is counted with another.
+    is_guest: bool,
     worker: Rc<Worker>,
     entry: Arc<ListenerEntry>,
     source: Option<IpAddr>,
@@ -234,9 +236,26 @@ impl Seat {
             open_now,
             over_source: per_source > 0 && held > per_source,
             vacated: false,
+            is_guest: false,
             worker: Rc::clone(worker),
             entry: Arc::clone(entry),
             source,
+        }
+    }
+
+    /// The place of a stream, which its connection is counted for.
+    pub(crate) fn guest(&self) -> Self {
+        Self {
+            listener: self.listener,
+            port: self.port,
+            orphaned: self.orphaned,
+            open_now: self.open_now,
+            over_source: false,
+            vacated: true,
+            is_guest: true,
+            worker: Rc::clone(&self.worker),
+            entry: Arc::clone(&self.entry),
+            source: None,
         }
     }
 
@@ -258,6 +277,9 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        if self.is_guest {
+            return;
+        }
         self.vacate();
         self.worker.shard().connections.down();
         if self.worker.draining.get() && self.worker.shard().connections.value() == 0 {

@@ -88,6 +88,8 @@ pub struct ListenerPlan {
     pub via: Option<String>,
     /// Pages for errors.
     pub errors: ErrorPages,
+    /// Whether HTTP/2 is spoken.
+    pub http2: bool,
     /// TLS with its clients.
     pub tls: Option<ListenerTlsPlan>,
     /// What is shared about it.

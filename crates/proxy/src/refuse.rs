@@ -6,6 +6,7 @@ use std::task::{Context, Waker};
 
 use clearway_base::buffer::Lease;
 use clearway_base::clock::{self, Stamp};
+use clearway_net::stream::Stream;
 use clearway_outcome::{Fault, FaultKind, Phase, Protocol, Record, Side, Timings};
 
 use crate::client::Conn;
@@ -84,6 +85,12 @@ pub(crate) fn connection(mut conn: Box<Conn>, kind: FaultKind) {
 /// A connection whose PROXY header is missing, broken or not trusted.
 pub(crate) fn handshake(conn: &Conn, kind: FaultKind) {
     let fault = client_fault(conn, kind);
+    let id = conn.worker.next_id();
+    report(conn, id, fault, conn.accepted, (b"", 0, 0));
+}
+
+/// A connection that speaks HTTP/2 and was ended for what the client did.
+pub(crate) fn session(conn: &Conn, fault: Fault) {
     let id = conn.worker.next_id();
     report(conn, id, fault, conn.accepted, (b"", 0, 0));
 }
@@ -185,6 +192,8 @@ fn report(
         backend: Default::default(),
         protocol: if is_tcp {
             Protocol::Tcp
+        } else if conn.has_agreed_on_h2() || matches!(conn.stream, Stream::H2(_) | Stream::Gone) {
+            Protocol::Http2
         } else {
             Protocol::Http11
         },

@@ -195,6 +195,8 @@ pub(crate) struct Worker {
     pub(crate) lingering: Cell<u32>,
     /// Tasks that relay bytes for as long as both sides like.
     pub(crate) tunnels: RefCell<Slab<Waker>>,
+    /// Tasks of HTTP/2 connections with clients.
+    pub(crate) sessions: RefCell<Slab<Waker>>,
     cuts_seen: Cell<u64>,
     /// Told when the last connection of a draining worker ends, and when an accept loop does.
     pub(crate) emptied: Notify,
@@ -223,6 +225,7 @@ impl Worker {
             draining: Cell::new(false),
             lingering: Cell::new(0),
             tunnels: RefCell::default(),
+            sessions: RefCell::default(),
             cuts_seen: Cell::new(0),
             emptied: Notify::new(),
             plan: RefCell::new(plan),
@@ -339,14 +342,14 @@ impl Worker {
                         for listen in open {
                             acceptors.open(self, listen);
                         }
-                        self.lot.call_all();
+                        self.call_all();
                         // Whoever asked may not wait any more.
                         let _: Result<(), ()> = applied.send(());
                     }
                     Some(Command::Drain) => {
                         acceptors.close_all();
                         self.draining.set(true);
-                        self.lot.call_all();
+                        self.call_all();
                         if self.is_done(&acceptors) {
                             return;
                         }
@@ -365,6 +368,12 @@ impl Worker {
     /// Whether the worker drains and has no connection left, none that waits to be accepted either.
     fn is_done(&self, acceptors: &listener::Acceptors) -> bool {
         self.draining.get() && acceptors.have_ended() && self.shard().connections.value() == 0
+    }
+
+    /// Lets connections that wait look at the new Plan, or at the end that is near.
+    fn call_all(&self) {
+        self.lot.call_all();
+        wake_all(&self.sessions);
     }
 
     /// Lets tunnels look whether they must end, if any must.
@@ -394,6 +403,33 @@ fn wake_all(wakers: &RefCell<Slab<Waker>>) {
     let wakers: Vec<Waker> = wakers.borrow().iter().map(|(_, w)| w.clone()).collect();
     for waker in wakers {
         waker.wake();
+    }
+}
+
+/// A task's place among those that are woken together.
+pub(crate) struct Place<'a> {
+    list: &'a RefCell<Slab<Waker>>,
+    at: Option<usize>,
+}
+
+impl<'a> Place<'a> {
+    pub(crate) fn none(list: &'a RefCell<Slab<Waker>>) -> Self {
+        Self { list, at: None }
+    }
+
+    /// Leaves the waker, once: these tasks never change.
+    pub(crate) fn register(&mut self, cx: &std::task::Context<'_>) {
+        if self.at.is_none() {
+            self.at = Some(self.list.borrow_mut().insert(cx.waker().clone()));
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Some(at) = self.at {
+            drop(self.list.borrow_mut().try_remove(at));
+        }
     }
 }
 

@@ -366,7 +366,8 @@ fn read<'a>(
     let protocol = match input.u8()? {
         0 => Protocol::Http10,
         1 => Protocol::Http11,
-        2 => Protocol::Tcp,
+        2 => Protocol::Http2,
+        3 => Protocol::Tcp,
         _ => return None,
     };
     let status = input.u16()?;

@@ -35,7 +35,8 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
     }
 }
 
-const LISTENER_LIMITS: [&str; 9] = [
+const LISTENER_LIMITS: [&str; 10] = [
+    "streams",
     "connections",
     "connections_per_source",
     "request_line",
@@ -161,7 +162,7 @@ fn mode(listener: &Listener, found: &mut Findings) {
             );
         }
     }
-    for key in ["errors", "forwarded"] {
+    for key in ["errors", "forwarded", "http2"] {
         if let Some(origin) = listener.origin_of(key) {
             let message = format!("{key} has no effect with mode = \"tcp\"");
             found.no_effect(origin, message, "it is about HTTP messages");

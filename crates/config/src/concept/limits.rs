@@ -22,6 +22,8 @@ overridable! {
     response_header_bytes: usize = 32_768, bytes = true, range = Some((1_024.0, 65_536.0));
     /// Interim (1xx) responses to one request.
     interim_responses: u32 = 16, range = Some((0.0, 1_000.0));
+    /// Requests at the same time on one HTTP/2 connection.
+    streams: u32 = 128, range = Some((1.0, 10_000.0));
     /// Times a request may have passed through this balancer, seen by its own name in `Via`.
     hops: u32 = 3, range = Some((1.0, 100.0));
 }

@@ -25,6 +25,9 @@ concept! {
     backend: Option<Identifier> = None, example = Some("\"app\"");
     /// TLS with clients; they speak plain text when absent.
     tls: Option<ListenerTls> = None, example = Some("{ certificates = \"/etc/clearway/example.org.pem\" }");
+    /// Whether HTTP/2 is spoken too: with TLS when it is agreed on (ALPN), without when the client begins
+    /// with it.
+    http2: bool = true, example = Some("false");
     /// Sends clients to this port over HTTPS, whatever they ask for.
     https_redirect: Option<u16> = None, range = Some((1.0, 65_535.0)), example = Some("443");
     /// For how long browsers are to use nothing but HTTPS (`Strict-Transport-Security`, RFC 6797).
@@ -56,7 +59,7 @@ table_value!(Listener);
 choices! {
     /// What a listener speaks.
     Mode {
-        /// HTTP/1.0 and HTTP/1.1.
+        /// HTTP/1.0, HTTP/1.1 and HTTP/2.
         Http = "http",
         /// Bytes, not looked at.
         Tcp = "tcp",

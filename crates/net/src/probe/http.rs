@@ -244,7 +244,7 @@ fn extract(
     body: &mut Vec<u8>,
 ) -> Result<bool, Failure> {
     loop {
-        let step = decoder.extract(input).map_err(|_| {
+        let step = decoder.extract(input, &mut Vec::new()).map_err(|_| {
             Failure::new(
                 FaultKind::ResponseChunkInvalid,
                 format!(

@@ -143,16 +143,13 @@ impl TlsStream {
     pub(crate) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
-        parts: &[&[u8]],
+        parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if self.owed == 0 {
             let mut writer = self.tls.writer();
-            self.owed = match *parts {
+            self.owed = match parts {
                 [one] => writer.write(one)?,
-                [first, second] => {
-                    writer.write_vectored(&[IoSlice::new(first), IoSlice::new(second)])?
-                }
-                _ => 0,
+                several => writer.write_vectored(several)?,
             };
         }
         ready!(self.poll_flush(cx))?;

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use clearway_base::buffer::Lease;
 
 use super::h1::{self, After};
-use super::{Conn, lot};
+use super::{Conn, h2, lot};
 use crate::exchange::Request;
 use crate::worker::Worker;
 
@@ -75,11 +75,18 @@ async fn run(worker: Rc<Worker>, desk: Rc<Desk>) {
     let mut request = Request::default();
     while let Some(work) = poll_fn(|cx| desk.poll_work(cx)).await {
         let Work { mut conn, first } = work;
-        let after = h1::active(&mut conn, &mut request, first).await;
+        let after = match conn.stream.h2() {
+            Some(_) => {
+                h2::active(&mut conn, &mut request, first).await;
+                After::Close
+            }
+            None => h1::active(&mut conn, &mut request, first).await,
+        };
         let is_kept = worker.keep_engine(&desk);
         match after {
             After::Park => lot::arrive(conn),
             After::Close => drop(conn),
+            After::Http2(early) => worker.spawn(h2::serve(conn, Some(early))),
             After::Linger => worker.spawn(async move { conn.linger().await }),
         }
         if !is_kept {

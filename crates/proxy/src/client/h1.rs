@@ -13,7 +13,7 @@ use clearway_base::clock::Stamp;
 use clearway_http::{HeadLimits, Progress};
 use clearway_outcome::FaultKind;
 
-use super::{Conn, handshake, lot};
+use super::{Conn, h2, handshake, lot};
 use crate::exchange::{self, Arrival, Next, Request};
 use crate::refuse;
 
@@ -21,6 +21,8 @@ use crate::refuse;
 pub(crate) enum After {
     /// Idle: park and wait on.
     Park,
+    /// The client speaks HTTP/2; these bytes of it are here.
+    Http2(Lease),
     /// Over.
     Close,
     /// Over, once the client has read the reply.
@@ -36,6 +38,7 @@ pub(crate) fn begin(mut conn: Box<Conn>) {
     let worker = Rc::clone(&conn.worker);
     worker.spawn(async move {
         match handshake::complete(&mut conn).await {
+            Ok(first) if conn.has_agreed_on_h2() => h2::serve(conn, first).await,
             Ok(Some(first)) => Rc::clone(&conn.worker).serve(conn, first),
             Ok(None) => lot::arrive(conn),
             Err(()) => {}
@@ -56,6 +59,9 @@ pub(crate) async fn active(conn: &mut Conn, request: &mut Request, first: Lease)
                 exchange::run(conn, request, lease, arrival).await
             }
             Err(None) => Next::Close,
+            Err(Some((FaultKind::Http2OnHttp1Port, lease))) if conn.may_speak_h2() => {
+                return After::Http2(lease);
+            }
             Err(Some((kind, lease))) => refuse::bad_head(conn, &lease, kind, started).await,
         };
         request.clear();

@@ -2,6 +2,7 @@
 
 pub(crate) mod engine;
 pub(crate) mod h1;
+pub(crate) mod h2;
 pub(crate) mod handshake;
 pub(crate) mod lot;
 
@@ -28,6 +29,7 @@ const LINGER_BYTES: usize = 1 << 20;
 const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// How a client came through a proxy before us.
+#[derive(Clone)]
 pub(crate) struct Proxied {
     /// The address the connection came from: the proxy's.
     pub(crate) peer: Address,
@@ -51,6 +53,8 @@ pub(crate) struct Conn {
     pub(crate) trusted: bool,
     /// The client has sent FIN.
     pub(crate) half_closed: bool,
+    /// It is a stream of HTTP/2, and its request has a body, whose end will be told.
+    pub(crate) body_follows: bool,
     pub(crate) accepted: Stamp,
     /// When the last request ended; at first when the connection was accepted.
     pub(crate) idle_since: Stamp,
@@ -88,6 +92,7 @@ impl Conn {
             tls: None,
             trusted: false,
             half_closed: false,
+            body_follows: false,
             accepted,
             idle_since: accepted,
             requests: 0,
@@ -99,6 +104,29 @@ impl Conn {
         };
         conn.trusted = conn.listener().is_some_and(|l| l.trusts(&peer));
         conn
+    }
+
+    /// A stream of this connection, which speaks HTTP/2, as a connection of its own.
+    pub(crate) fn child(&self, stream: Stream) -> Self {
+        Self {
+            worker: Rc::clone(&self.worker),
+            stream,
+            timer: self.worker.timers.timer(),
+            client: self.client,
+            proxied: self.proxied.clone(),
+            tls: self.tls.clone(),
+            trusted: self.trusted,
+            half_closed: false,
+            body_follows: false,
+            accepted: self.accepted,
+            idle_since: self.idle_since,
+            requests: self.requests,
+            listener_at: self.listener_at,
+            plan: Rc::clone(&self.plan),
+            place: None,
+            has_grace: false,
+            seat: self.seat.guest(),
+        }
     }
 
     /// The Plan for the request that begins now: the newest one.
@@ -125,6 +153,16 @@ impl Conn {
     /// Whether a PROXY header has to come first.
     pub(crate) fn expects_proxy_header(&self) -> bool {
         self.listener().is_some_and(|l| l.proxy_protocol)
+    }
+
+    /// Whether HTTP/2 may be spoken without having been agreed on: it is the first that is said.
+    pub(crate) fn may_speak_h2(&self) -> bool {
+        self.requests == 0 && self.tls.is_none() && self.listener().is_some_and(|l| l.http2)
+    }
+
+    /// Whether HTTP/2 was agreed on with TLS.
+    pub(crate) fn has_agreed_on_h2(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.alpn == b"h2")
     }
 
     /// Whether TLS has to come before the first request.

@@ -147,7 +147,7 @@ fn compile_listener(
     };
     let entry = board.listener(name);
     let tls = match &listener.tls {
-        Some(settings) => Some(tls::listener(settings, listener.mode, &entry)?),
+        Some(settings) => Some(tls::listener(settings, listener, &entry)?),
         None => None,
     };
     let default = config.default_backend(listener);
@@ -189,6 +189,7 @@ fn compile_listener(
             .on()
             .map(|name| name.as_str().to_owned()),
         errors,
+        http2: listener.http2 && listener.is_http(),
         tls,
         entry,
     })

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use clearway_config::Diagnostic;
 use clearway_config::model::{
-    BackendTls, CertificateFiles, ListenerTls, Mode, Origin, Server, ServerAddress, TlsProfile,
+    BackendTls, CertificateFiles, Listener, ListenerTls, Mode, Origin, Server, ServerAddress,
+    TlsProfile,
 };
 use clearway_net::tls::{
     self, Certificates, ClientAuth, ClientSettings, ClientTls, FileEvent, FileProblem, Files,
@@ -50,9 +51,10 @@ fn source(files: &CertificateFiles) -> Source {
 }
 
 /// What a listener agrees on when the configuration is silent.
-fn alpn(settings: &ListenerTls, mode: Mode) -> Vec<Vec<u8>> {
-    match (&settings.alpn, mode) {
+fn alpn(settings: &ListenerTls, listener: &Listener) -> Vec<Vec<u8>> {
+    match (&settings.alpn, listener.mode) {
         (Some(own), _) => own.iter().map(|p| p.as_bytes().to_vec()).collect(),
+        (None, Mode::Http) if listener.http2 => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         (None, Mode::Http) => vec![b"http/1.1".to_vec()],
         (None, Mode::Tcp) => Vec::new(),
     }
@@ -61,7 +63,7 @@ fn alpn(settings: &ListenerTls, mode: Mode) -> Vec<Vec<u8>> {
 /// Compiles a listener's TLS; certificates that cannot be read at first are errors.
 pub(super) fn listener(
     settings: &ListenerTls,
-    mode: Mode,
+    listener: &Listener,
     entry: &ListenerEntry,
 ) -> Result<ListenerTlsPlan, Vec<Diagnostic>> {
     let origin = settings.origins.field_or_section("certificates");
@@ -105,7 +107,7 @@ pub(super) fn listener(
     let server = ServerTls::new(
         &ServerSettings {
             profile: profile(settings.profile),
-            alpn: alpn(settings, mode),
+            alpn: alpn(settings, listener),
             post_quantum: settings.post_quantum,
             client_auth,
             tickets,

@@ -6,11 +6,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use clearway_http::{Framing, ResponseOptions, Version, encode_response};
+use clearway_net::stream::fault_of;
 use clearway_outcome::{Fault, FaultKind, FirstBytes, Phase, RetryRefusal, Side};
 
 use super::evidence;
 use super::pump::{Coding, Cut, Pump, Source, Supplies};
-use super::talk::Answer;
+use super::talk::{Answer, of_client};
 use super::tunnel::{self, Ends};
 use super::upload::Leftover;
 use super::{Exchange, Next, Stop};
@@ -37,6 +38,28 @@ struct Transfer {
     client_silent: bool,
 }
 
+/// How a body goes to a client that speaks HTTP/2: frames tell its end (RFC 9113 section 8.1).
+fn in_frames(framing: Framing, from_h2: bool) -> Shape {
+    let (source, coding, framing) = match framing {
+        Framing::None => (Source::Length(0), Coding::Same, Framing::None),
+        Framing::Length(0) => (Source::Length(0), Coding::Same, Framing::Length(0)),
+        Framing::Length(n) if from_h2 => (Source::UntilClose, Coding::Same, Framing::Length(n)),
+        Framing::Length(n) => (Source::Length(n), Coding::Same, Framing::Length(n)),
+        Framing::Chunked => (
+            Source::Chunked(Default::default()),
+            Coding::Frames,
+            Framing::Chunked,
+        ),
+        Framing::UntilClose => (Source::UntilClose, Coding::Frames, Framing::Chunked),
+    };
+    Shape {
+        source,
+        coding,
+        framing,
+        delimited: true,
+    }
+}
+
 impl Exchange<'_> {
     /// Writes the response and relays its body; the Attempt is finished here.
     pub(super) async fn deliver(&mut self, mut answer: Answer) -> Result<Next, Stop> {
@@ -44,7 +67,7 @@ impl Exchange<'_> {
             // Boxed: a tunnel's room need not be part of every request's.
             return Box::pin(self.switch_protocols(answer)).await;
         }
-        let shape = self.shape();
+        let shape = self.shape(&answer);
         let delimited = shape.delimited;
         let keep = self.keeps_client(&answer, &shape);
         self.apply_response_rules(&answer)?;
@@ -117,8 +140,12 @@ impl Exchange<'_> {
     }
 
     /// How the body is read and written (RFC 9112 section 6).
-    fn shape(&self) -> Shape {
+    fn shape(&self, answer: &Answer) -> Shape {
         let response = &self.request.response;
+        let from_h2 = answer.server.stream.h2().is_some();
+        if self.request.head.version == Version::Http2 {
+            return in_frames(response.framing, from_h2);
+        }
         let modern = self.request.head.version == Version::Http11;
         let same = |source, framing| Shape {
             source,
@@ -128,6 +155,10 @@ impl Exchange<'_> {
         };
         match response.framing {
             Framing::None => same(Source::Length(0), Framing::None),
+            // The library counts, and the end is told.
+            Framing::Length(length) if from_h2 && length > 0 => {
+                same(Source::UntilClose, Framing::Length(length))
+            }
             Framing::Length(length) => same(Source::Length(length), Framing::Length(length)),
             Framing::Chunked if modern => {
                 same(Source::Chunked(Default::default()), Framing::Chunked)
@@ -191,13 +222,16 @@ impl Exchange<'_> {
         poll_fn(|cx| {
             let mut out = worker.out.borrow_mut();
             let pump = &mut transfer.pump;
+            let last = pump.ends_with_this();
             let direct = !pump.has_prefix();
             let body = if direct { pump.ready_bytes() } else { b"" };
             let head_len = out.len();
             if body.len() <= COPY_BELOW {
                 out.extend_from_slice(body);
             }
-            let polled = if out.len() > head_len || body.is_empty() {
+            let polled = if last && out.len() > head_len {
+                self.conn.stream.poll_write_last(cx, &out)
+            } else if out.len() > head_len || body.is_empty() {
                 self.conn.stream.poll_write(cx, &out)
             } else {
                 self.conn.stream.poll_write_two(cx, &out, body)
@@ -212,7 +246,7 @@ impl Exchange<'_> {
             if of_head < head_len {
                 pump.prepend(out.get(of_head..head_len).unwrap_or_default());
             } else {
-                pump.wrote(count - of_head);
+                pump.wrote(count - of_head, last && out.len() > head_len);
             }
             Poll::Ready(Ok((head_len - of_head) as u64))
         })
@@ -298,7 +332,8 @@ impl Exchange<'_> {
             ..
         } = answer;
         let sent_all = upload.is_done() && !upload_failed;
-        if clean && sent_all && self.request.response.keep_alive {
+        let is_shared = server.stream.h2().is_some();
+        if !is_shared && clean && sent_all && self.request.response.keep_alive {
             server.uses += 1;
             if let Some(backend) = &self.backend
                 && let Some(home) = backend.servers.get(member)
@@ -378,9 +413,10 @@ impl Exchange<'_> {
     }
 
     fn client_write_fault(&self, error: &io::Error) -> Fault {
-        let errno = error.raw_os_error().unwrap_or(0);
-        self.client_fault(FaultKind::ClientReset, Phase::Deliver)
-            .with_errno(errno)
+        of_client(
+            self.client_fault(FaultKind::ClientReset, Phase::Deliver),
+            error,
+        )
     }
 
     /// The fault of a response body that could not be read to its end.
@@ -393,6 +429,12 @@ impl Exchange<'_> {
             ),
             Cut::Framing(_) => (FaultKind::ResponseChunkInvalid, 0),
         };
+        if let Cut::SourceError(error) = cut
+            && let Some((kind, signal)) = fault_of(error, true)
+        {
+            let fault = self.server_fault(kind, Phase::ResponseBody, 0);
+            return fault.with_signal(signal);
+        }
         self.server_fault(kind, Phase::ResponseBody, errno)
     }
 

@@ -46,6 +46,15 @@ pub(crate) enum Coding {
     Dechunk,
     /// In chunks of our own.
     Enchunk,
+    /// Without the framing they came in, into a stream that has to be told their end.
+    Frames,
+}
+
+impl Coding {
+    /// Whether something is to be written at the end.
+    fn has_close(self) -> bool {
+        matches!(self, Self::Enchunk | Self::Frames)
+    }
 }
 
 /// Why a pump stopped before the end.
@@ -94,7 +103,10 @@ pub(crate) struct Pump {
     /// How much came with the last read.
     last_read: usize,
     ended: bool,
-    closing_chunk_written: bool,
+    /// The end was written, where one is.
+    closed: bool,
+    /// Trailers that came and go out with the end, a line each.
+    trailers: Vec<u8>,
     /// The end of a chunk of our own is still to be written.
     in_chunk: bool,
     /// Largest body allowed, in bytes; `u64::MAX` = no limit.
@@ -123,7 +135,8 @@ impl Pump {
             splice: None,
             last_read: 0,
             ended,
-            closing_chunk_written: false,
+            closed: false,
+            trailers: Vec::new(),
             in_chunk: false,
             limit: u64::MAX,
             taken: 0,
@@ -188,9 +201,10 @@ impl Pump {
         self.prefix_done < self.prefix.len()
     }
 
-    /// Marks `count` of the ready bytes as written.
-    pub(crate) fn wrote(&mut self, count: usize) {
+    /// Marks `count` of the ready bytes as written; with `last` their end went along.
+    pub(crate) fn wrote(&mut self, count: usize, last: bool) {
         self.start += count;
+        self.closed |= last && self.start == self.end;
         debug_assert!(self.start <= self.end);
         self.given += count as u64;
     }
@@ -201,7 +215,7 @@ impl Pump {
             && self.start == self.end
             && !self.has_prefix()
             && self.splice.as_ref().is_none_or(|s| s.held == 0)
-            && (self.coding != Coding::Enchunk || self.closing_chunk_written)
+            && (!self.coding.has_close() || self.closed)
     }
 
     /// Whether the source has delivered the whole body.
@@ -228,13 +242,8 @@ impl Pump {
         loop {
             ready!(self.poll_flush(cx, to)).map_err(Cut::SinkError)?;
             if self.ended {
-                if self.coding == Coding::Enchunk && !self.closing_chunk_written {
-                    self.closing_chunk_written = true;
-                    self.set_prefix(if self.in_chunk {
-                        b"\r\n0\r\n\r\n"
-                    } else {
-                        b"0\r\n\r\n"
-                    });
+                if self.coding.has_close() && !std::mem::replace(&mut self.closed, true) {
+                    self.close(to).map_err(Cut::SinkError)?;
                     continue;
                 }
                 return Poll::Ready(Ok(()));
@@ -255,6 +264,28 @@ impl Pump {
         }
     }
 
+    /// Writes the end of the body, with its trailers.
+    fn close(&mut self, to: &mut Stream) -> io::Result<()> {
+        let trailers = std::mem::take(&mut self.trailers);
+        if let Some(stream) = to.h2_mut() {
+            return stream.finish(&trailers);
+        }
+        let before: &[u8] = if self.in_chunk {
+            b"\r\n0\r\n"
+        } else {
+            b"0\r\n"
+        };
+        self.set_prefix(before);
+        self.prefix.extend_from_slice(&trailers);
+        self.prefix.extend_from_slice(b"\r\n");
+        Ok(())
+    }
+
+    /// Whether what is ready is the last of the body, so that its end may go along.
+    pub(crate) fn ends_with_this(&self) -> bool {
+        self.ended && self.coding == Coding::Frames && self.trailers.is_empty()
+    }
+
     /// Writes what is ready.
     pub(crate) fn poll_flush(
         &mut self,
@@ -267,6 +298,11 @@ impl Pump {
             let body = filled.get(self.start..self.end).unwrap_or_default();
             let count = match (prefix.is_empty(), body.is_empty()) {
                 (true, true) => return Poll::Ready(Ok(())),
+                (true, false) if self.ends_with_this() => {
+                    let count = ready!(to.poll_write_last(cx, body))?;
+                    self.closed = count == body.len();
+                    count
+                }
                 (true, false) => ready!(to.poll_write(cx, body))?,
                 (false, true) => ready!(to.poll_write(cx, prefix))?,
                 (false, false) => ready!(to.poll_write_two(cx, prefix, body))?,
@@ -305,6 +341,17 @@ impl Pump {
             }
         };
         self.last_read = count;
+        if let Some(stream) = from.h2_mut() {
+            if count == 0 {
+                self.trailers = stream.take_trailers();
+            }
+            let counts = matches!(self.source, Source::UntilClose | Source::Tunnel);
+            if count > 0 && counts && stream.is_at_end() {
+                self.decode()?;
+                self.ended = true;
+                return Poll::Ready(Ok(()));
+            }
+        }
         if count == 0 {
             self.ended = match self.source {
                 Source::Tunnel => true,
@@ -344,7 +391,7 @@ impl Pump {
                 let relayed = if self.coding == Coding::Same {
                     decoder.relay(input, &mut trailers)
                 } else {
-                    decoder.extract(input)
+                    decoder.extract(input, &mut trailers)
                 };
                 let Relayed {
                     skip,
@@ -366,8 +413,14 @@ impl Pump {
         if self.coding == Coding::Enchunk && pass > 0 {
             self.frame_chunk(pass);
         }
-        if !trailers.is_empty() {
-            self.append_trailers(&trailers);
+        match self.coding {
+            Coding::Same if !trailers.is_empty() => self.append_trailers(&trailers),
+            // Their empty line belongs to the chunks.
+            Coding::Frames => {
+                let lines = trailers.strip_suffix(b"\r\n").unwrap_or_default();
+                self.trailers.extend_from_slice(lines);
+            }
+            Coding::Same | Coding::Dechunk | Coding::Enchunk => {}
         }
         Ok(())
     }

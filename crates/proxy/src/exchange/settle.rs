@@ -81,6 +81,7 @@ impl Exchange<'_> {
             protocol: match head.version {
                 clearway_http::Version::Http10 => Protocol::Http10,
                 clearway_http::Version::Http11 => Protocol::Http11,
+                clearway_http::Version::Http2 => Protocol::Http2,
             },
             tls: self.conn.tls.as_deref(),
             method: head.method_text.of(buf),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clearway_base::buffer::{Lease, Pool};
 use clearway_http::{Framing, HeadLimits, Progress, encode_interim};
-use clearway_net::stream::Read;
+use clearway_net::stream::{Read, fault_of};
 use clearway_outcome::{Attempt, Fault, FaultKind, Phase};
 
 use super::Exchange;
@@ -68,8 +68,16 @@ impl Exchange<'_> {
         let limit = self.body_limit();
         let keep = self.make_room_for_body();
         let framing = &self.request.head.framing;
-        let upload = Upload::new(framing, &self.lease, self.request.head.len, limit, keep)
-            .map_err(|cut| Failed::Client(self.upload_cut(&cut)))?;
+        let frames = server.stream.h2().map(|_| &self.conn.worker.large);
+        let upload = Upload::new(
+            framing,
+            &self.lease,
+            self.request.head.len,
+            limit,
+            keep,
+            frames,
+        )
+        .map_err(|cut| Failed::Client(self.upload_cut(&cut)))?;
         let mut talk = Talk {
             server,
             upload,
@@ -336,7 +344,13 @@ impl Exchange<'_> {
             .response
             .parse(buffer.filled(), &limits, method)
         {
-            Ok(Progress::Complete) => Some(Event::Head),
+            Ok(Progress::Complete) => {
+                let at_end = talk.server.stream.h2().is_some_and(|s| s.is_at_end());
+                if self.request.response.framing == Framing::UntilClose && at_end {
+                    self.request.response.framing = Framing::Length(0);
+                }
+                Some(Event::Head)
+            }
             Ok(Progress::Partial) if buffer.is_full() => {
                 let kind = FaultKind::ResponseHeadersTooLarge;
                 let fault = self.server_fault(kind, Phase::ResponseHead, 0);
@@ -356,7 +370,7 @@ impl Exchange<'_> {
             return Ok(());
         };
         let mut copy = Vec::new();
-        if self.request.head.version == clearway_http::Version::Http11 {
+        if self.request.head.version != clearway_http::Version::Http10 {
             encode_interim(&self.request.response, buffer.filled(), &mut copy);
         }
         buffer.consume(self.request.response.len);
@@ -385,6 +399,15 @@ impl Exchange<'_> {
         let got_bytes = talk.buffer.as_ref().is_some_and(|b| !b.is_empty());
         let error = error.or(talk.upload_error.as_ref());
         let errno = error.and_then(io::Error::raw_os_error).unwrap_or(0);
+        if let Some((kind, signal)) = error.and_then(|error| fault_of(error, true)) {
+            let phase = if got_bytes {
+                Phase::ResponseHead
+            } else {
+                Phase::Wait
+            };
+            let fault = self.server_fault(kind, phase, errno).with_signal(signal);
+            return Event::Failed(Failed::Server(fault));
+        }
         let reused = self.request.attempts.last().is_some_and(Attempt::is_reused);
         let (kind, phase) = match (got_bytes, error.is_some()) {
             (true, false) => (FaultKind::ResponseHeadTruncated, Phase::ResponseHead),
@@ -435,8 +458,11 @@ impl Exchange<'_> {
             }
             Cut::Framing(kind) => (*kind, 0),
         };
-        self.client_fault(kind, Phase::RequestBody)
-            .with_errno(errno)
+        let fault = self.client_fault(kind, Phase::RequestBody);
+        match cut {
+            Cut::SourceError(error) | Cut::SinkError(error) => of_client(fault, error),
+            Cut::SourceClosed | Cut::Framing(_) => fault.with_errno(errno),
+        }
     }
 
     /// Reads the facts of a failed conversation and closes it.
@@ -457,5 +483,13 @@ impl Exchange<'_> {
     /// Takes over what the upload read from the client.
     fn note_upload(&mut self, upload: &Upload) {
         self.upload_read = upload.totals().1;
+    }
+}
+
+/// The fault that an error of the client's connection is: `fault`, unless the error itself tells.
+pub(super) fn of_client(fault: Fault, error: &io::Error) -> Fault {
+    match fault_of(error, false) {
+        Some((kind, signal)) => Fault { kind, ..fault }.with_signal(signal),
+        None => fault.with_errno(error.raw_os_error().unwrap_or(0)),
     }
 }

@@ -1,7 +1,7 @@
 //! Bytes both ways until both sides have finished: after an upgrade, and at layer 4.
 
 use std::future::poll_fn;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use clearway_base::clock::Stamp;
 use clearway_config::model::Timeouts;
@@ -11,7 +11,7 @@ use clearway_outcome::{Fault, FaultKind, Phase, Side};
 use super::pump::{Cut, Pump, Supplies};
 use crate::board::ServerCell;
 use crate::client::Conn;
-use crate::worker::Worker;
+use crate::worker::Place;
 
 /// The two directions of a tunnel.
 pub(crate) struct Ends {
@@ -46,7 +46,7 @@ pub(crate) async fn run(
     timeouts: &Timeouts,
 ) -> Result<(), Fault> {
     let worker = std::rc::Rc::clone(&conn.worker);
-    let mut place = Place::none(&worker);
+    let mut place = Place::none(&worker.tunnels);
     let began = worker.tick();
     let supplies = Supplies {
         buffers: &worker.large,
@@ -121,33 +121,6 @@ pub(crate) async fn run(
         Poll::Pending
     })
     .await
-}
-
-/// A tunnel's place among those that are told when removed servers and listeners must be let go.
-struct Place<'a> {
-    worker: &'a Worker,
-    at: Option<usize>,
-}
-
-impl<'a> Place<'a> {
-    fn none(worker: &'a Worker) -> Self {
-        Self { worker, at: None }
-    }
-
-    /// Leaves the waker, once: a tunnel never changes its task.
-    fn register(&mut self, cx: &Context<'_>) {
-        if self.at.is_none() {
-            self.at = Some(self.worker.tunnels.borrow_mut().insert(cx.waker().clone()));
-        }
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        if let Some(at) = self.at {
-            drop(self.worker.tunnels.borrow_mut().try_remove(at));
-        }
-    }
 }
 
 /// Which side broke the tunnel.

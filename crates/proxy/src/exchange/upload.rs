@@ -5,9 +5,10 @@
 //! again.
 
 use std::io;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use clearway_base::buffer::Lease;
+use clearway_base::buffer::{Lease, Pool};
 use clearway_http::{ChunkedDecoder, Framing};
 use clearway_net::stream::Stream;
 
@@ -42,7 +43,7 @@ pub(crate) enum Leftover {
 
 impl Upload {
     /// Prepares to send the body behind `head_len` bytes of `lease`; with `keep` the lease has room
-    /// for all of it.
+    /// for all of it, and with `frames`, where buffers come from, the server speaks HTTP/2.
     ///
     /// # Errors
     /// [`Cut::Framing`] when the bytes at hand break the framing or exceed `limit`.
@@ -52,6 +53,7 @@ impl Upload {
         head_len: usize,
         limit: u64,
         keep: bool,
+        frames: Option<&Rc<Pool>>,
     ) -> Result<Self, Cut> {
         let at_hand = lease.filled().get(head_len..).unwrap_or_default();
         let mut upload = Self {
@@ -66,7 +68,16 @@ impl Upload {
             read: 0,
         };
         match *framing {
-            Framing::None | Framing::UntilClose => {}
+            Framing::None => {}
+            Framing::UntilClose => {
+                let coding = match frames {
+                    Some(_) => Coding::Frames,
+                    None => Coding::Enchunk,
+                };
+                let mut rest = Pump::new(Source::UntilClose, coding);
+                rest.limit = limit;
+                upload.rest = Some(rest);
+            }
             Framing::Length(length) => {
                 let here = at_hand
                     .len()
@@ -80,6 +91,16 @@ impl Upload {
                     rest.begin(here as u64, left == 0, &[])?;
                     upload.rest = Some(rest);
                 }
+            }
+            Framing::Chunked if let Some(buffers) = frames => {
+                let source = Source::Chunked(ChunkedDecoder::default());
+                let mut rest = Pump::new(source, Coding::Frames);
+                rest.limit = limit;
+                let mut copy = buffers.lease();
+                copy.append(at_hand);
+                rest.feed(copy, 0)?;
+                rest.begun = rest.taken;
+                upload.rest = Some(rest);
             }
             Framing::Chunked => {
                 let mut decoder = ChunkedDecoder::default();

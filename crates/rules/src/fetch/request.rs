@@ -46,6 +46,7 @@ pub(super) fn version(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> 
     visit(match at.view.head.version {
         Version::Http10 => b"1.0",
         Version::Http11 => b"1.1",
+        Version::Http2 => b"2.0",
     })
 }
 

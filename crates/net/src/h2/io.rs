@@ -1,0 +1,206 @@
+//! A stream of bytes as the library wants it, with a meter on what comes in.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+
+use clearway_outcome::{FaultKind, FirstBytes, TcpFacts, TlsFacts};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::meter::Meter;
+use crate::kernel;
+use crate::stream::Stream;
+
+/// What a connection and its streams know of each other.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// The socket, for facts about it; negative when it is closed.
+    fd: AtomicI32,
+    tls: Option<Box<TlsFacts>>,
+    /// Streams that are in use.
+    active: AtomicU32,
+    /// The connection takes no more streams.
+    is_closed: AtomicBool,
+    rare: Mutex<Rare>,
+}
+
+/// What is seldom asked for.
+#[derive(Debug, Default)]
+struct Rare {
+    first: FirstBytes,
+    flood: Option<FaultKind>,
+    waker: Option<Waker>,
+}
+
+impl Link {
+    pub(super) fn new(stream: &Stream) -> Arc<Self> {
+        Arc::new(Self {
+            fd: AtomicI32::new(stream.tcp_fd().unwrap_or(-1)),
+            tls: stream.tls_facts(),
+            active: AtomicU32::new(0),
+            is_closed: AtomicBool::new(false),
+            rare: Mutex::default(),
+        })
+    }
+
+    fn rare(&self) -> MutexGuard<'_, Rare> {
+        self.rare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn tcp_facts(&self) -> Option<TcpFacts> {
+        let fd = self.fd.load(Ordering::Relaxed);
+        (fd >= 0).then(|| kernel::tcp_facts(fd)).flatten()
+    }
+
+    pub(super) fn tls_facts(&self) -> Option<Box<TlsFacts>> {
+        self.tls.clone()
+    }
+
+    /// The first bytes that came.
+    pub(super) fn first(&self) -> FirstBytes {
+        self.rare().first
+    }
+
+    /// What there was too much of.
+    pub(super) fn flood(&self) -> Option<FaultKind> {
+        self.rare().flood
+    }
+
+    /// Notes the task that drives the connection.
+    pub(super) fn note_waker(&self, cx: &Context<'_>) {
+        let waker = &mut self.rare().waker;
+        if !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+
+    /// Streams that are in use.
+    pub(super) fn active(&self) -> u32 {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// Whether the connection takes no more streams.
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts a stream in.
+    pub(super) fn enter(&self) {
+        self.active.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a stream out; whoever drives the connection looks whether it was the last.
+    pub(super) fn leave(&self) {
+        if self.active.fetch_sub(1, Ordering::Relaxed) == 1
+            && let Some(waker) = &self.rare().waker
+        {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// The connection beneath.
+#[derive(Debug)]
+pub(super) struct Io {
+    stream: Stream,
+    /// Bytes that were read before HTTP/2 was known to be spoken.
+    early: Vec<u8>,
+    meter: Meter,
+    link: Arc<Link>,
+    has_flood: bool,
+    has_first: bool,
+}
+
+impl Io {
+    /// A connection that begins with `early`, and with `preface` bytes of no frame.
+    pub(super) fn new(stream: Stream, early: Vec<u8>, preface: usize, link: Arc<Link>) -> Self {
+        Self {
+            stream,
+            early,
+            meter: Meter::new(preface),
+            link,
+            has_flood: false,
+            has_first: false,
+        }
+    }
+
+    fn note(&mut self, bytes: &[u8]) {
+        if !std::mem::replace(&mut self.has_first, true) {
+            self.link.rare().first = FirstBytes::of(bytes);
+        }
+        if let Err(kind) = self.meter.count(bytes) {
+            self.has_flood = true;
+            self.link.rare().flood = Some(kind);
+        }
+    }
+}
+
+impl Drop for Io {
+    fn drop(&mut self) {
+        self.link.fd.store(-1, Ordering::Relaxed);
+        self.link.close();
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.has_flood {
+            // Nothing more of it is worked on.
+            return Poll::Pending;
+        }
+        if !self.early.is_empty() {
+            let mut early = std::mem::take(&mut self.early);
+            let rest = early.split_off(early.len().min(buf.remaining()));
+            buf.put_slice(&early);
+            self.note(&early);
+            self.early = rest;
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let count = ready!(self.stream.poll_read_plain(cx, buf.initialize_unfilled()))?;
+        buf.advance(count);
+        self.note(buf.filled().get(before..).unwrap_or_default());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.stream.poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.stream.poll_write_slices(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A write is only ready when all of it is with the kernel.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_finish(cx)
+    }
+}
