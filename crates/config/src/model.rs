@@ -2,7 +2,7 @@
 
 pub use crate::concept::actions::{Actions, Redirect, Reply, Rewrite};
 pub use crate::concept::admin::Admin;
-pub use crate::concept::backend::{Backend, SendProxy};
+pub use crate::concept::backend::{Backend, SendProxy, ServerProtocol};
 pub use crate::concept::ejection::Ejection;
 pub use crate::concept::errors::{ErrorPage, ErrorPages};
 pub use crate::concept::forwarded::{Forwarding, XForwarded};

@@ -243,6 +243,15 @@ impl Stream {
         }
     }
 
+    /// The application protocol that was agreed on with TLS, empty when none was; `None` without TLS.
+    #[must_use]
+    pub fn tls_alpn(&self) -> Option<&[u8]> {
+        match self {
+            Self::Tls(tls) => Some(tls.alpn()),
+            Self::Plain(_) | Self::H2(_) | Self::Gone => None,
+        }
+    }
+
     /// The stream of an HTTP/2 connection that it is.
     #[must_use]
     pub fn h2(&self) -> Option<&H2Stream> {

@@ -21,4 +21,5 @@ mod pool;
 mod refuse;
 mod slots;
 pub mod stats;
+mod trunks;
 pub mod worker;

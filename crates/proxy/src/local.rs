@@ -264,6 +264,7 @@ impl LocalServer {
         let begins_alike = |old: &&Rc<Self>| {
             old.plan.send_proxy == plan.send_proxy
                 && old.plan.source == plan.source
+                && old.plan.protocol == plan.protocol
                 && old.plan.has_same_tls(plan)
         };
         let kept = before.filter(begins_alike).map(|old| Rc::clone(&old.kept));

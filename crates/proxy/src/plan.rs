@@ -13,7 +13,7 @@ use clearway_balance::sticky::Sticky;
 use clearway_balance::{eject, health};
 use clearway_base::hash::Map;
 use clearway_base::intern::Name;
-use clearway_config::model::{Backend, Limits, RetryMethods, RetryOn, Timeouts};
+use clearway_config::model::{Backend, Limits, RetryMethods, RetryOn, ServerProtocol, Timeouts};
 use clearway_http::{HeadLimits, XForwarded};
 use clearway_net::connect::Target;
 use clearway_net::probe::{Probe, ProbeTls};
@@ -311,6 +311,8 @@ pub struct ServerPlan {
     pub slow_start: Duration,
     /// What is sent before the first byte.
     pub send_proxy: SendProxy,
+    /// What is spoken with it.
+    pub protocol: ServerProtocol,
     /// TLS with it, and the name it is asked for.
     pub tls: Option<(Arc<BackendTlsPlan>, ServerName<'static>)>,
     /// What is shared about it.
@@ -329,6 +331,7 @@ impl ServerPlan {
         all(self) == all(other)
             && (self.state, self.slow_start, self.send_proxy)
                 == (other.state, other.slow_start, other.send_proxy)
+            && self.protocol == other.protocol
             && self.has_same_tls(other)
             && Arc::ptr_eq(&self.entry, &other.entry)
     }

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::board::IdleLesson;
 use crate::local::LocalServer;
 use crate::plan::SendProxy;
+use crate::trunks::{Trunks, Wear};
 use crate::worker::Worker;
 
 /// How often idle connections are looked at.
@@ -60,6 +61,7 @@ impl ServerConn {
 #[derive(Default)]
 pub(crate) struct Kept {
     idle: RefCell<Vec<ServerConn>>,
+    pub(crate) trunks: Trunks,
     lesson: Cell<IdleLesson>,
     /// No Plan in force uses it any more: nobody would look after what is given back.
     is_retired: Cell<bool>,
@@ -110,8 +112,12 @@ impl LocalServer {
     pub(crate) fn sweep(&self, now: Stamp) {
         let mut idle = self.kept.idle.borrow_mut();
         self.note_lesson(now);
+        let trunks = self.kept.trunks.sweep(self.wear(), now);
         if idle.is_empty() {
-            return;
+            return self
+                .shard()
+                .idle
+                .set(u32::try_from(trunks).unwrap_or(u32::MAX));
         }
         let limit = self.idle_limit_us(now);
         idle.retain_mut(|conn| {
@@ -128,7 +134,17 @@ impl LocalServer {
     pub(crate) fn shed(&self) {
         let mut idle = self.kept.idle.borrow_mut();
         idle.clear();
+        self.kept.trunks.clear();
         self.note_idle(&idle);
+    }
+
+    /// How long HTTP/2 connections are used.
+    pub(crate) fn wear(&self) -> Wear {
+        Wear {
+            max_requests: self.keep.max_requests,
+            max_age_us: self.keep.max_age_us,
+            idle_us: self.keep.idle_us,
+        }
     }
 
     fn note_idle(&self, idle: &[ServerConn]) {

@@ -7,8 +7,8 @@ use clearway_outcome::Retry;
 use super::{Findings, limits, time_outs};
 use crate::diagnostic::{Diagnostic, Origin};
 use crate::model::{
-    Backend, Bind, Config, CookieSite, Health, HealthKind, RetryMethods, RetryOn, ServerAddress,
-    ServerState,
+    Backend, Bind, Config, CookieSite, Health, HealthKind, RetryMethods, RetryOn, SendProxy,
+    ServerAddress, ServerProtocol, ServerState,
 };
 
 /// Time-outs that can be set once a backend is known.
@@ -90,7 +90,23 @@ impl<'a> Uses<'a> {
 
 /// TLS that protects nothing.
 fn tls(backend: &Backend, found: &mut Findings) {
-    let Some(tls) = &backend.tls else { return };
+    if backend.protocol != ServerProtocol::Http1 && backend.send_proxy != SendProxy::Off {
+        let origin = backend.origins.field_or_section("send_proxy");
+        let message = "a PROXY header names one client, and HTTP/2 carries the requests of many";
+        found.error("protocol", origin, message);
+    }
+    let Some(tls) = &backend.tls else {
+        if backend.protocol == ServerProtocol::Auto {
+            let origin = backend.origins.field_or_section("protocol");
+            let message = "protocol = \"auto\" means HTTP/1.1 without TLS";
+            found.no_effect(
+                origin,
+                message,
+                "a protocol is agreed on in the TLS handshake",
+            );
+        }
+        return;
+    };
     if !tls.verify {
         let origin = tls.origins.field_or_section("verify");
         let message = format!(

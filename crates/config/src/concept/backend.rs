@@ -40,6 +40,8 @@ concept! {
     queue: Queue = Queue::default(), example = Some("{ size = 100 }");
     /// A cookie that keeps a client on its server.
     sticky: Option<StickyCookie> = None, example = Some("{ cookie = \"SRV\" }");
+    /// What is spoken with the servers.
+    protocol: ServerProtocol = ServerProtocol::Http1, example = Some("\"h2\"");
     /// TLS with the servers; `true` for the defaults.
     tls: Option<BackendTls> = None, example = Some("{ ca = \"/etc/clearway/internal-ca.pem\" }");
     /// What is sent before the first byte, so that the server knows the client.
@@ -63,6 +65,18 @@ concept! {
 table_value!(Backend);
 
 choice_value!(Algorithm);
+
+choices! {
+    /// What is spoken with servers.
+    ServerProtocol {
+        /// HTTP/1.1.
+        Http1 = "http1",
+        /// HTTP/2: agreed on with TLS, without TLS by prior knowledge. gRPC needs it.
+        H2 = "h2",
+        /// HTTP/2 where a server agrees on it with TLS, else HTTP/1.1.
+        Auto = "auto",
+    }
+}
 
 choices! {
     /// What is sent before the first byte of a server connection.

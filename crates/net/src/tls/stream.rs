@@ -222,6 +222,11 @@ impl TlsStream {
         handshake::facts(&self.tls)
     }
 
+    /// The application protocol that was agreed on; empty when none was.
+    pub(crate) fn alpn(&self) -> &[u8] {
+        self.tls.alpn_protocol().unwrap_or_default()
+    }
+
     /// The socket beneath.
     pub(crate) fn wire(&self) -> &Wire {
         &self.wire

@@ -122,8 +122,8 @@ pub(super) fn compile(
     }
     let tls = match &backend.tls {
         Some(settings) => {
-            let old = before.and_then(|b| Some((b.config.tls.as_ref()?, b.tls.as_ref()?)));
-            Some(tls::backend(settings, old)?)
+            let old = before.and_then(|b| Some((&b.config, b.tls.as_ref()?)));
+            Some(tls::backend(settings, backend.protocol, old)?)
         }
         None => None,
     };
@@ -296,6 +296,7 @@ fn server_plan(backend: &Backend, name: Name, place: &Place<'_>, board: &mut Boa
             SendProxyConfig::V1 => SendProxy::V1,
             SendProxyConfig::V2 => SendProxy::V2,
         },
+        protocol: backend.protocol,
         tls: None,
         entry,
     }

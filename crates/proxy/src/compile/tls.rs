@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use clearway_config::Diagnostic;
 use clearway_config::model::{
-    BackendTls, CertificateFiles, Listener, ListenerTls, Mode, Origin, Server, ServerAddress,
-    TlsProfile,
+    Backend, BackendTls, CertificateFiles, Listener, ListenerTls, Mode, Origin, Server,
+    ServerAddress, ServerProtocol, TlsProfile,
 };
 use clearway_net::tls::{
     self, Certificates, ClientAuth, ClientSettings, ClientTls, FileEvent, FileProblem, Files,
@@ -140,11 +140,13 @@ fn note<T>(
 /// Compiles a backend's TLS, or takes over what was compiled before when nothing has changed.
 pub(super) fn backend(
     settings: &BackendTls,
-    before: Option<(&BackendTls, &Arc<BackendTlsPlan>)>,
+    protocol: ServerProtocol,
+    before: Option<(&Backend, &Arc<BackendTlsPlan>)>,
 ) -> Result<Arc<BackendTlsPlan>, Diagnostic> {
     let marks = tls::marks(files_of(settings));
     if let Some((written, plan)) = before
-        && written == settings
+        && written.tls.as_ref() == Some(settings)
+        && written.protocol == protocol
         && plan.marks == marks
     {
         return Ok(Arc::clone(plan));
@@ -180,7 +182,11 @@ pub(super) fn backend(
         trust,
         revoked,
         certificate,
-        alpn: Vec::new(),
+        alpn: match protocol {
+            ServerProtocol::Http1 => Vec::new(),
+            ServerProtocol::H2 => vec![b"h2".to_vec()],
+            ServerProtocol::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        },
         profile: profile(settings.profile),
         post_quantum: settings.post_quantum,
         key_log: settings.key_log.clone(),

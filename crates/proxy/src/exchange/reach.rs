@@ -5,8 +5,11 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use clearway_base::clock::Stamp;
+use clearway_config::model::ServerProtocol;
 use clearway_http::proxy_protocol;
 use clearway_net::connect;
+use clearway_net::h2::{Trunk, TrunkSettings};
 use clearway_net::stream::Stream;
 use clearway_net::tls::{ClientTls, Connecting, ServerName};
 use clearway_outcome::{Attempt, Evidence, Fault, FaultKind, Phase, RetryRefusal, Side, Signal};
@@ -18,6 +21,9 @@ use crate::client::Conn;
 use crate::local::LocalServer;
 use crate::plan::SendProxy;
 use crate::pool::ServerConn;
+
+/// Body bytes of one response over a shared connection that may wait to be passed on.
+const SHARED_WINDOW: u32 = 64 * 1_024;
 
 impl Exchange<'_> {
     /// Tries servers until one answers or no further Attempt is allowed.
@@ -103,16 +109,95 @@ impl Exchange<'_> {
 
     /// A kept connection, or a fresh one within `timeouts.connect`.
     async fn reach(&mut self, server: &Rc<LocalServer>) -> Result<ServerConn, Fault> {
+        if server.plan.protocol != ServerProtocol::Http1 && !server.kept.trunks.prefers_h1() {
+            // Boxed: most servers speak HTTP/1.1.
+            return Box::pin(self.reach_shared(server)).await;
+        }
         let now = self.request.attempt().started;
         if !self.fresh_only
             && let Some(conn) = server.checkout(now)
         {
-            let attempt = self.request.attempt();
-            attempt.reuse = conn.reuse(now);
-            attempt.connected_us = Some(0);
-            server.shard().reuses.one();
-            return Ok(conn);
+            return Ok(self.reuse(server, conn, now));
         }
+        let stream = self.connect(server).await?;
+        Ok(ServerConn::new(stream, self.conn.worker.now()))
+    }
+
+    /// Notes that a connection is used again.
+    fn reuse(&mut self, server: &LocalServer, conn: ServerConn, now: Stamp) -> ServerConn {
+        let attempt = self.request.attempt();
+        attempt.reuse = conn.reuse(now);
+        attempt.connected_us = Some(0);
+        server.shard().reuses.one();
+        conn
+    }
+
+    /// A stream of an HTTP/2 connection, kept, fresh, or being opened by somebody else.
+    async fn reach_shared(&mut self, server: &Rc<LocalServer>) -> Result<ServerConn, Fault> {
+        let worker = Rc::clone(&self.conn.worker);
+        let trunks = &server.kept.trunks;
+        let limit = self.route_plan().timeouts.connect;
+        self.conn.timer.set_after(worker.now(), limit);
+        let mut opened = pin!(trunks.opened().notified());
+        let _right = loop {
+            let now = worker.now();
+            if !self.fresh_only
+                && let Some(conn) = trunks.stream(server.wear(), now)
+            {
+                return Ok(self.reuse(server, conn, now));
+            }
+            if self.fresh_only {
+                break None;
+            }
+            opened.as_mut().enable();
+            if let Some(right) = trunks.begin() {
+                break Some(right);
+            }
+            let waited = poll_fn(|cx| match opened.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(true),
+                Poll::Pending if self.conn.timer.poll_expired(cx) => Poll::Ready(false),
+                Poll::Pending => Poll::Pending,
+            })
+            .await;
+            worker.tick();
+            if !waited {
+                let kind = FaultKind::ConnectTimeout;
+                return Err(self.or_total(self.server_fault(kind, Phase::Connect, 0)));
+            }
+            opened.set(trunks.opened().notified());
+        };
+        let stream = self.connect(server).await?;
+        let now = worker.now();
+        let has_agreed = stream.tls_alpn().is_none_or(|alpn| alpn == b"h2");
+        trunks.note(has_agreed);
+        if !has_agreed {
+            if server.plan.protocol == ServerProtocol::Auto {
+                return Ok(ServerConn::new(stream, now));
+            }
+            let kind = FaultKind::ServerRefusesHttp2;
+            self.request.attempt().evidence = Some(evidence::gather(Some(&stream), &[]));
+            trunks.note(true);
+            return Err(self.server_fault(kind, Phase::Tls, 0));
+        }
+        let settings = TrunkSettings {
+            header_bytes: self.route_plan().limits.response_header_bytes,
+            window: SHARED_WINDOW,
+        };
+        let (trunk, driver) = Trunk::open(stream, &settings).await.map_err(|error| {
+            let errno = error.raw_os_error().unwrap_or(0);
+            self.server_fault(FaultKind::ServerResetWhileSending, Phase::Connect, errno)
+        })?;
+        worker.spawn(driver);
+        trunks.add(trunk, now);
+        let Some(mut conn) = trunks.stream(server.wear(), now) else {
+            return Err(self.server_fault(FaultKind::ServerGoaway, Phase::Connect, 0));
+        };
+        conn.uses = 0;
+        Ok(conn)
+    }
+
+    /// Opens a connection within `timeouts.connect`.
+    async fn connect(&mut self, server: &Rc<LocalServer>) -> Result<Stream, Fault> {
         let limit = self.route_plan().timeouts.connect;
         // Boxed: room for opening a connection need not lie between the parts that every request uses.
         let stream = Box::pin(open(self.conn, server, limit))
@@ -125,7 +210,7 @@ impl Exchange<'_> {
         if let Some(backend) = &self.backend {
             backend.shard().connect.record(connect_us);
         }
-        Ok(ServerConn::new(stream, now))
+        Ok(stream)
     }
 
     /// Files what was learnt of a connection that could not be opened.
