@@ -18,6 +18,7 @@ pub mod behave;
 pub mod clearway;
 pub mod client;
 pub mod dns;
+pub mod h2;
 pub mod message;
 pub mod metrics;
 pub mod netns;
