@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::frame::{Frame, PREFACE, code, setting};
 use super::hpack::Block;
 use super::link::{Bytes, Link, Message, Socket, Stop};
+use super::windows::Windows;
 use crate::message::{End, Fields, Response};
 use crate::stream::Stream;
 use crate::wait::{LIMIT, now};
@@ -147,8 +148,7 @@ pub struct RawClient {
     pub log: Vec<String>,
     /// Streams whose window is not opened again, 0 for the connection.
     pub held: BTreeSet<u32>,
-    /// What the server lets us send: streams, and 0 for the connection.
-    windows: BTreeMap<u32, i64>,
+    windows: Windows,
     /// Opens windows again as data comes.
     pub replenish: bool,
     /// Answers SETTINGS with ACK.
@@ -185,7 +185,7 @@ impl RawClient {
             pongs: Vec::new(),
             log: Vec::new(),
             held: BTreeSet::new(),
-            windows: BTreeMap::from([(0, 65_535)]),
+            windows: Windows::default(),
             replenish: true,
             acknowledge: true,
             pings: 0,
@@ -268,9 +268,7 @@ impl RawClient {
     pub fn stream(&mut self) -> u32 {
         let stream = self.next;
         self.next += 2;
-        let window = self.setting(setting::INITIAL_WINDOW_SIZE);
-        let window = window.unwrap_or(65_535);
-        self.windows.insert(stream, i64::from(window));
+        self.windows.start(stream);
         stream
     }
 
@@ -329,7 +327,7 @@ impl RawClient {
             }
             let (now, later) = rest.split_at(rest.len().min(room).min(16_384));
             rest = later;
-            self.spend(stream, now.len());
+            self.windows.spend(stream, now.len());
             if !self.send(&Frame::data(stream, now, end && rest.is_empty())) {
                 return false;
             }
@@ -340,15 +338,7 @@ impl RawClient {
     /// Bytes of DATA that the server takes on a stream now.
     #[must_use]
     pub fn room(&self, stream: u32) -> usize {
-        let of = |stream| self.windows.get(&stream).copied().unwrap_or(0);
-        usize::try_from(of(0).min(of(stream))).unwrap_or(0)
-    }
-
-    fn spend(&mut self, stream: u32, count: usize) {
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
-        for of in [0, stream] {
-            *self.windows.entry(of).or_insert(0) -= count;
-        }
+        self.windows.room(stream)
     }
 
     fn has_ended(&self, stream: u32) -> bool {
@@ -425,7 +415,7 @@ impl RawClient {
                 self.goaways.push(GoAway { last, code, debug });
             }
             Message::Window { stream, increment } => {
-                *self.windows.entry(stream).or_insert(0) += i64::from(increment);
+                self.windows.grow(stream, increment);
             }
             Message::Other(_) => {}
         }
@@ -455,16 +445,10 @@ impl RawClient {
     }
 
     fn learn(&mut self, values: &[(u16, u32)]) {
-        let mut known = self.settings.take().unwrap_or_default();
-        let before = known.get(&setting::INITIAL_WINDOW_SIZE).copied();
+        let known = self.settings.get_or_insert_default();
         known.extend(values.iter().copied());
-        let after = known.get(&setting::INITIAL_WINDOW_SIZE).copied();
-        self.settings = Some(known);
-        let moved = i64::from(after.unwrap_or(65_535)) - i64::from(before.unwrap_or(65_535));
-        for (stream, window) in &mut self.windows {
-            if *stream != 0 {
-                *window += moved;
-            }
+        if let Some(size) = known.get(&setting::INITIAL_WINDOW_SIZE) {
+            self.windows.resize(*size);
         }
         if self.acknowledge {
             self.send(&Frame::settings_ack());

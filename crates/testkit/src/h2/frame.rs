@@ -136,6 +136,22 @@ impl Frame {
         Self::new(kind::CONTINUATION, flags, stream, block)
     }
 
+    /// HEADERS and as many CONTINUATION frames as a block needs.
+    #[must_use]
+    pub fn header_frames(stream: u32, block: &[u8], end: bool, largest: usize) -> Vec<Self> {
+        let (first, mut rest) = block.split_at(block.len().min(largest));
+        let mut frames = vec![Self::headers(stream, first, end).without(flag::END_HEADERS)];
+        while !rest.is_empty() {
+            let (piece, more) = rest.split_at(rest.len().min(largest));
+            frames.push(Self::continuation(stream, piece, false));
+            rest = more;
+        }
+        if let Some(last) = frames.last_mut() {
+            last.flags |= flag::END_HEADERS;
+        }
+        frames
+    }
+
     /// PRIORITY.
     #[must_use]
     pub fn priority(stream: u32, on: u32, weight: u8) -> Self {

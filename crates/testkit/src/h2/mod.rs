@@ -5,13 +5,19 @@
 //! plays a client, [`behave`] holds scripts for a server ([`crate::Server::script`]) whose
 //! connections are a [`Peer`] each. All of it is synchronous, over whatever is [`Bytes`].
 
+pub mod behave;
 mod client;
 mod frame;
 pub mod hpack;
 pub mod huffman;
 mod link;
+mod peer;
+mod reply;
+mod windows;
 
 pub use client::{Answer, GoAway, RawClient};
 pub use frame::{Frame, PREFACE, code, flag, kind, setting};
 pub use hpack::{Block, Form};
 pub use link::{Bytes, Link, Message, Stop};
+pub use peer::{Peer, Play};
+pub use reply::{Last, Pairs, Reply, Step};
