@@ -23,6 +23,19 @@ impl Nginx {
     /// When nginx is missing or does not start.
     #[must_use]
     pub fn start(server: &str) -> Self {
+        Self::listening("", server)
+    }
+
+    /// As [`Nginx::start`], speaking HTTP/2 with prior knowledge and nothing else.
+    ///
+    /// # Panics
+    /// When nginx is missing or does not start.
+    #[must_use]
+    pub fn start_http2(server: &str) -> Self {
+        Self::listening("http2", server)
+    }
+
+    fn listening(protocol: &str, server: &str) -> Self {
         let folder = TempDir::new();
         let socket = folder.file("nginx.sock");
         std::fs::create_dir_all(folder.path().join("html")).expect("a folder");
@@ -34,7 +47,7 @@ impl Nginx {
              http {{\n access_log off; client_body_temp_path {root}/body;\n \
              proxy_temp_path {root}/proxy; fastcgi_temp_path {root}/fcgi;\n \
              uwsgi_temp_path {root}/uwsgi; scgi_temp_path {root}/scgi;\n\
-             server {{ listen unix:{socket}; root {root}/html;\n{server}\n}} }}\n"
+             server {{ listen unix:{socket} {protocol}; root {root}/html;\n{server}\n}} }}\n"
         );
         let config = folder.write("nginx.conf", &text);
         let mut command = Command::new(program("nginx", "nginx-light"));
@@ -75,7 +88,7 @@ impl Nginx {
 #[derive(Debug)]
 pub struct Nghttpd {
     address: String,
-    _process: Process,
+    process: Process,
     folder: TempDir,
 }
 
@@ -97,7 +110,7 @@ impl Nghttpd {
         let port = until("nghttpd to listen", || listening_port(process.id()));
         Self {
             address: format!("127.0.0.1:{port}"),
-            _process: process,
+            process,
             folder,
         }
     }
@@ -106,6 +119,12 @@ impl Nghttpd {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Bytes of memory it holds now.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.process.memory()
     }
 
     /// Puts a file below its root; `index.html` answers `/`.

@@ -241,8 +241,10 @@ impl Default for Decoder {
 impl Decoder {
     /// Allows another size of table, as an acknowledged SETTINGS_HEADER_TABLE_SIZE does.
     pub fn allow(&mut self, size: usize) {
-        self.owes_update |= size < self.limit;
+        self.owes_update |= size < self.size;
         self.allowed = size;
+        self.limit = self.limit.min(size);
+        self.evict();
     }
 
     /// Decodes a block.
