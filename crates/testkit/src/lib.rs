@@ -25,6 +25,7 @@ pub mod netns;
 pub mod peers;
 pub mod process;
 pub mod server;
+pub mod shapes;
 pub mod stream;
 pub mod temp;
 pub mod wait;

@@ -1,10 +1,11 @@
 //! A connection of HTTP/2 from the server's point of view.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use super::frame::{Frame, PREFACE, code, setting};
 use super::hpack::Block;
-use super::link::{Link, Message, Socket};
+use super::link::{Link, Message, Socket, Stop};
 use super::reply::{Last, Reply, Step};
 use super::windows::Windows;
 use crate::message::{End, Fields, Request};
@@ -157,6 +158,20 @@ impl Peer {
                 None => false,
             },
             Step::Whole => self.whole(stream).is_some(),
+            Step::Endless(bytes, pause) => {
+                while !self.is_given_up(stream) && self.data(stream, bytes, false) {
+                    if !self.take_for(*pause) {
+                        break;
+                    }
+                }
+                self.conn.note("gone");
+                self.is_given_up(stream)
+            }
+            Step::Gone => {
+                while !self.is_given_up(stream) && self.take().is_some() {}
+                self.conn.note("gone");
+                self.is_given_up(stream)
+            }
             Step::Wait(gate) => {
                 gate.wait();
                 true
@@ -198,8 +213,7 @@ impl Peer {
     fn data(&mut self, stream: u32, body: &[u8], end: bool) -> bool {
         let mut rest = body;
         while !rest.is_empty() {
-            let gone = self.streams.get(&stream).map(|r| &r.end) == Some(&End::Reset);
-            if gone {
+            if self.is_given_up(stream) {
                 return true;
             }
             let room = self.windows.room(stream).min(16_384).min(rest.len());
@@ -220,9 +234,30 @@ impl Peer {
         !(end && body.is_empty()) || self.link.send(&Frame::data(stream, [], true))
     }
 
+    fn is_given_up(&self, stream: u32) -> bool {
+        self.streams.get(&stream).map(|r| &r.end) == Some(&End::Reset)
+    }
+
+    /// Takes what comes within a time; false when the connection is over.
+    fn take_for(&mut self, time: Duration) -> bool {
+        loop {
+            match self.link.message(time) {
+                Ok(message) => self.obey(message),
+                Err(Stop::Silent) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
     /// Takes the next message; `None` when the connection is over.
     fn take(&mut self) -> Option<()> {
-        match self.link.message(LIMIT).ok()? {
+        let message = self.link.message(LIMIT).ok()?;
+        self.obey(message);
+        Some(())
+    }
+
+    fn obey(&mut self, message: Message) {
+        match message {
             Message::Headers {
                 stream,
                 fields,
@@ -256,7 +291,6 @@ impl Peer {
             Message::Window { stream, increment } => self.windows.grow(stream, increment),
             Message::SettingsAck | Message::Pong(_) | Message::Other(_) => {}
         }
-        Some(())
     }
 
     fn headers(&mut self, stream: u32, fields: Fields, end: bool) {

@@ -1,5 +1,7 @@
 //! What a scripted server does about one request.
 
+use std::time::Duration;
+
 use crate::wait::Gate;
 
 /// Fields as scripts name them.
@@ -29,6 +31,11 @@ pub enum Step {
     Trailers(Pairs),
     /// Waits until the whole request came.
     Whole,
+    /// DATA again and again, with a pause after each, until the client gives the stream up or the
+    /// connection ends; notes `gone`.
+    Endless(Vec<u8>, Duration),
+    /// Waits until the client gives the stream up or the connection ends, and notes `gone`.
+    Gone,
     /// Waits for a gate.
     Wait(Gate),
     /// RST_STREAM.
