@@ -116,7 +116,13 @@ fn nghttpd_conforms() {
     let nghttpd = Nghttpd::start(&[]);
     nghttpd.file("index.html", b"hello");
     nghttpd.file("big", &behave::pattern(1 << 20));
-    runner::run_all(nghttpd.address(), false).expect(NGHTTPD);
+    let memory = || nghttpd.memory();
+    let target = runner::Target {
+        address: nghttpd.address(),
+        skip_floods: false,
+        memory: Some(&memory),
+    };
+    runner::run(&target, &all()).expect(NGHTTPD);
 }
 
 /// Where nginx goes its own way, in version 1.22 with a server behind it.

@@ -153,7 +153,3 @@ pub fn http1_only() -> impl Script {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "tests.rs"]
-mod tests;

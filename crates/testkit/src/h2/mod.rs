@@ -21,3 +21,6 @@ pub use hpack::{Block, Form};
 pub use link::{Bytes, Link, Message, Stop};
 pub use peer::{Peer, Play};
 pub use reply::{Last, Pairs, Reply, Step};
+
+#[cfg(test)]
+mod tests;

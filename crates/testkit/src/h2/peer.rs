@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::frame::{Frame, PREFACE, code, setting};
 use super::hpack::Block;
-use super::link::{Link, Message, Socket, Stop};
+use super::link::{Bytes, Link, Message, Socket, Stop};
 use super::reply::{Last, Reply, Step};
 use super::windows::Windows;
 use crate::message::{End, Fields, Request};
@@ -70,7 +70,14 @@ impl Peer {
     /// Takes the preface and sends settings; `None` when the client says something else.
     #[must_use]
     pub fn accept(conn: Conn, play: Play) -> Option<Self> {
-        let mut link = Link::over(Box::new(Socket(conn.shared())));
+        let socket = Socket(conn.shared());
+        Self::accept_over(Box::new(socket), conn, play)
+    }
+
+    /// As [`Peer::accept`], over what lies on top of the connection, such as TLS.
+    #[must_use]
+    pub fn accept_over(bytes: Box<dyn Bytes>, conn: Conn, play: Play) -> Option<Self> {
+        let mut link = Link::over(bytes);
         link.send(&Frame::settings(&play.settings));
         let preface = link.exact(PREFACE.len(), LIMIT).ok()?;
         if preface != PREFACE {

@@ -1,9 +1,6 @@
 //! The client and the scripted servers against each other.
 
-use super::super::frame::{code, setting};
-use super::super::reply::{Last, Reply};
-use super::super::{RawClient, behave};
-use super::Play;
+use super::{Frame, Last, Play, RawClient, Reply, behave, code, setting};
 use crate::message::End;
 use crate::server::Server;
 use crate::wait::{LIMIT, SHORT};
@@ -103,7 +100,7 @@ fn windows_of_the_client_are_kept() {
     let stream = client.ask("/");
     client.wait(LIMIT, |c| c.answer(stream).body.len() == 4);
     assert!(!client.wait(SHORT, |c| c.answer(stream).body.len() > 4));
-    client.send(&super::super::Frame::window(stream, 2));
+    client.send(&Frame::window(stream, 2));
     assert_eq!(client.expect_response(stream).text(), "abcdef");
 }
 
@@ -139,6 +136,6 @@ fn cuts_are_seen() {
     let server = Server::script(behave::never_answer());
     let mut client = RawClient::connect(server.address());
     let stream = client.ask("/");
-    client.send(&super::super::Frame::reset(stream, code::CANCEL));
+    client.send(&Frame::reset(stream, code::CANCEL));
     server.wait_note("reset CANCEL");
 }
