@@ -241,12 +241,13 @@ pub(crate) const CASES: &[Case] = &[
         "DATA on streams that were reset is given back to the connection",
         Must::Answered,
         |t| {
-            // More than a server may have in flight: the connection's window has to be opened again.
+            // More than most servers allow in flight: the connection's window has to be opened again.
+            // In few enough streams not to be taken for a flood of resets.
             let mut sent = 0_usize;
-            while sent < 4 << 20 {
+            while sent < 3 << 20 {
                 t.begin();
                 let stream = t.stream;
-                let body = [b'x'; 30_000];
+                let body = [b'x'; 60_000];
                 let taken = t.client.body(stream, &body, false);
                 t.check(taken, "a window for the connection");
                 if !taken {
