@@ -28,6 +28,7 @@ const TOOLS: &[Tool] = &[
     tool("haproxy", "haproxy", "peer in bench"),
     tool("wrk", "wrk", "load in tests and bench"),
     tool("h2load", "nghttp2-client", "load in bench"),
+    tool("nghttpd", "nghttp2-server", "HTTP/2 server in tests"),
     tool("curl", "curl", "client in tests"),
     tool("socat", "socat", "odd servers in tests"),
     tool("gunicorn", "gunicorn", "application server in tests"),

@@ -503,6 +503,12 @@ impl Clearway {
     pub fn is_running(&mut self) -> bool {
         self.process.is_running()
     }
+
+    /// Bytes of memory it holds now.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.process.memory()
+    }
 }
 
 /// Text of a configuration with listener `web` and backend `app`.

@@ -159,7 +159,7 @@ impl Client {
     /// The way in which the connection ended instead.
     pub fn try_response(&mut self, method: &str) -> Result<Response, End> {
         loop {
-            let mut response = self.try_head()?;
+            let mut response = self.try_response_head()?;
             if (100..200).contains(&response.status) && response.status != 101 {
                 continue;
             }
@@ -173,7 +173,7 @@ impl Client {
     /// # Panics
     /// When there is none.
     pub fn response_head(&mut self) -> Response {
-        self.try_head()
+        self.try_response_head()
             .unwrap_or_else(|end| panic!("no response: {end:?}, pending {:?}", self.pending_text()))
     }
 
@@ -182,7 +182,11 @@ impl Client {
         self.wire.response_body(method, response);
     }
 
-    fn try_head(&mut self) -> Result<Response, End> {
+    /// As [`Client::response_head`]; how the connection ended when there is none.
+    ///
+    /// # Errors
+    /// The way in which the connection ended instead.
+    pub fn try_response_head(&mut self) -> Result<Response, End> {
         match self.wire.response_head() {
             Ok(Some(response)) => Ok(response),
             Ok(None) => Err(End::UntilClose),

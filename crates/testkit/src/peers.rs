@@ -1,4 +1,4 @@
-//! Real programs as peers: nginx, gunicorn, curl, wrk.
+//! Real programs as peers: nginx, nghttpd, gunicorn, curl, wrk.
 
 use std::process::Command;
 
@@ -23,6 +23,19 @@ impl Nginx {
     /// When nginx is missing or does not start.
     #[must_use]
     pub fn start(server: &str) -> Self {
+        Self::listening("", server)
+    }
+
+    /// As [`Nginx::start`], speaking HTTP/2 with prior knowledge and nothing else.
+    ///
+    /// # Panics
+    /// When nginx is missing or does not start.
+    #[must_use]
+    pub fn start_http2(server: &str) -> Self {
+        Self::listening("http2", server)
+    }
+
+    fn listening(protocol: &str, server: &str) -> Self {
         let folder = TempDir::new();
         let socket = folder.file("nginx.sock");
         std::fs::create_dir_all(folder.path().join("html")).expect("a folder");
@@ -34,7 +47,7 @@ impl Nginx {
              http {{\n access_log off; client_body_temp_path {root}/body;\n \
              proxy_temp_path {root}/proxy; fastcgi_temp_path {root}/fcgi;\n \
              uwsgi_temp_path {root}/uwsgi; scgi_temp_path {root}/scgi;\n\
-             server {{ listen unix:{socket}; root {root}/html;\n{server}\n}} }}\n"
+             server {{ listen unix:{socket} {protocol}; root {root}/html;\n{server}\n}} }}\n"
         );
         let config = folder.write("nginx.conf", &text);
         let mut command = Command::new(program("nginx", "nginx-light"));
@@ -69,6 +82,74 @@ impl Nginx {
     pub fn errors(&self) -> String {
         self.process.stderr.text()
     }
+}
+
+/// A running nghttpd: HTTP/2 over TCP with prior knowledge.
+#[derive(Debug)]
+pub struct Nghttpd {
+    address: String,
+    process: Process,
+    folder: TempDir,
+}
+
+impl Nghttpd {
+    /// Starts nghttpd, which serves the files of a folder and gives back what is posted.
+    ///
+    /// # Panics
+    /// When nghttpd is missing or does not start.
+    #[must_use]
+    pub fn start(options: &[&str]) -> Self {
+        let folder = TempDir::new();
+        let root = folder.path().display().to_string();
+        let mut command = Command::new(program("nghttpd", "nghttp2-server"));
+        command
+            .args(["--no-tls", "--echo-upload", "-a", "127.0.0.1", "-d", &root])
+            .args(options)
+            .arg("0");
+        let process = Process::start(command);
+        let port = until("nghttpd to listen", || listening_port(process.id()));
+        Self {
+            address: format!("127.0.0.1:{port}"),
+            process,
+            folder,
+        }
+    }
+
+    /// `127.0.0.1:1234`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Bytes of memory it holds now.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.process.memory()
+    }
+
+    /// Puts a file below its root; `index.html` answers `/`.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn file(&self, name: &str, bytes: &[u8]) {
+        std::fs::write(self.folder.path().join(name), bytes).expect("write a file");
+    }
+}
+
+/// The TCP port on which a process listens, for programs that choose one and do not say which.
+fn listening_port(id: u32) -> Option<u16> {
+    let sockets = std::fs::read_to_string("/proc/net/tcp").ok()?;
+    let files = std::fs::read_dir(format!("/proc/{id}/fd")).ok()?;
+    let names = files.flatten().filter_map(|f| f.path().read_link().ok());
+    let mine: Vec<String> = names.map(|n| n.display().to_string()).collect();
+    sockets.lines().skip(1).find_map(|line| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let inode = format!("socket:[{}]", columns.get(9)?);
+        // State 0A is LISTEN.
+        let is_it = columns.get(3) == Some(&"0A") && mine.contains(&inode);
+        let port = columns.get(1)?.rsplit(':').next()?;
+        u16::from_str_radix(port, 16).ok().filter(|_| is_it)
+    })
 }
 
 /// A running gunicorn.
@@ -237,6 +318,7 @@ mod tests {
     use super::*;
     use crate::behave;
     use crate::client::Client;
+    use crate::h2::RawClient;
     use crate::server::Server;
 
     #[test]
@@ -256,6 +338,20 @@ mod tests {
     fn nginx_serves() {
         let nginx = Nginx::start("location / { return 200 nginx; }");
         assert_eq!(Client::connect(nginx.address()).get("/").text(), "nginx");
+    }
+
+    #[test]
+    fn nghttpd_serves() {
+        let nghttpd = Nghttpd::start(&[]);
+        nghttpd.file("index.html", b"nghttpd");
+        let mut client = RawClient::connect(nghttpd.address());
+        let response = client.get("/");
+        assert_eq!(
+            (response.status, response.text().as_str()),
+            (200, "nghttpd")
+        );
+        assert_eq!(client.post("/", b"back").body, b"back");
+        assert!(client.ping_works(LIMIT));
     }
 
     #[test]

@@ -147,6 +147,20 @@ impl Process {
         self.child.id()
     }
 
+    /// Bytes of memory it holds now.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.id());
+        let text = std::fs::read_to_string(path).expect("a running process");
+        let line = text.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+        let number = line.and_then(|l| l.split_whitespace().next());
+        let kilobytes: u64 = number.and_then(|n| n.parse().ok()).expect("VmRSS");
+        kilobytes * 1024
+    }
+
     /// Sends a signal.
     ///
     /// # Panics

@@ -329,16 +329,22 @@ impl Conn {
     /// Reads the body that a head announced.
     pub fn request_body(&mut self, request: &mut Request) {
         self.wire.request_body(request);
-        let (number, head) = (self.number, &request.head);
-        self.log.change(|l| {
-            let mine = l.requests.iter_mut().rev();
-            if let Some(r) = mine
-                .into_iter()
-                .find(|r| r.connection == number && &r.head == head)
-            {
-                *r = request.clone();
-            }
-        });
+        self.log_request(request);
+    }
+
+    /// The socket, for what reads it in its own way.
+    pub(crate) fn shared(&self) -> Arc<Stream> {
+        Arc::clone(&self.wire.stream.0)
+    }
+
+    /// Adds a request to those seen, or what became of it since its head was added.
+    pub(crate) fn log_request(&self, request: &Request) {
+        let same = |r: &&mut Request| r.connection == request.connection && r.head == request.head;
+        self.log
+            .change(|l| match l.requests.iter_mut().rev().find(same) {
+                Some(known) => *known = request.clone(),
+                None => l.requests.push(request.clone()),
+            });
     }
 
     /// Writes bytes; false when the peer is gone.
