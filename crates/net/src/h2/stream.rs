@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use clearway_outcome::{FaultKind, TcpFacts, TlsFacts};
+use clearway_outcome::{FaultKind, Spoken, TcpFacts, TlsFacts};
 use h2::client::{ResponseFuture, SendRequest};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
@@ -117,11 +117,15 @@ impl H2Stream {
     }
 
     fn failed(&self, error: h2::Error) -> io::Error {
-        if self.other == Other::Server
-            && !error.is_remote()
-            && self.link.first().as_bytes().starts_with(b"HTTP/1")
-        {
-            let kind = FaultKind::ServerSpeaksHttp1;
+        let first = self.link.first();
+        if self.other == Other::Server && !error.is_remote() && !may_be_h2(first.as_bytes()) {
+            let kind = match Spoken::of(first.as_bytes()) {
+                Some(Spoken::Http1Response { .. } | Spoken::Html) => FaultKind::ServerSpeaksHttp1,
+                Some(Spoken::TlsAlert { .. } | Spoken::TlsServerHello | Spoken::TlsRecord) => {
+                    FaultKind::ServerSpeaksTls
+                }
+                _ => FaultKind::ResponseNotHttp,
+            };
             return H2Error { kind, signal: None }.into();
         }
         fault::wrap(error, self.other)
@@ -458,6 +462,11 @@ impl H2Stream {
             Sending::Request(..) | Sending::Failed => {}
         }
     }
+}
+
+/// Whether a server's first bytes may be the frame that comes first: SETTINGS (RFC 9113 section 3.4).
+fn may_be_h2(first: &[u8]) -> bool {
+    first.is_empty() || matches!(first, [0, _, _, 4, ..])
 }
 
 fn copy(from: &[u8], to: &mut [u8], count: usize) {

@@ -61,7 +61,8 @@ pub(crate) async fn serve(mut conn: Box<Conn>, early: Option<Lease>) {
 /// What a connection does while no request comes.
 #[derive(Default)]
 struct Rest {
-    is_idle: bool,
+    /// Whether no request was under way at the last look; `None` before the client's preface.
+    is_idle: Option<bool>,
     is_leaving: bool,
 }
 
@@ -74,9 +75,8 @@ impl Rest {
             // What the library has to say now goes out with the next poll.
             cx.waker().wake_by_ref();
         }
-        let is_idle = session.active() == 0 && session.is_open();
-        if is_idle != self.is_idle {
-            self.is_idle = is_idle;
+        let is_idle = session.active() == 0;
+        if session.is_open() && self.is_idle.replace(is_idle) != Some(is_idle) {
             let limit = conn.listener().map(|l| l.timeouts.client_idle);
             if is_idle {
                 let now = conn.worker.tick();
