@@ -21,7 +21,7 @@ pub use crate::concept::server::{Server, ServerState};
 pub use crate::concept::sticky::{CookieSite, StickyCookie};
 pub use crate::concept::timeouts::{TimeoutOverrides, Timeouts};
 pub use crate::concept::tls::{
-    Alpn, BackendTls, CertificateFiles, ClientCertificates, ListenerTls, TlsProfile,
+    Alpn, BackendTls, CertificateFiles, ClientCertificates, ListenerTls, Passthrough, TlsProfile,
 };
 pub use crate::diagnostic::{Origin, Origins};
 pub use crate::value::{

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use clearway_base::clock;
-use clearway_outcome::FaultKind;
+use clearway_outcome::{FaultKind, GrpcStatus};
 use clearway_proxy::plan::{BackendPlan, ListenerPlan, ServerPlan};
 use clearway_proxy::stats::{
     BackendShard, Count, FaultCounts, LazyHistogram, ListenerShard, ServerShard,
@@ -158,6 +158,13 @@ fn of_backend(backend: &BackendPlan, out: &mut Snapshot) {
             &[name, kind.code(), kind.party().name()],
             count(value),
         );
+    }
+    for status in GrpcStatus::all() {
+        let calls: Vec<u64> = shards.iter().filter_map(|s| s.grpc.value(status)).collect();
+        let sum = calls.iter().sum();
+        if sum > 0 {
+            out.add(Metric::GrpcCalls, &[name, status.name()], count(sum));
+        }
     }
     let phases: [(&str, Of<BackendShard, LazyHistogram>); 4] = [
         ("queue", |s| &s.queue),

@@ -11,6 +11,7 @@
 mod address;
 mod attempt;
 mod errno;
+mod grpc;
 mod kind;
 mod phase;
 mod record;
@@ -21,6 +22,7 @@ mod tls;
 pub use address::{Address, Bind};
 pub use attempt::{Attempt, Evidence, FirstBytes, RetryRefusal, Reuse, TcpFacts};
 pub use errno::errno_name;
+pub use grpc::{GrpcStatus, grpc_timeout_us};
 pub use kind::{Fault, FaultKind, Party, Retry};
 pub use phase::{Phase, Side};
 pub use record::{Protocol, Record, RequestId, Timings};

@@ -5,6 +5,7 @@ use clearway_base::intern::Name;
 
 use crate::address::Address;
 use crate::attempt::Attempt;
+use crate::grpc::GrpcStatus;
 use crate::kind::Fault;
 use crate::tls::TlsFacts;
 
@@ -125,6 +126,8 @@ pub struct Record<'a> {
     pub user_agent: &'a [u8],
     /// Status sent to the client; 0 when none was.
     pub status: u16,
+    /// Outcome of a call of gRPC, where one was told.
+    pub grpc_status: Option<GrpcStatus>,
     /// Bytes read from the client for this request.
     pub bytes_in: u64,
     /// Bytes written to the client for this request, head included.

@@ -90,10 +90,23 @@ pub struct ListenerPlan {
     pub errors: ErrorPages,
     /// Whether HTTP/2 is spoken.
     pub http2: bool,
+    /// Where TLS connections go that are passed through.
+    pub passthrough: Vec<PassPlan>,
     /// TLS with its clients.
     pub tls: Option<ListenerTlsPlan>,
     /// What is shared about it.
     pub entry: Arc<ListenerEntry>,
+}
+
+/// Where TLS connections go that ask for certain names or protocols.
+#[derive(Clone, Debug)]
+pub struct PassPlan {
+    /// Names, exact or with `*.`; none = any.
+    pub names: Vec<String>,
+    /// Application protocols of which one has to be offered; none = any.
+    pub alpn: Vec<Vec<u8>>,
+    /// The backend's place in the Plan.
+    pub backend: usize,
 }
 
 /// TLS of a listener.

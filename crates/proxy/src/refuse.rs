@@ -204,6 +204,7 @@ fn report(
         referer: b"",
         user_agent: b"",
         status,
+        grpc_status: None,
         bytes_in: bytes.len() as u64,
         bytes_out: sent,
         body_out: 0,

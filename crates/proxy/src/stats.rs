@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use clearway_outcome::FaultKind;
+use clearway_outcome::{FaultKind, GrpcStatus};
 use clearway_telemetry::Histogram;
 
 /// A counter with one writer: adding is a plain load and store, never a locked instruction.
@@ -90,6 +90,28 @@ impl FaultCounts {
     }
 }
 
+/// Counts per status of gRPC; allocated when the first call ends.
+#[derive(Debug, Default)]
+pub struct GrpcCounts(OnceLock<Box<[Count; 17]>>);
+
+impl GrpcCounts {
+    /// Counts one call; a status without a name counts as unknown.
+    pub fn one(&self, status: GrpcStatus) {
+        let counts = self.0.get_or_init(Box::default);
+        counts
+            .get(usize::from(status.0))
+            .unwrap_or(&counts[2])
+            .one();
+    }
+
+    /// How many calls ended with a status; `None` when there was no call at all.
+    #[must_use]
+    pub fn value(&self, status: GrpcStatus) -> Option<u64> {
+        let counts = self.0.get()?;
+        Some(counts.get(usize::from(status.0))?.value())
+    }
+}
+
 /// A histogram that takes memory only once something was recorded.
 #[derive(Debug, Default)]
 pub struct LazyHistogram(OnceLock<Box<Histogram>>);
@@ -149,6 +171,8 @@ pub struct BackendShard {
     pub queued: Level,
     /// Requests that failed without any server having been chosen, by kind.
     pub faults: FaultCounts,
+    /// Calls of gRPC by their outcome.
+    pub grpc: GrpcCounts,
     /// Time in the queue.
     pub queue: LazyHistogram,
     /// Time to connect, fresh connections only.

@@ -74,6 +74,7 @@ metrics! {
     CertificateEnd = "clearway_certificate_not_after_timestamp_seconds" Gauge ["listener", "name", "serial"] "When a certificate in use ends, in seconds since 1970; name is the first it is for",
     Handshakes = "clearway_tls_handshakes" Counter ["listener", "version", "resumed"] "TLS handshakes with clients that were completed",
     Requests = "clearway_requests" Counter ["backend", "code_class"] "Requests by backend and class of the response",
+    GrpcCalls = "clearway_grpc_calls" Counter ["backend", "grpc_status"] "Calls of gRPC by their outcome",
     Retries = "clearway_retries" Counter ["backend"] "Attempts after the first of a request",
     Prevented = "clearway_prevented" Counter ["backend"] "Requests that a retry saved from failing",
     Queued = "clearway_backend_queued" Gauge ["backend"] "Requests waiting for a slot of a server",

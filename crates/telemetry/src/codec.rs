@@ -8,8 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 use clearway_base::clock::Stamp;
 use clearway_base::intern::Name;
 use clearway_outcome::{
-    Address, Attempt, Evidence, Fault, FaultKind, Phase, Protocol, Record, RequestId, RetryRefusal,
-    Reuse, Side, Signal, TcpFacts, Timings, TlsFacts,
+    Address, Attempt, Evidence, Fault, FaultKind, GrpcStatus, Phase, Protocol, Record, RequestId,
+    RetryRefusal, Reuse, Side, Signal, TcpFacts, Timings, TlsFacts,
 };
 
 mod tls;
@@ -29,6 +29,7 @@ pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
     }
     out.push(record.protocol as u8);
     put16(out, record.status);
+    put16(out, record.grpc_status.map_or(u16::MAX, |s| u16::from(s.0)));
     for number in [record.bytes_in, record.bytes_out, record.body_out] {
         put64(out, number);
     }
@@ -417,6 +418,7 @@ fn read<'a>(bytes: &'a [u8], attempts: &mut Vec<Attempt>) -> Option<Parts<'a>> {
         _ => return None,
     };
     let status = input.u16()?;
+    let grpc_status = u8::try_from(input.u16()?).ok().map(GrpcStatus);
     let (bytes_in, bytes_out, body_out) = (input.u64()?, input.u64()?, input.u64()?);
     let timings = Timings {
         head_us: input.u64()?,
@@ -454,6 +456,7 @@ fn read<'a>(bytes: &'a [u8], attempts: &mut Vec<Attempt>) -> Option<Parts<'a>> {
         referer: b"",
         user_agent: b"",
         status,
+        grpc_status,
         bytes_in,
         bytes_out,
         body_out,

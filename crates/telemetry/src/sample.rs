@@ -24,6 +24,7 @@ pub(crate) fn record(attempts: &[Attempt]) -> Record<'_> {
         referer: b"",
         user_agent: b"curl/8",
         status: 200,
+        grpc_status: None,
         bytes_in: 80,
         bytes_out: 160,
         body_out: 12,

@@ -274,6 +274,7 @@ fn made() -> impl Strategy<Value = Made> {
                 referer: b"",
                 user_agent: b"",
                 status,
+                grpc_status: None,
                 bytes_in: longs[0],
                 bytes_out: longs[1],
                 body_out: longs[2],

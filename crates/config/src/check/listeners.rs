@@ -23,6 +23,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
         trust(listener, found);
         mode(listener, found);
         tls(listener, found);
+        passthrough(config, listener, found);
         let label = format!("listener {}", listener.name);
         time_outs(&label, &listener.timeouts, None, found);
         limits(&label, &listener.limits, &LISTENER_LIMITS, found);
@@ -93,6 +94,9 @@ fn leads_somewhere(config: &Config, listener: &Listener, found: &mut Findings) {
         return;
     }
     if config.default_backend(listener).is_some() || config.routes_of(listener).next().is_some() {
+        return;
+    }
+    if !listener.passthrough.is_empty() {
         return;
     }
     // A listener whose rules answer everything needs no backend.
@@ -167,6 +171,31 @@ fn mode(listener: &Listener, found: &mut Findings) {
             let message = format!("{key} has no effect with mode = \"tcp\"");
             found.no_effect(origin, message, "it is about HTTP messages");
         }
+    }
+}
+
+/// Ways through that lead nowhere, or that nothing can take.
+fn passthrough(config: &Config, listener: &Listener, found: &mut Findings) {
+    if listener.passthrough.is_empty() {
+        return;
+    }
+    let origin = listener.origins.field_or_section("passthrough");
+    if listener.is_http() {
+        let message =
+            "passthrough needs mode = \"tcp\": requests that stay encrypted cannot be read";
+        found.error("mode", origin, message);
+    }
+    if listener.tls.is_some() {
+        let message = "a listener either decrypts (tls) or passes through";
+        found.error("tls", origin, message);
+    }
+    for way in &listener.passthrough {
+        if way.origins.is_misread("backend") || config.backend(way.backend.as_str()).is_some() {
+            continue;
+        }
+        let names = config.backends.iter().map(|b| b.name.as_str());
+        let origin = way.origins.field_or_section("backend");
+        found.unknown("backend", way.backend.as_str(), origin, names);
     }
 }
 

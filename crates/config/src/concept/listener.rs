@@ -9,7 +9,7 @@ use super::forwarded::Forwarding;
 use super::limits::LimitOverrides;
 use super::route::Rule;
 use super::timeouts::TimeoutOverrides;
-use super::tls::ListenerTls;
+use super::tls::{ListenerTls, Passthrough};
 use super::{concept, table_value};
 use crate::value::{Bind, Identifier, Pairs, choices};
 
@@ -25,6 +25,10 @@ concept! {
     backend: Option<Identifier> = None, example = Some("\"app\"");
     /// TLS with clients; they speak plain text when absent.
     tls: Option<ListenerTls> = None, example = Some("{ certificates = \"/etc/clearway/example.org.pem\" }");
+    /// Where TLS connections go without being decrypted, by the name or protocol that they ask for; the
+    /// first that matches, and `backend` when none does. For `mode = "tcp"`.
+    passthrough: Vec<Passthrough> = Vec::new(),
+        example = Some("[{ server_name = \"a.example.org\", backend = \"a\" }]");
     /// Whether HTTP/2 is spoken too: with TLS when it is agreed on (ALPN), without when the client begins
     /// with it.
     http2: bool = true, example = Some("false");

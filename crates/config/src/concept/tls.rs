@@ -7,8 +7,8 @@ use serde_json::json;
 use super::{concept, table_value};
 use crate::syntax::Node;
 use crate::value::{
-    HostPattern, Reader, Spec, Text, Value, choices, print_inline, read_table, read_text,
-    section_schema,
+    HostPattern, Identifier, Reader, Spec, Text, Value, choices, print_inline, read_table,
+    read_text, section_schema,
 };
 use crate::words;
 
@@ -66,6 +66,19 @@ concept! {
     optional: bool = false, example = Some("true");
 }
 table_value!(ClientCertificates);
+
+concept! {
+    /// Where TLS connections go that are passed through, by what their ClientHello asks for.
+    Passthrough, "passthrough";
+
+    /// Names asked for (SNI), `*.` for all below; any when absent.
+    server_name: Vec<HostPattern> = Vec::new(), example = Some("[\"a.example.org\", \"*.b.example.org\"]");
+    /// Application protocols (ALPN) of which one has to be offered; any when absent.
+    alpn: Vec<Alpn> = Vec::new(), example = Some("[\"h2\"]");
+    /// The backend.
+    backend: Identifier = Identifier::default(), required = true, example = Some("\"app\"");
+}
+table_value!(Passthrough);
 
 concept! {
     /// TLS with servers. `tls = true` verifies them against the system's authorities.

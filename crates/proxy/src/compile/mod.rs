@@ -22,7 +22,7 @@ pub use backend::{Address, Answer, Names, Question};
 
 use crate::board::Board;
 use crate::plan::{
-    BackendPlan, ErrorPage, ErrorPages, ListenerPlan, Mode, Plan, RetryPlan, RoutePlan,
+    BackendPlan, ErrorPage, ErrorPages, ListenerPlan, Mode, PassPlan, Plan, RetryPlan, RoutePlan,
 };
 
 /// Compiles a configuration that has passed its checks.
@@ -189,6 +189,17 @@ fn compile_listener(
             .on()
             .map(|name| name.as_str().to_owned()),
         errors,
+        passthrough: listener
+            .passthrough
+            .iter()
+            .filter_map(|way| {
+                Some(PassPlan {
+                    names: way.server_name.iter().map(ToString::to_string).collect(),
+                    alpn: way.alpn.iter().map(|p| p.as_bytes().to_vec()).collect(),
+                    backend: index.get(way.backend.as_str()).copied()?,
+                })
+            })
+            .collect(),
         http2: listener.http2 && listener.is_http(),
         tls,
         entry,

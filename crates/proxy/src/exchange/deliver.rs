@@ -72,6 +72,9 @@ impl Exchange<'_> {
         let keep = self.keeps_client(&answer, &shape);
         self.apply_response_rules(&answer)?;
         let head_len = self.request.response.len;
+        if self.request.response.framing == Framing::Length(0) {
+            self.note_grpc_head(answer.buffer.filled());
+        }
         self.encode_response_head(&answer, shape.framing, keep);
         let mut pump = Pump::new(shape.source, shape.coding);
         let empty = self.conn.worker.small.lease();
@@ -105,6 +108,7 @@ impl Exchange<'_> {
         let first = FirstBytes::of(transfer.pump.buffered());
         let moved = poll_fn(|cx| self.poll_transfer(cx, &mut transfer)).await;
         self.conn.worker.tick();
+        self.note_grpc_trailers(transfer.pump.trailers());
         self.count_body(&transfer.pump, owed);
         let Err(fault) = moved else {
             return Ok(self.finish(transfer, keep));

@@ -7,6 +7,7 @@ mod admit;
 mod choose;
 mod deliver;
 mod evidence;
+mod grpc;
 pub(crate) mod pump;
 mod reach;
 mod reply;
@@ -23,7 +24,7 @@ use clearway_base::buffer::Lease;
 use clearway_base::clock::Stamp;
 use clearway_base::intern::Name;
 use clearway_http::{Edits, RequestHead, ResponseHead};
-use clearway_outcome::{Attempt, Fault, FaultKind, Phase, RequestId, Side};
+use clearway_outcome::{Attempt, Fault, FaultKind, GrpcStatus, Phase, RequestId, Side};
 use clearway_rules::{LocalReply, Scratch};
 use smallvec::SmallVec;
 
@@ -117,6 +118,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) bytes_out: u64,
     pub(crate) body_out: u64,
     pub(crate) fault: Option<Fault>,
+    /// Outcome of a call of gRPC.
+    pub(crate) grpc_status: Option<GrpcStatus>,
     /// The Attempt in flight, and its slot where servers have a `maxconn`.
     pub(crate) flight: Option<Flight>,
     pub(crate) slot: Option<Slot>,
@@ -164,6 +167,7 @@ pub(crate) async fn run(
         bytes_out: 0,
         body_out: 0,
         fault: None,
+        grpc_status: None,
         flight: None,
         slot: None,
         replayable: true,
@@ -225,6 +229,11 @@ impl Exchange<'_> {
         self.listener_rules()?;
         self.find_route()?;
         let total = self.route_plan().timeouts.total;
+        let total = match self.grpc_deadline() {
+            // Nobody waits for the answer any longer.
+            Some(deadline) if total.is_zero() || deadline < total => deadline,
+            _ => total,
+        };
         if !total.is_zero() {
             self.conn
                 .timer

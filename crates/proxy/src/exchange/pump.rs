@@ -266,9 +266,8 @@ impl Pump {
 
     /// Writes the end of the body, with its trailers.
     fn close(&mut self, to: &mut Stream) -> io::Result<()> {
-        let trailers = std::mem::take(&mut self.trailers);
         if let Some(stream) = to.h2_mut() {
-            return stream.finish(&trailers);
+            return stream.finish(&self.trailers);
         }
         let before: &[u8] = if self.in_chunk {
             b"\r\n0\r\n"
@@ -276,9 +275,14 @@ impl Pump {
             b"0\r\n"
         };
         self.set_prefix(before);
-        self.prefix.extend_from_slice(&trailers);
+        self.prefix.extend_from_slice(&self.trailers);
         self.prefix.extend_from_slice(b"\r\n");
         Ok(())
+    }
+
+    /// Trailers that came and were passed on, a line each, where they were looked at.
+    pub(crate) fn trailers(&self) -> &[u8] {
+        &self.trailers
     }
 
     /// Whether what is ready is the last of the body, so that its end may go along.

@@ -78,6 +78,12 @@ impl Exchange<'_> {
             .map_or(0, |attempt| attempt.status);
         let worker = Rc::clone(&self.conn.worker);
         let keep_alive = self.keeps_after_reply();
+        if self.is_grpc() {
+            // A client of gRPC makes nothing of pages.
+            self.status = 200;
+            let out = self.encode_grpc_fault(&fault, status);
+            return self.send_reply(&out, keep_alive).await;
+        }
         let mut out = Vec::new();
         {
             let listener = self.plan.listener(self.conn.listener_at);

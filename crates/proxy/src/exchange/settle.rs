@@ -46,6 +46,9 @@ impl Exchange<'_> {
                 responses.one();
             }
             shard.total.record(total_us);
+            if let Some(status) = self.grpc_status {
+                shard.grpc.one(status);
+            }
             if self.fault.is_none() && self.request.attempts.len() > 1 {
                 shard.prevented.one();
             }
@@ -90,6 +93,7 @@ impl Exchange<'_> {
             referer: head.field(Known::Referer, buf).unwrap_or_default(),
             user_agent: head.field(Known::UserAgent, buf).unwrap_or_default(),
             status,
+            grpc_status: self.grpc_status,
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             body_out: self.body_out,

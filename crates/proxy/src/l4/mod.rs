@@ -1,5 +1,7 @@
 //! Layer 4: the same choose, reach and settle around a tunnel of bytes.
 
+mod passthrough;
+
 use std::rc::Rc;
 
 use clearway_balance::Ask;
@@ -97,9 +99,17 @@ impl Drop for Through {
 
 /// Serves one layer-4 connection until both sides have finished.
 pub(crate) async fn serve(mut conn: Box<Conn>) {
-    let Ok(first) = handshake::complete(&mut conn).await else {
+    let Ok(mut first) = handshake::complete(&mut conn).await else {
         return;
     };
+    let mut way = None;
+    if conn.listener().is_some_and(|l| !l.passthrough.is_empty()) {
+        // Boxed: the room is not needed afterwards.
+        match Box::pin(passthrough::choose(&mut conn, first)).await {
+            Ok(seen) => (first, way) = (Some(seen.first), seen.backend),
+            Err(()) => return,
+        }
+    }
     let plan = conn.plan();
     let mut passage = Passage {
         id: conn.worker.next_id(),
@@ -118,7 +128,7 @@ pub(crate) async fn serve(mut conn: Box<Conn>) {
     }
     let backend = conn
         .listener()
-        .and_then(|l| plan.backends.get(l.fallback.backend?).cloned());
+        .and_then(|l| plan.backends.get(way.or(l.fallback.backend)?).cloned());
     let mut through = Through {
         conn,
         passage,
@@ -283,6 +293,7 @@ fn settle(conn: &Conn, passage: &Passage, backend: Option<&Rc<LocalBackend>>) {
         referer: b"",
         user_agent: b"",
         status: 0,
+        grpc_status: None,
         bytes_in,
         bytes_out,
         body_out: bytes_out,

@@ -40,6 +40,10 @@ pub fn write(record: &Record<'_>, out: &mut Vec<u8>) {
     text(out, key!("target"), record.target);
     text(out, key!("protocol"), record.protocol.name().as_bytes());
     number(out, key!("status"), u64::from(record.status));
+    if let Some(status) = record.grpc_status {
+        number(out, key!("grpc_status"), u64::from(status.0));
+        text(out, key!("grpc_status_name"), status.name().as_bytes());
+    }
     number(out, key!("bytes_in"), record.bytes_in);
     number(out, key!("bytes_out"), record.bytes_out);
     millis(out, key!("total_ms"), Some(record.timings.total_us));

@@ -393,6 +393,7 @@ mod tests {
             referer: b"",
             user_agent: b"",
             status: 502,
+            grpc_status: None,
             bytes_in: 0,
             bytes_out: 0,
             body_out: 0,
