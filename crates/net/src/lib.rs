@@ -14,6 +14,7 @@ pub mod probe;
 pub mod splice;
 pub mod stream;
 pub mod timer;
+pub mod tls;
 
 #[cfg(test)]
 mod testing;
