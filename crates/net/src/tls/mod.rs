@@ -4,3 +4,4 @@
 //! retries are decided above.
 
 pub mod facts;
+pub mod hello;
