@@ -15,6 +15,7 @@ mod kind;
 mod phase;
 mod record;
 mod signal;
+mod spoken;
 mod tls;
 
 pub use address::{Address, Bind};
@@ -24,4 +25,5 @@ pub use kind::{Fault, FaultKind, Party, Retry};
 pub use phase::{Phase, Side};
 pub use record::{Protocol, Record, RequestId, Timings};
 pub use signal::Signal;
+pub use spoken::Spoken;
 pub use tls::{CertificateFacts, CertificateVerdict, TlsFacts};
