@@ -169,7 +169,29 @@ pub fn rfc3339(unix_micros: u64) -> String {
 /// As [`rfc3339`], without a place of its own in memory. Years beyond 9999 lose their first digits.
 #[must_use]
 pub fn rfc3339_text(unix_micros: u64) -> [u8; 24] {
-    let c = Civil::from_unix_micros(unix_micros);
+    civil_text(&Civil::from_unix_micros(unix_micros))
+}
+
+/// RFC 3339 in UTC of whole seconds since the Unix epoch, which may lie before it, e.g.
+/// `1965-01-03T00:00:00Z`. What is outside the years 0 to 9999 becomes the nearest second within.
+#[must_use]
+pub fn rfc3339_seconds(unix_seconds: i64) -> [u8; 20] {
+    const FIRST: i64 = -62_167_219_200;
+    const LAST: i64 = 253_402_300_799;
+    // The calendar repeats after 400 years, which are 146,097 days: five times that is before year 0.
+    const YEARS: u32 = 5 * 400;
+    const SECONDS: i64 = 5 * 146_097 * 86_400;
+    let shifted = unix_seconds.clamp(FIRST, LAST) + SECONDS;
+    let mut civil = Civil::from_unix_micros(shifted.unsigned_abs() * 1_000_000);
+    civil.year = civil.year.saturating_sub(YEARS);
+    let mut text = *b"0000-00-00T00:00:00Z";
+    for (to, from) in text.iter_mut().take(19).zip(civil_text(&civil)) {
+        *to = from;
+    }
+    text
+}
+
+fn civil_text(c: &Civil) -> [u8; 24] {
     let mut text = *b"0000-00-00T00:00:00.000Z";
     let parts = [
         (0..4, c.year),
@@ -206,6 +228,23 @@ mod tests {
         }
         let date = Civil::from_unix_micros(1_795_246_199_999_000);
         assert_eq!((date.day_name(), date.month_name()), ("Sat", "Nov"));
+    }
+
+    #[test]
+    fn seconds_before_the_epoch_have_dates() {
+        let cases = [
+            (0, "1970-01-01T00:00:00Z"),
+            (-1, "1969-12-31T23:59:59Z"),
+            (-157_593_600, "1965-01-03T00:00:00Z"),
+            (1_767_398_400, "2026-01-03T00:00:00Z"),
+            (-62_167_219_200, "0000-01-01T00:00:00Z"),
+            (i64::MIN, "0000-01-01T00:00:00Z"),
+            (253_402_300_799, "9999-12-31T23:59:59Z"),
+            (i64::MAX, "9999-12-31T23:59:59Z"),
+        ];
+        for (seconds, expected) in cases {
+            assert_eq!(rfc3339_seconds(seconds), expected.as_bytes());
+        }
     }
 
     #[test]

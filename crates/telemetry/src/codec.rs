@@ -9,8 +9,12 @@ use clearway_base::clock::Stamp;
 use clearway_base::intern::Name;
 use clearway_outcome::{
     Address, Attempt, Evidence, Fault, FaultKind, Phase, Protocol, Record, RequestId, RetryRefusal,
-    Reuse, Side, TcpFacts, Timings,
+    Reuse, Side, Signal, TcpFacts, Timings, TlsFacts,
 };
+
+mod tls;
+
+pub use tls::{FACT_MAX, NAMES_MAX};
 
 /// Longest text kept of one field.
 pub const TEXT_MAX: usize = 4_096;
@@ -34,6 +38,7 @@ pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
     put32(out, record.connections.0);
     put32(out, record.connections.1);
     put_fault(out, record.fault.as_ref());
+    tls::put(out, record.tls);
     for text in [
         record.method,
         record.target,
@@ -68,7 +73,12 @@ fn put_option(out: &mut Vec<u8>, value: Option<u64>) {
 }
 
 fn put_text(out: &mut Vec<u8>, text: &[u8]) {
-    let text = text.get(..text.len().min(TEXT_MAX)).unwrap_or_default();
+    put_some(out, text, TEXT_MAX);
+}
+
+/// At most so many bytes of a text.
+fn put_some(out: &mut Vec<u8>, text: &[u8], max: usize) {
+    let text = text.get(..text.len().min(max)).unwrap_or_default();
     put16(out, u16::try_from(text.len()).unwrap_or(u16::MAX));
     out.extend_from_slice(text);
 }
@@ -95,6 +105,19 @@ fn put_fault(out: &mut Vec<u8>, fault: Option<&Fault>) {
     };
     out.extend_from_slice(&[1, fault.kind as u8, fault.phase as u8, fault.side as u8]);
     out.extend_from_slice(&fault.errno.to_le_bytes());
+    match fault.signal {
+        None => out.push(0),
+        Some(Signal::TlsAlert(number)) => out.extend_from_slice(&[1, number]),
+        Some(Signal::H2Reset(code)) => {
+            out.push(2);
+            put32(out, code);
+        }
+        Some(Signal::H2Goaway { code, last_stream }) => {
+            out.push(3);
+            put32(out, code);
+            put32(out, last_stream);
+        }
+    }
     put64(out, fault.elapsed_us);
 }
 
@@ -125,6 +148,7 @@ fn put_attempt(out: &mut Vec<u8>, attempt: &Attempt) {
     };
     out.push(1);
     put_text(out, evidence.first());
+    tls::put(out, evidence.tls.as_deref());
     let Some(tcp) = &evidence.tcp else {
         return out.push(0);
     };
@@ -149,6 +173,7 @@ fn put_attempt(out: &mut Vec<u8>, attempt: &Attempt) {
 #[derive(Clone, Debug)]
 pub struct OwnedRecord {
     record: Record<'static>,
+    tls: Option<TlsFacts>,
     text: [Box<[u8]>; 5],
     attempts: Vec<Attempt>,
 }
@@ -159,6 +184,7 @@ impl OwnedRecord {
     pub fn as_record(&self) -> Record<'_> {
         let [method, target, host, referer, user_agent] = &self.text;
         Record {
+            tls: self.tls.as_ref(),
             method,
             target,
             host,
@@ -209,8 +235,13 @@ impl<'a> Input<'a> {
     }
 
     fn text(&mut self) -> Option<&'a [u8]> {
+        self.some(TEXT_MAX)
+    }
+
+    /// A text of at most so many bytes.
+    fn some(&mut self, max: usize) -> Option<&'a [u8]> {
         let len = usize::from(self.u16()?);
-        if len > TEXT_MAX {
+        if len > max {
             return None;
         }
         self.take(len)
@@ -258,9 +289,22 @@ impl<'a> Input<'a> {
             phase,
             side,
             errno,
-            signal: None,
+            signal: self.signal()?,
             elapsed_us: self.u64()?,
         }))
+    }
+
+    fn signal(&mut self) -> Option<Option<Signal>> {
+        Some(match self.u8()? {
+            0 => None,
+            1 => Some(Signal::TlsAlert(self.u8()?)),
+            2 => Some(Signal::H2Reset(self.u32()?)),
+            3 => Some(Signal::H2Goaway {
+                code: self.u32()?,
+                last_stream: self.u32()?,
+            }),
+            _ => return None,
+        })
     }
 
     fn attempt(&mut self) -> Option<Attempt> {
@@ -301,6 +345,7 @@ impl<'a> Input<'a> {
         if evidence.first().len() < first.len() {
             return None;
         }
+        evidence.tls = tls::take(self)?.map(Box::new);
         if self.is_there()? {
             let (state, backoff) = (self.u8()?, self.u8()?);
             evidence.tcp = Some(TcpFacts {
@@ -324,24 +369,26 @@ impl<'a> Input<'a> {
 #[must_use]
 pub fn decode(bytes: &[u8]) -> Option<OwnedRecord> {
     let mut attempts = Vec::new();
-    let (record, text) = read(bytes, &mut attempts)?;
+    let (record, tls, text) = read(bytes, &mut attempts)?;
     Some(OwnedRecord {
         record,
+        tls,
         text: text.map(Into::into),
         attempts,
     })
 }
 
-/// As [`decode`], for a record that is only looked at: its text stays where it is, and `attempts` is
-/// memory to be used again.
+/// As [`decode`], for a record that is only looked at: its text stays where it is but for that of TLS,
+/// and `attempts` is memory to be used again.
 pub fn look<R>(
     bytes: &[u8],
     attempts: &mut Vec<Attempt>,
     look: impl FnOnce(&Record<'_>) -> R,
 ) -> Option<R> {
-    let (record, text) = read(bytes, attempts)?;
+    let (record, tls, text) = read(bytes, attempts)?;
     let [method, target, host, referer, user_agent] = text;
     Some(look(&Record {
+        tls: tls.as_ref(),
         method,
         target,
         host,
@@ -352,11 +399,10 @@ pub fn look<R>(
     }))
 }
 
-/// The record without its text and Attempts, and those.
-fn read<'a>(
-    bytes: &'a [u8],
-    attempts: &mut Vec<Attempt>,
-) -> Option<(Record<'static>, [&'a [u8]; 5])> {
+/// A record without what it borrows, its TLS, its text.
+type Parts<'a> = (Record<'static>, Option<TlsFacts>, [&'a [u8]; 5]);
+
+fn read<'a>(bytes: &'a [u8], attempts: &mut Vec<Attempt>) -> Option<Parts<'a>> {
     attempts.clear();
     let mut input = Input(bytes);
     let id = RequestId(input.u64()?);
@@ -377,6 +423,7 @@ fn read<'a>(
     };
     let connections = (input.u32()?, input.u32()?);
     let fault = input.fault()?;
+    let tls = tls::take(&mut input)?;
     let text = [
         input.text()?,
         input.text()?,
@@ -414,7 +461,7 @@ fn read<'a>(
         fault,
         connections,
     };
-    Some((record, text))
+    Some((record, tls, text))
 }
 
 #[cfg(test)]
@@ -426,7 +473,8 @@ mod tests {
     fn records_survive_and_rubbish_is_refused() {
         let attempts = [sample::failed_attempt(), sample::failed_attempt()];
         let mut record = sample::record(&attempts);
-        record.fault = attempts[0].fault;
+        let tls = sample::tls();
+        (record.fault, record.tls) = (attempts[0].fault, Some(&tls));
         let mut bytes = Vec::new();
         encode(&record, &mut bytes);
         let owned = decode(&bytes).unwrap();

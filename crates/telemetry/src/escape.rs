@@ -29,6 +29,19 @@ pub(crate) fn json(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Appends `text` for a terminal: what it would not show as it stands becomes `\u{…}`.
+///
+/// That is controls, and what changes the direction of writing or takes no place.
+pub(crate) fn terminal(text: &str, out: &mut String) {
+    for c in text.chars() {
+        if matches!(c, '"' | '\'' | '\\') {
+            out.push(c);
+        } else {
+            out.extend(c.escape_debug());
+        }
+    }
+}
+
 /// Appends `bytes` as NGINX does in its logs: quotes, backslashes, controls and non-ASCII as `\xHH`.
 pub(crate) fn nginx(bytes: &[u8], out: &mut Vec<u8>) {
     for &b in bytes {

@@ -1,7 +1,15 @@
 //! A receipt in words: what happened, to whom, and why nothing more was tried.
 
 use clearway_base::clock;
-use clearway_outcome::{Attempt, Fault, Protocol, Record, errno_name};
+use clearway_outcome::{
+    Attempt, CertificateFacts, CertificateVerdict, Evidence, Fault, FaultKind, Phase, Protocol,
+    Record, TlsFacts, errno_name,
+};
+
+use crate::escape;
+
+/// Most names of a certificate that are listed.
+const NAMES_SHOWN: usize = 8;
 
 /// Several lines for a terminal, ending in a line feed.
 #[must_use]
@@ -18,6 +26,9 @@ pub fn words(record: &Record<'_>) -> String {
         out.push_str(&format!("  route {}", record.route));
     }
     out.push('\n');
+    if let Some(tls) = record.tls {
+        out.push_str(&format!("  {}\n", client_words(tls)));
+    }
     for (at, attempt) in record.attempts.iter().enumerate() {
         out.push_str(&format!(
             "  attempt {}: {}\n",
@@ -53,10 +64,18 @@ pub fn oneline(record: &Record<'_>) -> String {
 fn headline(record: &Record<'_>) -> String {
     let time = clock::rfc3339(clock::wall_of(record.started));
     match &record.fault {
-        Some(fault) if record.status > 0 => {
-            format!("{time}  {} {}", record.status, fault_words(fault))
+        Some(fault) => {
+            let status = match record.status {
+                0 => String::new(),
+                status => format!("{status} "),
+            };
+            let signal = fault.signal.map(|signal| format!(" ({signal})"));
+            format!(
+                "{time}  {status}{}{}",
+                fault_words(fault),
+                signal.unwrap_or_default()
+            )
         }
-        Some(fault) => format!("{time}  {}", fault_words(fault)),
         None if record.attempts.len() > 1 => {
             format!(
                 "{time}  {} prevented: saved by {}",
@@ -141,24 +160,147 @@ fn attempt_words(attempt: &Attempt) -> String {
         Some(fault) => out.push_str(&format!(" → {}", fault_words(fault))),
         None => out.push_str(&format!(" → {}", attempt.status)),
     }
+    if let Some(signal) = attempt.fault.and_then(|fault| fault.signal) {
+        out.push_str(&format!("; it sent {signal}"));
+    }
     if let Some(evidence) = &attempt.evidence {
-        if !evidence.first().is_empty() {
-            out.push_str(&format!(
-                "; it sent \"{}\"",
-                evidence.first().escape_ascii()
-            ));
-        }
-        if let Some(tcp) = &evidence.tcp {
-            out.push_str(&format!(
-                "; tcp: {} B acknowledged, {} unacked, {} retransmitted",
-                tcp.bytes_acked, tcp.unacked, tcp.retransmits
-            ));
-        }
+        out.push_str(&evidence_words(attempt, evidence));
     }
     if let Some(refusal) = attempt.refusal {
         out.push_str(&format!("; not tried again: {}", refusal.sentence()));
     }
     out
+}
+
+fn evidence_words(attempt: &Attempt, evidence: &Evidence) -> String {
+    let mut out = String::new();
+    if let (Some(tls), Some(fault)) = (&evidence.tls, &attempt.fault) {
+        out.push_str(&server_words(tls, fault));
+    }
+    if let Some(spoken) = attempt.spoken_instead() {
+        out.push_str(&format!("; it speaks {spoken}"));
+    }
+    if !evidence.first().is_empty() {
+        out.push_str(&format!(
+            "; it sent \"{}\"",
+            evidence.first().escape_ascii()
+        ));
+    }
+    if let Some(tcp) = &evidence.tcp {
+        out.push_str(&format!(
+            "; tcp: {} B acknowledged, {} unacked, {} retransmitted",
+            tcp.bytes_acked, tcp.unacked, tcp.retransmits
+        ));
+    }
+    out
+}
+
+/// TLS with the client, from `TLSv1.3` on.
+fn client_words(tls: &TlsFacts) -> String {
+    let mut out = match tls.version {
+        0 => "no TLS agreed on".to_owned(),
+        _ => format!("{} {}", tls.version_name(), tls.cipher_name()),
+    };
+    if !tls.server_name.is_empty() {
+        out.push_str(" for ");
+        escape::terminal(&tls.server_name, &mut out);
+    }
+    if !tls.alpn.is_empty() {
+        out.push_str(&format!(", ALPN {}", tls.alpn.escape_ascii()));
+    }
+    if tls.resumed {
+        out.push_str(", resumed");
+    }
+    if let Some(certificate) = &tls.certificate {
+        out.push_str("; client certificate of ");
+        escape::terminal(&certificate.subject, &mut out);
+        out.push_str(&issue_words(certificate, false));
+    }
+    match tls.verdict {
+        CertificateVerdict::None => {}
+        CertificateVerdict::Verified => out.push_str(", verified"),
+        CertificateVerdict::NotVerified => out.push_str(", not verified"),
+        CertificateVerdict::Refused => out.push_str(&refusal_words(tls)),
+    }
+    out
+}
+
+/// What TLS with a server tells about a fault; nothing when it was not about TLS.
+fn server_words(tls: &TlsFacts, fault: &Fault) -> String {
+    let mut out = String::new();
+    if fault.phase != Phase::Tls && tls.verdict != CertificateVerdict::Refused {
+        return out;
+    }
+    let certificate = tls.certificate.as_ref();
+    // One that was verified has nothing to do with it.
+    let certificate = certificate.filter(|_| tls.verdict != CertificateVerdict::Verified);
+    if let Some(certificate) = certificate {
+        out.push_str("; the certificate presented is for ");
+        name_words(certificate, &mut out);
+        let early = fault.kind == FaultKind::ServerCertificateNotYetValid;
+        out.push_str(&issue_words(certificate, early));
+    }
+    if !tls.server_name.is_empty() {
+        let expected = fault.kind == FaultKind::ServerCertificateName;
+        let verb = if expected { "expected" } else { "asked for" };
+        out.push_str(&format!("; {verb} "));
+        escape::terminal(&tls.server_name, &mut out);
+    }
+    if tls.verdict == CertificateVerdict::Refused {
+        out.push_str(&refusal_words(tls));
+    }
+    out
+}
+
+/// The names a certificate is for, and its subject.
+fn name_words(certificate: &CertificateFacts, out: &mut String) {
+    if certificate.names.is_empty() {
+        out.push_str("no name");
+    }
+    for (at, name) in certificate.names.iter().take(NAMES_SHOWN).enumerate() {
+        out.push_str(if at > 0 { ", " } else { "" });
+        escape::terminal(name, out);
+    }
+    if certificate.names.len() > NAMES_SHOWN {
+        let more = certificate.names.len() - NAMES_SHOWN;
+        out.push_str(&format!(" and {more} more"));
+    }
+    if !certificate.subject.is_empty() {
+        out.push_str(" (");
+        escape::terminal(&certificate.subject, out);
+        out.push(')');
+    }
+}
+
+/// By whom and until when; with `early` also since when.
+fn issue_words(certificate: &CertificateFacts, early: bool) -> String {
+    let mut out = ", issued by ".to_owned();
+    if certificate.issuer == certificate.subject {
+        out.push_str("itself");
+    } else {
+        escape::terminal(&certificate.issuer, &mut out);
+    }
+    out.push_str(", valid ");
+    if early {
+        out.push_str(&format!("from {} ", date(certificate.not_before)));
+    }
+    out.push_str(&format!("until {}", date(certificate.not_after)));
+    out
+}
+
+fn refusal_words(tls: &TlsFacts) -> String {
+    let mut out = "; refused".to_owned();
+    if !tls.refusal.is_empty() {
+        out.push_str(": ");
+        escape::terminal(&tls.refusal, &mut out);
+    }
+    out
+}
+
+/// The day of a time in seconds since 1970.
+fn date(unix_seconds: i64) -> String {
+    let text = clock::rfc3339_seconds(unix_seconds);
+    String::from_utf8_lossy(text.get(..10).unwrap_or_default()).into_owned()
 }
 
 fn ms(micros: u64) -> String {
@@ -188,6 +330,72 @@ mod tests {
         }
         assert!(!text.contains("b=1"));
         assert!(!oneline(&record).contains('\n'));
+    }
+
+    #[test]
+    fn a_receipt_tells_of_certificates_and_alerts() {
+        let attempts = [sample::misnamed_attempt(), sample::alerted_attempt()];
+        let mut record = sample::record(&attempts);
+        let tls = sample::tls();
+        (record.fault, record.status, record.tls) = (attempts[1].fault, 502, Some(&tls));
+        let text = words(&record);
+        for part in [
+            "502 server_tls_alert while tls (TLS alert 112 unrecognized_name)\n",
+            "  TLSv1.3 TLS_AES_128_GCM_SHA256 for www.example.org, ALPN h2, resumed; client certificate \
+             of CN=Ada,O=Example, issued by CN=Example CA 1,O=Example Trust, valid until 2026-01-03, \
+             verified\n",
+            "server_certificate_name while tls; the certificate presented is for app.example.org, \
+             192.0.2.9 (CN=app.example.org), issued by CN=Example CA 1,O=Example Trust, valid until \
+             2026-01-03; expected api.example.org; refused: not valid for name; not tried again",
+            "server_tls_alert while tls; it sent TLS alert 112 unrecognized_name; asked for \
+             api.example.org; not tried again",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn certificates_are_told_shortly_and_only_where_they_matter() {
+        let mut attempt = sample::misnamed_attempt();
+        let fault = attempt.fault.unwrap();
+        let mut tls = attempt.evidence.take().unwrap().tls.unwrap();
+        let certificate = tls.certificate.as_mut().unwrap();
+        certificate.issuer = certificate.subject.clone();
+        certificate.names = (1..=20).map(|n| format!("{n}.example")).collect();
+        tls.refusal.clear();
+        let early = Fault::new(
+            FaultKind::ServerCertificateNotYetValid,
+            fault.phase,
+            fault.side,
+        );
+        assert_eq!(
+            server_words(&tls, &early),
+            "; the certificate presented is for 1.example, 2.example, 3.example, 4.example, \
+             5.example, 6.example, 7.example, 8.example and 12 more (CN=app.example.org), issued by \
+             itself, valid from 2025-01-03 until 2026-01-03; asked for api.example.org; refused"
+        );
+        tls.verdict = CertificateVerdict::Verified;
+        assert_eq!(server_words(&tls, &fault), "; expected api.example.org");
+        let late = Fault::new(FaultKind::ResponseTimeout, Phase::Wait, fault.side);
+        assert_eq!(server_words(&tls, &late), "");
+    }
+
+    #[test]
+    fn no_certificate_can_break_a_terminal() {
+        let hostile = "a\n\u{1b}[2J\u{9b}2J\u{202e}\"'\\";
+        let mut tls = sample::tls();
+        tls.verdict = CertificateVerdict::Refused;
+        (tls.server_name, tls.refusal) = (hostile.to_owned(), hostile.to_owned());
+        tls.alpn = hostile.as_bytes().to_vec();
+        let certificate = tls.certificate.as_mut().unwrap();
+        (certificate.subject, certificate.issuer) = (hostile.to_owned(), format!("{hostile}b"));
+        certificate.names = vec![hostile.to_owned()];
+        let fault = sample::misnamed_attempt().fault.unwrap();
+        for text in [client_words(&tls), server_words(&tls, &fault)] {
+            assert!(!text.contains(char::is_control), "{text:?}");
+            assert!(!text.contains('\u{202e}'), "{text:?}");
+            assert!(text.contains("\\u{1b}[2J\\u{9b}2J\\u{202e}\"'\\"), "{text}");
+        }
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use clearway_base::clock::Stamp;
 use clearway_base::intern::Name;
 use clearway_outcome::{
-    Address, Attempt, Evidence, Fault, FaultKind, Phase, Protocol, Record, RequestId, RetryRefusal,
-    Side, TcpFacts, Timings,
+    Address, Attempt, CertificateFacts, CertificateVerdict, Evidence, Fault, FaultKind, Phase,
+    Protocol, Record, RequestId, RetryRefusal, Side, Signal, TcpFacts, Timings, TlsFacts,
 };
 
 /// A request that went well.
@@ -59,4 +59,66 @@ pub(crate) fn failed_attempt() -> Attempt {
     evidence.keep_first(b"SSH-2.0\r\n");
     attempt.evidence = Some(Box::new(evidence));
     attempt
+}
+
+/// TLS with a client that showed a certificate.
+pub(crate) fn tls() -> TlsFacts {
+    TlsFacts {
+        version: 0x0304,
+        cipher: 0x1301,
+        server_name: "www.example.org".to_owned(),
+        alpn: b"h2".to_vec(),
+        resumed: true,
+        certificate: Some(certificate("CN=Ada,O=Example", &[])),
+        verdict: CertificateVerdict::Verified,
+        refusal: String::new(),
+    }
+}
+
+/// A server whose certificate is for another name.
+pub(crate) fn misnamed_attempt() -> Attempt {
+    let mut attempt = failed_attempt();
+    let fault = Fault::new(FaultKind::ServerCertificateName, Phase::Tls, Side::Server);
+    attempt.fault = Some(fault.after(300));
+    let certificate = certificate("CN=app.example.org", &["app.example.org", "192.0.2.9"]);
+    attempt.evidence = Some(Box::new(Evidence {
+        tls: Some(Box::new(TlsFacts {
+            version: 0x0303,
+            cipher: 0xc02f,
+            server_name: "api.example.org".to_owned(),
+            certificate: Some(certificate),
+            verdict: CertificateVerdict::Refused,
+            refusal: "not valid for name".to_owned(),
+            ..TlsFacts::default()
+        })),
+        ..Evidence::default()
+    }));
+    attempt
+}
+
+/// A server that does not want the handshake.
+pub(crate) fn alerted_attempt() -> Attempt {
+    let mut attempt = failed_attempt();
+    let fault = Fault::new(FaultKind::ServerTlsAlert, Phase::Tls, Side::Server);
+    attempt.fault = Some(fault.with_signal(Some(Signal::TlsAlert(112))));
+    attempt.evidence = Some(Box::new(Evidence {
+        tls: Some(Box::new(TlsFacts {
+            server_name: "api.example.org".to_owned(),
+            ..TlsFacts::default()
+        })),
+        ..Evidence::default()
+    }));
+    attempt
+}
+
+fn certificate(subject: &str, names: &[&str]) -> CertificateFacts {
+    CertificateFacts {
+        subject: subject.to_owned(),
+        issuer: "CN=Example CA 1,O=Example Trust".to_owned(),
+        names: names.iter().map(|&name| name.to_owned()).collect(),
+        not_before: 1_735_862_400,
+        not_after: 1_767_398_400,
+        serial: "fedc01".to_owned(),
+        fingerprint: "ba7816bf".to_owned(),
+    }
 }

@@ -1,15 +1,18 @@
 //! What holds of records and log lines whatever a client sent.
+//!
+//! Large strategies are boxed: together they would not fit on a test's stack.
 
 use std::net::{IpAddr, SocketAddr};
 
 use clearway_base::clock::Stamp;
 use clearway_base::intern::Name;
 use clearway_outcome::{
-    Address, Attempt, Evidence, Fault, FaultKind, Phase, Protocol, Record, RequestId, RetryRefusal,
-    Reuse, Side, TcpFacts, Timings,
+    Address, Attempt, CertificateFacts, CertificateVerdict, Evidence, Fault, FaultKind, Phase,
+    Protocol, Record, RequestId, RetryRefusal, Reuse, Side, Signal, TcpFacts, Timings, TlsFacts,
 };
-use clearway_telemetry::codec::{TEXT_MAX, decode, encode};
+use clearway_telemetry::codec::{FACT_MAX, NAMES_MAX, TEXT_MAX, decode, encode, look};
 use clearway_telemetry::format::Format;
+use clearway_telemetry::receipt;
 use proptest::array::{uniform3, uniform4, uniform5};
 use proptest::collection::vec;
 use proptest::option::of;
@@ -20,6 +23,7 @@ use proptest::sample::{Index, select};
 #[derive(Clone, Debug)]
 struct Made {
     record: Record<'static>,
+    tls: Option<TlsFacts>,
     texts: [Vec<u8>; 5],
     attempts: Vec<Attempt>,
 }
@@ -28,6 +32,7 @@ impl Made {
     fn as_record(&self) -> Record<'_> {
         let [method, target, host, referer, user_agent] = &self.texts;
         Record {
+            tls: self.tls.as_ref(),
             method,
             target,
             host,
@@ -35,6 +40,28 @@ impl Made {
             user_agent,
             attempts: &self.attempts,
             ..self.record.clone()
+        }
+    }
+
+    /// Cuts what is longer than what is kept of it.
+    fn cut(&mut self) {
+        for text in &mut self.texts {
+            text.truncate(TEXT_MAX);
+        }
+        let evidence = self.attempts.iter_mut().filter_map(|a| a.evidence.as_mut());
+        let facts = evidence.filter_map(|evidence| evidence.tls.as_deref_mut());
+        for tls in facts.chain(&mut self.tls) {
+            tls.alpn.truncate(FACT_MAX);
+            let mut texts = vec![&mut tls.server_name, &mut tls.refusal];
+            if let Some(of) = &mut tls.certificate {
+                of.names.truncate(NAMES_MAX);
+                texts.extend([&mut of.subject, &mut of.issuer, &mut of.serial]);
+                texts.push(&mut of.fingerprint);
+                texts.extend(&mut of.names);
+            }
+            for text in texts {
+                text.truncate(text.floor_char_boundary(FACT_MAX));
+            }
         }
     }
 }
@@ -54,14 +81,81 @@ fn micros() -> impl Strategy<Value = u64> {
 fn fault() -> impl Strategy<Value = Fault> {
     let side = select(&[Side::Client, Side::Local, Side::Server][..]);
     let place = (select(FaultKind::ALL), select(Phase::ALL), side);
-    (place, any::<i32>(), micros()).prop_map(|((kind, phase, side), errno, elapsed_us)| Fault {
+    let numbers = (any::<i32>(), of(signal()), micros());
+    (place, numbers).prop_map(|((kind, phase, side), (errno, signal, elapsed_us))| Fault {
         kind,
         phase,
         side,
         errno,
-        signal: None,
+        signal,
         elapsed_us,
     })
+}
+
+fn signal() -> impl Strategy<Value = Signal> {
+    let code = || prop_oneof![0..16_u32, any::<u32>()];
+    prop_oneof![
+        any::<u8>().prop_map(Signal::TlsAlert),
+        code().prop_map(Signal::H2Reset),
+        (code(), any::<u32>())
+            .prop_map(|(code, last_stream)| Signal::H2Goaway { code, last_stream }),
+    ]
+}
+
+/// Text of a stranger that is UTF-8.
+fn string() -> BoxedStrategy<String> {
+    let long = (FACT_MAX - 3..FACT_MAX + 3).prop_map(|len| format!("{}ž", "n".repeat(len)));
+    prop_oneof![
+        20 => text().prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        1 => long,
+    ]
+    .boxed()
+}
+
+fn certificate() -> BoxedStrategy<CertificateFacts> {
+    let names = prop_oneof![
+        9 => vec(string(), 0..4),
+        1 => vec(Just("a.example".to_owned()), NAMES_MAX - 1..NAMES_MAX + 3),
+    ];
+    let time = || prop_oneof![0..4_102_444_800_i64, any::<i64>()];
+    (uniform4(string()), names, time(), time())
+        .prop_map(
+            |([subject, issuer, serial, fingerprint], names, not_before, not_after)| {
+                CertificateFacts {
+                    subject,
+                    issuer,
+                    names,
+                    not_before,
+                    not_after,
+                    serial,
+                    fingerprint,
+                }
+            },
+        )
+        .boxed()
+}
+
+fn tls() -> BoxedStrategy<TlsFacts> {
+    let number = || prop_oneof![0x0300..0x0305_u16, 0x1300..0x1304_u16, any::<u16>()];
+    let verdict = select(CertificateVerdict::ALL);
+    let agreed = (number(), number(), any::<bool>(), verdict);
+    let texts = (string(), string(), text());
+    (agreed, texts, of(certificate()))
+        .prop_map(
+            |((version, cipher, resumed, verdict), (server_name, refusal, alpn), certificate)| {
+                TlsFacts {
+                    version,
+                    cipher,
+                    server_name,
+                    alpn,
+                    resumed,
+                    certificate,
+                    verdict,
+                    refusal,
+                }
+            },
+        )
+        .boxed()
 }
 
 fn tcp() -> impl Strategy<Value = TcpFacts> {
@@ -80,47 +174,59 @@ fn tcp() -> impl Strategy<Value = TcpFacts> {
 }
 
 fn evidence() -> impl Strategy<Value = Evidence> {
-    (of(tcp()), vec(any::<u8>(), 0..80)).prop_map(|(tcp, first)| {
+    const KNOWN: &[&[u8]] = &[
+        b"SSH-2.0-",
+        b"\x4a\0\0\0\x0a8",
+        b"\x15\x03\x03\0\x02\x02",
+        b"220 ",
+    ];
+    let known = select(KNOWN);
+    let first = (of(known), vec(any::<u8>(), 0..80));
+    let first = first.prop_map(|(known, rest)| [known.unwrap_or_default(), &rest].concat());
+    (of(tcp()), first, of(tls())).prop_map(|(tcp, first, tls)| {
         let mut evidence = Evidence::default();
         evidence.keep_first(&first);
         evidence.tcp = tcp;
+        evidence.tls = tls.map(Box::new);
         evidence
     })
 }
 
-fn attempt() -> impl Strategy<Value = Attempt> {
+fn attempt() -> BoxedStrategy<Attempt> {
     let reached = uniform4(of(micros()));
     let numbers = (micros(), any::<[u64; 2]>(), any::<(u32, u16)>());
     let ages = (micros(), micros());
     let end = (of(fault()), of(select(RetryRefusal::ALL)), of(evidence()));
-    (uniform3(name()), micros(), reached, numbers, ages, end).prop_map(
-        |(names, started, reached, (ended_us, bytes, (uses, status)), ages, end)| Attempt {
-            backend: names[0],
-            server: names[1],
-            address: names[2],
-            started: Stamp(started),
-            queued_us: reached[0],
-            connected_us: reached[1],
-            sent_us: reached[2],
-            first_byte_us: reached[3],
-            ended_us,
-            bytes_sent: bytes[0],
-            bytes_received: bytes[1],
-            reuse: Reuse {
-                uses,
-                idle_us: ages.0,
-                age_us: ages.1,
+    (uniform3(name()), micros(), reached, numbers, ages, end)
+        .prop_map(
+            |(names, started, reached, (ended_us, bytes, (uses, status)), ages, end)| Attempt {
+                backend: names[0],
+                server: names[1],
+                address: names[2],
+                started: Stamp(started),
+                queued_us: reached[0],
+                connected_us: reached[1],
+                sent_us: reached[2],
+                first_byte_us: reached[3],
+                ended_us,
+                bytes_sent: bytes[0],
+                bytes_received: bytes[1],
+                reuse: Reuse {
+                    uses,
+                    idle_us: ages.0,
+                    age_us: ages.1,
+                },
+                status,
+                fault: end.0,
+                refusal: end.1,
+                evidence: end.2.map(Box::new),
             },
-            status,
-            fault: end.0,
-            refusal: end.1,
-            evidence: end.2.map(Box::new),
-        },
-    )
+        )
+        .boxed()
 }
 
 /// Bytes of a stranger: often such as could end a line, a field or a string.
-fn text() -> impl Strategy<Value = Vec<u8>> {
+fn text() -> BoxedStrategy<Vec<u8>> {
     let telling = select(&b"\r\n\0\t\"\\ #x\x1b\x7f\x80\xc3\xa9\xe2\x80\xa8\xed\xff"[..]);
     let byte = prop_oneof![telling, any::<u8>()];
     let long = (byte.clone(), TEXT_MAX - 2..TEXT_MAX + 3);
@@ -133,6 +239,7 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
         20 => vec(piece, 0..40).prop_map(|pieces| pieces.concat()),
         1 => long.prop_map(|(byte, len)| vec![byte; len]),
     ]
+    .boxed()
 }
 
 fn made() -> impl Strategy<Value = Made> {
@@ -142,9 +249,15 @@ fn made() -> impl Strategy<Value = Made> {
     let start = (any::<u64>(), micros(), client, uniform3(name()), protocol);
     let numbers = any::<(u16, [u64; 3], (u32, u32))>();
     let times = (micros(), micros());
-    let parts = (uniform5(text()), vec(attempt(), 0..4), of(fault()));
+    let parts = (
+        uniform5(text()),
+        vec(attempt(), 0..4),
+        of(fault()),
+        of(tls()),
+    );
     (start, numbers, times, parts).prop_map(
-        |(start, (status, longs, connections), (head_us, total_us), (texts, attempts, fault))| {
+        |(start, (status, longs, connections), (head_us, total_us), parts)| {
+            let (texts, attempts, fault, tls) = parts;
             let (id, started, client, names, protocol) = start;
             let record = Record {
                 id: RequestId(id),
@@ -171,6 +284,7 @@ fn made() -> impl Strategy<Value = Made> {
             };
             Made {
                 record,
+                tls,
                 texts,
                 attempts,
             }
@@ -201,13 +315,13 @@ proptest! {
     fn records_survive(made in made(), cut in any::<Index>()) {
         let bytes = encoded(&made.as_record());
         let mut expected = made;
-        for text in &mut expected.texts {
-            text.truncate(TEXT_MAX);
-        }
+        expected.cut();
         let owned = decode(&bytes);
         prop_assert!(owned.is_some());
         let owned = owned.unwrap();
         prop_assert_eq!(seen(&owned.as_record()), seen(&expected.as_record()));
+        let looked = look(&bytes, &mut Vec::new(), seen);
+        prop_assert_eq!(looked, Some(seen(&expected.as_record())));
         prop_assert!(decode(&bytes[..cut.index(bytes.len())]).is_none());
     }
 
@@ -255,6 +369,23 @@ proptest! {
             for (name, bytes) in parts {
                 prop_assert_eq!(value[name].as_str(), Some(&*String::from_utf8_lossy(bytes)));
             }
+            prop_assert_eq!(value["tls"].is_object(), record.tls.is_some());
+            let subject = record.tls.and_then(|tls| Some(&*tls.certificate.as_ref()?.subject));
+            prop_assert_eq!(value["tls"]["client_certificate"]["subject"].as_str(), subject);
         }
+    }
+
+    /// A receipt has no controls but line feeds, and no line that it did not write itself.
+    #[test]
+    fn receipts_are_plain_text(made in made()) {
+        let record = made.as_record();
+        let text = receipt::words(&record);
+        let controls = text.chars().filter(|c| c.is_control() && *c != '\n').count();
+        prop_assert_eq!(controls, 0, "{:?}", text);
+        let lines = 2 + usize::from(record.tls.is_some()) + record.attempts.len()
+            + 2 * usize::from(record.fault.is_some());
+        prop_assert_eq!(text.lines().count(), lines, "{:?}", text);
+        let line = receipt::oneline(&record);
+        prop_assert!(!line.contains(char::is_control), "{:?}", line);
     }
 }
