@@ -136,7 +136,7 @@ fn attempt_words(attempt: &Attempt) -> String {
     if attempt.is_reused() {
         out.push_str(&format!(
             ", kept connection (request {}, idle {}, age {})",
-            attempt.reuse.uses + 1,
+            attempt.reuse.uses.saturating_add(1),
             ms(attempt.reuse.idle_us),
             ms(attempt.reuse.age_us)
         ));

@@ -202,8 +202,8 @@ fn partial(bytes: &[u8], limit: usize) -> Result<Progress, Refused> {
 /// What does not begin like a record of TLS; `Some(Ok)` when more bytes are needed to tell.
 fn foreign(bytes: &[u8]) -> Option<Result<(), Refused>> {
     match bytes {
-        [HANDSHAKE | ALERT, 3, ..] | [HANDSHAKE | ALERT] => None,
-        [] => Some(Ok(())),
+        [HANDSHAKE | ALERT, 3, ..] => None,
+        [] | [0x14..=0x17] => Some(Ok(())),
         // A record header of two bytes with the highest bit set, then the message (RFC 5246 appendix
         // E.2).
         [0x80..=0xff, _, CLIENT_HELLO, 0, 2, ..] | [0x80..=0xff, _, CLIENT_HELLO, 3, _, ..] => {

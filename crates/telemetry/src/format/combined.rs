@@ -13,7 +13,7 @@ pub fn write(record: &Record<'_>, out: &mut Vec<u8>) {
         Address::Unix => out.extend_from_slice(b"unix:"),
     }
     out.extend_from_slice(b" - - [");
-    let ended = clock::wall_of(record.started) + record.timings.total_us;
+    let ended = clock::wall_of(record.started).saturating_add(record.timings.total_us);
     out.extend_from_slice(common_log_time(&Civil::from_unix_micros(ended)).as_bytes());
     out.extend_from_slice(b" +0000] \"");
     if !record.method.is_empty() {

@@ -61,13 +61,30 @@ fn common_log_time(c: &Civil) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clearway_base::clock::Stamp;
+
     use super::*;
-    use crate::sample;
+    use crate::{receipt, sample};
 
     #[test]
     fn common_logs_spell_the_time_alike() {
         let date = Civil::from_unix_micros(1_795_246_199_999_000);
         assert_eq!(common_log_time(&date), "21/Nov/2026:07:29:59");
+    }
+
+    #[test]
+    fn no_number_is_too_large() {
+        let mut attempt = sample::failed_attempt();
+        (attempt.ended_us, attempt.reuse.uses) = (u64::MAX, u32::MAX);
+        let attempts = [attempt];
+        let mut record = sample::record(&attempts);
+        record.started = Stamp(u64::MAX);
+        (record.timings.head_us, record.timings.total_us) = (u64::MAX, u64::MAX);
+        (record.bytes_out, record.status) = (u64::MAX, u16::MAX);
+        for &format in Format::ALL {
+            format.write(&record, &mut Vec::new());
+        }
+        assert!(receipt::words(&record).contains("(request 4294967295, "));
     }
 
     #[test]

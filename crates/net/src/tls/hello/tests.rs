@@ -357,6 +357,11 @@ fn what_is_not_a_hello_is_told_apart() {
         let refused = refused(bytes);
         assert_eq!(refused.kind, kind, "{}", bytes.escape_ascii());
         assert!(refused.why.contains(word), "{} for {word}", refused.why);
+        for cut in 0..bytes.len() {
+            let earlier = parse(&bytes[..cut], HELLO_MAX);
+            let same = earlier == Ok(Progress::Partial) || earlier == Err(refused);
+            assert!(same, "{earlier:?} then {refused:?}");
+        }
     }
 }
 
@@ -488,8 +493,14 @@ proptest! {
     fn any_bytes_are_read_or_refused(bytes in vec(any::<u8>(), 0..200), limit in 0..300_usize) {
         let bytes = [&b"\x16\x03\x01"[..], &bytes].concat();
         for bytes in [&bytes[..], &bytes[3..]] {
-            if let Ok(Progress::Complete(hello)) = parse(bytes, limit) {
+            let whole = parse(bytes, limit);
+            if let Ok(Progress::Complete(hello)) = &whole {
                 prop_assert!(hello.len <= bytes.len() && hello.len <= limit);
+            }
+            // Another word may be said earlier only when the limit is reached.
+            for cut in 0..bytes.len().min(12).min(limit) {
+                let earlier = parse(&bytes[..cut], limit);
+                prop_assert!(earlier == Ok(Progress::Partial) || earlier == whole);
             }
         }
     }

@@ -1,0 +1,223 @@
+//! Writes something to begin with for each fuzz target into `corpus/`, where cargo-fuzz looks for it.
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+
+use clearway_base::clock::Stamp;
+use clearway_base::intern::Name;
+use clearway_outcome::{
+    Address, Attempt, CertificateVerdict, Evidence, Fault, FaultKind, Phase, Protocol, Record,
+    RequestId, RetryRefusal, Side, Signal, TcpFacts, Timings, TlsFacts,
+};
+use clearway_telemetry::codec::encode;
+use rcgen::{CertificateParams, DnType, KeyPair};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+type Seeds = Result<Vec<Vec<u8>>, Box<dyn Error>>;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    for (target, seeds) in [
+        ("client_hello", cut(hellos()?)),
+        ("certificate_facts", certificates()?),
+        ("spoken", owned(SPOKEN)),
+        ("http1_request", cut(owned(REQUESTS))),
+        ("http1_response", cut(owned(RESPONSES))),
+        ("chunked", cut(owned(CHUNKED))),
+        ("proxy_protocol", owned(PROXY_HEADERS)),
+        ("record_codec", records()?),
+    ] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("corpus")
+            .join(target);
+        std::fs::create_dir_all(&folder)?;
+        for (at, seed) in seeds.iter().enumerate() {
+            std::fs::write(folder.join(format!("seed-{at}")), seed)?;
+        }
+        println!("{target}: {} seeds", seeds.len());
+    }
+    Ok(())
+}
+
+fn owned(seeds: &[&[u8]]) -> Vec<Vec<u8>> {
+    seeds.iter().map(|seed| seed.to_vec()).collect()
+}
+
+/// Each seed at once, and in pieces: see `clearway_fuzz::pieces`.
+fn cut(seeds: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let ways = [&[0_u8, 0], &[3, 7]];
+    let all = seeds
+        .iter()
+        .flat_map(|seed| ways.map(|way| [way, &seed[..]].concat()));
+    all.collect()
+}
+
+fn hellos() -> Seeds {
+    let mut seeds = Vec::new();
+    for (name, alpn, versions) in [
+        (
+            "api.example.org",
+            &["h2", "http/1.1"][..],
+            rustls::ALL_VERSIONS,
+        ),
+        ("192.0.2.7", &[], &[&rustls::version::TLS12][..]),
+    ] {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)?
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let mut client = ClientConnection::new(Arc::new(config), ServerName::try_from(name)?)?;
+        let mut bytes = Vec::new();
+        client.write_tls(&mut bytes)?;
+        let message = &bytes[5..];
+        let fragments = message.chunks(200).map(|fragment| {
+            let len = u16::try_from(fragment.len())
+                .unwrap_or_default()
+                .to_be_bytes();
+            [&[22, 3, 1], &len[..], fragment].concat()
+        });
+        let fragments: Vec<_> = fragments.collect();
+        seeds.push(fragments.concat());
+        seeds.push(bytes);
+    }
+    seeds.push(b"\x80\x2e\x01\x03\x01\0\x15\0\0\0\x10".to_vec());
+    seeds.push(b"GET / HTTP/1.1\r\n\r\n".to_vec());
+    Ok(seeds)
+}
+
+fn certificates() -> Seeds {
+    let mut params =
+        CertificateParams::new(vec!["a.example.org".to_owned(), "192.0.2.7".to_owned()])?;
+    let name = &mut params.distinguished_name;
+    name.push(DnType::OrganizationName, "Example, Inc.");
+    name.push(
+        DnType::from_oid(&[1, 2, 840, 113_549, 1, 9, 1]),
+        "a@example.org",
+    );
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(2));
+    params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    params.name_constraints = Some(rcgen::NameConstraints {
+        permitted_subtrees: vec![rcgen::GeneralSubtree::DnsName("example.org".to_owned())],
+        excluded_subtrees: Vec::new(),
+    });
+    params.crl_distribution_points = vec![rcgen::CrlDistributionPoint {
+        uris: vec!["http://example.org/crl".to_owned()],
+    }];
+    params.use_authority_key_identifier_extension = true;
+    let rich = params.self_signed(&KeyPair::generate()?)?;
+    let plain = CertificateParams::default().self_signed(&KeyPair::generate()?)?;
+    Ok(vec![rich.der().to_vec(), plain.der().to_vec()])
+}
+
+fn records() -> Seeds {
+    let server = Name::new("10.0.0.2:8080");
+    let facts = |der: &[u8]| clearway_net::tls::facts::certificate(der);
+    let tls = TlsFacts {
+        version: 0x0304,
+        cipher: 0x1301,
+        server_name: "api.example.org".to_owned(),
+        alpn: b"h2".to_vec(),
+        resumed: true,
+        certificate: certificates()?.first().and_then(|der| facts(der)),
+        verdict: CertificateVerdict::Refused,
+        refusal: "has expired".to_owned(),
+    };
+    let mut attempt = Attempt::begin(server, server, server, Stamp(1_000));
+    let fault = Fault::new(FaultKind::ServerTlsAlert, Phase::Tls, Side::Server);
+    attempt.fault = Some(
+        fault
+            .with_errno(104)
+            .with_signal(Some(Signal::TlsAlert(48))),
+    );
+    attempt.refusal = Some(RetryRefusal::NoServer);
+    let mut evidence = Evidence {
+        tcp: Some(TcpFacts::default()),
+        tls: Some(Box::new(tls.clone())),
+        ..Evidence::default()
+    };
+    evidence.keep_first(b"SSH-2.0-OpenSSH_9.2\r\n");
+    attempt.evidence = Some(Box::new(evidence));
+    let mut record = Record {
+        id: RequestId(77),
+        started: Stamp(1_000),
+        client: Address::Ip("192.0.2.7:4000".parse()?),
+        listener: server,
+        route: server,
+        backend: server,
+        protocol: Protocol::Http11,
+        tls: None,
+        method: b"GET",
+        target: b"/a?b=1",
+        host: b"example.org",
+        referer: b"",
+        user_agent: b"curl/8",
+        status: 200,
+        bytes_in: 80,
+        bytes_out: 160,
+        body_out: 12,
+        timings: Timings::default(),
+        attempts: &[],
+        fault: None,
+        connections: (3, 2),
+    };
+    let mut seeds = vec![Vec::new(); 2];
+    encode(&record, &mut seeds[0]);
+    let attempts = [attempt];
+    (record.tls, record.attempts, record.fault) = (Some(&tls), &attempts, attempts[0].fault);
+    encode(&record, &mut seeds[1]);
+    Ok(seeds)
+}
+
+const SPOKEN: &[&[u8]] = &[
+    b"\x15\x03\x03\0\x02\x02\x28",
+    b"\x16\x03\x03\0\x7a\x02\0",
+    b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
+    b"GET / HTTP/1.1\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01",
+    b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n",
+    b"220 mail.example.org ESMTP\r\n",
+    b"\x4a\0\0\0\x0a8.0.36\0",
+    b"\x45\0\0\0\xff\x6a\x04",
+    b"E\0\0\0\x84SFATAL\0",
+    b"-ERR unknown command",
+    b"PROXY TCP4 192.0.2.1",
+    b"\r\n\r\n\0\r\nQUIT\n",
+    b"<!DOCTYPE html>",
+    b"\x01\x06\0\x01",
+];
+
+const REQUESTS: &[&[u8]] = &[
+    b"GET /a?b=1 HTTP/1.1\r\nHost: example.org\r\nCookie: a=b\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n",
+    b"POST http://example.org:80/ HTTP/1.1\r\nhost:example.org:80\r\ncontent-length: 12\r\nExpect: 100-continue\r\n\r\n",
+    b"OPTIONS * HTTP/1.1\r\nHost: [2001:db8::7]:80\r\nTransfer-Encoding: Chunked\r\nTE: trailers\r\nTrailer: x\r\nConnection: TE, x-a\r\nX-A: b\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    b"\r\nHEAD / HTTP/1.0\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+];
+
+const RESPONSES: &[&[u8]] = &[
+    b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\nDate: x\r\n\r\n",
+    b"HTTP/1.0 404\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+    b"\x15\x03\x03\0\x02\x02\x28",
+];
+
+const CHUNKED: &[&[u8]] = &[
+    b"5\r\nhello\r\n0\r\n\r\n",
+    b"00A;a=\"b\"\r\n0123456789\r\n0;x\r\nX-Sum: 1\r\nContent-Length: 3\r\n\r\nnext",
+    b"ffffffffffffffff\r\n",
+];
+
+const PROXY_HEADERS: &[&[u8]] = &[
+    b"PROXY TCP4 192.0.2.1 192.0.2.2 4000 443\r\n",
+    b"PROXY TCP6 2001:db8::1 2001:db8::2 4000 443\r\n",
+    b"PROXY UNKNOWN\r\n",
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\x0f\xa0\x01\xbb",
+    b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+];
