@@ -293,6 +293,8 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -317,12 +319,11 @@ mod tests {
     }
 
     fn with_certificate() -> Entry {
+        // Making keys takes its time, and a property is tried often.
+        static MADE: LazyLock<Certificate> =
+            LazyLock::new(|| certificate(&["a.org"], KeyType::EcdsaP256));
         let mut entry = entry(&["one", "two"]);
-        entry.succeeded(
-            certificate(&["a.org"], KeyType::EcdsaP256),
-            Some("one".to_owned()),
-            0,
-        );
+        entry.succeeded(MADE.clone(), Some("one".to_owned()), 0);
         entry
     }
 

@@ -23,7 +23,9 @@ fn settings(issuers: Vec<Issuer>) -> Settings {
 fn a_port_that_refuses_and_a_name_that_leads_elsewhere() {
     let (folder, answers) = (TempDir::new(), Answers::new());
     let pebble = Pebble::start(&Setup::default());
-    // Seen from here the name leads elsewhere; the authority comes to this host, where nothing listens.
+    // Seen from here the name leads elsewhere; the authority comes to this host, to an address on which
+    // no other test listens.
+    pebble.dns().set_address("a.example.org", "127.9.9.9");
     let ours = Dns::start();
     ours.set_address("a.example.org", "192.0.2.7");
     let settings = Settings {

@@ -209,6 +209,8 @@ impl Dns {
     pub(crate) fn resolver(&self) -> clearway_net::dns::Settings {
         clearway_net::dns::Settings {
             servers: vec![self.address],
+            // On a machine with other things to do an answer takes its time.
+            timeout: LIMIT,
             ..clearway_net::dns::Settings::default()
         }
     }
