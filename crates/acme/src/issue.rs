@@ -369,7 +369,9 @@ async fn finish(
     order: &mut Order,
 ) -> Result<Certificate, Failure> {
     let told = |error: &Error| of_error(error, &Step::Finalize, &session.seen);
-    let key = key(job).map_err(|why| Failure::new(FailureKind::Internal, why))?;
+    let key = key(job)
+        .await
+        .map_err(|why| Failure::new(FailureKind::Internal, why))?;
     let request = signing_request(&job.names, &key)
         .map_err(|why| Failure::new(FailureKind::Internal, why))?;
     order
@@ -391,10 +393,15 @@ async fn finish(
     Ok(certificate)
 }
 
-fn key(job: &Job) -> Result<KeyPair, String> {
+async fn key(job: &Job) -> Result<KeyPair, String> {
     match &job.key_pem {
         Some(pem) => KeyPair::from_pem(pem).map_err(|error| format!("the old key: {error}")),
-        None => new_key(job.terms.key_type),
+        None => {
+            // RSA takes a tenth of a second and more, in which other tasks want to run.
+            let kind = job.terms.key_type;
+            let made = tokio::task::spawn_blocking(move || new_key(kind)).await;
+            made.unwrap_or_else(|error| Err(format!("the key's thread: {error}")))
+        }
     }
 }
 

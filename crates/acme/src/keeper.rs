@@ -217,6 +217,10 @@ impl Keeper {
                 if let Some(entry) = entry {
                     entry.is_asked = true;
                     entry.record.tries.clear();
+                    // Whoever asks may have mended what was wrong with an issuer.
+                    for issuer in &entry.issuers {
+                        self.rests.remove(&issuer.name);
+                    }
                 }
                 _ = known.send(is_known);
             }

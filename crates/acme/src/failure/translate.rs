@@ -142,7 +142,7 @@ pub(crate) fn of_problem(problem: &Problem, step: &Step, seen: &Seen) -> Failure
     let said = said(problem);
     let name = first
         .and_then(|sub| sub.identifier.as_ref())
-        .map(|identifier| identifier.authorized(false).to_string());
+        .map(|identifier| one_line(&identifier.authorized(false).to_string(), 253));
     let kind = kind_of(tag, step, &said);
     let mut failure = Failure::new(kind, words(kind, tag, step, &said));
     failure.name = name;
@@ -291,6 +291,8 @@ fn add_clock(failure: &mut Failure, seen: &Seen) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn problem(json: &str) -> Problem {
@@ -441,5 +443,26 @@ mod tests {
         assert!(failure.hints.is_empty());
         let failure = of_problem(&typed("malformed", "x"), &Step::Order, &seen);
         assert!(failure.to_string().contains("2 h behind"), "{failure}");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_an_authority_says_becomes_one_line_of_bounded_length(
+            tag in ".{0,80}", detail in ".{0,2000}", names in proptest::collection::vec(".{0,300}", 0..5),
+        ) {
+            let subproblems: Vec<_> = names
+                .iter()
+                .map(|name| serde_json::json!({
+                    "type": tag, "detail": detail, "identifier": {"type": "dns", "value": name},
+                }))
+                .collect();
+            let json = serde_json::json!({
+                "type": tag, "detail": detail, "subproblems": subproblems,
+            });
+            let failure = http(&problem(&json.to_string()));
+            let words = failure.to_string();
+            prop_assert!(!words.chars().any(char::is_control), "{words:?}");
+            prop_assert!(words.chars().count() < 1_200, "{words:?}");
+        }
     }
 }

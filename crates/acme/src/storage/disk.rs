@@ -381,7 +381,10 @@ fn failed(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StorageE
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use clearway_testkit::TempDir;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -583,5 +586,55 @@ mod tests {
             .filter(|locked| matches!(locked, Locked::Ours(_)))
             .count();
         assert_eq!(taken, 2);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Store(String, Vec<u8>),
+        Delete(String),
+        Reopen,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let key = || "(a|b)/[a-c]\\.(pem|json)";
+        let value = proptest::collection::vec(any::<u8>(), 0..200);
+        let step = prop_oneof![
+            4 => (key(), value).prop_map(|(key, value)| Step::Store(key, value)),
+            2 => key().prop_map(Step::Delete),
+            1 => Just(Step::Reopen),
+        ];
+        proptest::collection::vec(step, 1..25)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn the_folder_holds_what_was_stored_last(steps in steps()) {
+            let folder = TempDir::new();
+            let mut storage = open(&folder, &Arc::default());
+            let mut model = BTreeMap::new();
+            block_on(async {
+                for step in steps {
+                    match step {
+                        Step::Store(key, value) => {
+                            storage.store(&key, &value).await.unwrap();
+                            model.insert(key, value);
+                        }
+                        Step::Delete(key) => {
+                            storage.delete(&key).await.unwrap();
+                            model.remove(&key);
+                        }
+                        Step::Reopen => storage = open(&folder, &Arc::default()),
+                    }
+                }
+                let mut keys = storage.list("a").await.unwrap();
+                keys.extend(storage.list("b").await.unwrap());
+                assert!(keys.iter().eq(model.keys()), "{keys:?}");
+                for (key, value) in &model {
+                    assert_eq!(storage.load(key).await.unwrap().as_ref(), Some(value));
+                }
+            });
+        }
     }
 }
