@@ -33,6 +33,13 @@ const TOOLS: &[Tool] = &[
     tool("socat", "socat", "odd servers in tests"),
     tool("gunicorn", "gunicorn", "application server in tests"),
     tool("python3", "python3", "application server in tests"),
+    tool("pebble", "pebble", "ACME authority in tests"),
+    tool(
+        "pebble-challtestsrv",
+        "pebble",
+        "DNS of the ACME authority in tests",
+    ),
+    tool("named", "bind9", "name server that takes updates in tests"),
     tool("ip", "iproute2", "network namespaces in tests"),
     tool("nft", "nftables", "packet loss and firewalls in tests"),
     tool("unshare", "util-linux", "network namespaces in tests"),
