@@ -6,10 +6,12 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::diagnostic::Lines;
 use crate::model::{
-    Actions, Admin, Backend, Condition, CookieSite, Ejection, ErrorPage, Forwarding, Health,
-    HealthKind, Keepalive, Limits, Listener, Log, LogFormat, LogLevel, Match, Mode, Process,
-    ProxyProtocol, Queue, Redirect, Reply, Resolver, Retries, RetryMethods, Rewrite, Route, Rule,
-    SendProxy, Server, ServerState, StickyCookie, Timeouts, XForwarded,
+    Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Backend, BackendTls,
+    CertificateFiles, ClientCertificates, Condition, CookieSite, Ejection, ErrorPage, Forwarding,
+    Health, HealthKind, Keepalive, Limits, Listener, ListenerTls, Log, LogFormat, LogLevel, Match,
+    Mode, Passthrough, Process, ProxyProtocol, Queue, Redirect, Reply, Resolver, Retries,
+    RetryMethods, Rewrite, Route, Rule, SendProxy, Server, ServerProtocol, ServerState,
+    StickyCookie, Timeouts, TlsProfile, XForwarded,
 };
 use crate::syntax::{Kind, Node};
 use crate::value::{Row, Section, Spec, Value, section_schema};
@@ -55,6 +57,7 @@ pub fn json_schema() -> Json {
         ("admin", section_schema::<Admin>()),
         ("log", section_schema::<Log>()),
         ("resolver", section_schema::<Resolver>()),
+        ("acme", section_schema::<Acme>()),
         ("timeouts", section_schema::<Timeouts>()),
         ("limits", section_schema::<Limits>()),
         ("errors", pages),
@@ -97,12 +100,21 @@ const fn chapter<S: Section>(place: &'static str) -> Chapter {
 }
 
 /// The chapters, in the order of the page.
-const CHAPTERS: [Chapter; 26] = [
+const CHAPTERS: [Chapter; 34] = [
     chapter::<Process>(""),
     chapter::<Admin>(""),
     chapter::<Log>(""),
     chapter::<Resolver>(""),
+    chapter::<Acme>(""),
+    chapter::<AcmeIssuer>("`issuers` of `[acme]`"),
+    chapter::<AcmeDns>("`dns` of `[acme]`"),
     chapter::<Listener>(""),
+    chapter::<ListenerTls>("`tls` of a listener"),
+    chapter::<ClientCertificates>("`client_certificates` of a listener's `tls`"),
+    chapter::<CertificateFiles>(
+        "`certificates` of a listener's `tls`, `certificate` of a backend's",
+    ),
+    chapter::<Passthrough>("`passthrough` of a listener"),
     chapter::<Forwarding>("`[listener.NAME.forwarded]`"),
     chapter::<Rule>(""),
     chapter::<Route>(""),
@@ -113,6 +125,7 @@ const CHAPTERS: [Chapter; 26] = [
     chapter::<Redirect>("`redirect` of a route or rule"),
     chapter::<Reply>("`reply` of a route or rule"),
     chapter::<Backend>(""),
+    chapter::<BackendTls>("`tls` of a backend"),
     chapter::<Server>("`servers` of a backend"),
     chapter::<StickyCookie>("`[backend.NAME.sticky]`"),
     chapter::<Keepalive>("`[backend.NAME.keepalive]`"),
@@ -273,6 +286,10 @@ fn choices_of(title: &str) -> String {
         title if title == Log::TITLE => {
             vec![table!("format", LogFormat), table!("level", LogLevel)]
         }
+        title if title == Acme::TITLE => {
+            vec![table!("challenges", AcmeChallenge), table!("key", AcmeKey)]
+        }
+        title if title == ListenerTls::TITLE => vec![table!("profile", TlsProfile)],
         title if title == Forwarding::TITLE => vec![table!("x_forwarded", XForwarded)],
         title if title == Listener::TITLE => {
             vec![
@@ -287,6 +304,7 @@ fn choices_of(title: &str) -> String {
         title if title == Backend::TITLE => {
             vec![
                 table!("balance", Algorithm),
+                table!("protocol", ServerProtocol),
                 table!("send_proxy", SendProxy),
             ]
         }
@@ -328,11 +346,12 @@ impl Part {
 }
 
 /// The sections of the sample. A header that would change something by being there is a comment too.
-const SAMPLE: [Part; 24] = [
+const SAMPLE: [Part; 25] = [
     part::<Process>("[process]"),
     part::<Admin>("[admin]"),
     part::<Log>("[log]"),
     part::<Resolver>("[resolver]"),
+    part::<Acme>("[acme]"),
     part::<Timeouts>("[timeouts]"),
     part::<Limits>("[limits]"),
     Part {
@@ -453,6 +472,7 @@ mod tests {
         reads::<Admin>();
         reads::<Log>();
         reads::<Resolver>();
+        reads::<Acme>();
         reads::<Timeouts>();
         reads::<Limits>();
         reads::<Listener>();

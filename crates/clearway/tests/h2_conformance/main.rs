@@ -218,7 +218,7 @@ fn nginx_conforms() {
 
 /// Clearway, which is held to more than the RFC asks: it always says why it ends a connection, and
 /// floods cost it no memory.
-#[expect(dead_code, reason = "becomes a test when listeners take HTTP/2")]
+#[test]
 fn clearway_conforms() {
     let origin = origin();
     let clearway = Clearway::over(&[origin.address()], "");

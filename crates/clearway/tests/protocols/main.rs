@@ -21,23 +21,17 @@ fn from_http1_to_http1() {
     through(Protocol::H1, Protocol::H1, "");
 }
 
-#[expect(dead_code, reason = "becomes a test when listeners take HTTP/2")]
+#[test]
 fn from_http2_to_http1() {
     through(Protocol::H2, Protocol::H1, "");
 }
 
-#[expect(
-    dead_code,
-    reason = "becomes a test when servers may speak HTTP/2, with their setting"
-)]
+#[test]
 fn from_http1_to_http2() {
-    through(Protocol::H1, Protocol::H2, "");
+    through(Protocol::H1, Protocol::H2, "protocol = \"h2\"");
 }
 
-#[expect(
-    dead_code,
-    reason = "becomes a test when servers may speak HTTP/2, with their setting"
-)]
+#[test]
 fn from_http2_to_http2() {
-    through(Protocol::H2, Protocol::H2, "");
+    through(Protocol::H2, Protocol::H2, "protocol = \"h2\"");
 }

@@ -87,6 +87,8 @@ pub(super) struct Meter {
     levels: [u32; RATES.len()],
     leaked: Stamp,
     continuations: u32,
+    /// SETTINGS have to come first, and have not.
+    awaits_settings: bool,
 }
 
 impl Meter {
@@ -99,6 +101,7 @@ impl Meter {
             levels: [0; RATES.len()],
             leaked: clock::now(),
             continuations: 0,
+            awaits_settings: preface > 0,
         }
     }
 
@@ -148,6 +151,10 @@ impl Meter {
 
     fn frame(&mut self) -> Result<(), FaultKind> {
         let (kind, flags) = (self.header[3], self.header[4]);
+        // The library lets others come first (RFC 9113 section 3.4).
+        if std::mem::take(&mut self.awaits_settings) && kind != frame::SETTINGS {
+            return Err(FaultKind::H2Protocol);
+        }
         if kind != frame::CONTINUATION {
             self.continuations = 0;
         }
@@ -247,6 +254,7 @@ mod tests {
     #[test]
     fn ordinary_traffic_is_never_too_much_however_it_is_cut() {
         let mut bytes = vec![b'p'; 24];
+        bytes.extend(frame(4, 0, &[]));
         for _ in 0..20_000 {
             bytes.extend(frame(1, 5, b"some headers"));
             bytes.extend(frame(0, 0, b"some data"));
@@ -259,6 +267,7 @@ mod tests {
         let mut meter = Meter::new(24);
         assert_eq!(meter.count(&bytes), Err(FaultKind::H2FrameFlood));
         let mut bytes = vec![b'p'; 24];
+        bytes.extend(frame(4, 0, &[]));
         for _ in 0..2_000 {
             bytes.extend(frame(1, 5, b"some headers"));
             bytes.extend(frame(0, 0, b"some data"));

@@ -33,6 +33,8 @@ pub struct SessionSettings {
 pub struct Incoming {
     /// Its head as text; `None` when it is larger than any buffer.
     pub head: Option<Lease>,
+    /// What is wrong with it that its text does not show.
+    pub refused: Option<FaultKind>,
     /// Whether a body follows, until its end is told.
     pub has_body: bool,
     /// Its stream.
@@ -52,6 +54,7 @@ pub struct Session {
     text: Vec<u8>,
     is_leaving: bool,
     has_shut: bool,
+    has_flooded: bool,
 }
 
 /// Bytes for the library to keep until the socket takes them, per stream.
@@ -82,6 +85,7 @@ impl Session {
             text: Vec::new(),
             is_leaving: false,
             has_shut: false,
+            has_flooded: false,
         }
     }
 
@@ -109,9 +113,13 @@ impl Session {
                 }
                 State::Open(connection) => {
                     let polled = connection.poll_accept(cx);
-                    if self.link.flood().is_some() && !self.has_shut {
-                        self.has_shut = true;
-                        connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                    if let Some(kind) = self.link.flood()
+                        && !std::mem::replace(&mut self.has_flooded, true)
+                    {
+                        connection.abrupt_shutdown(match kind {
+                            FaultKind::H2Protocol => Reason::PROTOCOL_ERROR,
+                            _ => Reason::ENHANCE_YOUR_CALM,
+                        });
                         continue;
                     }
                     return match ready!(polled) {
@@ -155,10 +163,13 @@ impl Session {
             lease.append(&self.text);
             lease
         });
+        let refused = text::has_padded_value(&parts.headers);
+        let refused = refused.then_some(FaultKind::HeaderValueInvalid);
         let has_body = !body.is_end_stream();
         let stream = H2Stream::request(&self.link, respond, body, &parts.method, is_tunnel);
         Incoming {
             head,
+            refused,
             has_body,
             stream,
         }

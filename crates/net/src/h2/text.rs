@@ -74,6 +74,15 @@ pub(super) fn write_request(parts: &request::Parts, key: &[u8], out: &mut Vec<u8
     upgrades
 }
 
+/// Whether a value begins or ends with white space, which nobody may send (RFC 9113 section 8.2.1).
+pub(super) fn has_padded_value(fields: &HeaderMap) -> bool {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    fields.values().any(|value| {
+        let value = value.as_bytes();
+        is_space(value.first()) || is_space(value.last())
+    })
+}
+
 /// Writes the head of a response, interim or final.
 pub(super) fn write_response(parts: &response::Parts, out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 ");

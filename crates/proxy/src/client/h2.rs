@@ -101,18 +101,16 @@ fn begin(conn: &mut Conn, incoming: Incoming) {
     let stream = Stream::H2(Box::new(incoming.stream));
     let mut child = Box::new(conn.child(stream));
     child.body_follows = incoming.has_body;
-    match incoming.head {
-        Some(head) => worker.serve(child, head),
-        None => worker.spawn({
-            let worker = Rc::clone(&worker);
-            async move {
-                let nothing = worker.small.lease();
-                let kind = FaultKind::HeadersTooLarge;
-                let started = worker.tick();
-                refuse::bad_head(&mut child, &nothing, kind, started).await;
-            }
-        }),
-    }
+    let refused = match (incoming.head, incoming.refused) {
+        (Some(head), None) => return worker.serve(child, head),
+        (Some(head), Some(kind)) => (head, kind),
+        (None, _) => (worker.small.lease(), FaultKind::HeadersTooLarge),
+    };
+    worker.spawn(async move {
+        let (head, kind) = refused;
+        let started = child.worker.tick();
+        refuse::bad_head(&mut child, &head, kind, started).await;
+    });
 }
 
 /// Serves the one request of a stream.

@@ -15,6 +15,7 @@ use super::talk::{Answer, of_client};
 use super::tunnel::{self, Ends};
 use super::upload::Leftover;
 use super::{Exchange, Next, Stop};
+use crate::client::{ClientWatch, Seen};
 
 /// Bodies up to this size are copied behind the head: one plain write costs less than a gathering
 /// one.
@@ -36,6 +37,7 @@ struct Transfer {
     pump: Pump,
     progress: u64,
     client_silent: bool,
+    watch: ClientWatch,
 }
 
 /// How a body goes to a client that speaks HTTP/2: frames tell its end (RFC 9113 section 8.1).
@@ -91,6 +93,7 @@ impl Exchange<'_> {
             pump,
             progress: u64::MAX,
             client_silent: false,
+            watch: ClientWatch::new(self.conn.half_closed),
         };
         let owed = match self.write_first(&mut transfer).await {
             Ok(owed) => owed,
@@ -296,6 +299,18 @@ impl Exchange<'_> {
             }
             Poll::Ready(Err(cut)) => return Poll::Ready(Err(self.body_cut(&cut))),
             Poll::Pending => {}
+        }
+        // A client that has gone while the server pauses would be noticed with the next bytes only.
+        let is_read = answer.upload.is_read() && !transfer.client_silent;
+        let watch = &mut transfer.watch;
+        match watch.poll(cx, &mut self.conn.stream, is_read) {
+            Some(Seen::Reset) => {
+                worker.tick();
+                let fault = self.client_fault(FaultKind::ClientReset, Phase::Deliver);
+                return Poll::Ready(Err(fault));
+            }
+            Some(Seen::Finished) => self.conn.half_closed = true,
+            None => {}
         }
         let progress = pump.taken + pump.given + answer.upload.progress();
         if progress != transfer.progress {
