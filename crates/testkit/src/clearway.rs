@@ -61,6 +61,21 @@ impl Setup {
         self
     }
 
+    /// Writes a file into the folder of the configuration, which `$DIR` stands for; its name may have
+    /// folders in it.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    pub fn with_file(self, name: &str, text: &str) -> Self {
+        let path = self.folder.path().join(name);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).expect("a folder");
+        }
+        self.folder.write(name, text);
+        self
+    }
+
     /// Path of a file in the folder of the configuration, which `$DIR` stands for.
     #[must_use]
     pub fn file(&self, name: &str) -> String {
