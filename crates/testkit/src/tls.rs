@@ -77,7 +77,11 @@ impl TlsStream {
     pub fn handshake(&self) -> io::Result<()> {
         let mut tls = self.lock();
         while tls.is_handshaking() {
-            tls.complete_io(&mut &*self.socket)?;
+            if let Err(error) = tls.complete_io(&mut &*self.socket) {
+                // The alert that says why.
+                self.send(&mut tls).unwrap_or_default();
+                return Err(error);
+            }
         }
         self.send(&mut tls)
     }
@@ -111,6 +115,16 @@ impl TlsStream {
     /// Lets the connection end without `close_notify`.
     pub fn cut(&self) {
         self.is_cut.store(true, Ordering::Relaxed);
+    }
+
+    /// Sends a message of TLS itself: new keys (RFC 8446 section 4.6.3).
+    ///
+    /// # Errors
+    /// Those of the socket, and of TLS 1.2, which has no such message.
+    pub fn refresh_keys(&self) -> io::Result<()> {
+        let mut tls = self.lock();
+        tls.refresh_traffic_keys().map_err(io::Error::other)?;
+        self.send(&mut tls)
     }
 
     /// The socket beneath.
@@ -228,6 +242,7 @@ impl TlsClient {
     /// Refuses any certificate for a reason, of which the alert depends.
     #[must_use]
     pub fn refusing(mut self, reason: Reason) -> Self {
+        self.built = OnceLock::new();
         self.refusal = Some(reason);
         self
     }
@@ -235,6 +250,7 @@ impl TlsClient {
     /// Asks for another name.
     #[must_use]
     pub fn to(mut self, name: &'static str) -> Self {
+        self.built = OnceLock::new();
         self.name = Some(name);
         self
     }
@@ -242,6 +258,7 @@ impl TlsClient {
     /// Asks for no name.
     #[must_use]
     pub fn nameless(mut self) -> Self {
+        self.built = OnceLock::new();
         self.name = None;
         self
     }
@@ -249,6 +266,7 @@ impl TlsClient {
     /// Speaks TLS 1.2 alone.
     #[must_use]
     pub fn only_12(mut self) -> Self {
+        self.built = OnceLock::new();
         self.versions = &ONLY_12;
         self
     }
@@ -256,6 +274,7 @@ impl TlsClient {
     /// Speaks TLS 1.3 alone.
     #[must_use]
     pub fn only_13(mut self) -> Self {
+        self.built = OnceLock::new();
         self.versions = &ONLY_13;
         self
     }
@@ -263,6 +282,7 @@ impl TlsClient {
     /// Offers these cipher suites alone.
     #[must_use]
     pub fn suites(mut self, suites: &[CipherSuite]) -> Self {
+        self.built = OnceLock::new();
         self.suites = suites.to_vec();
         self
     }
@@ -270,6 +290,7 @@ impl TlsClient {
     /// Offers application protocols.
     #[must_use]
     pub fn alpn(mut self, names: &[&str]) -> Self {
+        self.built = OnceLock::new();
         self.alpn = names.iter().map(|name| name.as_bytes().to_vec()).collect();
         self
     }
@@ -277,6 +298,7 @@ impl TlsClient {
     /// Shows a certificate when asked for one.
     #[must_use]
     pub fn showing(mut self, identity: &Identity) -> Self {
+        self.built = OnceLock::new();
         self.identity = Some(identity.clone());
         self
     }
