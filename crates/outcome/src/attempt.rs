@@ -143,6 +143,17 @@ impl FirstBytes {
         first
     }
 
+    /// Keeps what comes behind, too, as far as there is room.
+    pub fn extend(&mut self, more: &[u8]) {
+        let len = usize::from(self.len);
+        let room = self.bytes.get_mut(len..).unwrap_or_default();
+        let count = room.len().min(more.len());
+        if let (Some(to), Some(from)) = (room.get_mut(..count), more.get(..count)) {
+            to.copy_from_slice(from);
+        }
+        self.len = u8::try_from(len + count).unwrap_or(64);
+    }
+
     /// What was kept.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

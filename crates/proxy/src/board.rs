@@ -14,8 +14,7 @@ use clearway_balance::queue::{Queue, Slots};
 use clearway_base::clock::Stamp;
 use clearway_base::hash::{self, Map};
 use clearway_base::intern::Name;
-use clearway_config::model::ClientCertificates;
-use clearway_net::tls::Tickets;
+use clearway_net::tls::{ClientAuth, Tickets};
 use clearway_outcome::FaultKind;
 
 use crate::stats::{BackendShard, ListenerShard, ServerShard};
@@ -159,9 +158,9 @@ pub struct ListenerEntry {
     cut: AtomicBool,
     /// Connections by source address; used only where the configuration limits them.
     sources: Mutex<Map<IpAddr, usize>>,
-    /// Keys of session tickets, and for which clients' certificates they hold: a session must not
-    /// outlive the demand it was begun under.
-    tickets: Mutex<Option<(Option<ClientCertificates>, Tickets)>>,
+    /// Keys of session tickets, and for which demands on clients' certificates they hold: a session must
+    /// not outlive what it was begun under, authorities and lists of revoked certificates included.
+    tickets: Mutex<Option<(Option<ClientAuth>, Tickets)>>,
     /// Per worker.
     pub shards: Box<[ListenerShard]>,
 }
@@ -171,7 +170,7 @@ impl ListenerEntry {
     ///
     /// # Errors
     /// When the system gives no random numbers.
-    pub fn tickets(&self, clients: Option<&ClientCertificates>) -> Result<Tickets, String> {
+    pub fn tickets(&self, clients: Option<&ClientAuth>) -> Result<Tickets, String> {
         let mut kept = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
         match &*kept {
             Some((of, tickets)) if of.as_ref() == clients => Ok(tickets.clone()),

@@ -7,6 +7,7 @@ use std::task::{Context, Waker};
 use clearway_base::buffer::Lease;
 use clearway_base::clock::{self, Stamp};
 use clearway_net::stream::Stream;
+use clearway_net::tls;
 use clearway_outcome::{Fault, FaultKind, Phase, Protocol, Record, Side, Timings};
 
 use crate::client::Conn;
@@ -103,7 +104,7 @@ pub(crate) fn client_fault(conn: &Conn, kind: FaultKind) -> Fault {
 
 /// A connection whose TLS handshake failed after the client had sent `first`; one that speaks plain
 /// HTTP gets an answer in plain HTTP.
-pub(crate) async fn tls(conn: &mut Conn, fault: Fault, first: &[u8]) {
+pub(crate) async fn tls_handshake(conn: &mut Conn, fault: Fault, first: &[u8]) {
     let id = conn.worker.next_id();
     let status = fault.kind.status();
     let mut sent = 0;
@@ -125,6 +126,20 @@ pub(crate) async fn tls(conn: &mut Conn, fault: Fault, first: &[u8]) {
     if sent > 0 {
         conn.linger().await;
     }
+}
+
+/// A client's connection that ended with an error between requests: reported when TLS broke.
+pub(crate) fn broken_tls(conn: &Conn, error: &std::io::Error) {
+    let Some((kind, signal)) = tls::fault_of(error, false) else {
+        return;
+    };
+    let now = conn.worker.tick();
+    let elapsed = now.micros_since(conn.idle_since);
+    let fault = Fault::new(kind, Phase::RequestHead, Side::Client)
+        .with_signal(signal)
+        .after(elapsed);
+    let id = conn.worker.next_id();
+    report(conn, id, fault, conn.idle_since, (b"", 0, 0));
 }
 
 /// The reply for a fault when nothing is known of the request; the connection closes after it.

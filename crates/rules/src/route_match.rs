@@ -4,7 +4,7 @@ use ipnet::IpNet;
 
 use crate::ast::{Condition, Fetch, Test};
 
-/// What a header, cookie or parameter has to be.
+/// What a header, cookie, parameter or subject of a certificate has to be.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum FieldTest {
     /// There, even if empty.
@@ -37,6 +37,8 @@ pub struct RouteMatch {
     pub sources: Vec<IpNet>,
     /// Listeners.
     pub listeners: Vec<String>,
+    /// Subject of the client's certificate.
+    pub client_cert: Option<FieldTest>,
 }
 
 /// A path pattern, understood.
@@ -94,6 +96,9 @@ impl RouteMatch {
         if !self.sources.is_empty() {
             let networks = Test::Network(self.sources.clone());
             all.push(Condition::test(Fetch::Source, networks));
+        }
+        if let Some(test) = &self.client_cert {
+            all.push(field(Fetch::ClientCertSubject, test));
         }
         for (name, test) in &self.headers {
             all.push(field(Fetch::Header(name.clone()), test));

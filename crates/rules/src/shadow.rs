@@ -60,6 +60,11 @@ fn takes_all(earlier: &RouteMatch, route: &RouteMatch) -> bool {
         && covers(&earlier.methods, &route.methods, |a, b| a == b)
         && covers(&earlier.listeners, &route.listeners, |a, b| a == b)
         && covers(&earlier.sources, &route.sources, |a, b| a.contains(b))
+        && match (&earlier.client_cert, &route.client_cert) {
+            (None, _) => true,
+            (Some(wide), Some(narrow)) => passes(wide, narrow),
+            (Some(_), None) => false,
+        }
         && implied(&earlier.headers, &route.headers, str::eq_ignore_ascii_case)
         && implied(&earlier.cookies, &route.cookies, |a, b| a == b)
         && implied(&earlier.queries, &route.queries, |a, b| a == b)
@@ -106,12 +111,17 @@ fn implied(
         let of_name = narrow.iter().filter(|(other, _)| same(name, other));
         of_name
             .map(|(_, test)| test)
-            .any(|other| match (test, other) {
-                (FieldTest::Present, FieldTest::Absent) => false,
-                (FieldTest::Present, _) => true,
-                (FieldTest::Absent | FieldTest::Exact(_) | FieldTest::Regex(_), _) => test == other,
-            })
+            .any(|other| passes(test, other))
     })
+}
+
+/// Whether a value that passes `narrow` passes `wide`.
+fn passes(wide: &FieldTest, narrow: &FieldTest) -> bool {
+    match (wide, narrow) {
+        (FieldTest::Present, FieldTest::Absent) => false,
+        (FieldTest::Present, _) => true,
+        (FieldTest::Absent | FieldTest::Exact(_) | FieldTest::Regex(_), _) => wide == narrow,
+    }
 }
 
 #[cfg(test)]
@@ -130,6 +140,25 @@ mod tests {
             other => panic!("{other}"),
         }
         route
+    }
+
+    #[test]
+    fn certificates_of_clients() {
+        let with = |test: Option<FieldTest>| RouteMatch {
+            client_cert: test,
+            ..RouteMatch::default()
+        };
+        let ada = FieldTest::Exact("CN=ada".to_owned());
+        for (wide, narrow, expected) in [
+            (None, Some(FieldTest::Present), true),
+            (Some(FieldTest::Present), None, false),
+            (Some(FieldTest::Present), Some(ada.clone()), true),
+            (Some(FieldTest::Present), Some(FieldTest::Absent), false),
+            (Some(ada), Some(FieldTest::Present), false),
+        ] {
+            let found = shadowed(&[with(wide.clone()), with(narrow.clone())]);
+            assert_eq!(!found.is_empty(), expected, "{wide:?} {narrow:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use clearway_http::{
     Edits, ForwardPolicy, Framing, HeadLimits, Method, Progress, RequestHead, ResponseHead,
     ResponseOptions, Version, XForwarded, encode_request, encode_response,
 };
-use clearway_outcome::{Address, RequestId};
+use clearway_outcome::{Address, RequestId, TlsFacts};
 
 use crate::View;
 
@@ -17,6 +17,7 @@ pub(crate) struct Asked {
     pub(crate) response: Option<(ResponseHead, Vec<u8>)>,
     pub(crate) client: Address,
     pub(crate) listener: Name,
+    pub(crate) tls: Option<TlsFacts>,
     pub(crate) id: RequestId,
 }
 
@@ -45,6 +46,7 @@ pub(crate) fn ask(line: &str, headers: &[&str]) -> Asked {
         response: None,
         client: Address::Ip("192.0.2.7:40000".parse().unwrap()),
         listener: Name::new("web"),
+        tls: None,
         id: RequestId(1),
     }
 }
@@ -66,6 +68,7 @@ impl Asked {
             client: self.client,
             listener: self.listener,
             scheme: "http",
+            tls: self.tls.as_ref(),
             id: self.id,
             response: self
                 .response

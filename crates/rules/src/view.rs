@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use clearway_base::intern::Name;
 use clearway_http::{RequestHead, ResponseHead};
-use clearway_outcome::{Address, FaultKind, RequestId};
+use clearway_outcome::{Address, FaultKind, RequestId, TlsFacts};
 
 /// One request, and its response once there is one.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +19,8 @@ pub struct View<'a> {
     pub listener: Name,
     /// `http` or `https`.
     pub scheme: &'static str,
+    /// TLS with the client; none on a plain connection.
+    pub tls: Option<&'a TlsFacts>,
     /// Id of the request: what [`crate::Scratch`] keeps belongs to one id.
     pub id: RequestId,
     /// Head of the response and the buffer it was parsed from.

@@ -61,6 +61,21 @@ impl Setup {
         self
     }
 
+    /// Writes a file into the folder of the configuration, which `$DIR` stands for; its name may have
+    /// folders in it.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    pub fn with_file(self, name: &str, text: &str) -> Self {
+        let path = self.folder.path().join(name);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).expect("a folder");
+        }
+        self.folder.write(name, text);
+        self
+    }
+
     /// Path of a file in the folder of the configuration, which `$DIR` stands for.
     #[must_use]
     pub fn file(&self, name: &str) -> String {
@@ -328,6 +343,18 @@ impl Clearway {
         })
     }
 
+    /// The receipt of a failed request in words.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn words(&self, id: &str) -> String {
+        until(&format!("receipt {id}"), || {
+            let target = format!("/api/v1/receipts/{id}?format=text");
+            let response = self.admin().get(&target);
+            (response.status == 200).then(|| response.text())
+        })
+    }
+
     /// A JSON document of the admin API.
     ///
     /// # Panics
@@ -521,6 +548,12 @@ pub fn simple(servers: &[&str], backend: &str) -> String {
     )
 }
 
+/// Text of a configuration with listener `web`, which speaks TLS with these settings, and backend `app`.
+#[must_use]
+pub fn secure(tls: &str, servers: &[&str], backend: &str) -> String {
+    simple(servers, backend).replacen("\n\n", &format!("\ntls = {{ {tls} }}\n\n"), 1)
+}
+
 fn find_server(value: &Value, name: &str) -> Option<Value> {
     match value {
         Value::Array(entries) => entries.iter().find_map(|e| find_server(e, name)),
@@ -557,6 +590,12 @@ impl FaultRecord {
     #[must_use]
     pub fn code(&self) -> &str {
         code_of(&self.json["fault"])
+    }
+
+    /// Id of the request.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.json["id"].as_str().unwrap_or_default()
     }
 
     /// Status sent to the client.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::message::{End, Response, Wire};
 use crate::stream::Stream;
+use crate::tls::Agreed;
 
 #[derive(Debug)]
 struct Owned(Stream);
@@ -68,6 +69,22 @@ impl Client {
     #[must_use]
     pub fn stream(&self) -> &Stream {
         &self.wire.stream.0
+    }
+
+    /// What was agreed on in the TLS handshake.
+    ///
+    /// # Panics
+    /// When no TLS is spoken.
+    #[must_use]
+    pub fn agreed(&self) -> Agreed {
+        self.stream().tls().expect("TLS").agreed()
+    }
+
+    /// Ends the connection without `close_notify`.
+    pub fn cut(self) {
+        if let Some(tls) = self.stream().tls() {
+            tls.cut();
+        }
     }
 
     /// Writes bytes.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::message::{End, Request, Wire};
 use crate::stream::Stream;
 use crate::temp::TempDir;
+use crate::tls::Agreed;
 use crate::wait::{LIMIT, Watched};
 
 #[derive(Debug, Default)]
@@ -72,7 +73,20 @@ impl Server {
         let listener = TcpListener::bind(bind)
             .unwrap_or_else(|error| panic!("cannot listen on {bind}: {error}"));
         let address = listener.local_addr().expect("own address").to_string();
-        Self::run(address, Listening::Tcp(listener), script)
+        Self::run(address, Listening::Tcp(listener), |socket| socket, script)
+    }
+
+    /// As [`Server::script`], with something around each connection's socket.
+    ///
+    /// # Panics
+    /// When the socket cannot be opened.
+    pub(crate) fn script_wrapped(
+        wrap: impl Fn(Stream) -> Stream + Send + 'static,
+        script: impl Fn(Conn) + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port of 127.0.0.1");
+        let address = listener.local_addr().expect("own address").to_string();
+        Self::run(address, Listening::Tcp(listener), wrap, script)
     }
 
     /// A server on a Unix socket in a folder of its own.
@@ -86,6 +100,7 @@ impl Server {
         Self::run(
             format!("unix:{path}"),
             Listening::Unix(listener, folder),
+            |socket| socket,
             script,
         )
     }
@@ -93,6 +108,7 @@ impl Server {
     fn run(
         address: String,
         listening: Listening,
+        wrap: impl Fn(Stream) -> Stream + Send + 'static,
         script: impl Fn(Conn) + Send + Sync + 'static,
     ) -> Self {
         let log = Arc::new(Watched::new(Log::default()));
@@ -106,7 +122,7 @@ impl Server {
                 if stream.prepare().is_err() {
                     continue;
                 }
-                let stream = Arc::new(stream);
+                let stream = Arc::new(wrap(stream));
                 let number = accept_log.change(|l| {
                     let number = l.connections;
                     l.connections += 1;
@@ -309,6 +325,26 @@ impl Conn {
     #[must_use]
     pub fn stream(&self) -> &Stream {
         &self.wire.stream.0
+    }
+
+    /// Makes the TLS handshake, which the first read or write would make otherwise.
+    ///
+    /// # Errors
+    /// Why it failed.
+    ///
+    /// # Panics
+    /// When no TLS is spoken.
+    pub fn handshake(&self) -> std::io::Result<Agreed> {
+        let tls = self.stream().tls().expect("TLS");
+        tls.handshake()?;
+        Ok(tls.agreed())
+    }
+
+    /// Ends the connection without `close_notify`.
+    pub fn cut(self) {
+        if let Some(tls) = self.stream().tls() {
+            tls.cut();
+        }
     }
 
     /// Reads a whole request with its body.

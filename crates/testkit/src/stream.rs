@@ -1,4 +1,4 @@
-//! One stream type for TCP and Unix sockets.
+//! One stream type for TCP and Unix sockets, bare or with TLS.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
@@ -7,15 +7,18 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
+use crate::tls::TlsStream;
 use crate::wait::LIMIT;
 
-/// A connected TCP or Unix stream socket.
+/// A connected stream socket.
 #[derive(Debug)]
 pub enum Stream {
     /// TCP over IPv4 or IPv6.
     Tcp(TcpStream),
     /// A Unix stream socket.
     Unix(UnixStream),
+    /// TLS over one of these.
+    Tls(TlsStream),
 }
 
 impl Stream {
@@ -59,6 +62,7 @@ impl Stream {
         match self {
             Self::Tcp(s) => s.set_nodelay(true),
             Self::Unix(_) => Ok(()),
+            Self::Tls(s) => s.socket().prepare(),
         }
     }
 
@@ -76,6 +80,7 @@ impl Stream {
                 s.set_read_timeout(Some(limit))?;
                 s.set_write_timeout(Some(limit))
             }
+            Self::Tls(s) => s.socket().set_timeout(limit),
         }
     }
 
@@ -84,13 +89,31 @@ impl Stream {
         drop(match self {
             Self::Tcp(s) => s.shutdown(how),
             Self::Unix(s) => s.shutdown(how),
+            Self::Tls(s) => {
+                s.shutdown(how);
+                Ok(())
+            }
         });
     }
 
     /// Makes the coming close a reset (RST); a Unix socket has none and closes.
     pub fn reset_on_close(&self) {
-        if let Self::Tcp(s) = self {
-            drop(SockRef::from(s).set_linger(Some(Duration::ZERO)));
+        match self {
+            Self::Tcp(s) => drop(SockRef::from(s).set_linger(Some(Duration::ZERO))),
+            Self::Unix(_) => {}
+            Self::Tls(s) => {
+                s.cut();
+                s.socket().reset_on_close();
+            }
+        }
+    }
+
+    /// TLS, where it is spoken.
+    #[must_use]
+    pub fn tls(&self) -> Option<&TlsStream> {
+        match self {
+            Self::Tls(s) => Some(s),
+            Self::Tcp(_) | Self::Unix(_) => None,
         }
     }
 
@@ -100,6 +123,7 @@ impl Stream {
         match self {
             Self::Tcp(s) => s.peer_addr().map_or(String::new(), |a| a.to_string()),
             Self::Unix(_) => String::new(),
+            Self::Tls(s) => s.socket().peer(),
         }
     }
 
@@ -109,6 +133,7 @@ impl Stream {
         match self {
             Self::Tcp(s) => s.local_addr().map_or(String::new(), |a| a.to_string()),
             Self::Unix(_) => String::new(),
+            Self::Tls(s) => s.socket().local(),
         }
     }
 }
@@ -118,6 +143,7 @@ impl Read for &Stream {
         match self {
             Stream::Tcp(s) => (&*s).read(to),
             Stream::Unix(s) => (&*s).read(to),
+            Stream::Tls(s) => s.read(to),
         }
     }
 }
@@ -127,6 +153,7 @@ impl Write for &Stream {
         match self {
             Stream::Tcp(s) => (&*s).write(from),
             Stream::Unix(s) => (&*s).write(from),
+            Stream::Tls(s) => s.write(from),
         }
     }
 

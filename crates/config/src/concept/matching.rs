@@ -29,6 +29,9 @@ concept! {
     source: Vec<IpNet> = Vec::new(), example = Some("[\"10.0.0.0/8\", \"::1\"]");
     /// The listeners it came in by; all when absent.
     listeners: Vec<Identifier> = Vec::new(), example = Some("[\"web\"]");
+    /// The certificate that the client showed and that was verified: `true` (there), `false` (not there),
+    /// or its subject (RFC 4514) as text or `"~ regex"`.
+    client_cert: Option<FieldTest> = None, example = Some("\"~ ^CN=ops,\"");
 }
 
 impl Match {

@@ -30,9 +30,13 @@ concept! {
     /// Which versions are spoken.
     profile: TlsProfile = TlsProfile::Intermediate, example = Some("\"modern\"");
     /// The application protocols agreed on, the best first. In `mode = "http"` the default is
-    /// `["h2", "http/1.1"]`, in `mode = "tcp"` none.
+    /// `["h2", "http/1.1", "http/1.0"]`, in `mode = "tcp"` none.
     alpn: Option<Vec<Alpn>> = None, example = Some("[\"http/1.1\"]");
-    /// Certificates that clients have to show.
+    /// Certificates that clients have to show. Servers learn of them by headers that a rule sets, such as
+    /// `set_request_headers = { x-client-cert = "${client_cert_subject}" }`: a header of that name from
+    /// the client is replaced, or removed when the value is empty. Under other names that servers believe
+    /// (`ssl-client-verify`, `x-ssl-client-s-dn`) a client can send what it likes: remove those with
+    /// `remove_request_headers`.
     client_certificates: Option<ClientCertificates> = None,
         example = Some("{ ca = \"/etc/clearway/clients-ca.pem\" }");
     /// Whether clients may resume sessions with tickets. Their keys live in memory, change every six
@@ -64,7 +68,7 @@ concept! {
     ca: PathBuf = PathBuf::new(), required = true, example = Some("\"/etc/clearway/clients-ca.pem\"");
     /// Lists of revoked certificates (PEM).
     crl: Option<PathBuf> = None, example = Some("\"/etc/clearway/clients.crl\"");
-    /// Whether clients without a certificate are served too; rules can tell them apart.
+    /// Whether clients without a certificate are served too; rules tell them apart by `client_cert`.
     optional: bool = false, example = Some("true");
 }
 table_value!(ClientCertificates);

@@ -36,16 +36,19 @@ fn strings<T: ToString>(items: &[T]) -> Vec<String> {
     items.iter().map(ToString::to_string).collect()
 }
 
-fn tests<K>(pairs: &Pairs<K, FieldTest>, name: fn(&K) -> &str) -> Vec<(String, ast::FieldTest)> {
-    let test = |test: &FieldTest| match test {
+fn field_test(test: &FieldTest) -> ast::FieldTest {
+    match test {
         FieldTest::Present => ast::FieldTest::Present,
         FieldTest::Absent => ast::FieldTest::Absent,
         FieldTest::Text(text) => ast::FieldTest::Exact(text.clone()),
         FieldTest::Regex(regex) => ast::FieldTest::Regex(regex.clone()),
-    };
+    }
+}
+
+fn tests<K>(pairs: &Pairs<K, FieldTest>, name: fn(&K) -> &str) -> Vec<(String, ast::FieldTest)> {
     pairs
         .iter()
-        .map(|(key, wanted)| (name(key).to_owned(), test(wanted)))
+        .map(|(key, wanted)| (name(key).to_owned(), field_test(wanted)))
         .collect()
 }
 
@@ -62,6 +65,7 @@ impl Match {
             queries: tests(&self.query, crate::model::QueryName::as_str),
             sources: self.source.clone(),
             listeners: strings(&self.listeners),
+            client_cert: self.client_cert.as_ref().map(field_test),
         }
     }
 }

@@ -5,7 +5,7 @@
     reason = "the lists of the library and of the protocol are long, and grow"
 )]
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -13,7 +13,7 @@ use clearway_outcome::{CertificateVerdict, FaultKind, FirstBytes, TlsFacts};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::{ProducesTickets, ServerConnection};
-use rustls::{Connection, ServerConfig, SupportedProtocolVersion, version};
+use rustls::{AlertDescription, Connection, ServerConfig, SupportedProtocolVersion, version};
 
 use super::certificates::Certificates;
 use super::client_auth::ClientAuth;
@@ -44,6 +44,10 @@ impl Profile {
         }
     }
 }
+
+/// Longest method that is taken for one of HTTP; the longest registered one has 17 letters, and is about
+/// calendars.
+const METHOD_MAX: usize = 17;
 
 /// Keys for session tickets, which change every six hours; old ones are read for as long again.
 ///
@@ -136,6 +140,8 @@ pub struct Accepting {
     certificates: Arc<Certificates>,
     first: FirstBytes,
     unread: usize,
+    /// What was found when bytes were fed, for the next poll.
+    found: Option<HandshakeError>,
 }
 
 /// A handshake with a client that failed.
@@ -162,43 +168,67 @@ impl Accepting {
             certificates: Arc::clone(&server.certificates),
             first: FirstBytes::default(),
             unread: 0,
+            found: None,
         })
     }
 
-    /// Feeds bytes that were read before the handshake, with a PROXY header. Errors show again in
-    /// [`Accepting::poll`].
+    /// Feeds bytes that were read before the handshake, with a PROXY header. What is wrong with them is
+    /// for [`Accepting::poll`] to say.
     pub fn feed(&mut self, bytes: &[u8]) {
-        self.digest(bytes).unwrap_or_default();
+        self.found = self.digest(bytes).err();
     }
 
     /// Goes on with the handshake, until it is complete or has failed. Cancel safe.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandshakeError>> {
         loop {
+            if let Some(error) = self.found.take() {
+                self.tell(&error);
+                return Poll::Ready(Err(error));
+            }
             ready!(handshake::poll_flush(cx, &self.wire, &mut self.tls))?;
             if !self.tls.is_handshaking() {
                 return Poll::Ready(Ok(()));
             }
             let mut room = [0; handshake::ROOM];
             let count = ready!(self.wire.poll_read(cx, &mut room))?;
-            if count == 0 {
-                return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()));
-            }
-            if let Err(error) = self.digest(room.get(..count).unwrap_or_default()) {
-                handshake::flush_now(&self.wire, &mut self.tls);
-                return Poll::Ready(Err(error));
-            }
+            self.found = match room.get(..count) {
+                Some(bytes) if count > 0 => self.digest(bytes).err(),
+                _ if !handshake::may_be_tls(self.first.as_bytes()) => Some(HandshakeError::NotTls),
+                _ => Some(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            };
         }
     }
 
     fn digest(&mut self, bytes: &[u8]) -> Result<(), HandshakeError> {
-        if self.first.as_bytes().is_empty() {
-            self.first = FirstBytes::of(bytes);
-        }
+        self.first.extend(bytes);
         if !handshake::may_be_tls(self.first.as_bytes()) {
-            return Err(HandshakeError::NotTls);
+            return match plain_http(self.first.as_bytes()) {
+                // A request that comes in small pieces is to get its answer, too.
+                None => Ok(()),
+                Some(_) => Err(HandshakeError::NotTls),
+            };
         }
         self.unread = handshake::digest(&mut self.tls, bytes)?;
         Ok(())
+    }
+
+    /// Sends the alert that says what is wrong. Where the library has a vague one, its own is sent in
+    /// the clear: that is before anything was agreed on.
+    fn tell(&mut self, error: &HandshakeError) {
+        let HandshakeError::Tls(error) = error else {
+            return;
+        };
+        let number = match self.kind_of(error) {
+            FaultKind::TlsNameUnknown => AlertDescription::UnrecognisedName,
+            FaultKind::TlsVersionMismatch => AlertDescription::ProtocolVersion,
+            FaultKind::CertificateUnusable => AlertDescription::InternalError,
+            _ => return handshake::flush_now(&self.wire, &mut self.tls),
+        };
+        // Alert, TLS 1.2, two bytes: fatal, and which (RFC 5246 sections 6.2.1 and 7.2).
+        let record = [21, 3, 3, 0, 2, 2, u8::from(number)];
+        self.wire
+            .write_now(&[IoSlice::new(&record)])
+            .unwrap_or_default();
     }
 
     /// The connection, after [`Accepting::poll`] said that it is complete.
@@ -216,7 +246,7 @@ impl Accepting {
         let (kind, words) = match error {
             None => (FaultKind::TlsHandshakeTimeout, String::new()),
             Some(HandshakeError::Io(error)) => (FaultKind::TlsHandshakeClosed, error.to_string()),
-            Some(HandshakeError::NotTls) if looks_like_http(self.first.as_bytes()) => {
+            Some(HandshakeError::NotTls) if plain_http(self.first.as_bytes()) == Some(true) => {
                 (FaultKind::HttpOnTlsPort, String::new())
             }
             Some(HandshakeError::NotTls) => (FaultKind::NotTls, String::new()),
@@ -264,8 +294,42 @@ impl Accepting {
     }
 }
 
-/// Whether a client's first bytes are the start of a plain HTTP request.
-fn looks_like_http(first: &[u8]) -> bool {
-    let method = first.iter().take_while(|b| b.is_ascii_uppercase()).count();
-    (3..=16).contains(&method) && first.get(method) == Some(&b' ')
+/// Whether a client's first bytes are the start of a plain HTTP request: a method and a target; `None`
+/// when more of them are needed to say so.
+fn plain_http(first: &[u8]) -> Option<bool> {
+    let length = first.iter().take_while(|b| b.is_ascii_uppercase()).count();
+    let (method, rest) = first.split_at(length);
+    match rest {
+        [] | [b' '] if length > 0 && length <= METHOD_MAX => None,
+        // Origin form, `*`, absolute form; or an authority (RFC 9112 section 3.2).
+        [b' ', b'/' | b'*' | b'h' | b'H', ..] => Some((3..=METHOD_MAX).contains(&length)),
+        [b' ', ..] => Some(method == b"CONNECT"),
+        _ => Some(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_requests_are_told_from_other_protocols() {
+        for (first, expected) in [
+            (&b"GET / HTTP/1.1\r\n"[..], Some(true)),
+            (b"OPTIONS * HTTP/1.1", Some(true)),
+            (b"GET http://a/ HTTP/1.1", Some(true)),
+            (b"CONNECT a:443 HTTP/1.1", Some(true)),
+            (b"UPDATEREDIRECTREF /", Some(true)),
+            (b"G", None),
+            (b"GET", None),
+            (b"GET ", None),
+            (b"EHLO mail.test", Some(false)),
+            (b"SSH-2.0-x", Some(false)),
+            (b"AAAAAAAAAAAAAAAAAAAAAAA", Some(false)),
+            (b"get / HTTP/1.1", Some(false)),
+            (b"\x00", Some(false)),
+        ] {
+            assert_eq!(plain_http(first), expected, "{first:?}");
+        }
+    }
 }

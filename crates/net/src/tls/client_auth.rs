@@ -12,7 +12,7 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, Sig
 use super::presented;
 
 /// Who may issue certificates of clients, and whether each client must have one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientAuth {
     /// Certificates of the authorities.
     pub roots: Vec<CertificateDer<'static>>,

@@ -16,6 +16,7 @@ use rustls::pki_types::{
     PrivatePkcs8KeyDer, PrivateSec1KeyDer,
 };
 use rustls::sign::CertifiedKey;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::certificates::{Certificate, Chain};
 use super::provider;
@@ -155,11 +156,38 @@ fn pair(mut chain: Chain, key: PrivateKeyDer<'static>) -> Result<CertifiedKey, S
         chain.swap(0, at);
         let certified = CertifiedKey::new(chain.clone(), key.clone());
         if certified.keys_match().is_ok() {
-            return Ok(certified);
+            order(&mut chain);
+            return Ok(CertifiedKey::new(chain, certified.key));
         }
         chain.swap(0, at);
     }
     Err("the key does not belong to the certificate".to_owned())
+}
+
+/// Puts behind each certificate the one of its issuer, as far as there is one: not every client looks
+/// further (RFC 5246 section 7.4.2).
+fn order(chain: &mut [CertificateDer<'static>]) {
+    let name = |der: &CertificateDer<'_>, issuer: bool| {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        let name = match issuer {
+            true => certificate.issuer(),
+            false => certificate.subject(),
+        };
+        Some(name.as_raw().to_vec())
+    };
+    for at in 1..chain.len() {
+        let (before, rest) = chain.split_at_mut(at);
+        let Some(wanted) = before.last().and_then(|last| name(last, true)) else {
+            return;
+        };
+        let found = rest
+            .iter()
+            .position(|der| name(der, false).as_ref() == Some(&wanted));
+        match found {
+            Some(found) => rest.swap(0, found),
+            None => return,
+        }
+    }
 }
 
 /// Makes a usable certificate of PEM text, as issuers give it.
@@ -243,6 +271,10 @@ fn entries(source: &Source) -> Result<Vec<Entry>, FileProblem> {
                 })
                 .map(|path| combined(&path))
                 .collect();
+            if found.is_empty() {
+                let words = "there is no certificate in it (\"*.pem\" or \"*.crt\")";
+                return Err(problem(directory, words));
+            }
             found.sort();
             found
         }
@@ -299,6 +331,8 @@ pub struct Files {
     known: BTreeMap<Entry, Known>,
     /// In the order of the configuration.
     order: Vec<Entry>,
+    /// Sources that could not be listed at the last look, and why: that is told once.
+    troubles: BTreeMap<Source, FileProblem>,
 }
 
 #[derive(Debug)]
@@ -322,21 +356,31 @@ impl Files {
     pub fn look(&mut self) -> Vec<FileEvent> {
         let mut events = Vec::new();
         let mut order = Vec::new();
+        // Of directories that cannot be listed.
+        let mut held = Vec::new();
         for source in &self.sources {
             match entries(source) {
-                Ok(found) => order.extend(found),
+                Ok(found) => {
+                    self.troubles.remove(source);
+                    order.extend(found);
+                }
                 Err(problem) => {
                     // What was in a directory that cannot be listed now stays.
                     let inside =
                         |e: &&Entry| e.certificate.parent() == Some(problem.path.as_path());
                     let before: Vec<Entry> = self.order.iter().filter(inside).cloned().collect();
                     let kept = !before.is_empty();
-                    order.extend(before);
-                    events.push(FileEvent::Failed { problem, kept });
+                    order.extend(before.iter().cloned());
+                    held.extend(before);
+                    if self.troubles.insert(source.clone(), problem.clone())
+                        != Some(problem.clone())
+                    {
+                        events.push(FileEvent::Failed { problem, kept });
+                    }
                 }
             }
         }
-        for entry in &order {
+        for entry in order.iter().filter(|entry| !held.contains(entry)) {
             let marks = marks(entry.files().map(PathBuf::as_path));
             let known = self.known.get(entry);
             if known.is_some_and(|known| known.marks == marks) {

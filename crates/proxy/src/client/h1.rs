@@ -122,7 +122,11 @@ async fn read_head(
         .await;
         match read {
             Some(Ok(count)) if count > 0 => {}
-            Some(_) => return Err(None),
+            Some(Ok(_)) => return Err(None),
+            Some(Err(error)) => {
+                refuse::broken_tls(conn, &error);
+                return Err(None);
+            }
             None => {
                 worker.tick();
                 return Err(Some((FaultKind::RequestHeadTimeout, lease)));

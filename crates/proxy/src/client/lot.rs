@@ -186,7 +186,11 @@ fn look(conn: &mut Conn, waker: &Waker) -> Look {
     let worker = Rc::clone(&conn.worker);
     match conn.stream.poll_read(&mut cx, &worker.small) {
         Poll::Ready(Ok(Read::Bytes(lease))) => return Look::Bytes(lease),
-        Poll::Ready(Ok(Read::End) | Err(_)) => return Look::Over,
+        Poll::Ready(Ok(Read::End)) => return Look::Over,
+        Poll::Ready(Err(error)) => {
+            refuse::broken_tls(conn, &error);
+            return Look::Over;
+        }
         Poll::Pending => {}
     }
     conn.follow_plan();

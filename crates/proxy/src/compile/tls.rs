@@ -54,9 +54,13 @@ fn source(files: &CertificateFiles) -> Source {
 fn alpn(settings: &ListenerTls, listener: &Listener) -> Vec<Vec<u8>> {
     match (&settings.alpn, listener.mode) {
         (Some(own), _) => own.iter().map(|p| p.as_bytes().to_vec()).collect(),
-        (None, Mode::Http) if listener.http2 => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-        (None, Mode::Http) => vec![b"http/1.1".to_vec()],
         (None, Mode::Tcp) => Vec::new(),
+        // Old clients offer the older version alone.
+        (None, Mode::Http) => {
+            let all: [&[u8]; 3] = [b"h2", b"http/1.1", b"http/1.0"];
+            let from = usize::from(!listener.http2);
+            all.iter().skip(from).map(|name| name.to_vec()).collect()
+        }
     }
 }
 
@@ -97,11 +101,7 @@ pub(super) fn listener(
     }
     let whole = |words: String| vec![Diagnostic::error("tls", settings.origins.section(), words)];
     let tickets = match settings.resumption {
-        true => Some(
-            entry
-                .tickets(settings.client_certificates.as_ref())
-                .map_err(whole)?,
-        ),
+        true => Some(entry.tickets(client_auth.as_ref()).map_err(whole)?),
         false => None,
     };
     let server = ServerTls::new(

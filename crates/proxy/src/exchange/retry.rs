@@ -21,10 +21,17 @@ impl Exchange<'_> {
         if !wanted {
             return Err(RetryRefusal::NotConfigured);
         }
-        // Nothing of the request reached a server when no connection was made.
-        let in_vain = |attempt: &Attempt| never_taken(fault, attempt);
-        let reached = !matches!(fault.kind.retry(), Retry::Always)
-            && !self.request.attempts.last().is_some_and(in_vain);
+        // Nothing of the request reached a server when no connection was made, and where HTTP/2 says so.
+        // TLS may fail later, too.
+        let says_so = matches!(
+            fault.kind,
+            FaultKind::ServerGoaway | FaultKind::ServerRefusedStream
+        );
+        let in_vain = |attempt: &Attempt| match fault.kind.retry() {
+            Retry::Always => says_so || attempt.connected_us.is_none(),
+            Retry::Reused | Retry::Configured | Retry::Never => never_taken(fault, attempt),
+        };
+        let reached = !self.request.attempts.last().is_some_and(in_vain);
         self.may_try_again(reached, replayable)?;
         // A kept connection that had died says nothing about load, and the next Attempt is on a fresh
         // one: only others could multiply the load of servers in trouble.

@@ -20,6 +20,7 @@ impl Exchange<'_> {
             client: self.conn.client,
             listener: listener.name,
             scheme: self.conn.scheme(),
+            tls: self.conn.tls.as_deref(),
             id: self.id,
             response: None,
             backend: clearway_base::intern::Name::NONE,

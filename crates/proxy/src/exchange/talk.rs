@@ -8,6 +8,7 @@ use std::time::Duration;
 use clearway_base::buffer::{Lease, Pool};
 use clearway_http::{Framing, HeadLimits, Progress, encode_interim};
 use clearway_net::stream::{Read, fault_of};
+use clearway_net::tls;
 use clearway_outcome::{Attempt, Fault, FaultKind, Phase};
 
 use super::Exchange;
@@ -399,16 +400,21 @@ impl Exchange<'_> {
         let got_bytes = talk.buffer.as_ref().is_some_and(|b| !b.is_empty());
         let error = error.or(talk.upload_error.as_ref());
         let errno = error.and_then(io::Error::raw_os_error).unwrap_or(0);
-        if let Some((kind, signal)) = error.and_then(|error| fault_of(error, true)) {
-            let phase = if got_bytes {
-                Phase::ResponseHead
-            } else {
-                Phase::Wait
+        let reused = self.request.attempts.last().is_some_and(Attempt::is_reused);
+        let broken = error.and_then(|error| fault_of(error, true));
+        let is_tls = error.is_some_and(|error| tls::fault_of(error, true).is_some());
+        // A kept connection that TLS ends is one that was over, as if it had been reset.
+        if let Some((kind, signal)) = broken.filter(|_| !(is_tls && reused)) {
+            let phase = match (got_bytes, is_tls) {
+                (true, _) => Phase::ResponseHead,
+                // In TLS 1.3 a server says what it has against our certificate only now.
+                (false, true) => Phase::Tls,
+                (false, false) => Phase::Wait,
             };
             let fault = self.server_fault(kind, phase, errno).with_signal(signal);
             return Event::Failed(Failed::Server(fault));
         }
-        let reused = self.request.attempts.last().is_some_and(Attempt::is_reused);
+        let signal = broken.and_then(|(_, signal)| signal);
         let (kind, phase) = match (got_bytes, error.is_some()) {
             (true, false) => (FaultKind::ResponseHeadTruncated, Phase::ResponseHead),
             (true, true) => (FaultKind::ResponseHeadReset, Phase::ResponseHead),
@@ -423,7 +429,8 @@ impl Exchange<'_> {
             (false, false) => (FaultKind::ServerClosedNoResponse, Phase::Wait),
             (false, true) => (FaultKind::ServerResetNoResponse, Phase::Wait),
         };
-        Event::Failed(Failed::Server(self.server_fault(kind, phase, errno)))
+        let fault = self.server_fault(kind, phase, errno).with_signal(signal);
+        Event::Failed(Failed::Server(fault))
     }
 
     /// The deadline passed: whose was it?

@@ -6,6 +6,7 @@ mod connection;
 mod request;
 mod response;
 mod source;
+mod tls;
 
 use clearway_http::Known;
 
@@ -188,6 +189,31 @@ fetches! {
         Scheme = "scheme" Request connection::scheme;
         /// Id of the request.
         RequestId = "id" Request connection::id;
+        /// Version of TLS with the client: `TLSv1.3` or `TLSv1.2`. This and what follows about TLS has
+        /// no value on a plain connection.
+        TlsVersion = "tls_version" Request tls::version;
+        /// Cipher suite of TLS with the client, in IANA's words.
+        TlsCipher = "tls_cipher" Request tls::cipher;
+        /// Name that the client asked for in the TLS handshake (SNI).
+        TlsServerName = "tls_server_name" Request tls::server_name;
+        /// Application protocol agreed on in the TLS handshake (ALPN).
+        TlsAlpn = "tls_alpn" Request tls::alpn;
+        /// `true` when the client resumed an earlier TLS session, else `false`.
+        TlsResumed = "tls_resumed" Request tls::resumed;
+        /// Subject of the client's certificate (RFC 4514), as are those below of one that was shown.
+        ClientCertSubject = "client_cert_subject" Request tls::subject;
+        /// Issuer of the client's certificate (RFC 4514).
+        ClientCertIssuer = "client_cert_issuer" Request tls::issuer;
+        /// Serial number of the client's certificate in lower-case hexadecimal.
+        ClientCertSerial = "client_cert_serial" Request tls::serial;
+        /// SHA-256 of the client's certificate in lower-case hexadecimal.
+        ClientCertFingerprint = "client_cert_fingerprint" Request tls::fingerprint;
+        /// DNS names and addresses of the client's certificate, with commas between.
+        ClientCertNames = "client_cert_names" Request tls::names;
+        /// When the client's certificate ends (RFC 3339).
+        ClientCertNotAfter = "client_cert_not_after" Request tls::not_after;
+        /// `verified` when the client showed a certificate, else `none`.
+        ClientCertVerdict = "client_cert_verdict" Request tls::verdict;
         /// Status of the response.
         Status = "status" Response response::status;
         /// Name of the backend.

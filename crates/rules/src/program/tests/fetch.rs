@@ -1,5 +1,10 @@
 //! What fetches yield and conditions see.
 
+use clearway_outcome::{CertificateFacts, CertificateVerdict, TlsFacts};
+
+use crate::ast::{FieldTest, RouteMatch};
+use crate::testing::Asked;
+
 use super::*;
 
 #[test]
@@ -62,6 +67,94 @@ fn fetches_of_odd_requests() {
     );
     local.client = Address::Ip("[::ffff:10.0.0.1]:1".parse().unwrap());
     assert_eq!(value(&local, "${client_ip}"), "10.0.0.1");
+}
+
+#[test]
+fn tls_with_the_client_has_its_fetches() {
+    let mut asked = get("/", &[]);
+    assert_eq!(
+        value(
+            &asked,
+            "[${tls_version}${tls_resumed}${client_cert_subject}${client_cert_verdict}]"
+        ),
+        "[]"
+    );
+    asked.tls = Some(TlsFacts {
+        version: 0x0304,
+        cipher: 0x1301,
+        server_name: "a.test".to_owned(),
+        alpn: b"http/1.1".to_vec(),
+        resumed: true,
+        ..TlsFacts::default()
+    });
+    assert_eq!(
+        value(
+            &asked,
+            "${tls_version} ${tls_cipher} ${tls_server_name} ${tls_alpn} ${tls_resumed} \
+             ${client_cert_verdict} [${client_cert_names}${client_cert_not_after}]"
+        ),
+        "TLSv1.3 TLS_AES_128_GCM_SHA256 a.test http/1.1 true none []"
+    );
+    let tls = asked.tls.as_mut().unwrap();
+    tls.verdict = CertificateVerdict::Verified;
+    tls.certificate = Some(CertificateFacts {
+        subject: "CN=ada,O=x".to_owned(),
+        issuer: "CN=root".to_owned(),
+        names: vec!["ada.test".to_owned(), "192.0.2.1".to_owned()],
+        not_before: 0,
+        not_after: 1_767_225_600,
+        serial: "0a".to_owned(),
+        fingerprint: "ff".to_owned(),
+    });
+    assert_eq!(
+        value(
+            &asked,
+            "${client_cert_subject} ${client_cert_issuer} ${client_cert_serial} \
+             ${client_cert_fingerprint} ${client_cert_names} ${client_cert_not_after} \
+             ${client_cert_verdict}"
+        ),
+        "CN=ada,O=x CN=root 0a ff ada.test,192.0.2.1 2026-01-01T00:00:00Z verified"
+    );
+}
+
+#[test]
+fn conditions_see_the_certificate_of_the_client() {
+    let mut asked = get("/", &[]);
+    let held = |asked: &Asked, test: FieldTest| {
+        let route = RouteMatch {
+            client_cert: Some(test),
+            ..RouteMatch::default()
+        };
+        let rule = Rule {
+            condition: route.condition(),
+            actions: vec![set("x-held", "yes")],
+        };
+        forwarded(asked, &[rule]).unwrap().contains("x-held: yes")
+    };
+    let subject = FieldTest::Exact("CN=ada".to_owned());
+    let pattern = FieldTest::Regex("^CN=a".to_owned());
+    for tls in [None, Some(TlsFacts::default())] {
+        asked.tls = tls;
+        assert!(!held(&asked, FieldTest::Present));
+        assert!(held(&asked, FieldTest::Absent));
+        assert!(!held(&asked, subject.clone()) && !held(&asked, pattern.clone()));
+    }
+    let tls = asked.tls.as_mut().unwrap();
+    tls.certificate = Some(CertificateFacts {
+        subject: "CN=ada".to_owned(),
+        ..CertificateFacts::default()
+    });
+    assert!(held(&asked, FieldTest::Present) && !held(&asked, FieldTest::Absent));
+    assert!(held(&asked, subject) && held(&asked, pattern));
+    assert!(!held(&asked, FieldTest::Exact("CN=eve".to_owned())));
+    let name = Condition::test(Fetch::ClientCertNames, exact("b.test"));
+    let tls = asked.tls.as_mut().unwrap();
+    tls.certificate.as_mut().unwrap().names = vec!["a.test".to_owned(), "b.test".to_owned()];
+    let rule = Rule {
+        condition: name,
+        actions: vec![set("x-held", "yes")],
+    };
+    assert!(forwarded(&asked, &[rule]).unwrap().contains("x-held: yes"));
 }
 
 #[test]
