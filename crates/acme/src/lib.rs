@@ -41,7 +41,7 @@ pub use failure::{Actor, Failure, FailureKind};
 pub use keeper::{Event, Handle, Issued, Keeper, Receiver};
 pub use name::{Name, Names};
 pub use settings::{
-    Challenge, ExternalAccount, Issuer, KeyType, OnDemand, Roots, Settings, Wanted,
+    Challenge, ExternalAccount, Issuer, KeyType, OnDemand, Roots, Settings, Terms, Wanted,
 };
 pub use status::{CertificateStatus, Status};
 pub use storage::{DiskStorage, Storage};

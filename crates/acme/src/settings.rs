@@ -30,7 +30,7 @@ pub struct Settings {
 /// One authority and our account there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issuer {
-    /// What it is called in [`Wanted::issuers`], words and metrics.
+    /// What it is called in [`Terms::issuers`], words and metrics.
     pub name: String,
     /// The directory's URL (RFC 8555 section 7.1.1), `https` only.
     pub directory: String,

@@ -243,9 +243,13 @@ fn a_certificate_that_another_process_obtained_is_adopted() {
         one.terms.issuers = vec!["dead".to_owned()];
         open.certificates = vec![Arc::new(one)];
         handle.settings(open).await;
-        while handle.status().certificates[0].serial.is_none() {
-            tokio::task::yield_now().await;
-        }
+        let adopted = async {
+            while handle.status().certificates[0].serial.is_none() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let limited = tokio::time::timeout(clearway_testkit::wait::LIMIT, adopted);
+        limited.await.unwrap();
     });
     assert!(bench.ear.has("loaded, valid until 2040"));
     assert!(
