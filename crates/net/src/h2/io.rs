@@ -13,6 +13,9 @@ use super::meter::Meter;
 use crate::kernel;
 use crate::stream::Stream;
 
+/// Most bytes that are read from a connection which is over.
+const THROW_AWAY: usize = 1 << 20;
+
 /// What a connection and its streams know of each other.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -115,6 +118,7 @@ pub(super) struct Io {
     link: Arc<Link>,
     has_flood: bool,
     has_first: bool,
+    thrown_away: usize,
 }
 
 impl Io {
@@ -127,6 +131,7 @@ impl Io {
             link,
             has_flood: false,
             has_first: false,
+            thrown_away: 0,
         }
     }
 
@@ -200,7 +205,17 @@ impl AsyncWrite for Io {
         Poll::Ready(Ok(()))
     }
 
+    /// Ends our direction, and reads on for a while: what was said last must not be lost to the reset
+    /// that unread bytes cause when a socket is closed.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.poll_finish(cx)
+        ready!(self.stream.poll_finish(cx))?;
+        let mut room = [0; 4_096];
+        while self.thrown_away < THROW_AWAY {
+            match ready!(self.stream.poll_read_plain(cx, &mut room)) {
+                Ok(count) if count > 0 => self.thrown_away += count,
+                _ => break,
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }

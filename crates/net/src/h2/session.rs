@@ -220,6 +220,18 @@ impl Session {
         matches!(self.state, State::Open(_))
     }
 
+    /// Whether it takes no more requests.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.has_shut || self.has_flooded
+    }
+
+    /// What there was too much of, if that is why it ends.
+    #[must_use]
+    pub fn flood_fault(&self) -> Option<H2Error> {
+        self.flood()
+    }
+
     /// Requests under way.
     #[must_use]
     pub fn active(&self) -> u32 {

@@ -11,7 +11,7 @@ use clearway_net::h2::{H2Error, Incoming, Session, SessionSettings};
 use clearway_net::stream::Stream;
 use clearway_outcome::{Fault, FaultKind, Phase, Side};
 
-use super::Conn;
+use super::{Conn, LINGER_TIME};
 use crate::exchange::{self, Arrival, Request};
 use crate::refuse;
 use crate::worker::Place;
@@ -49,6 +49,13 @@ pub(crate) async fn serve(mut conn: Box<Conn>, early: Option<Lease>) {
         .await;
         match event {
             Some(Ok(Some(incoming))) => begin(&mut conn, incoming),
+            // It was told, and has not closed.
+            Some(Ok(None)) if session.is_closing() => {
+                if let Some(error) = session.flood_fault() {
+                    report(&conn, error);
+                }
+                return;
+            }
             // Its time is over: what is under way, if anything, is finished.
             Some(Ok(None)) if session.is_open() => session.shut_down(),
             Some(Ok(None)) => return refuse::handshake(&conn, FaultKind::RequestHeadTimeout),
@@ -64,6 +71,7 @@ struct Rest {
     /// Whether no request was under way at the last look; `None` before the client's preface.
     is_idle: Option<bool>,
     is_leaving: bool,
+    is_lingering: bool,
 }
 
 impl Rest {
@@ -76,7 +84,11 @@ impl Rest {
             cx.waker().wake_by_ref();
         }
         let is_idle = session.active() == 0;
-        if session.is_open() && self.is_idle.replace(is_idle) != Some(is_idle) {
+        if is_idle && session.is_closing() {
+            if !std::mem::replace(&mut self.is_lingering, true) {
+                conn.timer.set_after(conn.worker.tick(), LINGER_TIME);
+            }
+        } else if session.is_open() && self.is_idle.replace(is_idle) != Some(is_idle) {
             let limit = conn.listener().map(|l| l.timeouts.client_idle);
             if is_idle {
                 let now = conn.worker.tick();
