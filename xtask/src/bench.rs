@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use crate::{nginx, shell};
 
 mod case;
+mod configuration;
 mod guard;
 mod host;
 mod idle;
