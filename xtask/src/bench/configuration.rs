@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
 use super::guard::Folder;
 use super::host;
-use super::peer::{Peer, Programs, Shape, Start};
+use super::peer::{Front, Peer, Programs, Shape, Start};
 use crate::shell;
 
 /// Addresses of a backend's servers: the origin alone, or in the start-up case ten that all differ,
@@ -29,6 +31,9 @@ fn servers(start: &Start<'_>, backend: u32) -> Vec<String> {
         .collect()
 }
 
+/// What makes Clearway speak HTTP/2 to the servers of a backend.
+const CLEARWAY_H2: &str = "protocol = \"h2\"\n";
+
 /// Of Clearway.
 ///
 /// # Errors
@@ -36,7 +41,11 @@ fn servers(start: &Start<'_>, backend: u32) -> Vec<String> {
 pub(crate) fn clearway(start: &Start<'_>, port: u16) -> Result<String, String> {
     let shape = start.shape;
     let admin = host::free_port()?;
-    let mode = if shape.tcp { "tcp" } else { "http" };
+    let mode = if shape.front == Front::Tcp {
+        "tcp"
+    } else {
+        "http"
+    };
     let access = if shape.log_port.is_some() {
         "./access.json"
     } else {
@@ -48,6 +57,14 @@ pub(crate) fn clearway(start: &Start<'_>, port: u16) -> Result<String, String> {
          [listener.web]\nbind = \"127.0.0.1:{port}\"\nmode = \"{mode}\"\nbackend = \"app0\"\n",
         shape.workers
     );
+    if shape.front.is_tls() {
+        text.push_str(&format!(
+            "tls = {{ certificates = [{:?}], alpn = {:?}, resumption = {} }}\n",
+            start.tls.certificate,
+            shape.front.alpn(),
+            shape.front.resumes()
+        ));
+    }
     for backend in 0..shape.backends {
         let servers: Vec<String> = servers(start, backend)
             .into_iter()
@@ -58,7 +75,10 @@ pub(crate) fn clearway(start: &Start<'_>, port: u16) -> Result<String, String> {
             "\n[backend.app{backend}]\nservers = [{}]\n",
             servers.join(", ")
         ));
-        if !shape.tcp {
+        if shape.front == Front::Grpc {
+            text.push_str(CLEARWAY_H2);
+        }
+        if shape.front != Front::Tcp {
             text.push_str(&format!(
                 "keepalive = {{ max_idle = {} }}\n",
                 shape.keepalive
@@ -75,9 +95,13 @@ const HAPROXY_POOL: &str = "  tune.pool-high-fd-ratio 90\n  tune.pool-low-fd-rat
 /// Of HAProxy.
 pub(crate) fn haproxy(start: &Start<'_>, port: u16) -> String {
     let shape = start.shape;
-    let mode = if shape.tcp { "tcp" } else { "http" };
+    let mode = if shape.front == Front::Tcp {
+        "tcp"
+    } else {
+        "http"
+    };
     let mut text = format!(
-        "global\n  nbthread {}\n  maxconn {}\n{HAPROXY_POOL}{}\ndefaults\n  mode {mode}\n  \
+        "global\n  nbthread {}\n  maxconn {}\n{HAPROXY_POOL}{}{}\ndefaults\n  mode {mode}\n  \
          timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n",
         shape.workers,
         shape.connections,
@@ -85,8 +109,13 @@ pub(crate) fn haproxy(start: &Start<'_>, port: u16) -> String {
             .log_port
             .map(|port| format!("  log 127.0.0.1:{port} local0\n"))
             .unwrap_or_default(),
+        if shape.front.is_tls() && !shape.front.resumes() {
+            "  tune.ssl.cachesize 0\n"
+        } else {
+            ""
+        },
     );
-    if !shape.tcp {
+    if shape.front != Front::Tcp {
         text.push_str("  http-reuse always\n  option http-keep-alive\n  option forwardfor\n");
     }
     if shape.log_port.is_some() {
@@ -96,15 +125,39 @@ pub(crate) fn haproxy(start: &Start<'_>, port: u16) -> String {
         text.push_str("  option splice-auto\n  option splice-response\n");
     }
     text.push_str(&format!(
-        "\nfrontend web\n  bind 127.0.0.1:{port} backlog 4096\n  default_backend app0\n"
+        "\nfrontend web\n  bind 127.0.0.1:{port} backlog 4096{}\n  default_backend app0\n",
+        haproxy_tls(start)
     ));
     for backend in 0..shape.backends {
         text.push_str(&format!("\nbackend app{backend}\n"));
         for (index, address) in servers(start, backend).into_iter().enumerate() {
-            text.push_str(&format!("  server s{index} {address}\n"));
+            let proto = if shape.front == Front::Grpc {
+                " proto h2"
+            } else {
+                ""
+            };
+            text.push_str(&format!("  server s{index} {address}{proto}\n"));
         }
     }
     text
+}
+
+/// What follows `bind`.
+fn haproxy_tls(start: &Start<'_>) -> String {
+    let front = start.shape.front;
+    if !front.is_tls() {
+        return String::new();
+    }
+    format!(
+        " ssl crt {} alpn {}{}",
+        start.tls.certificate.display(),
+        front.alpn().join(","),
+        if front.resumes() {
+            ""
+        } else {
+            " no-tls-tickets"
+        }
+    )
 }
 
 /// Of NGINX.
@@ -118,7 +171,7 @@ pub(crate) fn nginx(
     folder: &Folder,
 ) -> Result<String, String> {
     let shape = start.shape;
-    if shape.tcp {
+    if shape.front == Front::Tcp {
         let mut text = programs.stream_module()?;
         text.push_str(&nginx_main(shape.workers, nginx_table(shape), folder));
         text.push_str(&format!(
@@ -147,13 +200,124 @@ pub(crate) fn nginx(
             shape.keepalive
         ));
     }
-    text.push_str(&format!(
-        "  server {{\n    listen 127.0.0.1:{port} backlog=4096;\n    location / {{\n      \
-         proxy_pass http://app0;\n      proxy_http_version 1.1;\n      \
+    let (options, tls) = nginx_tls(start);
+    let pass = if shape.front == Front::Grpc {
+        "grpc_pass grpc://app0;\n      grpc_set_header Host $http_host;\n      \
+         grpc_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
+    } else {
+        "proxy_pass http://app0;\n      proxy_http_version 1.1;\n      \
          proxy_set_header Connection \"\";\n      proxy_set_header Host $http_host;\n      \
-         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n    }}\n  }}\n}}\n"
+         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
+    };
+    text.push_str(&format!(
+        "  server {{\n    listen 127.0.0.1:{port} backlog=4096{options};\n{tls}    \
+         location / {{\n      {pass}\n    }}\n  }}\n}}\n"
     ));
     Ok(text)
+}
+
+/// What follows `listen`, and further lines.
+fn nginx_tls(start: &Start<'_>) -> (&'static str, String) {
+    let front = start.shape.front;
+    if !front.is_tls() {
+        return ("", String::new());
+    }
+    let options = if front.is_h2() { " ssl http2" } else { " ssl" };
+    let file = start.tls.certificate.display();
+    let tickets = if front.resumes() {
+        ""
+    } else {
+        // The second line, as OpenSSL gives out numbers of sessions when it may not give out tickets.
+        "    ssl_session_tickets off;\n    ssl_conf_command NumTickets 0;\n"
+    };
+    // TLS 1.3 is off by default in this version.
+    let lines = format!(
+        "    ssl_certificate {file};\n    ssl_certificate_key {file};\n    \
+         ssl_protocols TLSv1.2 TLSv1.3;\n{tickets}"
+    );
+    (options, lines)
+}
+
+/// Of Envoy: gRPC alone.
+///
+/// # Errors
+/// When something else is asked of it.
+pub(crate) fn envoy(start: &Start<'_>, port: u16) -> Result<String, String> {
+    if start.shape.front != Front::Grpc {
+        return Err("Envoy takes part in the case of gRPC only".to_owned());
+    }
+    let address =
+        |port: u16| json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
+    let kind = |name: &str| format!("type.googleapis.com/envoy.extensions.{name}");
+    let file = json!({"filename": start.tls.certificate});
+    let tls = json!({
+        "@type": kind("transport_sockets.tls.v3.DownstreamTlsContext"),
+        "common_tls_context": {
+            "alpn_protocols": start.shape.front.alpn(),
+            "tls_certificates": [{"certificate_chain": file, "private_key": file}],
+        },
+        "disable_stateless_session_resumption": true,
+        "disable_stateful_session_resumption": true,
+    });
+    let router = json!({
+        "name": "envoy.filters.http.router",
+        "typed_config": {"@type": kind("filters.http.router.v3.Router")},
+    });
+    let manager = json!({
+        "@type": kind("filters.network.http_connection_manager.v3.HttpConnectionManager"),
+        "stat_prefix": "web",
+        "use_remote_address": true,
+        "http_filters": [router],
+        "route_config": {"virtual_hosts": [{
+            "name": "all", "domains": ["*"],
+            "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "app0"}}],
+        }]},
+    });
+    let protocol = json!({
+        "@type": kind("upstreams.http.v3.HttpProtocolOptions"),
+        "explicit_http_config": {"http2_protocol_options": {}},
+    });
+    let all = json!({"static_resources": {
+        "listeners": [{
+            "name": "web",
+            "address": address(port),
+            "filter_chains": [{
+                "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": tls},
+                "filters": [{
+                    "name": "envoy.filters.network.http_connection_manager",
+                    "typed_config": manager,
+                }],
+            }],
+        }],
+        "clusters": [{
+            "name": "app0",
+            "type": "STATIC",
+            "connect_timeout": "5s",
+            "typed_extension_protocol_options": {
+                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": protocol,
+            },
+            "load_assignment": {"cluster_name": "app0", "endpoints": [{"lb_endpoints": [
+                {"endpoint": {"address": address(start.origin)}},
+            ]}]},
+        }],
+    }});
+    Ok(format!("{all:#}\n"))
+}
+
+/// Envoy's command line.
+pub(crate) fn envoy_args(file: &str, shape: &Shape) -> Vec<String> {
+    let workers = shape.workers.to_string();
+    [
+        "-c",
+        file,
+        "--concurrency",
+        &workers,
+        "--disable-hot-restart",
+        "-l",
+        "error",
+    ]
+    .map(str::to_owned)
+    .to_vec()
 }
 
 /// NGINX's command line.
@@ -209,28 +373,79 @@ pub(crate) fn nginx_head(
 
 #[cfg(test)]
 mod tests {
+    use super::super::tls;
     use super::*;
+
+    /// All three, Clearway's first.
+    fn texts(shape: &Shape) -> [String; 3] {
+        let folder = Folder::create().unwrap();
+        let files = tls::Files::create(&folder).unwrap();
+        let start = |peer| Start {
+            peer,
+            shape,
+            origin: 8001,
+            cores: "0",
+            tls: &files,
+        };
+        let programs = Programs {
+            clearway: None,
+            haproxy: "haproxy".into(),
+            nginx: "nginx".into(),
+            envoy: None,
+            nginx_build: "--with-stream".to_owned(),
+        };
+        [
+            clearway(&start(Peer::Clearway), 8000).unwrap(),
+            haproxy(&start(Peer::Haproxy), 8000) + &haproxy(&start(Peer::HaproxySplice), 8000),
+            nginx(&start(Peer::Nginx), 8000, &programs, &folder).unwrap(),
+        ]
+    }
 
     #[test]
     fn configurations_hold_what_was_asked() {
-        let shape = Shape {
+        let [clearway, haproxy, nginx] = texts(&Shape {
             backends: 3,
             log_port: Some(514),
             ..Shape::http()
-        };
-        let start = |peer| Start {
-            peer,
-            shape: &shape,
-            origin: 8001,
-            cores: "0",
-        };
-        let text = clearway(&start(Peer::Clearway), 8000).unwrap();
-        assert_eq!(text.matches("[backend.app").count(), 3);
+        });
+        assert_eq!(clearway.matches("[backend.app").count(), 3);
         let answering = |host| format!("address = \"127.0.0.{host}:8001\"");
-        assert!((1..=10).all(|host| text.matches(&answering(host)).count() == 1));
-        assert_eq!(text.matches("address = \"127.1.").count(), 20);
-        let text = haproxy(&start(Peer::Haproxy), 8000);
-        assert!(text.contains("httplog") && !text.contains("splice"));
-        assert!(haproxy(&start(Peer::HaproxySplice), 8000).contains("splice-auto"));
+        assert!((1..=10).all(|host| clearway.matches(&answering(host)).count() == 1));
+        assert_eq!(clearway.matches("address = \"127.1.").count(), 20);
+        assert!(haproxy.contains("httplog"));
+        assert_eq!(haproxy.matches("splice-auto").count(), 1);
+        for text in [clearway, haproxy, nginx] {
+            assert!(!text.contains("tls") && !text.contains("ssl"), "{text}");
+        }
+    }
+
+    #[test]
+    fn sessions_are_resumed_everywhere_or_nowhere() {
+        let shape = |resumption| Shape {
+            front: Front::Tls { resumption },
+            ..Shape::http()
+        };
+        let words = [
+            "resumption = false",
+            "no-tls-tickets",
+            "ssl_session_tickets off",
+        ];
+        let without = texts(&shape(false));
+        let with = texts(&shape(true));
+        for (word, (without, with)) in words.iter().zip(without.iter().zip(&with)) {
+            assert!(without.contains(word), "{without}");
+            assert!(!with.contains(word), "{with}");
+        }
+    }
+
+    #[test]
+    fn grpc_is_http2_on_both_sides() {
+        let [clearway, haproxy, nginx] = texts(&Shape {
+            front: Front::Grpc,
+            ..Shape::http()
+        });
+        assert!(clearway.contains("alpn = [\"h2\"") && clearway.contains(CLEARWAY_H2));
+        assert!(haproxy.contains("alpn h2,") && haproxy.contains(":8001 proto h2\n"));
+        assert!(nginx.contains("ssl http2;") && nginx.contains("grpc_pass"));
     }
 }
