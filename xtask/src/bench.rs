@@ -6,17 +6,21 @@
 //! requests per second say little here.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use crate::{nginx, shell};
 
 mod case;
+mod configuration;
 mod guard;
+mod handshakes;
 mod host;
 mod idle;
 mod load;
 mod peer;
 mod report;
 mod run;
+mod tls;
 
 use case::{CASES, Case};
 use guard::Folder;
@@ -48,13 +52,16 @@ pub(crate) struct Args {
     /// The NGINX to compare with; it also plays the server.
     #[arg(long, default_value = "nginx", value_name = "PATH")]
     nginx: String,
+    /// The Envoy to compare with in the case of gRPC; without one it is left out with a note.
+    #[arg(long, value_name = "PATH")]
+    envoy: Option<String>,
     /// Measure this Clearway instead of building one.
     #[arg(long, value_name = "PATH")]
     clearway: Option<PathBuf>,
     /// Measure the peers alone.
     #[arg(long)]
     peers_only: bool,
-    /// Idle connections in the memory case.
+    /// Idle connections in the memory cases; with TLS 2,000 at most.
     #[arg(long, default_value_t = 5000)]
     idle: u32,
     /// Write the results to this file as JSON.
@@ -68,11 +75,17 @@ pub(crate) struct Args {
     list: bool,
 }
 
+/// What is called besides the proxies.
+const PROGRAMS: [&str; 8] = [
+    "wrk", "h2load", "nghttp", "nghttpd", "openssl", "taskset", "setpriv", "strace",
+];
+
 /// What all cases share.
 struct Bench {
     programs: Programs,
     cores: Cores,
     folder: Folder,
+    tls: tls::Files,
     peers: Vec<Peer>,
     rounds: u32,
     seconds: u32,
@@ -93,6 +106,9 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
         return Ok(());
     }
     let cases = chosen(&args.only)?;
+    if cfg!(debug_assertions) && cases.iter().any(|case| case.has_own_load()) {
+        return hand_over();
+    }
     let bench = prepare(args)?;
     let mut report = report::Report::new(&bench.programs, &bench.machine);
     report.print_head(&bench.cores);
@@ -131,10 +147,10 @@ fn prepare(args: &Args) -> Result<Bench, String> {
         Some(match &args.clearway {
             Some(path) => std::fs::canonicalize(path)
                 .map_err(|error| format!("{}: {error}", path.display()))?,
-            None => build()?,
+            None => build("clearway")?,
         })
     };
-    for program in ["wrk", "h2load", "taskset", "setpriv", "strace"] {
+    for program in PROGRAMS {
         if shell::find(program).is_none() {
             return Err(format!("{program} is missing: run `cargo xtask setup`"));
         }
@@ -145,6 +161,10 @@ fn prepare(args: &Args) -> Result<Bench, String> {
         nginx_build: nginx::build(&nginx)?,
         haproxy: find(&args.haproxy)?,
         nginx,
+        envoy: match &args.envoy {
+            Some(name) => Some(find(name)?),
+            None => shell::find("envoy"),
+        },
         clearway,
     };
     let cores = Cores::choose()?;
@@ -154,8 +174,10 @@ fn prepare(args: &Args) -> Result<Bench, String> {
     if programs.clearway.is_some() {
         peers.insert(0, Peer::Clearway);
     }
+    let folder = Folder::create()?;
     Ok(Bench {
-        folder: Folder::create()?,
+        tls: tls::Files::create(&folder)?,
+        folder,
         peers,
         rounds: if args.quick { 1 } else { args.rounds.max(1) },
         seconds: if args.quick { 1 } else { args.seconds.max(1) },
@@ -170,9 +192,19 @@ fn prepare(args: &Args) -> Result<Bench, String> {
     })
 }
 
-/// Builds the release binary and returns where cargo put it.
-fn build() -> Result<PathBuf, String> {
-    shell::run(shell::cargo().args(["build", "--release", "-p", "clearway"]))?;
+/// Lets a release build of ours do the work: without optimisation our own clients need several times as
+/// long for a handshake as a proxy.
+fn hand_over() -> Result<(), String> {
+    let ours = build("xtask")?;
+    // It ends when we do, as everything that it starts.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM"]).arg(ours);
+    shell::run(command.args(std::env::args_os().skip(1)))
+}
+
+/// Builds the release binary of a package and returns where cargo put it.
+fn build(package: &str) -> Result<PathBuf, String> {
+    shell::run(shell::cargo().args(["build", "--release", "-p", package]))?;
     let mut metadata = shell::cargo();
     metadata
         .args(["metadata", "--no-deps", "--format-version", "1"])
@@ -183,6 +215,6 @@ fn build() -> Result<PathBuf, String> {
     value
         .get("target_directory")
         .and_then(serde_json::Value::as_str)
-        .map(|folder| PathBuf::from(folder).join("release/clearway"))
+        .map(|folder| PathBuf::from(folder).join("release").join(package))
         .ok_or_else(|| "cargo metadata names no target directory".to_owned())
 }

@@ -1,22 +1,22 @@
 //! The cases and what Clearway has to reach in each.
 
-use super::load::Tool;
+use super::load::{Load, Tool};
+use super::peer::Front;
 
 /// What is measured in a case.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Kind {
     /// CPU time per request under load.
     Load {
-        tool: Tool,
-        connections: u32,
-        path: &'static str,
-        close: bool,
-        tcp: bool,
+        ask: Load,
+        /// With the access log on.
         log: bool,
+        /// With an HAProxy that splices besides.
         splice: bool,
     },
-    /// Resident memory per idle connection.
-    IdleMemory,
+    /// Resident memory per idle connection, of which there are as many as asked for, but no more than
+    /// `most`.
+    IdleMemory { front: Front, most: u32 },
     /// System calls per request.
     Syscalls,
     /// Time from start to the first answer with 10,000 servers configured.
@@ -56,10 +56,15 @@ impl Case {
     pub(crate) fn unit(&self) -> &'static str {
         match self.kind {
             Kind::Load { .. } | Kind::Workers => "µs/request",
-            Kind::IdleMemory => "bytes/connection",
+            Kind::IdleMemory { .. } => "bytes/connection",
             Kind::Syscalls => "calls/request",
             Kind::Startup => "ms",
         }
+    }
+
+    /// Whether its load comes from clients of our own.
+    pub(crate) fn has_own_load(&self) -> bool {
+        matches!(&self.kind, Kind::Load { ask, .. } if ask.tool == Tool::Handshakes)
     }
 
     /// Name, what it is, targets.
@@ -104,15 +109,31 @@ const fn absolute(limit: f64) -> Target {
 }
 
 /// Small bodies over 64 kept connections: what the other load cases vary.
-const KEEPALIVE: Kind = load(64, "/");
+pub(crate) const KEPT: Load = Load {
+    tool: Tool::Wrk,
+    connections: 64,
+    path: "/",
+    close: false,
+    front: Front::Http,
+};
 
-const fn load(connections: u32, path: &'static str) -> Kind {
+/// The same over TLS.
+const KEPT_TLS: Load = Load {
+    front: Front::Tls { resumption: false },
+    ..KEPT
+};
+
+/// A handshake for each request, of 32 clients.
+const HANDSHAKE: Load = Load {
+    tool: Tool::Handshakes,
+    connections: 32,
+    close: true,
+    ..KEPT_TLS
+};
+
+const fn load(ask: Load) -> Kind {
     Kind::Load {
-        tool: Tool::Wrk,
-        connections,
-        path,
-        close: false,
-        tcp: false,
+        ask,
         log: false,
         splice: false,
     }
@@ -123,52 +144,45 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "keepalive-128B",
         about: "64 kept connections, 128-byte answers",
-        kind: KEEPALIVE,
+        kind: load(KEPT),
         targets: &[peer(0.75)],
     },
     Case {
         name: "keepalive-h2load",
         about: "as keepalive-128B, but the load comes from h2load",
-        kind: Kind::Load {
+        kind: load(Load {
             tool: Tool::H2load,
-            connections: 64,
-            path: "/",
-            close: false,
-            tcp: false,
-            log: false,
-            splice: false,
-        },
+            ..KEPT
+        }),
         targets: &[],
     },
     Case {
         name: "close",
         about: "64 clients, a new connection for each request",
-        kind: Kind::Load {
-            tool: Tool::Wrk,
-            connections: 64,
-            path: "/",
+        kind: load(Load {
             close: true,
-            tcp: false,
-            log: false,
-            splice: false,
-        },
+            ..KEPT
+        }),
         targets: &[peer(0.9)],
     },
     Case {
         name: "body-16k",
         about: "64 kept connections, answers of 16 KiB",
-        kind: load(64, "/16k"),
+        kind: load(Load {
+            path: "/16k",
+            ..KEPT
+        }),
         targets: &[peer(0.75)],
     },
     Case {
         name: "body-1m",
         about: "32 kept connections, answers of 1 MiB",
         kind: Kind::Load {
-            tool: Tool::Wrk,
-            connections: 32,
-            path: "/1m",
-            close: false,
-            tcp: false,
+            ask: Load {
+                connections: 32,
+                path: "/1m",
+                ..KEPT
+            },
             log: false,
             splice: true,
         },
@@ -183,36 +197,83 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "conns-1000",
         about: "1,000 kept connections, 128-byte answers",
-        kind: load(1000, "/"),
+        kind: load(Load {
+            connections: 1000,
+            ..KEPT
+        }),
         targets: &[peer(0.65)],
     },
     Case {
         name: "tcp",
         about: "layer 4, 64 kept connections, 128-byte answers",
-        kind: Kind::Load {
-            tool: Tool::Wrk,
-            connections: 64,
-            path: "/",
-            close: false,
-            tcp: true,
-            log: false,
-            splice: false,
-        },
+        kind: load(Load {
+            front: Front::Tcp,
+            ..KEPT
+        }),
         targets: &[peer(0.9)],
     },
     Case {
         name: "log",
         about: "as keepalive-128B with the access log on (HAProxy: UDP syslog, others: file)",
         kind: Kind::Load {
-            tool: Tool::Wrk,
-            connections: 64,
-            path: "/",
-            close: false,
-            tcp: false,
+            ask: KEPT,
             log: true,
             splice: false,
         },
         targets: &[peer(0.75)],
+    },
+    Case {
+        name: "tls-keepalive",
+        about: "64 kept TLS 1.3 connections, 128-byte answers",
+        kind: load(KEPT_TLS),
+        targets: &[peer(0.7)],
+    },
+    Case {
+        name: "tls-16k",
+        about: "64 kept TLS 1.3 connections, answers of 16 KiB",
+        kind: load(Load {
+            path: "/16k",
+            ..KEPT_TLS
+        }),
+        targets: &[peer(0.7)],
+    },
+    Case {
+        name: "tls-handshake",
+        about: "32 clients, a full TLS 1.3 handshake for each request",
+        kind: load(HANDSHAKE),
+        targets: &[peer(0.75)],
+    },
+    Case {
+        name: "tls-resume",
+        about: "32 clients, a resumed TLS 1.3 handshake for each request",
+        kind: load(Load {
+            front: Front::Tls { resumption: true },
+            ..HANDSHAKE
+        }),
+        targets: &[peer(0.9)],
+    },
+    Case {
+        name: "h2",
+        about: "16 HTTP/2 connections of 8 streams over TLS 1.3, 128-byte answers",
+        kind: load(Load {
+            tool: Tool::H2load,
+            connections: 16,
+            front: Front::H2,
+            ..KEPT
+        }),
+        targets: &[peer(0.75)],
+    },
+    Case {
+        name: "grpc",
+        about: "unary calls: as h2, and HTTP/2 in the clear to the server",
+        kind: load(Load {
+            tool: Tool::H2load,
+            connections: 16,
+            path: super::peer::GRPC_PATH,
+            front: Front::Grpc,
+            ..KEPT
+        }),
+        targets: &[],
     },
     Case {
         name: "syscalls",
@@ -223,8 +284,20 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "idle-memory",
         about: "idle client connections after one request each",
-        kind: Kind::IdleMemory,
+        kind: Kind::IdleMemory {
+            front: Front::Http,
+            most: u32::MAX,
+        },
         targets: &[peer(1.0)],
+    },
+    Case {
+        name: "tls-idle-memory",
+        about: "idle TLS connections of clients after one request each",
+        kind: Kind::IdleMemory {
+            front: KEPT_TLS.front,
+            most: 2000,
+        },
+        targets: &[],
     },
     Case {
         name: "startup",

@@ -84,6 +84,8 @@ pub(crate) struct Spawn<'a> {
     pub(crate) program: &'a Path,
     /// Its arguments.
     pub(crate) args: Vec<String>,
+    /// The file that OpenSSL gets its defaults from, if not the system's.
+    pub(crate) openssl: Option<&'a Path>,
 }
 
 /// A running program, ended by its pid when dropped.
@@ -102,7 +104,11 @@ impl Process {
         let log = folder.path().join(format!("{}.out", spawn.name));
         let out = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         let err = out.try_clone().map_err(|error| error.to_string())?;
-        let child = Command::new("taskset")
+        let mut command = Command::new("taskset");
+        if let Some(file) = spawn.openssl {
+            command.env("OPENSSL_CONF", file);
+        }
+        let child = command
             .args(["-c", spawn.cores, "setpriv", "--pdeathsig", "TERM"])
             .arg(spawn.program)
             .args(&spawn.args)
@@ -235,6 +241,7 @@ mod tests {
             cores: &host::allowed_cores().unwrap().first().unwrap().to_string(),
             program: Path::new("/bin/sleep"),
             args: vec!["600".to_owned()],
+            openssl: None,
         };
         let process = Process::start(&spawn, &folder).unwrap();
         let pid = process.child.id();

@@ -6,23 +6,34 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
+use super::handshakes;
+use super::peer::Front;
+
 /// Connections per source address: well below the usual 28,000 ports, of which some are in use.
 const PER_SOURCE: u32 = 10_000;
 
-/// Opens `count` connections one after the other; each sends one request and reads its answer.
+const REQUEST: &[u8] =
+    b"GET / HTTP/1.1\r\nHost: bench.example.org\r\nUser-Agent: idle\r\nAccept: */*\r\n\r\n";
+
+/// Opens `count` connections one after the other; each sends one request and reads its answer. Of TLS
+/// nothing but the sockets is kept.
 ///
 /// # Errors
 /// When a connection fails or an answer is not a 200 with its whole body.
-pub(crate) fn open(port: u16, count: u32) -> Result<Vec<TcpStream>, String> {
+pub(crate) fn open(port: u16, count: u32, front: Front) -> Result<Vec<TcpStream>, String> {
     (0..count)
         .map(|index| {
-            one(port, index)
+            connect(port, index)
+                .and_then(|stream| match front.is_tls() {
+                    true => handshakes::open(stream, REQUEST),
+                    false => one(stream),
+                })
                 .map_err(|error| format!("idle connection {} of {count}: {error}", index + 1))
         })
         .collect()
 }
 
-fn one(port: u16, index: u32) -> std::io::Result<TcpStream> {
+fn connect(port: u16, index: u32) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     // A network of its own for each proxy: the connections to the one before keep their ports for a
     // minute.
@@ -31,11 +42,12 @@ fn one(port: u16, index: u32) -> std::io::Result<TcpStream> {
     let source = Ipv4Addr::new(127, high.max(1), low, last);
     socket.bind(&SocketAddr::from((source, 0)).into())?;
     socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
-    let mut stream: TcpStream = socket.into();
+    Ok(socket.into())
+}
+
+fn one(mut stream: TcpStream) -> std::io::Result<TcpStream> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    stream.write_all(
-        b"GET / HTTP/1.1\r\nHost: bench.example.org\r\nUser-Agent: idle\r\nAccept: */*\r\n\r\n",
-    )?;
+    stream.write_all(REQUEST)?;
     let mut buffer = [0; 4096];
     let mut filled = 0;
     loop {
@@ -52,7 +64,7 @@ fn one(port: u16, index: u32) -> std::io::Result<TcpStream> {
 }
 
 /// Whether `bytes` is a whole 200 response with a body of 128 bytes.
-fn whole(bytes: &[u8]) -> bool {
+pub(crate) fn whole(bytes: &[u8]) -> bool {
     const BODY: usize = 128;
     bytes.starts_with(b"HTTP/1.1 200")
         && bytes

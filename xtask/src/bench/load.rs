@@ -1,5 +1,8 @@
-//! Load by wrk(1) or h2load(1), and the CPU time it cost the proxy.
+//! Load by wrk(1), h2load(1) or clients of our own, and the CPU time it cost the proxy.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
@@ -11,7 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::{Value, json};
 
 use super::guard::Folder;
-use super::host;
+use super::handshakes::Clients;
+use super::peer::Front;
+use super::{host, tls};
 
 /// Request headers as a browser behind a shop's page sends them; the programs add Host, so ten in all.
 const HEADERS: [&str; 9] = [
@@ -26,6 +31,29 @@ const HEADERS: [&str; 9] = [
     "Sec-Fetch-Mode: navigate",
 ];
 
+/// Headers of a unary call as the gRPC library for Go sends them.
+pub(crate) const GRPC_HEADERS: [&str; 5] = [
+    "content-type: application/grpc",
+    "user-agent: grpc-go/1.76.0",
+    "te: trailers",
+    "grpc-timeout: 1S",
+    "grpc-accept-encoding: gzip",
+];
+
+/// The body of a call: no compression, a message of 32 bytes.
+const GRPC_BODY: [u8; 37] = {
+    let mut body = [b'm'; 37];
+    body[0] = 0;
+    body[1] = 0;
+    body[2] = 0;
+    body[3] = 0;
+    body[4] = 32;
+    body
+};
+
+/// Streams of an HTTP/2 connection.
+const STREAMS: u32 = 8;
+
 /// Only a closing function: nothing of it runs per request.
 const SCRIPT: &str = r#"done = function(s, l, r)
   local e = s.errors
@@ -39,18 +67,41 @@ end
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tool {
     Wrk,
-    /// Speaks HTTP/1.1 here; it cannot open a connection per request.
+    /// Speaks HTTP/1.1 or HTTP/2, as the front does; it cannot open a connection per request.
     H2load,
+    /// Ours: a TLS handshake for each request.
+    Handshakes,
 }
 
 /// What to ask for.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(crate) struct Load {
     pub(crate) tool: Tool,
     pub(crate) connections: u32,
     pub(crate) path: &'static str,
     /// The client asks for the connection to be closed.
     pub(crate) close: bool,
+    /// What is spoken with the proxy.
+    pub(crate) front: Front,
+}
+
+impl Load {
+    /// Where it goes.
+    pub(crate) fn url(&self, port: u16) -> String {
+        let scheme = if self.front.is_tls() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{port}{}", self.path)
+    }
+
+    /// The request as our own clients send it.
+    fn request(&self) -> Vec<u8> {
+        let mut text = format!("GET {} HTTP/1.1\r\nHost: {}\r\n", self.path, tls::NAME);
+        for header in HEADERS {
+            text.push_str(header);
+            text.push_str("\r\n");
+        }
+        text.push_str("Connection: close\r\n\r\n");
+        text.into_bytes()
+    }
 }
 
 /// One measured run.
@@ -68,24 +119,32 @@ pub(crate) struct Sample {
 }
 
 /// Runs load on its cores.
-pub(crate) struct Generator {
+pub(crate) struct Generator<'a> {
     /// Of wrk.
     script: PathBuf,
     /// Of h2load: a line per request.
     times: PathBuf,
+    /// Of a call.
+    pub(crate) grpc_body: PathBuf,
     cores: String,
+    tls: &'a tls::Files,
+    /// Ours, by the proxy's port: what they remember of sessions outlives a run.
+    clients: RefCell<BTreeMap<u16, Clients>>,
 }
 
-impl Generator {
+impl<'a> Generator<'a> {
     /// Writes the script.
     ///
     /// # Errors
     /// When that fails.
-    pub(crate) fn new(folder: &Folder, cores: &str) -> Result<Self, String> {
+    pub(crate) fn new(folder: &Folder, cores: &str, tls: &'a tls::Files) -> Result<Self, String> {
         Ok(Self {
             script: folder.write("report.lua", SCRIPT)?,
             times: folder.path().join("h2load.times"),
+            grpc_body: folder.write("grpc.body", GRPC_BODY)?,
             cores: cores.to_owned(),
+            tls,
+            clients: RefCell::default(),
         })
     }
 
@@ -94,46 +153,90 @@ impl Generator {
     /// # Errors
     /// When the program fails.
     pub(crate) fn run(&self, port: u16, load: Load, seconds: u32) -> Result<Value, String> {
-        let mut command = Command::new("taskset");
-        command.args(["-c", &self.cores, "setpriv", "--pdeathsig", "TERM"]);
         match load.tool {
-            Tool::Wrk => command
-                .args(["wrk", "-t1", "--timeout", "10s", "-s"])
-                .arg(&self.script)
-                .arg(format!("-d{seconds}s")),
-            Tool::H2load => command
-                .args(["h2load", "--h1", "-t1", "--log-file"])
-                .arg(&self.times)
-                .arg(format!("-D{seconds}")),
-        };
+            Tool::Wrk => self.wrk(port, load, seconds),
+            Tool::H2load => self.h2load(port, load, seconds),
+            Tool::Handshakes => {
+                let mut all = self.clients.borrow_mut();
+                let clients = match all.entry(port) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(place) => {
+                        let resumes = load.front == Front::Tls { resumption: true };
+                        let request = load.request();
+                        place.insert(Clients::new(port, load.connections, request, resumes)?)
+                    }
+                };
+                clients.run(seconds)
+            }
+        }
+    }
+
+    fn wrk(&self, port: u16, load: Load, seconds: u32) -> Result<Value, String> {
+        let mut command = self.command("wrk");
+        command
+            .args(["-t1", "--timeout", "10s", "-s"])
+            .arg(&self.script)
+            .arg(format!("-d{seconds}s"));
+        let text = self.ask(command, port, load)?;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("RESULT "))
+            .ok_or_else(|| format!("wrk said nothing of use: {text}"))?;
+        serde_json::from_str(line).map_err(|error| format!("wrk: {error}: {line}"))
+    }
+
+    fn h2load(&self, port: u16, load: Load, seconds: u32) -> Result<Value, String> {
+        let mut command = self.command("h2load");
+        command.arg("-t1").arg("--log-file").arg(&self.times);
+        command.arg(format!("-D{seconds}"));
+        if load.front.is_h2() {
+            command
+                .arg(format!("-m{STREAMS}"))
+                .arg("--npn-list=h2")
+                .arg(format!("--tls13-ciphers={}", tls::CIPHER))
+                .arg(format!("--groups={}", tls::GROUP));
+        } else {
+            command.arg("--h1");
+        }
+        if load.front == Front::Grpc {
+            command.arg("-d").arg(&self.grpc_body);
+        }
+        let text = self.ask(command, port, load)?;
+        let times = std::fs::read_to_string(&self.times).unwrap_or_default();
+        // It appends: the next run must not find these.
+        if let Err(error) = std::fs::remove_file(&self.times) {
+            return Err(format!("h2load wrote no times ({error}): {text}"));
+        }
+        if load.front.is_h2() {
+            tls::check_h2load(&text)?;
+        }
+        Ok(h2load(&text, &times, seconds))
+    }
+
+    /// A program on the load's cores.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("taskset");
+        command
+            .args(["-c", &self.cores, "setpriv", "--pdeathsig", "TERM", program])
+            .stdin(Stdio::null());
+        self.tls.offer(&mut command);
+        command
+    }
+
+    /// Runs a program with what wrk and h2load understand alike.
+    fn ask(&self, mut command: Command, port: u16, load: Load) -> Result<String, String> {
         command.arg(format!("-c{}", load.connections));
-        for header in HEADERS {
+        let headers: &[&str] = match load.front {
+            Front::Grpc => &GRPC_HEADERS,
+            Front::Http | Front::Tcp | Front::Tls { .. } | Front::H2 => &HEADERS,
+        };
+        for header in headers {
             command.args(["-H", header]);
         }
         if load.close {
             command.args(["-H", "Connection: close"]);
         }
-        command
-            .arg(format!("http://127.0.0.1:{port}{}", load.path))
-            .stdin(Stdio::null());
-        let text = crate::shell::output(&mut command)?;
-        match load.tool {
-            Tool::Wrk => {
-                let line = text
-                    .lines()
-                    .find_map(|line| line.strip_prefix("RESULT "))
-                    .ok_or_else(|| format!("wrk said nothing of use: {text}"))?;
-                serde_json::from_str(line).map_err(|error| format!("wrk: {error}: {line}"))
-            }
-            Tool::H2load => {
-                let times = std::fs::read_to_string(&self.times).unwrap_or_default();
-                // It appends: the next run must not find these.
-                if let Err(error) = std::fs::remove_file(&self.times) {
-                    return Err(format!("h2load wrote no times ({error}): {text}"));
-                }
-                Ok(h2load(&text, &times, seconds))
-            }
-        }
+        crate::shell::output(command.arg(load.url(port)))
     }
 
     /// [`Generator::run`] and what it cost the processes `pids`.

