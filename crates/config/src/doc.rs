@@ -6,12 +6,11 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::diagnostic::Lines;
 use crate::model::{
-    Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Backend, BackendTls,
-    CertificateFiles, ClientCertificates, Condition, CookieSite, Ejection, ErrorPage, Forwarding,
-    Health, HealthKind, Keepalive, Limits, Listener, ListenerTls, Log, LogFormat, LogLevel, Match,
-    Mode, Passthrough, Process, ProxyProtocol, Queue, Redirect, Reply, Resolver, Retries,
-    RetryMethods, Rewrite, Route, Rule, SendProxy, Server, ServerProtocol, ServerState,
-    StickyCookie, Timeouts, TlsProfile, XForwarded,
+    Actions, Admin, Backend, BackendTls, CertificateFiles, ClientCertificates, Condition,
+    CookieSite, Ejection, ErrorPage, Forwarding, Health, HealthKind, Keepalive, Limits, Listener,
+    ListenerTls, Log, LogFormat, LogLevel, Match, Mode, Passthrough, Process, ProxyProtocol, Queue,
+    Redirect, Reply, Resolver, Retries, RetryMethods, Rewrite, Route, Rule, SendProxy, Server,
+    ServerProtocol, ServerState, StickyCookie, Timeouts, TlsProfile, XForwarded,
 };
 use crate::syntax::{Kind, Node};
 use crate::value::{Row, Section, Spec, Value, section_schema};
@@ -57,7 +56,6 @@ pub fn json_schema() -> Json {
         ("admin", section_schema::<Admin>()),
         ("log", section_schema::<Log>()),
         ("resolver", section_schema::<Resolver>()),
-        ("acme", section_schema::<Acme>()),
         ("timeouts", section_schema::<Timeouts>()),
         ("limits", section_schema::<Limits>()),
         ("errors", pages),
@@ -100,14 +98,11 @@ const fn chapter<S: Section>(place: &'static str) -> Chapter {
 }
 
 /// The chapters, in the order of the page.
-const CHAPTERS: [Chapter; 34] = [
+const CHAPTERS: [Chapter; 31] = [
     chapter::<Process>(""),
     chapter::<Admin>(""),
     chapter::<Log>(""),
     chapter::<Resolver>(""),
-    chapter::<Acme>(""),
-    chapter::<AcmeIssuer>("`issuers` of `[acme]`"),
-    chapter::<AcmeDns>("`dns` of `[acme]`"),
     chapter::<Listener>(""),
     chapter::<ListenerTls>("`tls` of a listener"),
     chapter::<ClientCertificates>("`client_certificates` of a listener's `tls`"),
@@ -286,9 +281,6 @@ fn choices_of(title: &str) -> String {
         title if title == Log::TITLE => {
             vec![table!("format", LogFormat), table!("level", LogLevel)]
         }
-        title if title == Acme::TITLE => {
-            vec![table!("challenges", AcmeChallenge), table!("key", AcmeKey)]
-        }
         title if title == ListenerTls::TITLE => vec![table!("profile", TlsProfile)],
         title if title == Forwarding::TITLE => vec![table!("x_forwarded", XForwarded)],
         title if title == Listener::TITLE => {
@@ -346,12 +338,11 @@ impl Part {
 }
 
 /// The sections of the sample. A header that would change something by being there is a comment too.
-const SAMPLE: [Part; 25] = [
+const SAMPLE: [Part; 29] = [
     part::<Process>("[process]"),
     part::<Admin>("[admin]"),
     part::<Log>("[log]"),
     part::<Resolver>("[resolver]"),
-    part::<Acme>("[acme]"),
     part::<Timeouts>("[timeouts]"),
     part::<Limits>("[limits]"),
     Part {
@@ -364,6 +355,10 @@ const SAMPLE: [Part; 25] = [
     },
     part::<Listener>("[listener.web]").kept(&[("bind", "\":8080\"")]),
     part::<Forwarding>("[listener.web.forwarded]"),
+    part::<ListenerTls>("# [listener.web.tls]"),
+    part::<CertificateFiles>("# [[listener.web.tls.certificates]]"),
+    part::<ClientCertificates>("# [listener.web.tls.client_certificates]"),
+    part::<Passthrough>("# [[listener.web.passthrough]]"),
     // What it does is written as in a route.
     Part {
         rows: own_rows::<Rule>,
@@ -375,6 +370,7 @@ const SAMPLE: [Part; 25] = [
     part::<Redirect>("# [route.redirect]"),
     part::<Reply>("# [route.reply]"),
     part::<Backend>("[backend.app]").kept(&[("servers", "[\"10.0.0.1:8080\", \"10.0.0.2:8080\"]")]),
+    part::<BackendTls>("# [backend.app.tls]"),
     part::<Server>("# [[backend.app.servers]]"),
     part::<StickyCookie>("# [backend.app.sticky]"),
     part::<Keepalive>("[backend.app.keepalive]"),
@@ -472,7 +468,6 @@ mod tests {
         reads::<Admin>();
         reads::<Log>();
         reads::<Resolver>();
-        reads::<Acme>();
         reads::<Timeouts>();
         reads::<Limits>();
         reads::<Listener>();

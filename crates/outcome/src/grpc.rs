@@ -69,10 +69,10 @@ impl GrpcStatus {
     /// What a client is told of a fault.
     #[must_use]
     pub fn of_fault(fault: &Fault, status: u16) -> Self {
-        match fault.kind {
-            FaultKind::TotalTimeout => Self(4),
-            _ => Self::of_http(status),
+        if fault.kind == FaultKind::TotalTimeout {
+            return Self(4);
         }
+        Self::of_http(status)
     }
 }
 

@@ -196,6 +196,10 @@ impl Door {
 }
 
 /// A connection's place among those open: counts itself out on drop.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, read by name"
+)]
 pub(crate) struct Seat {
     pub(crate) listener: Name,
     /// The port that is listened on; `None` for a Unix socket.

@@ -82,6 +82,7 @@ fn a_success_is_written_without_an_allocation() {
         referer: b"",
         user_agent: b"curl/8",
         status: 200,
+        grpc_status: None,
         bytes_in: 80,
         bytes_out: 160,
         body_out: 12,

@@ -18,7 +18,7 @@ pub enum Stream {
     /// A Unix stream socket.
     Unix(UnixStream),
     /// TLS over one of these.
-    Tls(TlsStream),
+    Tls(Box<TlsStream>),
 }
 
 impl Stream {

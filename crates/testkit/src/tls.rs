@@ -356,7 +356,7 @@ impl TlsClient {
         let config = Arc::clone(self.built.get_or_init(|| Arc::new(self.build())));
         let name = ServerName::try_from(self.name.unwrap_or("unasked.test")).expect("a name");
         let tls = ClientConnection::new(config, name).expect("settings of a client");
-        Stream::Tls(TlsStream::new(socket, tls.into()))
+        Stream::Tls(Box::new(TlsStream::new(socket, tls.into())))
     }
 
     fn build(&self) -> ClientConfig {
@@ -505,7 +505,7 @@ impl TlsServer {
         Server::script_wrapped(
             move |socket| {
                 let tls = ServerConnection::new(Arc::clone(&config)).expect("settings");
-                Stream::Tls(TlsStream::new(socket, tls.into()))
+                Stream::Tls(Box::new(TlsStream::new(socket, tls.into())))
             },
             script,
         )

@@ -215,10 +215,7 @@ fn tls(listener: &Listener, found: &mut Findings) {
                 let message = "https_redirect sends clients of a TLS listener round in a circle";
                 found.error("tls", at("https_redirect"), message);
             }
-            if tls.certificates.is_empty()
-                && tls.acme.is_empty()
-                && !tls.origins.is_misread("certificates")
-            {
+            if tls.certificates.is_empty() && !tls.origins.is_misread("certificates") {
                 let origin = tls.origins.field_or_section("certificates");
                 found.push(
                     Diagnostic::error("tls", origin, "TLS needs a certificate")

@@ -3,7 +3,6 @@
 //! The table makes the struct, reading, printing, differences, the reference page and the JSON
 //! Schema. Adding a field is one entry there, and the code that obeys it.
 
-pub(crate) mod acme;
 pub(crate) mod actions;
 pub(crate) mod admin;
 pub(crate) mod backend;

@@ -20,10 +20,8 @@ concept! {
     /// The certificates with their keys: files, directories (ending in `/`) or tables. The one for the
     /// name that a client asks for (SNI) is used, ECDSA before RSA where there are both; the first of
     /// all for clients that ask for another name or none.
-    certificates: Vec<CertificateFiles> = Vec::new(),
+    certificates: Vec<CertificateFiles> = Vec::new(), required = true,
         example = Some("[\"/etc/clearway/example.org.pem\", \"/etc/clearway/tls.d/\", { certificate = \"a.crt\", key = \"a.key\" }]");
-    /// Names whose certificates are obtained and renewed by themselves; see `[acme]`.
-    acme: Vec<HostPattern> = Vec::new(), example = Some("[\"example.org\", \"www.example.org\"]");
     /// Whether clients that ask for a name of which there is no certificate are refused, instead of
     /// getting the first certificate.
     strict_names: bool = false, example = Some("true");

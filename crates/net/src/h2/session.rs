@@ -116,9 +116,10 @@ impl Session {
                     if let Some(kind) = self.link.flood()
                         && !std::mem::replace(&mut self.has_flooded, true)
                     {
-                        connection.abrupt_shutdown(match kind {
-                            FaultKind::H2Protocol => Reason::PROTOCOL_ERROR,
-                            _ => Reason::ENHANCE_YOUR_CALM,
+                        connection.abrupt_shutdown(if kind == FaultKind::H2Protocol {
+                            Reason::PROTOCOL_ERROR
+                        } else {
+                            Reason::ENHANCE_YOUR_CALM
                         });
                         continue;
                     }

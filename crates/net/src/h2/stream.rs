@@ -277,7 +277,7 @@ impl H2Stream {
             Sending::Response(respond) => self.write_response(respond, head)?,
             Sending::Request(send, scheme) => self.write_request(send, &scheme, head)?,
             // Behind the end of a message nothing is sent.
-            done => {
+            done @ (Sending::Body(..) | Sending::Done(_) | Sending::Failed) => {
                 self.sending = done;
                 return Ok(part.len());
             }
@@ -360,7 +360,7 @@ impl H2Stream {
         let count = wanted.min(send.capacity());
         let left = match *body {
             Body::Length(left) => Body::Length(left.saturating_sub(count as u64)),
-            other => other,
+            Body::None | Body::Open => *body,
         };
         let ends = left == Body::Length(0) || (last && count == part.len());
         let piece = Bytes::copy_from_slice(part.get(..count).unwrap_or_default());
@@ -385,7 +385,10 @@ impl H2Stream {
     fn end(&mut self) {
         self.sending = match std::mem::replace(&mut self.sending, Sending::Failed) {
             Sending::Body(send, _) => Sending::Done(send),
-            other => other,
+            other @ (Sending::Response(_)
+            | Sending::Request(..)
+            | Sending::Done(_)
+            | Sending::Failed) => other,
         };
     }
 
@@ -403,8 +406,10 @@ impl H2Stream {
                 send.send_reset(Reason::INTERNAL_ERROR);
                 Ok(())
             }
-            _ if trailers.is_empty() => send.send_data(Bytes::new(), true),
-            _ => {
+            Body::None | Body::Open | Body::Length(0) if trailers.is_empty() => {
+                send.send_data(Bytes::new(), true)
+            }
+            Body::None | Body::Open | Body::Length(0) => {
                 let trailers = text::read_trailers(trailers);
                 send.send_trailers(trailers.unwrap_or_default())
             }
@@ -478,7 +483,7 @@ fn copy(from: &[u8], to: &mut [u8], count: usize) {
 fn sending(send: SendStream<Bytes>, body: Body) -> Sending {
     match body {
         Body::None => Sending::Done(send),
-        body => Sending::Body(send, body),
+        Body::Length(_) | Body::Open => Sending::Body(send, body),
     }
 }
 

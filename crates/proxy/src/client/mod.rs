@@ -39,6 +39,10 @@ pub(crate) struct Proxied {
 
 /// A client's connection. Idle ones are most of the memory, so what few of them have is kept
 /// elsewhere.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, read by name"
+)]
 pub(crate) struct Conn {
     pub(crate) worker: Rc<Worker>,
     pub(crate) stream: Stream,

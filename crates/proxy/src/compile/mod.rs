@@ -189,21 +189,23 @@ fn compile_listener(
             .on()
             .map(|name| name.as_str().to_owned()),
         errors,
-        passthrough: listener
-            .passthrough
-            .iter()
-            .filter_map(|way| {
-                Some(PassPlan {
-                    names: way.server_name.iter().map(ToString::to_string).collect(),
-                    alpn: way.alpn.iter().map(|p| p.as_bytes().to_vec()).collect(),
-                    backend: index.get(way.backend.as_str()).copied()?,
-                })
-            })
-            .collect(),
+        passthrough: passthrough(listener, index),
         http2: listener.http2 && listener.is_http(),
         tls,
         entry,
     })
+}
+
+/// Where TLS connections of a listener go that are passed through.
+fn passthrough(listener: &Listener, index: &Map<&str, usize>) -> Vec<PassPlan> {
+    let ways = listener.passthrough.iter().filter_map(|way| {
+        Some(PassPlan {
+            names: way.server_name.iter().map(ToString::to_string).collect(),
+            alpn: way.alpn.iter().map(|p| p.as_bytes().to_vec()).collect(),
+            backend: index.get(way.backend.as_str()).copied()?,
+        })
+    });
+    ways.collect()
 }
 
 fn compile_route(
