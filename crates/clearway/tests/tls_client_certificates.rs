@@ -1,6 +1,13 @@
 //! Certificates of clients: which are taken, what refused ones are told, and what rules and servers
 //! learn of them.
 
+#![expect(
+    clippy::too_many_lines,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    reason = "a scenario reads best in one piece"
+)]
+
 use clearway_testkit::clearway::secure;
 use clearway_testkit::{
     Authority, Clearway, Client, End, Identity, Server, TlsClient, Wish, behave,

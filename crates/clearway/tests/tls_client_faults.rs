@@ -110,7 +110,9 @@ fn openssl(clearway: &Clearway, options: &[&str]) -> String {
         .args(["-servername", "a.test"])
         .args(options)
         .stdin(Stdio::null());
-    let output = command.output().expect("openssl");
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("openssl: {error}"));
     let both = [output.stdout, output.stderr].concat();
     String::from_utf8_lossy(&both).into_owned()
 }
@@ -177,7 +179,7 @@ fn silent_and_hasty_clients_are_recorded_and_scanners_are_not() {
     let record = clearway.fault_with("tls_handshake_closed");
     assert!(words(&clearway, &record).contains("tls_handshake_closed"));
     let hasty = connect(&clearway);
-    (&*hasty.stream()).write_all(b"\x16\x03\x01\x02").unwrap();
+    hasty.stream().write_all(b"\x16\x03\x01\x02").unwrap();
     hasty.reset();
     let labels = [("fault", "tls_handshake_closed")];
     clearway.wait_metric("clearway_faults_total", &labels, 2.0);

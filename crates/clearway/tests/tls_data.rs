@@ -1,5 +1,7 @@
 //! What passes over TLS: bodies, tunnels, kept connections, and how ends are told from cuts.
 
+#![expect(clippy::unwrap_used, reason = "a scenario reads best in one piece")]
+
 use std::io::Write;
 
 use clearway_testkit::clearway::simple;

@@ -1,5 +1,11 @@
 //! Certificates in files: the forms they come in, and what is said about those that cannot be used.
 
+#![expect(
+    clippy::type_complexity,
+    clippy::too_many_lines,
+    reason = "a scenario reads best in one piece"
+)]
+
 use std::process::Command;
 
 use clearway_testkit::clearway::{self, secure};

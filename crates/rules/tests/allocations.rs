@@ -66,6 +66,7 @@ fn routes() -> Vec<RouteMatch> {
             queries: vec![("v".to_owned(), FieldTest::Exact("2".to_owned()))],
             sources: vec!["192.0.2.0/24".parse().unwrap()],
             listeners: texts(&["web"]),
+            ..RouteMatch::default()
         });
     }
     routes
@@ -120,6 +121,7 @@ fn routing_and_constant_edits_allocate_nothing() {
             client: Address::Ip("192.0.2.7:40000".parse().unwrap()),
             listener: Name::new("web"),
             scheme: "http",
+            tls: None,
             id: RequestId(id),
             response: None,
             backend: Name::NONE,
