@@ -140,14 +140,24 @@ fn request_lines() {
 fn other_protocols() {
     refuse(
         "",
-        vec![
-            case(
-                "tls_on_plain_port",
-                b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
-            ),
-            case("http2_on_http1_port", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-        ],
+        vec![case(
+            "tls_on_plain_port",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
+        )],
     );
+}
+
+#[test]
+fn http2_where_it_is_not_spoken() {
+    let server = Server::script(behave::ok("reached"));
+    let config = format!(
+        "[listener.web]\nbind = \"127.0.0.1:0\"\nhttp2 = false\n\
+         [backend.app]\nservers = [\"{}\"]\n",
+        server.address()
+    );
+    let clearway = Clearway::setup(&config).start();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    assert_eq!(refused(&clearway, "http2_on_http1_port", preface), Ok(()));
 }
 
 #[test]
