@@ -188,7 +188,13 @@ fn gunicorn_with_tls() {
 }
 
 /// What testssl.sh may say: these are about the certificate of this test and the openssl it calls.
-const NOT_OURS: [&str; 3] = ["cert_revocation", "engine_problem", "scanTime"];
+const NOT_OURS: [&str; 4] = [
+    "cert_revocation",
+    "engine_problem",
+    "scanTime",
+    // Its own openssl fails to connect with the session; that sessions are resumed is tested above.
+    "sessionresumption_ticket",
+];
 
 #[test]
 fn a_scanner_finds_nothing() {
@@ -240,7 +246,13 @@ fn a_scanner_finds_nothing() {
         .as_array()
         .unwrap()
         .iter()
-        .filter(|finding| !NOT_OURS.contains(&finding["id"].as_str().unwrap_or_default()))
+        .filter(|finding| {
+            // With two certificates the number of each stands behind the name.
+            let id = finding["id"].as_str().unwrap_or_default();
+            !NOT_OURS
+                .iter()
+                .any(|known| id.split(' ').next() == Some(*known))
+        })
         .collect();
     let printed = String::from_utf8_lossy(&said.stdout);
     assert!(bad.is_empty(), "{bad:#?}\n{printed}");
