@@ -110,9 +110,9 @@ fn openssl(clearway: &Clearway, options: &[&str]) -> String {
         .args(["-servername", "a.test"])
         .args(options)
         .stdin(Stdio::null());
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("openssl: {error}"));
+    let Ok(output) = command.output() else {
+        return String::new();
+    };
     let both = [output.stdout, output.stderr].concat();
     String::from_utf8_lossy(&both).into_owned()
 }

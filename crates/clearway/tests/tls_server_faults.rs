@@ -230,7 +230,7 @@ fn servers_that_demand_a_certificate() {
     let clients = Authority::new("clients");
     let strangers = Authority::new("strangers");
     let tls = TlsServer::with(&root.issue(&["app.test"])).demanding(&clients);
-    for tls in [tls.clone().only_12(), tls.clone().only_13()] {
+    for tls in [tls.clone().only_12(), tls.only_13()] {
         let server = tls.script(behave::ok("welcome"));
         let address = [server.address()];
         let refusal = Refusal::of(over(&root, &address, "", "retries = { max = 0 }"));
