@@ -78,7 +78,8 @@ impl Config {
     pub fn default_backend(&self, listener: &Listener) -> Option<&Backend> {
         match (&listener.backend, self.backends.as_slice()) {
             (Some(name), _) => self.backend(name),
-            (None, [only]) => Some(only),
+            // What is passed through goes where it is said to.
+            (None, [only]) if listener.passthrough.is_empty() => Some(only),
             (None, _) => None,
         }
     }
