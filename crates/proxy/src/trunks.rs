@@ -4,7 +4,6 @@
 //! others wait for it instead of opening their own.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
 
 use clearway_base::clock::Stamp;
 use clearway_net::h2::Trunk;
@@ -24,7 +23,7 @@ struct Known {
 /// The connections of a worker to one server.
 #[derive(Default)]
 pub(crate) struct Trunks {
-    open: RefCell<Vec<Rc<Known>>>,
+    open: RefCell<Vec<Known>>,
     is_opening: Cell<bool>,
     /// Told when one was opened, or could not be.
     opened: Notify,
@@ -48,12 +47,13 @@ impl Wear {
 }
 
 impl Trunks {
-    /// A stream for a request, of a connection that is open and has room.
+    /// A stream for a request, of the newest connection that is open and has room.
     pub(crate) fn stream(&self, wear: Wear, now: Stamp) -> Option<ServerConn> {
         let mut open = self.open.borrow_mut();
         open.retain(|known| known.trunk.is_open());
         let known = open
             .iter()
+            .rev()
             .find(|known| known.trunk.has_room() && !wear.is_worn(known, now))?;
         let mut conn = ServerConn::new(Stream::H2(Box::new(known.trunk.stream())), known.opened);
         conn.uses = known.uses.replace(known.uses.get().saturating_add(1));
@@ -63,12 +63,12 @@ impl Trunks {
 
     /// Adds a connection that was just opened.
     pub(crate) fn add(&self, trunk: Trunk, now: Stamp) {
-        self.open.borrow_mut().push(Rc::new(Known {
+        self.open.borrow_mut().push(Known {
             trunk,
             opened: now,
             uses: Cell::new(0),
             idle_since: Cell::new(now),
-        }));
+        });
     }
 
     /// The right to open a connection; `None` while somebody else does, who tells when it is done.
@@ -86,9 +86,9 @@ impl Trunks {
         self.prefers_h1.get()
     }
 
-    /// Notes what the server has agreed on.
-    pub(crate) fn note(&self, agreed_on_h2: bool) {
-        self.prefers_h1.set(!agreed_on_h2);
+    /// Notes whether the server has agreed on HTTP/1.1.
+    pub(crate) fn prefer_h1(&self, prefers: bool) {
+        self.prefers_h1.set(prefers);
     }
 
     /// Closes connections that nobody has used for long, or that are worn and idle; says how many idle

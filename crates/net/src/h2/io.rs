@@ -34,6 +34,7 @@ pub(super) struct Link {
 struct Rare {
     first: FirstBytes,
     flood: Option<FaultKind>,
+    goaway: Option<u32>,
     waker: Option<Waker>,
 }
 
@@ -69,6 +70,11 @@ impl Link {
     /// What there was too much of.
     pub(super) fn flood(&self) -> Option<FaultKind> {
         self.rare().flood
+    }
+
+    /// The last stream that the newest GOAWAY names.
+    pub(super) fn goaway(&self) -> Option<u32> {
+        self.rare().goaway
     }
 
     /// Notes the task that drives the connection.
@@ -139,9 +145,13 @@ impl Io {
         if !std::mem::replace(&mut self.has_first, true) {
             self.link.rare().first = FirstBytes::of(bytes);
         }
+        let before = self.meter.goaway();
         if let Err(kind) = self.meter.count(bytes) {
             self.has_flood = true;
             self.link.rare().flood = Some(kind);
+        }
+        if self.meter.goaway() != before {
+            self.link.rare().goaway = self.meter.goaway();
         }
     }
 }

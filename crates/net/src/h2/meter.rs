@@ -89,6 +89,8 @@ pub(super) struct Meter {
     continuations: u32,
     /// SETTINGS have to come first, and have not.
     awaits_settings: bool,
+    /// The last stream that the newest GOAWAY names.
+    goaway: Option<u32>,
 }
 
 impl Meter {
@@ -102,6 +104,7 @@ impl Meter {
             leaked: clock::now(),
             continuations: 0,
             awaits_settings: preface > 0,
+            goaway: None,
         }
     }
 
@@ -126,22 +129,39 @@ impl Meter {
             self.have += count;
             bytes = rest;
             if self.have == self.wanted() {
-                let taken = self.have - HEADER;
+                self.skip = self.length().saturating_sub(self.have - HEADER);
+                let counted = self.frame();
                 self.have = 0;
-                self.skip = self.length().saturating_sub(taken);
-                self.frame()?;
+                counted?;
             }
         }
         Ok(())
     }
 
-    /// How much of the frame is looked at: its header, and the number in a WINDOW_UPDATE.
+    /// The last stream that the newest GOAWAY names (RFC 9113 section 6.8).
+    pub(super) fn goaway(&self) -> Option<u32> {
+        self.goaway
+    }
+
+    /// How much of the frame is looked at: its header, and the number with which the payload of a
+    /// WINDOW_UPDATE or GOAWAY begins.
     fn wanted(&self) -> usize {
-        if self.have < HEADER || self.header[3] != frame::WINDOW_UPDATE || self.length() != 4 {
-            HEADER
-        } else {
+        let has_number = match self.header[3] {
+            frame::WINDOW_UPDATE => self.length() == 4,
+            frame::GOAWAY => self.length() >= 8,
+            _ => false,
+        };
+        if self.have >= HEADER && has_number {
             HEADER + 4
+        } else {
+            HEADER
         }
+    }
+
+    /// The number behind the header, without its reserved bit.
+    fn number(&self) -> u32 {
+        let [.., a, b, c, d] = self.header;
+        u32::from_be_bytes([a, b, c, d]) & 0x7fff_ffff
     }
 
     fn length(&self) -> usize {
@@ -160,7 +180,13 @@ impl Meter {
         }
         match kind {
             frame::DATA if self.length() == 0 && flags & frame::END_STREAM == 0 => self.fill(EMPTY),
-            frame::HEADERS | frame::DATA | frame::GOAWAY | frame::PUSH_PROMISE => Ok(()),
+            frame::HEADERS | frame::DATA | frame::PUSH_PROMISE => Ok(()),
+            frame::GOAWAY => {
+                if self.wanted() > HEADER {
+                    self.goaway = Some(self.number());
+                }
+                Ok(())
+            }
             frame::CONTINUATION => {
                 self.continuations += 1;
                 if self.continuations > CONTINUATIONS {
@@ -172,8 +198,7 @@ impl Meter {
             frame::SETTINGS if flags & frame::ACK == 0 => self.fill(SETTINGS),
             frame::PING if flags & frame::ACK == 0 => self.fill(PINGS),
             frame::WINDOW_UPDATE => {
-                let [.., a, b, c, d] = self.header;
-                if u32::from_be_bytes([a, b, c, d]) & 0x7fff_ffff < TINY {
+                if self.number() < TINY {
                     return self.fill(WINDOWS);
                 }
                 Ok(())
@@ -249,6 +274,24 @@ mod tests {
             assert_eq!(found, kind);
             assert!(count >= 32, "{kind:?} after {count}");
         }
+    }
+
+    #[test]
+    fn goaway_names_its_last_stream_however_it_is_cut() {
+        let mut bytes = frame(4, 0, &[]);
+        bytes.extend(frame(7, 0, &[0x80, 0, 0, 9, 0, 0, 0, 2, b'w', b'h', b'y']));
+        bytes.extend(frame(6, 0, &[0; 8]));
+        for cut in 1..bytes.len() {
+            let mut meter = Meter::new(0);
+            for part in bytes.chunks(cut) {
+                meter.count(part).unwrap();
+            }
+            assert_eq!(meter.goaway(), Some(9), "{cut}");
+            assert_eq!((meter.have, meter.skip), (0, 0), "{cut}");
+        }
+        let mut meter = Meter::new(0);
+        meter.count(&frame(7, 0, &[0; 4])).unwrap();
+        assert_eq!(meter.goaway(), None, "too short to be one");
     }
 
     #[test]

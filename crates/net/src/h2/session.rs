@@ -6,7 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use clearway_base::buffer::{Lease, Pool};
-use clearway_outcome::{FaultKind, FirstBytes, Signal};
+use clearway_base::rng::Rng;
+use clearway_outcome::FaultKind;
 use h2::server::{Builder, Connection, Handshake};
 use h2::{Reason, RecvStream};
 use http::Request;
@@ -27,6 +28,8 @@ pub struct SessionSettings {
     pub header_bytes: usize,
     /// Body bytes of one request that may wait to be passed on.
     pub window: u32,
+    /// What the keys of WebSockets are made from.
+    pub seed: u64,
 }
 
 /// A request that came.
@@ -52,6 +55,7 @@ pub struct Session {
     state: State,
     link: Arc<Link>,
     text: Vec<u8>,
+    rng: Rng,
     is_leaving: bool,
     has_shut: bool,
     has_flooded: bool,
@@ -83,6 +87,7 @@ impl Session {
             state: State::Handshake(builder.handshake(io)),
             link,
             text: Vec::new(),
+            rng: Rng::new(settings.seed),
             is_leaving: false,
             has_shut: false,
             has_flooded: false,
@@ -90,7 +95,7 @@ impl Session {
     }
 
     /// Polls for the next request, and moves the frames of all streams meanwhile. `None` means that the
-    /// connection is over. `key` is used for WebSockets. Cancel safe.
+    /// connection is over. Cancel safe.
     ///
     /// # Errors
     /// Why the connection ends: what the client did.
@@ -98,7 +103,6 @@ impl Session {
         &mut self,
         cx: &mut Context<'_>,
         (small, large): (&Rc<Pool>, &Rc<Pool>),
-        key: &[u8],
     ) -> Poll<Option<Result<Incoming, H2Error>>> {
         self.link.note_waker(cx);
         loop {
@@ -125,13 +129,8 @@ impl Session {
                     }
                     return match ready!(polled) {
                         Some(Ok((request, respond))) => {
-                            let (parts, respond) = (request, respond);
-                            Poll::Ready(Some(Ok(self.incoming(
-                                parts,
-                                respond,
-                                (small, large),
-                                key,
-                            ))))
+                            let incoming = self.incoming(request, respond, (small, large));
+                            Poll::Ready(Some(Ok(incoming)))
                         }
                         Some(Err(error)) => Poll::Ready(self.over(&error)),
                         None => {
@@ -149,11 +148,10 @@ impl Session {
         request: Request<RecvStream>,
         respond: h2::server::SendResponse<Bytes>,
         (small, large): (&Rc<Pool>, &Rc<Pool>),
-        key: &[u8],
     ) -> Incoming {
         let (parts, body) = request.into_parts();
         self.text.clear();
-        let is_tunnel = text::write_request(&parts, key, &mut self.text);
+        let is_tunnel = text::write_request(&parts, || self.rng.next_u64(), &mut self.text);
         let pool = if self.text.len() <= small.size() {
             small
         } else {
@@ -186,13 +184,7 @@ impl Session {
         if error.is_io() || error.is_remote() {
             return None;
         }
-        let mut fault = fault::of(error, Other::Client);
-        let code = error.reason().map_or(0, u32::from);
-        fault.signal = Some(Signal::H2Goaway {
-            code,
-            last_stream: 0,
-        });
-        Some(Err(fault))
+        Some(Err(fault::of(error, Other::Client, None)))
     }
 
     fn flood(&self) -> Option<H2Error> {
@@ -237,11 +229,5 @@ impl Session {
     #[must_use]
     pub fn active(&self) -> u32 {
         self.link.active()
-    }
-
-    /// The first bytes that the client sent.
-    #[must_use]
-    pub fn first_bytes(&self) -> FirstBytes {
-        self.link.first()
     }
 }

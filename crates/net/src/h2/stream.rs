@@ -128,7 +128,7 @@ impl H2Stream {
             };
             return H2Error { kind, signal: None }.into();
         }
-        fault::wrap(error, self.other)
+        fault::wrap(error, self.other, self.link.goaway())
     }
 
     /// Polls for bytes into `room`: of a head, then of the body; 0 means the end.
@@ -327,7 +327,7 @@ impl H2Stream {
             Err(error) => {
                 // The connection was given up between the look at it and now: nothing was sent.
                 let kind = FaultKind::ServerGoaway;
-                let signal = fault::of(&error, Other::Server).signal;
+                let signal = fault::of(&error, Other::Server, self.link.goaway()).signal;
                 let failure = H2Error { kind, signal };
                 self.failure = Some(failure);
                 return Err(failure.into());
@@ -452,12 +452,6 @@ impl H2Stream {
     /// What is known about the connection's TLS.
     pub(crate) fn tls_facts(&self) -> Option<Box<TlsFacts>> {
         self.link.tls_facts()
-    }
-
-    /// The first bytes that came over the connection.
-    #[must_use]
-    pub fn first_bytes(&self) -> clearway_outcome::FirstBytes {
-        self.link.first()
     }
 
     fn reset(&mut self, reason: Reason) {

@@ -20,9 +20,27 @@ fn line(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// A nonce of 16 bytes in base64 (RFC 6455 section 4.1).
+fn websocket_key(mut random: impl FnMut() -> u64) -> [u8; 24] {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut rest = u128::from(random()) << 64 | u128::from(random());
+    let mut key = [b'='; 24];
+    // Twenty-one digits of six bits and one of two, which stand above its lowest four.
+    for digit in key.iter_mut().take(21) {
+        *digit = DIGITS[usize::from((rest >> 122) as u8)];
+        rest <<= 6;
+    }
+    key[21] = DIGITS[usize::from((rest >> 122) as u8 & 0x30)];
+    key
+}
+
 /// Writes a request's head. A WebSocket opened by an extended CONNECT (RFC 8441) becomes the upgrade
 /// that HTTP/1.1 has for it; the answer is whether it was one.
-pub(super) fn write_request(parts: &request::Parts, key: &[u8], out: &mut Vec<u8>) -> bool {
+pub(super) fn write_request(
+    parts: &request::Parts,
+    random: impl FnMut() -> u64,
+    out: &mut Vec<u8>,
+) -> bool {
     let protocol = parts.extensions.get::<Protocol>();
     let upgrades = parts.method == Method::CONNECT && protocol.is_some();
     let method = if upgrades {
@@ -68,7 +86,7 @@ pub(super) fn write_request(parts: &request::Parts, key: &[u8], out: &mut Vec<u8
     if let (true, Some(protocol)) = (upgrades, protocol) {
         out.extend_from_slice(b"connection: upgrade\r\n");
         line(b"upgrade", protocol.as_str().as_bytes(), out);
-        line(b"sec-websocket-key", key, out);
+        line(b"sec-websocket-key", &websocket_key(random), out);
     }
     out.extend_from_slice(b"\r\n");
     upgrades
@@ -234,7 +252,7 @@ mod tests {
         assert_eq!(request.headers().len(), 3);
         let mut out = Vec::new();
         let (parts, ()) = request.into_parts();
-        assert!(!write_request(&parts, b"", &mut out));
+        assert!(!write_request(&parts, || 0, &mut out));
         let again = String::from_utf8(out).unwrap();
         assert_eq!(
             again,
@@ -251,9 +269,16 @@ mod tests {
             .body(())
             .unwrap();
         let mut out = Vec::new();
-        write_request(&request.into_parts().0, b"", &mut out);
+        write_request(&request.into_parts().0, || 0, &mut out);
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("\r\ncookie: a=1; c=3\r\n"), "{text}");
+    }
+
+    #[test]
+    fn keys_of_websockets_are_sixteen_bytes_in_base64() {
+        let mut numbers = [0x0001_0203_0405_0607, 0x0809_0a0b_0c0d_0eff].into_iter();
+        let key = websocket_key(|| numbers.next().unwrap());
+        assert_eq!(&key, b"AAECAwQFBgcICQoLDA0O/w==");
     }
 
     #[test]

@@ -115,7 +115,7 @@ impl Visit {
                 words,
             });
         }
-        self.stream = Some(Stream::Tls(Box::new(connecting.finish().0)));
+        self.stream = Some(Stream::Tls(Box::new(connecting.finish())));
         self.attempt.connected_us = Some(self.elapsed_us());
         Ok(())
     }

@@ -45,10 +45,6 @@ impl Profile {
     }
 }
 
-/// Longest method that is taken for one of HTTP; the longest registered one has 17 letters, and is about
-/// calendars.
-const METHOD_MAX: usize = 17;
-
 /// Keys for session tickets, which change every six hours; old ones are read for as long again.
 ///
 /// One for each listener: a session that one listener has begun is worth nothing at another, which
@@ -202,7 +198,7 @@ impl Accepting {
     fn digest(&mut self, bytes: &[u8]) -> Result<(), HandshakeError> {
         self.first.extend(bytes);
         if !handshake::may_be_tls(self.first.as_bytes()) {
-            return match plain_http(self.first.as_bytes()) {
+            return match handshake::plain_http(self.first.as_bytes()) {
                 // A request that comes in small pieces is to get its answer, too.
                 None => Ok(()),
                 Some(_) => Err(HandshakeError::NotTls),
@@ -236,7 +232,7 @@ impl Accepting {
     pub fn finish(self) -> (TlsStream, TlsFacts) {
         let facts = self.facts();
         let tls = Connection::Server(self.tls);
-        (TlsStream::new(self.wire, tls, self.unread), facts)
+        (TlsStream::new(self.wire, tls, self.unread, true), facts)
     }
 
     /// Gives the handshake up: after an error, or without one when its time is over.
@@ -246,7 +242,9 @@ impl Accepting {
         let (kind, words) = match error {
             None => (FaultKind::TlsHandshakeTimeout, String::new()),
             Some(HandshakeError::Io(error)) => (FaultKind::TlsHandshakeClosed, error.to_string()),
-            Some(HandshakeError::NotTls) if plain_http(self.first.as_bytes()) == Some(true) => {
+            Some(HandshakeError::NotTls)
+                if handshake::plain_http(self.first.as_bytes()) == Some(true) =>
+            {
                 (FaultKind::HttpOnTlsPort, String::new())
             }
             Some(HandshakeError::NotTls) => (FaultKind::NotTls, String::new()),
@@ -288,48 +286,8 @@ impl Accepting {
     }
 
     fn facts(&self) -> TlsFacts {
-        let mut facts = handshake::facts(&self.tls);
+        let mut facts = handshake::facts(&self.tls, true);
         facts.server_name = self.tls.server_name().unwrap_or_default().to_owned();
         facts
-    }
-}
-
-/// Whether a client's first bytes are the start of a plain HTTP request: a method and a target; `None`
-/// when more of them are needed to say so.
-fn plain_http(first: &[u8]) -> Option<bool> {
-    let length = first.iter().take_while(|b| b.is_ascii_uppercase()).count();
-    let (method, rest) = first.split_at(length);
-    match rest {
-        [] | [b' '] if length > 0 && length <= METHOD_MAX => None,
-        // Origin form, `*`, absolute form; or an authority (RFC 9112 section 3.2).
-        [b' ', b'/' | b'*' | b'h' | b'H', ..] => Some((3..=METHOD_MAX).contains(&length)),
-        [b' ', ..] => Some(method == b"CONNECT"),
-        _ => Some(false),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn plain_requests_are_told_from_other_protocols() {
-        for (first, expected) in [
-            (&b"GET / HTTP/1.1\r\n"[..], Some(true)),
-            (b"OPTIONS * HTTP/1.1", Some(true)),
-            (b"GET http://a/ HTTP/1.1", Some(true)),
-            (b"CONNECT a:443 HTTP/1.1", Some(true)),
-            (b"UPDATEREDIRECTREF /", Some(true)),
-            (b"G", None),
-            (b"GET", None),
-            (b"GET ", None),
-            (b"EHLO mail.test", Some(false)),
-            (b"SSH-2.0-x", Some(false)),
-            (b"AAAAAAAAAAAAAAAAAAAAAAA", Some(false)),
-            (b"get / HTTP/1.1", Some(false)),
-            (b"\x00", Some(false)),
-        ] {
-            assert_eq!(plain_http(first), expected, "{first:?}");
-        }
     }
 }

@@ -180,10 +180,9 @@ impl Connecting {
 
     /// The connection, after [`Connecting::poll`] said that it is complete.
     #[must_use]
-    pub fn finish(self) -> (TlsStream, TlsFacts) {
-        let facts = self.facts();
+    pub fn finish(self) -> TlsStream {
         let tls = Connection::Client(self.tls);
-        (TlsStream::new(self.wire, tls, self.unread), facts)
+        TlsStream::new(self.wire, tls, self.unread, self.verifies)
     }
 
     /// Gives the handshake up: after an error, or without one when its time is over. The socket is
@@ -213,11 +212,8 @@ impl Connecting {
     }
 
     fn facts(&self) -> TlsFacts {
-        let mut facts = handshake::facts(&self.tls);
+        let mut facts = handshake::facts(&self.tls, self.verifies);
         facts.server_name.clone_from(&self.name);
-        if facts.certificate.is_some() && !self.verifies {
-            facts.verdict = CertificateVerdict::NotVerified;
-        }
         facts
     }
 }

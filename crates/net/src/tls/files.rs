@@ -190,15 +190,6 @@ fn order(chain: &mut [CertificateDer<'static>]) {
     }
 }
 
-/// Makes a usable certificate of PEM text, as issuers give it.
-///
-/// # Errors
-/// What is wrong with it, in words.
-pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Certificate, String> {
-    let key = the_key(sections_of(key)?)?;
-    pair(sections_of(chain)?.chain, key).map(Certificate::new)
-}
-
 fn the_key(mut sections: Sections) -> Result<PrivateKeyDer<'static>, String> {
     match (sections.keys.pop(), sections.has_encrypted_key) {
         (Some(key), _) if sections.keys.is_empty() => Ok(key),

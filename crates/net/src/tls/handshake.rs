@@ -12,6 +12,10 @@ use crate::wire::Wire;
 /// Bytes read at once during a handshake.
 pub(super) const ROOM: usize = 8 * 1_024;
 
+/// Longest method that is taken for one of HTTP; the longest registered one has 17 letters, and is about
+/// calendars.
+const METHOD_MAX: usize = 17;
+
 /// Why a handshake cannot go on.
 #[derive(Debug)]
 pub enum HandshakeError {
@@ -35,6 +39,20 @@ pub(super) fn may_be_tls(first: &[u8]) -> bool {
         [kind, major, ..] => matches!(kind, 0x15 | 0x16) && *major == 3,
         [kind] => matches!(kind, 0x15 | 0x16),
         [] => true,
+    }
+}
+
+/// Whether a client's first bytes are the start of a plain HTTP request: a method and a target; `None`
+/// when more of them are needed to say so.
+pub(super) fn plain_http(first: &[u8]) -> Option<bool> {
+    let length = first.iter().take_while(|b| b.is_ascii_uppercase()).count();
+    let (method, rest) = first.split_at(length);
+    match rest {
+        [] | [b' '] if length > 0 && length <= METHOD_MAX => None,
+        // Origin form, `*`, absolute form; or an authority (RFC 9112 section 3.2).
+        [b' ', b'/' | b'*' | b'h' | b'H', ..] => Some((3..=METHOD_MAX).contains(&length)),
+        [b' ', ..] => Some(method == b"CONNECT"),
+        _ => Some(false),
     }
 }
 
@@ -76,13 +94,15 @@ pub(super) fn digest<Data: SideData>(
     Ok(unread)
 }
 
-/// What both sides have agreed on so far, and the certificate of the other.
-pub(super) fn facts(tls: &CommonState) -> TlsFacts {
+/// What both sides have agreed on so far, and the certificate of the other, which somebody `verifies`
+/// or nobody.
+pub(super) fn facts(tls: &CommonState, verifies: bool) -> TlsFacts {
     let certificate = tls
         .peer_certificates()
         .and_then(|chain| facts::certificate(chain.first()?));
     let verdict = match certificate {
-        Some(_) => CertificateVerdict::Verified,
+        Some(_) if verifies => CertificateVerdict::Verified,
+        Some(_) => CertificateVerdict::NotVerified,
         None => CertificateVerdict::None,
     };
     TlsFacts {
@@ -113,5 +133,31 @@ impl Write for Sink<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_requests_are_told_from_other_protocols() {
+        for (first, expected) in [
+            (&b"GET / HTTP/1.1\r\n"[..], Some(true)),
+            (b"OPTIONS * HTTP/1.1", Some(true)),
+            (b"GET http://a/ HTTP/1.1", Some(true)),
+            (b"CONNECT a:443 HTTP/1.1", Some(true)),
+            (b"UPDATEREDIRECTREF /", Some(true)),
+            (b"G", None),
+            (b"GET", None),
+            (b"GET ", None),
+            (b"EHLO mail.test", Some(false)),
+            (b"SSH-2.0-x", Some(false)),
+            (b"AAAAAAAAAAAAAAAAAAAAAAA", Some(false)),
+            (b"get / HTTP/1.1", Some(false)),
+            (b"\x00", Some(false)),
+        ] {
+            assert_eq!(plain_http(first), expected, "{first:?}");
+        }
     }
 }

@@ -12,6 +12,8 @@ use std::str::FromStr;
 use clearway_outcome::FaultKind;
 use rustls_pki_types::DnsName;
 
+use super::handshake::plain_http;
+
 /// Default for the most bytes that a hello may take, record headers included.
 ///
 /// Browsers need two kilobytes, half of it the key share of a post-quantum key exchange; the rest is
@@ -23,21 +25,6 @@ const FRAGMENT_MAX: usize = 1 << 14;
 const HANDSHAKE: u8 = 22;
 const ALERT: u8 = 21;
 const CLIENT_HELLO: u8 = 1;
-
-/// How requests of HTTP begin: methods, and the preface of HTTP/2.
-const HTTP_STARTS: &[&[u8]] = &[
-    b"GET ",
-    b"POST ",
-    b"HEAD ",
-    b"PUT ",
-    b"DELETE ",
-    b"OPTIONS ",
-    b"PATCH ",
-    b"CONNECT ",
-    b"TRACE ",
-    b"PROPFIND ",
-    b"PRI * ",
-];
 
 /// How far a hello has been read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,15 +204,14 @@ fn foreign(bytes: &[u8]) -> Option<Result<(), Refused>> {
         | [0x80..=0xff, _, CLIENT_HELLO]
         | [0x80..=0xff, _, CLIENT_HELLO, 0 | 3] => Some(Ok(())),
         [0x14 | 0x17, 3, ..] => Some(broken("the first record is not of a handshake")),
-        _ if HTTP_STARTS.iter().any(|start| bytes.starts_with(start)) => Some(refuse(
-            FaultKind::HttpOnTlsPort,
-            "the client speaks HTTP without TLS",
-        )),
-        _ if HTTP_STARTS.iter().any(|start| start.starts_with(bytes)) => Some(Ok(())),
-        _ => Some(refuse(
-            FaultKind::NotTls,
-            "the first bytes are not a record of TLS",
-        )),
+        _ => Some(match plain_http(bytes) {
+            None => Ok(()),
+            Some(true) => refuse(
+                FaultKind::HttpOnTlsPort,
+                "the client speaks HTTP without TLS",
+            ),
+            Some(false) => refuse(FaultKind::NotTls, "the first bytes are not a record of TLS"),
+        }),
     }
 }
 

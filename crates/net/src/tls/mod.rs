@@ -25,7 +25,7 @@ pub use client_auth::ClientAuth;
 pub use connect::{ClientSettings, ClientTls, Connecting, Trust, server_name, system_roots};
 pub use fault::{TlsFailure, fault_of};
 pub use files::{
-    FileEvent, FileProblem, Files, Marks, Source, certificates, from_pem, marks, revocation_lists,
+    FileEvent, FileProblem, Files, Marks, Source, certificates, marks, revocation_lists,
 };
 pub use handshake::HandshakeError;
 pub use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName};

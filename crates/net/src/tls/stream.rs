@@ -22,6 +22,10 @@ thread_local! {
 }
 
 /// TLS over a socket.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, read by name"
+)]
 #[derive(Debug)]
 pub struct TlsStream {
     wire: Wire,
@@ -36,11 +40,13 @@ pub struct TlsStream {
     has_close_notify: bool,
     /// No `close_notify` is to be sent, or it was.
     is_closed: bool,
+    /// Whether a certificate of the other side was verified.
+    verifies: bool,
 }
 
 impl TlsStream {
     /// A connection whose handshake is complete; `unread` decrypted bytes came with it.
-    pub(super) fn new(wire: Wire, tls: Connection, unread: usize) -> Self {
+    pub(super) fn new(wire: Wire, tls: Connection, unread: usize, verifies: bool) -> Self {
         Self {
             wire,
             tls,
@@ -49,6 +55,7 @@ impl TlsStream {
             has_fin: false,
             has_close_notify: false,
             is_closed: false,
+            verifies,
         }
     }
 
@@ -219,7 +226,7 @@ impl TlsStream {
 
     /// What was agreed on, and the certificate of the other side.
     pub(crate) fn facts(&self) -> TlsFacts {
-        handshake::facts(&self.tls)
+        handshake::facts(&self.tls, self.verifies)
     }
 
     /// The application protocol that was agreed on; empty when none was.

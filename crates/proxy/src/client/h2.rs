@@ -26,6 +26,7 @@ pub(crate) async fn serve(mut conn: Box<Conn>, early: Option<Lease>) {
         streams: l.limits.streams,
         header_bytes: l.limits.header_bytes,
         window: WINDOW,
+        seed: worker.next_id().0,
     });
     let Some(settings) = settings else { return };
     let stream = std::mem::replace(&mut conn.stream, Stream::Gone);
@@ -36,11 +37,10 @@ pub(crate) async fn serve(mut conn: Box<Conn>, early: Option<Lease>) {
         .set_after(conn.idle_since, head.unwrap_or_default());
     let mut rest = Rest::default();
     loop {
-        let key = worker.next_id().text();
         let pools = (&worker.small, &worker.large);
         let event = poll_fn(|cx| {
             place.register(cx);
-            if let Poll::Ready(next) = session.poll_next(cx, pools, &key) {
+            if let Poll::Ready(next) = session.poll_next(cx, pools) {
                 return Poll::Ready(next.map(|next| next.map(Some)));
             }
             rest.look(cx, &mut conn, &mut session)

@@ -120,6 +120,10 @@ impl Exchange<'_> {
             return Ok(self.reuse(server, conn, now));
         }
         let stream = self.connect(server).await?;
+        if stream.tls_alpn() == Some(b"h2") {
+            // It has begun to agree on HTTP/2.
+            return Box::pin(self.share(server, stream)).await;
+        }
         Ok(ServerConn::new(stream, self.conn.worker.now()))
     }
 
@@ -167,18 +171,22 @@ impl Exchange<'_> {
             opened.set(trunks.opened().notified());
         };
         let stream = self.connect(server).await?;
-        let now = worker.now();
-        let has_agreed = stream.tls_alpn().is_none_or(|alpn| alpn == b"h2");
-        trunks.note(has_agreed);
-        if !has_agreed {
-            if server.plan.protocol == ServerProtocol::Auto {
-                return Ok(ServerConn::new(stream, now));
-            }
-            let kind = FaultKind::ServerRefusesHttp2;
-            self.request.attempt().evidence = Some(evidence::gather(Some(&stream), &[]));
-            trunks.note(true);
-            return Err(self.server_fault(kind, Phase::Tls, 0));
+        if stream.tls_alpn().is_none_or(|alpn| alpn == b"h2") {
+            return self.share(server, stream).await;
         }
+        if server.plan.protocol == ServerProtocol::Auto {
+            trunks.prefer_h1(true);
+            return Ok(ServerConn::new(stream, worker.now()));
+        }
+        self.request.attempt().evidence = Some(evidence::gather(Some(&stream), &[]));
+        Err(self.server_fault(FaultKind::ServerRefusesHttp2, Phase::Tls, 0))
+    }
+
+    /// Speaks HTTP/2 over a fresh connection, and takes its first stream.
+    async fn share(&mut self, server: &LocalServer, stream: Stream) -> Result<ServerConn, Fault> {
+        let worker = Rc::clone(&self.conn.worker);
+        let trunks = &server.kept.trunks;
+        trunks.prefer_h1(false);
         let settings = TrunkSettings {
             header_bytes: self.route_plan().limits.response_header_bytes,
             window: SHARED_WINDOW,
@@ -188,12 +196,10 @@ impl Exchange<'_> {
             self.server_fault(FaultKind::ServerResetWhileSending, Phase::Connect, errno)
         })?;
         worker.spawn(driver);
-        trunks.add(trunk, now);
-        let Some(mut conn) = trunks.stream(server.wear(), now) else {
-            return Err(self.server_fault(FaultKind::ServerGoaway, Phase::Connect, 0));
-        };
-        conn.uses = 0;
-        Ok(conn)
+        trunks.add(trunk, worker.now());
+        trunks
+            .stream(server.wear(), worker.now())
+            .ok_or_else(|| self.server_fault(FaultKind::ServerGoaway, Phase::Connect, 0))
     }
 
     /// Opens a connection within `timeouts.connect`.
@@ -353,7 +359,7 @@ async fn secure(
     })
     .await;
     let error = match done {
-        Some(Ok(())) => return Ok(Stream::Tls(Box::new(connecting.finish().0))),
+        Some(Ok(())) => return Ok(Stream::Tls(Box::new(connecting.finish()))),
         Some(Err(error)) => Some(error),
         None => None,
     };
