@@ -103,8 +103,8 @@ pub(crate) fn client_fault(conn: &Conn, kind: FaultKind) -> Fault {
 }
 
 /// A connection whose TLS handshake failed after the client had sent `first`; one that speaks plain
-/// HTTP gets an answer in plain HTTP.
-pub(crate) async fn tls_handshake(conn: &mut Conn, fault: Fault, first: &[u8]) {
+/// HTTP gets an answer in plain HTTP. One that was `told` something gets the time to read it.
+pub(crate) async fn tls_handshake(conn: &mut Conn, fault: Fault, first: &[u8], told: bool) {
     let id = conn.worker.next_id();
     let status = fault.kind.status();
     let mut sent = 0;
@@ -123,7 +123,7 @@ pub(crate) async fn tls_handshake(conn: &mut Conn, fault: Fault, first: &[u8]) {
         _ => (status, first),
     };
     report(conn, id, fault, conn.accepted, (first, status, sent));
-    if sent > 0 {
+    if sent > 0 || told {
         conn.linger().await;
     }
 }

@@ -418,7 +418,10 @@ fn read<'a>(bytes: &'a [u8], attempts: &mut Vec<Attempt>) -> Option<Parts<'a>> {
         _ => return None,
     };
     let status = input.u16()?;
-    let grpc_status = u8::try_from(input.u16()?).ok().map(GrpcStatus);
+    let grpc_status = match input.u16()? {
+        u16::MAX => None,
+        raw => Some(GrpcStatus(u8::try_from(raw).ok()?)),
+    };
     let (bytes_in, bytes_out, body_out) = (input.u64()?, input.u64()?, input.u64()?);
     let timings = Timings {
         head_us: input.u64()?,

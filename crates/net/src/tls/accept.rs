@@ -147,6 +147,8 @@ pub struct Refused {
     pub failure: TlsFailure,
     /// The first bytes that the client sent; none when it only connected.
     pub first: FirstBytes,
+    /// Whether the client was told by an alert, which a reset must not overtake.
+    pub told: bool,
     /// The socket: for an answer to a client that does not speak TLS, and for facts about it.
     pub wire: Wire,
 }
@@ -258,6 +260,7 @@ impl Accepting {
         Refused {
             failure: TlsFailure::new(kind, error, words, facts),
             first: self.first,
+            told: matches!(error, Some(HandshakeError::Tls(_))),
             wire: self.wire,
         }
     }

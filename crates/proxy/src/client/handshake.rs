@@ -74,7 +74,7 @@ async fn tls(conn: &mut Conn, first: &[u8]) -> Result<(), ()> {
     let fault = refuse::client_fault(conn, failure.kind)
         .with_errno(failure.errno)
         .with_signal(failure.signal);
-    refuse::tls_handshake(conn, fault, refused.first.as_bytes()).await;
+    refuse::tls_handshake(conn, fault, refused.first.as_bytes(), refused.told).await;
     Err(())
 }
 
