@@ -4,6 +4,7 @@
 //! One file per part of the configuration; each function looks at one thing and is near linear, so
 //! that thousands of servers cost milliseconds.
 
+mod acme;
 mod backends;
 mod listeners;
 mod process;
@@ -21,6 +22,7 @@ pub fn check(config: &Config) -> Vec<Diagnostic> {
     let mut found = Findings::default();
     process::check(config, &mut found);
     listeners::check(config, &mut found);
+    acme::check(config, &mut found);
     routes::check(config, &mut found);
     backends::check(config, &mut found);
     found.0.sort_by_key(|d| (d.line, d.column, d.severity));

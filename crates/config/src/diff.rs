@@ -16,6 +16,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<String> {
     section("admin", &old.admin, &new.admin, &mut out);
     section("log", &old.log, &new.log, &mut out);
     section("resolver", &old.resolver, &new.resolver, &mut out);
+    section("acme", &old.acme, &new.acme, &mut out);
     section("timeouts", &old.timeouts, &new.timeouts, &mut out);
     section("limits", &old.limits, &new.limits, &mut out);
     errors(&old.errors, &new.errors, &mut out);

@@ -6,11 +6,12 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::diagnostic::Lines;
 use crate::model::{
-    Actions, Admin, Backend, BackendTls, CertificateFiles, ClientCertificates, Condition,
-    CookieSite, Ejection, ErrorPage, Forwarding, Health, HealthKind, Keepalive, Limits, Listener,
-    ListenerTls, Log, LogFormat, LogLevel, Match, Mode, Passthrough, Process, ProxyProtocol, Queue,
-    Redirect, Reply, Resolver, Retries, RetryMethods, Rewrite, Route, Rule, SendProxy, Server,
-    ServerProtocol, ServerState, StickyCookie, Timeouts, TlsProfile, XForwarded,
+    Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Backend, BackendTls,
+    CertificateFiles, ClientCertificates, Condition, CookieSite, Ejection, ErrorPage, Forwarding,
+    Health, HealthKind, Keepalive, Limits, Listener, ListenerTls, Log, LogFormat, LogLevel, Match,
+    Mode, Passthrough, Process, ProxyProtocol, Queue, Redirect, Reply, Resolver, Retries,
+    RetryMethods, Rewrite, Route, Rule, SendProxy, Server, ServerProtocol, ServerState,
+    StickyCookie, Timeouts, TlsProfile, XForwarded,
 };
 use crate::syntax::{Kind, Node};
 use crate::value::{Row, Section, Spec, Value, section_schema};
@@ -56,6 +57,7 @@ pub fn json_schema() -> Json {
         ("admin", section_schema::<Admin>()),
         ("log", section_schema::<Log>()),
         ("resolver", section_schema::<Resolver>()),
+        ("acme", section_schema::<Acme>()),
         ("timeouts", section_schema::<Timeouts>()),
         ("limits", section_schema::<Limits>()),
         ("errors", pages),
@@ -98,11 +100,14 @@ const fn chapter<S: Section>(place: &'static str) -> Chapter {
 }
 
 /// The chapters, in the order of the page.
-const CHAPTERS: [Chapter; 31] = [
+const CHAPTERS: [Chapter; 34] = [
     chapter::<Process>(""),
     chapter::<Admin>(""),
     chapter::<Log>(""),
     chapter::<Resolver>(""),
+    chapter::<Acme>(""),
+    chapter::<AcmeIssuer>("`issuers` of `[acme]`"),
+    chapter::<AcmeDns>("`dns` of `[acme]`"),
     chapter::<Listener>(""),
     chapter::<ListenerTls>("`tls` of a listener"),
     chapter::<ClientCertificates>("`client_certificates` of a listener's `tls`"),
@@ -281,6 +286,9 @@ fn choices_of(title: &str) -> String {
         title if title == Log::TITLE => {
             vec![table!("format", LogFormat), table!("level", LogLevel)]
         }
+        title if title == Acme::TITLE => {
+            vec![table!("challenges", AcmeChallenge), table!("key", AcmeKey)]
+        }
         title if title == ListenerTls::TITLE => vec![table!("profile", TlsProfile)],
         title if title == Forwarding::TITLE => vec![table!("x_forwarded", XForwarded)],
         title if title == Listener::TITLE => {
@@ -338,11 +346,14 @@ impl Part {
 }
 
 /// The sections of the sample. A header that would change something by being there is a comment too.
-const SAMPLE: [Part; 29] = [
+const SAMPLE: [Part; 32] = [
     part::<Process>("[process]"),
     part::<Admin>("[admin]"),
     part::<Log>("[log]"),
     part::<Resolver>("[resolver]"),
+    part::<Acme>("[acme]"),
+    part::<AcmeIssuer>("# [[acme.issuers]]"),
+    part::<AcmeDns>("# [acme.dns]"),
     part::<Timeouts>("[timeouts]"),
     part::<Limits>("[limits]"),
     Part {
@@ -468,6 +479,7 @@ mod tests {
         reads::<Admin>();
         reads::<Log>();
         reads::<Resolver>();
+        reads::<Acme>();
         reads::<Timeouts>();
         reads::<Limits>();
         reads::<Listener>();

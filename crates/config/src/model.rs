@@ -1,5 +1,6 @@
 //! The model: what the operator wrote, as plain typed data with the place of every value.
 
+pub use crate::concept::acme::{Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey};
 pub use crate::concept::actions::{Actions, Redirect, Reply, Rewrite};
 pub use crate::concept::admin::Admin;
 pub use crate::concept::backend::{Backend, SendProxy, ServerProtocol};
@@ -41,6 +42,8 @@ pub struct Config {
     pub log: Log,
     /// How names are looked up.
     pub resolver: Resolver,
+    /// Certificates that are obtained by themselves.
+    pub acme: Acme,
     /// How long everybody may take.
     pub timeouts: Timeouts,
     /// How much everybody may take.

@@ -12,6 +12,7 @@ pub fn print(config: &Config) -> String {
     single("admin", &config.admin, &mut out);
     single("log", &config.log, &mut out);
     single("resolver", &config.resolver, &mut out);
+    single("acme", &config.acme, &mut out);
     single("timeouts", &config.timeouts, &mut out);
     single("limits", &config.limits, &mut out);
     if !config.errors.is_empty() {
@@ -100,6 +101,7 @@ mod tests {
             admin: Section::sample_section(rng),
             log: Section::sample_section(rng),
             resolver: Section::sample_section(rng),
+            acme: Section::sample_section(rng),
             timeouts: Section::sample_section(rng),
             limits: Section::sample_section(rng),
             errors: <ErrorPages as Value>::sample(rng, &Spec::NONE),

@@ -1,4 +1,4 @@
-//! The admin API: health, metrics, servers, receipts, reload, drain.
+//! The admin API: health, metrics, servers, certificates, receipts, reload, drain.
 //!
 //! It asks nobody who they are. It therefore listens on this host only (the configuration's checks
 //! refuse anything else), answers only to names of this host, so that a web page cannot reach it through a
@@ -98,6 +98,8 @@ fn routes(state: Arc<State>) -> Router {
         .route("/metrics", get(expose))
         .route("/api/v1/servers", get(servers))
         .route("/api/v1/servers/{backend}/{*server}", post(set_server))
+        .route("/api/v1/certificates", get(certificates))
+        .route("/api/v1/certificates/{id}/renew", post(renew))
         .route("/api/v1/receipts", get(list_receipts))
         .route("/api/v1/receipts/{id}", get(one_receipt))
         .route("/api/v1/reload", post(reload))
@@ -166,6 +168,22 @@ async fn servers(Extract(state): Extract<Arc<State>>, query: Words) -> Response 
         return view::text(&state).into_response();
     }
     json(format!("{}\n", view::json(&state)))
+}
+
+async fn certificates(Extract(state): Extract<Arc<State>>, query: Words) -> Response {
+    if wants_text(&query) {
+        return view::certificates::text(&state).into_response();
+    }
+    json(format!("{}\n", view::certificates::json(&state)))
+}
+
+async fn renew(Extract(state): Extract<Arc<State>>, Path(id): Path<String>) -> Response {
+    if state.issuing.renew(&id).await {
+        return format!("{id} is being renewed\n").into_response();
+    }
+    let words =
+        format!("there is no certificate {id:?} by ACME; see `clearway ctl certificates`\n");
+    (StatusCode::NOT_FOUND, words).into_response()
 }
 
 async fn list_receipts(Extract(state): Extract<Arc<State>>, query: Words) -> Response {

@@ -12,6 +12,7 @@ use clearway_proxy::compile::{self, Names};
 use clearway_proxy::plan::{ListenerPlan, Plan};
 use tokio::time::Instant;
 
+use crate::issuance;
 use crate::state::State;
 
 /// How often files are looked at.
@@ -138,7 +139,7 @@ fn now() -> i64 {
 }
 
 /// A day and a time, to the second.
-fn date(seconds: i64) -> String {
+pub(crate) fn date(seconds: i64) -> String {
     let micros = u64::try_from(seconds)
         .unwrap_or(0)
         .saturating_mul(1_000_000);
@@ -152,5 +153,13 @@ fn date(seconds: i64) -> String {
 /// What the checks of the configuration alone could not see, such as files that cannot be read.
 pub fn try_out(config: &Config) -> Result<Vec<(LogLevel, String)>, Vec<Diagnostic>> {
     let mut board = Board::new(1);
-    compile::compile(config, &Names::default(), &mut board, 1, None).map(|plan| warnings(&plan))
+    let plan = compile::compile(config, &Names::default(), &mut board, 1, None);
+    match (plan, issuance::settings(config)) {
+        (Ok(plan), Ok(_)) => Ok(warnings(&plan)),
+        (plan, settings) => {
+            let mut found = plan.err().unwrap_or_default();
+            found.extend(settings.err().into_iter().flatten());
+            Err(found)
+        }
+    }
 }

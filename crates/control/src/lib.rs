@@ -11,6 +11,7 @@ mod admin;
 pub mod certificates;
 pub mod client;
 mod health;
+mod issuance;
 mod logs;
 mod metrics;
 mod names;

@@ -24,6 +24,15 @@ type Of<S, T> = fn(&S) -> &T;
 pub(crate) fn snapshot(state: &State) -> Snapshot {
     let mut out = Snapshot::default();
     process(state, &mut out);
+    for wanted in state
+        .issuing
+        .status()
+        .iter()
+        .flat_map(|status| &status.certificates)
+    {
+        let failures = level(u64::from(wanted.failures));
+        out.add(Metric::AcmeFailures, &[&wanted.id], failures);
+    }
     let plan = state.plan();
     for listener in &plan.listeners {
         of_listener(listener, &mut out);

@@ -85,7 +85,7 @@ fn questions(config: &Config) -> Vec<Question> {
 }
 
 /// How the configuration wants names to be resolved.
-fn settings(config: &clearway_config::model::Resolver) -> Settings {
+pub(crate) fn settings(config: &clearway_config::model::Resolver) -> Settings {
     Settings {
         servers: config.servers.clone(),
         timeout: config.timeout,

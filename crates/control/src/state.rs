@@ -12,6 +12,7 @@ use clearway_proxy::plan::{BackendPlan, Plan};
 use clearway_proxy::worker::Shared;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use crate::issuance::Issuing;
 use crate::receipts::Receipts;
 use crate::story::Stories;
 
@@ -62,6 +63,8 @@ pub struct State {
     receipts: Mutex<Receipts>,
     names: Mutex<Names>,
     stories: Mutex<Stories>,
+    /// Who obtains certificates.
+    pub(crate) issuing: Arc<Issuing>,
     /// Counters of the workers.
     pub shared: Arc<Shared>,
     /// Where requests to the supervisor go.
@@ -93,11 +96,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl State {
     /// The state at start.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         config: Config,
         plan: Arc<Plan>,
         board: Board,
-        shared: Arc<Shared>,
+        (shared, issuing): (Arc<Shared>, Arc<Issuing>),
         (asks, news): (mpsc::Sender<Ask>, mpsc::UnboundedSender<News>),
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -107,6 +110,7 @@ impl State {
             receipts: Mutex::default(),
             names: Mutex::default(),
             stories: Mutex::default(),
+            issuing,
             shared,
             asks,
             names_changed: Notify::new(),

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use crate::admin;
 use crate::certificates;
 use crate::health::Checks;
+use crate::issuance::{self, Issuing};
 use crate::logs::{Logs, Sinks};
 use crate::names::Followed;
 use crate::passive::Passive;
@@ -78,6 +79,8 @@ impl<F: FnMut() -> Loaded + Send> Source for F {
     }
 }
 
+/// The title of what is wrong with a configuration that was not put in force.
+const UNCHANGED: &str = "the configuration was not changed:";
 /// Size of each worker's ring of failed requests.
 const RECEIPT_RING: usize = 2 << 20;
 /// How long a start or reload waits for names that were never resolved before.
@@ -128,12 +131,15 @@ impl Supervisor {
         let (tell, news) = mpsc::unbounded_channel();
         let shared = Shared::new(count);
         let mut board = Board::new(count);
+        let issuing = Issuing::new();
+        board.set_issuance(Arc::<Issuing>::clone(&issuing));
+        issuance::settings(&config).map_err(StartError::Config)?;
         let plan = compile::compile(&config, &Names::default(), &mut board, 1, None);
         let plan = Arc::new(plan.map_err(StartError::Config)?);
         let opened = sockets::open_missing(&config, &[], count).map_err(StartError::Open)?;
         let sinks = Sinks::open(&config.log).map_err(StartError::Open)?;
         let mut workers = spawn_workers(&config, count, &plan, &shared)?;
-        let state = State::new(config, plan, board, shared, (asks, tell));
+        let state = State::new(config, plan, board, (shared, issuing), (asks, tell));
         let rings = workers.iter_mut().filter_map(|w| w.access.take()).collect();
         let logs = Logs::start(&state, rings, sinks);
         Ok(Self {
@@ -172,6 +178,7 @@ impl Supervisor {
         self.names.follow(&config, &self.state);
         self.names.settle(&self.state, NAMES_WAIT).await;
         self.start_passive();
+        self.issue(&config).await.map_err(StartError::Open)?;
         let opened = std::mem::take(&mut self.opened);
         match self.compile(&config) {
             Ok(plan) => self.put_in_force(plan, opened, Vec::new()).await,
@@ -209,6 +216,16 @@ impl Supervisor {
     fn emit(&mut self, event: Event) {
         let config = self.state.config();
         emit(&mut self.events, &config, event);
+    }
+
+    /// Begins to obtain the certificates of the first configuration; what is stored serves at once.
+    async fn issue(&self, config: &Config) -> Result<(), String> {
+        let lines = |found: Vec<Diagnostic>| lines("[acme]:", found.iter());
+        let settings = issuance::settings(config).map_err(lines)?;
+        let issuing = &self.state.issuing;
+        issuing.open(config, &settings, &self.state)?;
+        issuing.follow(settings).await;
+        Ok(())
     }
 
     /// Says which certificates of the Plan in force have ended or end soon.
@@ -268,13 +285,18 @@ impl Supervisor {
                 .diagnostics
                 .iter()
                 .filter(|d| d.severity == Severity::Error);
-            return Err(lines("the configuration was not changed:", errors));
+            return Err(lines(UNCHANGED, errors));
         }
         let config = loaded.config;
         let old = self.state.config();
         let mut changes = clearway_config::diff::diff(&old, &config);
         let opened = sockets::open_missing(&config, &self.open, self.workers.len())?;
         let sinks = Sinks::open(&config.log)?;
+        let refused = |found: Vec<Diagnostic>| lines(UNCHANGED, found.iter());
+        let wanted = issuance::settings(&config).map_err(refused)?;
+        let is_moved =
+            self.state.issuing.status().is_some() && config.acme.storage != old.acme.storage;
+        self.state.issuing.open(&config, &wanted, &self.state)?;
         let admin = match config.admin.listen == old.admin.listen {
             true => None,
             false => Some(admin::start(&self.state, &config.admin).await?),
@@ -298,6 +320,10 @@ impl Supervisor {
         if config.process.workers != old.process.workers {
             changes.push("the number of workers changes with the next start".to_owned());
         }
+        if is_moved {
+            changes.push("acme.storage changes with the next start".to_owned());
+        }
+        self.state.issuing.follow(wanted).await;
         let close = sockets::superfluous(&config, &self.open);
         self.state.set_config(config);
         self.logs.change(&self.state, sinks);
@@ -336,7 +362,7 @@ impl Supervisor {
         let mut board = self.state.board();
         compile::compile(config, &names, &mut board, self.generation, Some(&before))
             .map(Arc::new)
-            .map_err(|found| lines("the configuration was not changed:", found.iter()))
+            .map_err(|found| lines(UNCHANGED, found.iter()))
     }
 
     /// Publishes a Plan and returns when every worker uses it.

@@ -1,4 +1,7 @@
-//! Backends and servers as the admin API shows them: as JSON for programs, as a table for people.
+//! Backends, servers and certificates as the admin API shows them: as JSON for programs, as a table for
+//! people.
+
+pub(crate) mod certificates;
 
 use clearway_base::clock;
 use clearway_proxy::board;
@@ -148,8 +151,9 @@ fn note(server: &ServerPlan, story: Option<&Story>) -> Option<String> {
     (!words.is_empty()).then(|| words.join("; "))
 }
 
-fn table(rows: &[[String; 6]], notes: &[Option<String>]) -> String {
-    let mut widths = [0_usize; 6];
+/// Rows of cells below each other, each with a note below it or none.
+fn table<const N: usize>(rows: &[[String; N]], notes: &[Option<String>]) -> String {
+    let mut widths = [0_usize; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());

@@ -17,6 +17,7 @@ use clearway_base::intern::Name;
 use clearway_net::tls::{ClientAuth, Tickets};
 use clearway_outcome::FaultKind;
 
+use crate::issuance::Issuance;
 use crate::stats::{BackendShard, ListenerShard, ServerShard};
 
 /// Set when active health checks say the server is down.
@@ -225,6 +226,7 @@ pub struct Board {
     servers: Map<(Name, Name), Arc<ServerEntry>>,
     backends: Map<Name, Arc<BackendEntry>>,
     listeners: Map<Name, Arc<ListenerEntry>>,
+    issuance: Option<Arc<dyn Issuance>>,
 }
 
 impl Board {
@@ -236,7 +238,18 @@ impl Board {
             servers: Map::default(),
             backends: Map::default(),
             listeners: Map::default(),
+            issuance: None,
         }
+    }
+
+    /// Says who obtains certificates for the listeners of Plans that are compiled from now on.
+    pub fn set_issuance(&mut self, issuance: Arc<dyn Issuance>) {
+        self.issuance = Some(issuance);
+    }
+
+    /// Who obtains certificates; nobody where a configuration is only checked.
+    pub(crate) fn issuance(&self) -> Option<Arc<dyn Issuance>> {
+        self.issuance.clone()
     }
 
     /// The entry of a server, made with `weight` and `flags` when it is new.

@@ -13,6 +13,7 @@ pub mod board;
 mod client;
 pub mod compile;
 mod exchange;
+pub mod issuance;
 mod l4;
 mod listener;
 mod local;

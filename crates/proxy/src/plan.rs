@@ -23,6 +23,7 @@ use clearway_rules::{Program, Router};
 use ipnet::IpNet;
 
 use crate::board::{BackendEntry, ListenerEntry, ServerEntry};
+use crate::issuance::Issuance;
 
 /// Everything the data plane needs to know.
 pub struct Plan {
@@ -34,6 +35,8 @@ pub struct Plan {
     pub backends: Vec<Arc<BackendPlan>>,
     /// Whether requests are logged.
     pub access_log: bool,
+    /// Who obtains certificates, where any listener wants some.
+    pub issuance: Option<Arc<dyn Issuance>>,
 }
 
 impl Plan {
@@ -115,6 +118,10 @@ pub struct ListenerTlsPlan {
     pub server: ServerTls,
     /// Where its certificates come from; control looks whether they change.
     pub files: Mutex<Files>,
+    /// Who obtains certificates for it, where somebody does.
+    pub issuance: Option<Arc<dyn Issuance>>,
+    /// Names whose certificates are ordered when a client asks for them, exact or with `*.`.
+    pub on_demand: Vec<String>,
 }
 
 /// TLS of a backend.

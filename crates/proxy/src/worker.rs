@@ -463,6 +463,7 @@ mod tests {
             listeners: Vec::new(),
             backends: Vec::new(),
             access_log: false,
+            issuance: None,
         });
         let setup = Setup {
             index: 1,

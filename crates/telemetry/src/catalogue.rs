@@ -72,6 +72,7 @@ metrics! {
     ListenerBytesOut = "clearway_listener_sent_bytes" Counter ["listener"] "Bytes written to clients",
     Faults = "clearway_faults" Counter ["listener", "fault", "party"] "Faults on the client's or the local side",
     CertificateEnd = "clearway_certificate_not_after_timestamp_seconds" Gauge ["listener", "name", "serial"] "When a certificate in use ends, in seconds since 1970; name is the first it is for",
+    AcmeFailures = "clearway_acme_failures" Gauge ["certificate"] "Failures in a row of obtaining a certificate by ACME",
     Handshakes = "clearway_tls_handshakes" Counter ["listener", "version", "resumed"] "TLS handshakes with clients that were completed",
     Requests = "clearway_requests" Counter ["backend", "code_class"] "Requests by backend and class of the response",
     GrpcCalls = "clearway_grpc_calls" Counter ["backend", "grpc_status"] "Calls of gRPC by their outcome",

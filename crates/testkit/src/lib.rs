@@ -22,6 +22,7 @@ pub mod h2;
 pub mod message;
 pub mod metrics;
 pub mod netns;
+pub mod pebble;
 pub mod peers;
 pub mod pki;
 pub mod process;

@@ -6,7 +6,7 @@ use clearway_acme::demand::{Denial, Pattern};
 use clearway_acme::{Answers, Event, OnDemand, Settings};
 use clearway_testkit::TempDir;
 
-use crate::support::pebble::Pebble;
+use crate::support::pebble::{Pebble, ToIssuer};
 use crate::support::{Running, block_on, http_terms, over_http};
 
 fn settings(pebble: &Pebble, burst: u32) -> Settings {

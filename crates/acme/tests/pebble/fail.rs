@@ -8,7 +8,7 @@ use clearway_testkit::TempDir;
 use clearway_testkit::dns::NameServer;
 
 use crate::support::front::{Front, Reply};
-use crate::support::pebble::{Dns, Pebble, Setup, free_address};
+use crate::support::pebble::{Dns, Pebble, Setup, ToIssuer, ToResolver, free_address};
 use crate::support::{Running, http_terms, over_http, respond, wanted};
 
 fn settings(issuers: Vec<Issuer>) -> Settings {

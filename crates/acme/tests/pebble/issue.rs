@@ -10,7 +10,7 @@ use clearway_acme::{Answers, Challenge, Event, ExternalAccount, Issuer, KeyType,
 use clearway_testkit::TempDir;
 use clearway_testkit::process::{Process, program};
 
-use crate::support::pebble::{Dns, Pebble, Setup, free_address};
+use crate::support::pebble::{Dns, Pebble, Setup, ToIssuer, ToResolver, free_address};
 use crate::support::{Running, block_on, http_terms, names, over_http, respond, wanted};
 
 #[test]

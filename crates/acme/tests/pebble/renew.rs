@@ -8,7 +8,7 @@ use clearway_acme::{Answers, Event, Settings};
 use clearway_testkit::TempDir;
 
 use crate::support::front::{Front, Reply};
-use crate::support::pebble::{Pebble, Setup};
+use crate::support::pebble::{Pebble, Setup, ToIssuer};
 use crate::support::{DAY, Running, block_on, http_terms, names, over_http, respond, wanted};
 
 fn settings(pebble: &Pebble, terms: &Terms) -> Settings {

@@ -21,6 +21,13 @@ enum Action {
     Reload,
     /// List servers with their state, and why they have it.
     Servers,
+    /// List certificates, and how it stands with those that are obtained by ACME.
+    Certificates,
+    /// Renew a certificate by ACME now, for example because its key was stolen.
+    Renew {
+        /// What `certificates` calls it.
+        certificate: String,
+    },
     /// Let only sticky clients use a server.
     Drain {
         /// BACKEND/SERVER
@@ -45,6 +52,10 @@ impl Args {
         let (method, path) = match self.action {
             Action::Reload => ("POST", "/api/v1/reload".to_owned()),
             Action::Servers => ("GET", "/api/v1/servers?format=text".to_owned()),
+            Action::Certificates => ("GET", "/api/v1/certificates?format=text".to_owned()),
+            Action::Renew { certificate } => {
+                ("POST", format!("/api/v1/certificates/{certificate}/renew"))
+            }
             Action::Drain { server } => ("POST", format!("/api/v1/servers/{server}/drain")),
             Action::Maintenance { server } => {
                 ("POST", format!("/api/v1/servers/{server}/maintenance"))

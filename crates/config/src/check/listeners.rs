@@ -215,11 +215,14 @@ fn tls(listener: &Listener, found: &mut Findings) {
                 let message = "https_redirect sends clients of a TLS listener round in a circle";
                 found.error("tls", at("https_redirect"), message);
             }
-            if tls.certificates.is_empty() && !tls.origins.is_misread("certificates") {
+            let misread = ["certificates", "acme", "on_demand"]
+                .iter()
+                .any(|key| tls.origins.is_misread(key));
+            if tls.certificates.is_empty() && !tls.is_automatic() && !misread {
                 let origin = tls.origins.field_or_section("certificates");
                 found.push(
                     Diagnostic::error("tls", origin, "TLS needs a certificate")
-                        .expected("certificates = [\"/path/of/chain-and-key.pem\"]"),
+                        .expected("certificates = [\"/path/of/chain-and-key.pem\"], or acme = [\"example.org\"]"),
                 );
             }
             if tls.key_log.is_some() {

@@ -3,6 +3,7 @@
 //! The table makes the struct, reading, printing, differences, the reference page and the JSON
 //! Schema. Adding a field is one entry there, and the code that obeys it.
 
+pub(crate) mod acme;
 pub(crate) mod actions;
 pub(crate) mod admin;
 pub(crate) mod backend;

@@ -20,8 +20,14 @@ concept! {
     /// The certificates with their keys: files, directories (ending in `/`) or tables. The one for the
     /// name that a client asks for (SNI) is used, ECDSA before RSA where there are both; the first of
     /// all for clients that ask for another name or none.
-    certificates: Vec<CertificateFiles> = Vec::new(), required = true,
+    certificates: Vec<CertificateFiles> = Vec::new(),
         example = Some("[\"/etc/clearway/example.org.pem\", \"/etc/clearway/tls.d/\", { certificate = \"a.crt\", key = \"a.key\" }]");
+    /// Names whose certificates are obtained and renewed by themselves, each its own; see `[acme]`.
+    acme: Vec<HostPattern> = Vec::new(), example = Some("[\"example.org\", \"www.example.org\"]");
+    /// Names whose certificates are obtained when a client asks for them, `*.` for all below: its
+    /// handshake waits as long as `timeouts.tls_handshake` allows. Only names that you vouch for: strangers
+    /// choose what they ask for.
+    on_demand: Vec<HostPattern> = Vec::new(), example = Some("[\"*.customers.example.org\"]");
     /// Whether clients that ask for a name of which there is no certificate are refused, instead of
     /// getting the first certificate.
     strict_names: bool = false, example = Some("true");
@@ -47,6 +53,14 @@ concept! {
     key_log: Option<PathBuf> = None, example = Some("\"/root/keys.log\"");
 }
 table_value!(ListenerTls);
+
+impl ListenerTls {
+    /// Whether certificates are obtained for it.
+    #[must_use]
+    pub fn is_automatic(&self) -> bool {
+        !self.acme.is_empty() || !self.on_demand.is_empty()
+    }
+}
 
 choices! {
     /// Which versions of TLS are spoken, in Mozilla's words.

@@ -11,9 +11,9 @@ use crate::value::{
 use crate::words;
 
 /// The sections of a file.
-pub(crate) const SECTIONS: [&str; 10] = [
-    "process", "admin", "log", "resolver", "timeouts", "limits", "errors", "listener", "route",
-    "backend",
+pub(crate) const SECTIONS: [&str; 11] = [
+    "process", "admin", "log", "resolver", "acme", "timeouts", "limits", "errors", "listener",
+    "route", "backend",
 ];
 
 /// Reads a whole configuration.
@@ -26,6 +26,7 @@ pub(crate) fn config(entries: &[Entry], reader: &mut Reader<'_>) -> Config {
             "admin" => section(entry, reader, &mut config.admin),
             "log" => section(entry, reader, &mut config.log),
             "resolver" => section(entry, reader, &mut config.resolver),
+            "acme" => section(entry, reader, &mut config.acme),
             "timeouts" => section(entry, reader, &mut config.timeouts),
             "limits" => section(entry, reader, &mut config.limits),
             "errors" => {
@@ -168,6 +169,7 @@ mod tests {
             "[admin]\nlisten = \"off\"\n",
             "[log]\naccess = \"stdout\"\n",
             "[resolver]\nattempts = 9\n",
+            "[acme]\nstorage = \"/srv/acme\"\n",
             "[timeouts]\nconnect = \"1s\"\n",
             "[limits]\nhops = 9\n",
             "[errors]\n503 = { body = \"x\" }\n",

@@ -15,13 +15,16 @@ use rustls::crypto::aws_lc_rs;
 use rustls::server::{ProducesTickets, ServerConnection};
 use rustls::{AlertDescription, Connection, ServerConfig, SupportedProtocolVersion, version};
 
-use super::certificates::Certificates;
+use super::certificates::{Certificate, Certificates};
 use super::client_auth::ClientAuth;
 use super::fault::{self, TlsFailure};
 use super::handshake::{self, HandshakeError};
 use super::stream::TlsStream;
 use super::{presented, provider};
 use crate::wire::Wire;
+
+/// What authorities ask for to validate a name by TLS (RFC 8737 section 6.2).
+pub const CHALLENGE_ALPN: &[u8] = b"acme-tls/1";
 
 /// Which versions are spoken (Mozilla's words; their older profiles have ciphers that are not safe).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,6 +120,25 @@ impl ServerTls {
             config: Arc::new(config),
             certificates,
         })
+    }
+
+    /// What answers a challenge by TLS (RFC 8737): one certificate, and the protocol that only
+    /// authorities speak.
+    ///
+    /// # Errors
+    /// When the library refuses, in words.
+    pub fn challenge(answer: Certificate) -> Result<Self, String> {
+        let certificates = Certificates::new(false, None);
+        certificates.replace(vec![answer]);
+        let settings = ServerSettings {
+            profile: Profile::Intermediate,
+            alpn: vec![CHALLENGE_ALPN.to_vec()],
+            post_quantum: true,
+            client_auth: None,
+            tickets: None,
+            key_log: None,
+        };
+        Self::new(&settings, certificates)
     }
 
     /// The certificates it chooses from.

@@ -5,7 +5,8 @@
     reason = "the lists of the library and of the protocol are long, and grow"
 )]
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use clearway_base::hash::Map;
@@ -104,23 +105,47 @@ impl Index {
         index
     }
 
-    /// The certificates for a name: the exact ones before those of a wildcard.
-    fn find(&self, name: &str) -> &[Certificate] {
-        let name = name.strip_suffix('.').unwrap_or(name);
-        let lower;
-        let name = if name.bytes().any(|b| b.is_ascii_uppercase()) {
-            lower = name.to_ascii_lowercase();
-            &lower
-        } else {
-            name
-        };
-        if let Some(found) = self.exact.get(name) {
-            return found;
-        }
-        let parent = name.split_once('.').map(|(_, parent)| parent);
-        parent
-            .and_then(|parent| self.wildcard.get(parent))
-            .map_or(&[], Vec::as_slice)
+    /// The certificates for just this name, which is in lower case.
+    fn exact(&self, name: &str) -> Option<&[Certificate]> {
+        self.exact.get(name).map(Vec::as_slice)
+    }
+
+    /// The certificates for all names beside this one.
+    fn wildcard(&self, name: &str) -> Option<&[Certificate]> {
+        let (_, parent) = name.split_once('.')?;
+        self.wildcard.get(parent).map(Vec::as_slice)
+    }
+}
+
+/// Certificates that are obtained while the process runs, for all listeners that want such.
+#[derive(Debug, Default)]
+pub struct Issued {
+    index: ArcSwap<Index>,
+    by_id: Mutex<BTreeMap<String, Certificate>>,
+}
+
+impl Issued {
+    /// Takes a certificate into use, in the place of the former one with this id.
+    pub fn put(&self, id: &str, certificate: Certificate) {
+        self.change(|all| drop(all.insert(id.to_owned(), certificate)));
+    }
+
+    /// Ends the use of a certificate.
+    pub fn remove(&self, id: &str) {
+        self.change(|all| drop(all.remove(id)));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<String, Certificate>)) {
+        let mut all = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut all);
+        let index = Index::new(all.values().cloned().collect());
+        self.index.store(Arc::new(index));
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> Vec<Certificate> {
+        self.index.load().all.clone()
     }
 }
 
@@ -128,6 +153,8 @@ impl Index {
 #[derive(Debug)]
 pub struct Certificates {
     index: ArcSwap<Index>,
+    /// Besides its own, after them where both are for a name.
+    issued: Option<Arc<Issued>>,
     /// Names without a certificate are refused instead of getting the first one.
     strict: bool,
 }
@@ -136,9 +163,10 @@ impl Certificates {
     /// None yet. With `strict`, clients that ask for another name than those of the certificates are
     /// refused (alert `unrecognized_name`'s case); else they get the first certificate.
     #[must_use]
-    pub fn new(strict: bool) -> Arc<Self> {
+    pub fn new(strict: bool, issued: Option<Arc<Issued>>) -> Arc<Self> {
         Arc::new(Self {
             index: ArcSwap::default(),
+            issued,
             strict,
         })
     }
@@ -148,25 +176,45 @@ impl Certificates {
         self.index.store(Arc::new(Index::new(all)));
     }
 
-    /// All certificates, in the order of the configuration.
+    /// All certificates, in the order of the configuration, those that were obtained after them.
     #[must_use]
     pub fn all(&self) -> Vec<Certificate> {
-        self.index.load().all.clone()
+        let mut all = self.index.load().all.clone();
+        all.extend(self.issued.iter().flat_map(|issued| issued.all()));
+        all
     }
 
     /// Whether there is none at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.index.load().all.is_empty()
+        let is_issued = |issued: &Arc<Issued>| !issued.index.load().all.is_empty();
+        self.index.load().all.is_empty() && !self.issued.as_ref().is_some_and(is_issued)
+    }
+
+    /// Whether there is one for a name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        let (own, issued) = self.indices();
+        !find(
+            &[Some(&**own), issued.as_ref().map(|issued| &***issued)],
+            name,
+        )
+        .is_empty()
+    }
+
+    fn indices(&self) -> (Guard, Option<Guard>) {
+        let issued = self.issued.as_ref().map(|issued| issued.index.load());
+        (self.index.load(), issued)
     }
 
     fn choose(&self, hello: &ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let index = self.index.load();
-        let found = hello.server_name().map(|name| index.find(name));
+        let (own, issued) = self.indices();
+        let indices = [Some(&**own), issued.as_ref().map(|issued| &***issued)];
+        let found = hello.server_name().map(|name| find(&indices, name));
         let candidates = match found {
             Some(found) if !found.is_empty() => found,
             Some(_) if self.strict => return None,
-            _ => self.default_of(&index),
+            _ => default_of(&indices),
         };
         let suits = |c: &&Certificate| suits(c, hello);
         // The cheaper signature where the client takes both.
@@ -177,16 +225,44 @@ impl Certificates {
             .or_else(|| candidates.first())?;
         Some(Arc::clone(&chosen.key))
     }
+}
 
-    /// The first certificate, with those for the same names.
-    fn default_of<'i>(&self, index: &'i Index) -> &'i [Certificate] {
-        let Some(first) = index.all.first() else {
-            return &[];
-        };
-        let alike = |c: &Certificate| c.names == first.names;
-        let count = index.all.iter().take_while(|c| alike(c)).count();
-        index.all.get(..count).unwrap_or_default()
-    }
+type Guard = arc_swap::Guard<Arc<Index>>;
+
+/// The certificates for a name in the first index that has any: the exact ones before those of a
+/// wildcard.
+fn find<'i>(indices: &[Option<&'i Index>], name: &str) -> &'i [Certificate] {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let lower;
+    let name = if name.bytes().any(|b| b.is_ascii_uppercase()) {
+        lower = name.to_ascii_lowercase();
+        &lower
+    } else {
+        name
+    };
+    let mut exact = indices
+        .iter()
+        .flatten()
+        .filter_map(|index| index.exact(name));
+    let mut wildcard = indices
+        .iter()
+        .flatten()
+        .filter_map(|index| index.wildcard(name));
+    exact.next().or_else(|| wildcard.next()).unwrap_or_default()
+}
+
+/// The first certificate of all, with those for the same names.
+fn default_of<'i>(indices: &[Option<&'i Index>]) -> &'i [Certificate] {
+    let mut some = indices
+        .iter()
+        .flatten()
+        .filter(|index| !index.all.is_empty());
+    let Some((index, first)) = some.next().and_then(|i| Some((i, i.all.first()?))) else {
+        return &[];
+    };
+    let alike = |c: &Certificate| c.names == first.names;
+    let count = index.all.iter().take_while(|c| alike(c)).count();
+    index.all.get(..count).unwrap_or_default()
 }
 
 /// Whether a client can use a certificate's signatures.

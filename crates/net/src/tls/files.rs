@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustls::pki_types::pem::{PemObject, SectionKind};
 use rustls::pki_types::{
     CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs1KeyDer,
     PrivatePkcs8KeyDer, PrivateSec1KeyDer,
 };
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::certificates::{Certificate, Chain};
@@ -144,11 +145,7 @@ fn sections_of(text: &[u8]) -> Result<Sections, String> {
 /// Makes a usable certificate of a chain and a key: the certificate of the key comes first, whatever
 /// the order in the file.
 fn pair(mut chain: Chain, key: PrivateKeyDer<'static>) -> Result<CertifiedKey, String> {
-    let provider = provider::get(true);
-    let key = provider
-        .key_provider
-        .load_private_key(key)
-        .map_err(|error| format!("the key cannot be used: {error}"))?;
+    let key = signing_key(key)?;
     if chain.is_empty() {
         return Err("there is no certificate (\"BEGIN CERTIFICATE\")".to_owned());
     }
@@ -188,6 +185,32 @@ fn order(chain: &mut [CertificateDer<'static>]) {
             None => return,
         }
     }
+}
+
+/// A certificate of a chain and its key that are in memory (PEM).
+///
+/// # Errors
+/// What is wrong with them, in words.
+pub fn from_pem(chain: &str, key: &str) -> Result<Certificate, String> {
+    let chain = sections_of(chain.as_bytes())?.chain;
+    let key = the_key(sections_of(key.as_bytes())?)?;
+    pair(chain, key).map(Certificate::new)
+}
+
+/// A certificate that answers a challenge (DER). Whether the key is its own is not looked at: nothing but
+/// authorities can read certificates with the extension that these have (RFC 8737 section 3).
+///
+/// # Errors
+/// When the key is of an unknown kind, in words.
+pub fn challenge(chain: Chain, key: PrivateKeyDer<'static>) -> Result<Certificate, String> {
+    let key = signing_key(key)?;
+    Ok(Certificate::new(CertifiedKey::new(chain, key)))
+}
+
+fn signing_key(key: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, String> {
+    let keys = provider::get(true).key_provider;
+    keys.load_private_key(key)
+        .map_err(|error| format!("the key cannot be used: {error}"))
 }
 
 fn the_key(mut sections: Sections) -> Result<PrivateKeyDer<'static>, String> {

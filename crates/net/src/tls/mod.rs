@@ -19,13 +19,14 @@ mod presented;
 mod provider;
 mod stream;
 
-pub use accept::{Accepting, Profile, Refused, ServerSettings, ServerTls, Tickets};
-pub use certificates::{Certificate, Certificates};
+pub use accept::{Accepting, CHALLENGE_ALPN, Profile, Refused, ServerSettings, ServerTls, Tickets};
+pub use certificates::{Certificate, Certificates, Issued};
 pub use client_auth::ClientAuth;
 pub use connect::{ClientSettings, ClientTls, Connecting, Trust, server_name, system_roots};
 pub use fault::{TlsFailure, fault_of};
 pub use files::{
-    FileEvent, FileProblem, Files, Marks, Source, certificates, marks, revocation_lists,
+    FileEvent, FileProblem, Files, Marks, Source, certificates, challenge, from_pem, marks,
+    revocation_lists,
 };
 pub use handshake::HandshakeError;
 pub use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName};

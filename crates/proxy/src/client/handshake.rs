@@ -11,6 +11,7 @@ use clearway_net::stream::Stream;
 use clearway_net::tls::Accepting;
 use clearway_outcome::{Address, FaultKind};
 
+use super::issuance::{self, Answerer};
 use super::{Conn, Proxied};
 use crate::refuse;
 
@@ -20,7 +21,6 @@ use crate::refuse;
 pub(crate) async fn complete(conn: &mut Conn) -> Result<Option<Lease>, ()> {
     let first = proxy_header(conn).await?;
     if conn.expects_tls() {
-        let first = first.as_ref().map(Lease::filled).unwrap_or_default();
         // Boxed: a handshake's room is not needed afterwards.
         return Box::pin(tls(conn, first)).await.map(|()| None);
     }
@@ -28,14 +28,16 @@ pub(crate) async fn complete(conn: &mut Conn) -> Result<Option<Lease>, ()> {
 }
 
 /// The TLS handshake, which may have begun with `first`.
-async fn tls(conn: &mut Conn, first: &[u8]) -> Result<(), ()> {
+async fn tls(conn: &mut Conn, first: Option<Lease>) -> Result<(), ()> {
+    let (first, answerer) = issuance::prepare(conn, first).await;
+    let first = first.as_ref().map(Lease::filled).unwrap_or_default();
     let worker = Rc::clone(&conn.worker);
     let limit = conn.listener().map(|l| l.timeouts.tls_handshake);
     conn.timer
         .set_after(conn.accepted, limit.unwrap_or_default());
-    let begun = conn.listener().and_then(|l| {
-        let server = &l.tls.as_ref()?.server;
-        Some(server.clone())
+    let begun = conn.listener().and_then(|l| match &answerer {
+        Answerer::Listener => Some(l.tls.as_ref()?.server.clone()),
+        Answerer::Challenge(server) => Some(server.clone()),
     });
     let (Some(server), Some(wire)) = (begun, conn.stream.take_plain()) else {
         return Err(());
@@ -56,6 +58,11 @@ async fn tls(conn: &mut Conn, first: &[u8]) -> Result<(), ()> {
         Some(Ok(())) => {
             let (stream, facts) = accepting.finish();
             conn.stream = Stream::Tls(Box::new(stream));
+            if let Answerer::Challenge(_) = answerer {
+                // That is all that the authority wanted (RFC 8737 section 3).
+                conn.linger().await;
+                return Err(());
+            }
             conn.tls = Some(Rc::new(facts));
             conn.note_handshake();
             return Ok(());

@@ -4,6 +4,8 @@ pub(crate) mod engine;
 pub(crate) mod h1;
 pub(crate) mod h2;
 pub(crate) mod handshake;
+pub(crate) mod hello;
+mod issuance;
 pub(crate) mod lot;
 
 use std::future::poll_fn;

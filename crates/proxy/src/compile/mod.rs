@@ -62,11 +62,14 @@ pub fn compile(
         return Err(diagnostics);
     }
     let access_log = config.log.access != clearway_config::model::LogDestination::Off;
+    let is_automatic = |l: &Listener| l.tls.as_ref().is_some_and(|tls| tls.is_automatic());
+    let wanted = config.listeners.iter().any(is_automatic);
     Ok(Plan {
         generation,
         listeners,
         backends,
         access_log,
+        issuance: board.issuance().filter(|_| wanted),
     })
 }
 
@@ -92,6 +95,7 @@ pub fn rename(
         listeners: before.listeners.clone(),
         backends,
         access_log: before.access_log,
+        issuance: before.issuance.clone(),
     })
 }
 
@@ -147,7 +151,7 @@ fn compile_listener(
     };
     let entry = board.listener(name);
     let tls = match &listener.tls {
-        Some(settings) => Some(tls::listener(settings, listener, &entry)?),
+        Some(settings) => Some(tls::listener(settings, listener, &entry, board.issuance())?),
         None => None,
     };
     let default = config.default_backend(listener);

@@ -14,6 +14,7 @@ use clearway_net::tls::{
 };
 
 use crate::board::ListenerEntry;
+use crate::issuance::Issuance;
 use crate::plan::{BackendTlsPlan, ListenerTlsPlan};
 
 /// Code of the diagnostics about certificates and keys.
@@ -69,7 +70,12 @@ pub(super) fn listener(
     settings: &ListenerTls,
     listener: &Listener,
     entry: &ListenerEntry,
+    issuance: Option<Arc<dyn Issuance>>,
 ) -> Result<ListenerTlsPlan, Vec<Diagnostic>> {
+    let issuance = issuance.filter(|_| settings.is_automatic());
+    let issued = issuance
+        .as_ref()
+        .map(|issuance| Arc::clone(issuance.issued()));
     let origin = settings.origins.field_or_section("certificates");
     let mut files = Files::new(settings.certificates.iter().map(source).collect());
     let mut diagnostics: Vec<Diagnostic> = files
@@ -80,7 +86,7 @@ pub(super) fn listener(
             FileEvent::Loaded(..) | FileEvent::Gone(_) => None,
         })
         .collect();
-    let certificates = Certificates::new(settings.strict_names);
+    let certificates = Certificates::new(settings.strict_names, issued);
     certificates.replace(files.usable());
     let client_auth = settings.client_certificates.as_ref().and_then(|clients| {
         let origin = clients.origins.field_or_section("ca");
@@ -119,6 +125,8 @@ pub(super) fn listener(
     Ok(ListenerTlsPlan {
         server,
         files: Mutex::new(files),
+        issuance,
+        on_demand: settings.on_demand.iter().map(ToString::to_string).collect(),
     })
 }
 

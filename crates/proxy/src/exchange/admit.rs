@@ -3,12 +3,34 @@
 use clearway_base::intern::Name;
 use clearway_http::{ForwardPolicy, Framing, encode_request};
 use clearway_outcome::{FaultKind, Phase};
-use clearway_rules::{Flow, Program, View};
+use clearway_rules::{Flow, LocalReply, Program, View};
 
 use super::talk::Answer;
 use super::{Exchange, Stop};
 
 impl Exchange<'_> {
+    /// Answers an authority that validates a name by HTTP (RFC 8555 section 8.3), before any rule could
+    /// refuse it or send it elsewhere.
+    pub(super) fn challenge(&self) -> Result<(), Stop> {
+        let Some(issuance) = &self.plan.plan.issuance else {
+            return Ok(());
+        };
+        let head = &self.request.head;
+        let path = std::str::from_utf8(head.path.of(self.lease.filled())).unwrap_or_default();
+        let Some(answer) = issuance.http_answer(path) else {
+            return Ok(());
+        };
+        Err(Stop::Reply(LocalReply {
+            status: 200,
+            headers: vec![(
+                "Content-Type".to_owned(),
+                b"application/octet-stream".to_vec(),
+            )],
+            body: answer.as_bytes().to_vec(),
+            fault: None,
+        }))
+    }
+
     /// Applies the listener's rules, before a route is looked for.
     pub(super) fn listener_rules(&mut self) -> Result<(), Stop> {
         let plan = std::rc::Rc::clone(&self.plan);

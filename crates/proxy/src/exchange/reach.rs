@@ -183,7 +183,7 @@ impl Exchange<'_> {
     }
 
     /// Speaks HTTP/2 over a fresh connection, and takes its first stream.
-    async fn share(&mut self, server: &LocalServer, stream: Stream) -> Result<ServerConn, Fault> {
+    async fn share(&self, server: &LocalServer, stream: Stream) -> Result<ServerConn, Fault> {
         let worker = Rc::clone(&self.conn.worker);
         let trunks = &server.kept.trunks;
         trunks.prefer_h1(false);

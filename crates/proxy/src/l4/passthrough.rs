@@ -1,17 +1,15 @@
 //! Choosing the backend of a TLS connection that is passed through, by its ClientHello.
 
-use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
 
 use clearway_base::buffer::Lease;
-use clearway_net::tls::hello::{self, HELLO_MAX, Hello, Progress};
+use clearway_net::tls::hello::Hello;
 use clearway_outcome::{FaultKind, TlsFacts};
 
 use crate::client::Conn;
+use crate::client::hello::{self, is_match};
 use crate::plan::PassPlan;
 use crate::refuse;
-use crate::worker::Worker;
 
 /// Where a connection goes, with the bytes that told.
 pub(super) struct Seen {
@@ -24,55 +22,25 @@ pub(super) struct Seen {
 ///
 /// `Err(())` means that the connection was refused and reported, or that the client left.
 pub(super) async fn choose(conn: &mut Conn, first: Option<Lease>) -> Result<Seen, ()> {
-    let worker = Rc::clone(&conn.worker);
-    let limit = conn.listener().map(|l| l.timeouts.tls_handshake);
-    conn.timer
-        .set_after(conn.accepted, limit.unwrap_or_default());
-    let mut lease = first.unwrap_or_else(|| worker.small.lease());
-    loop {
-        match hello::parse(lease.filled(), HELLO_MAX) {
-            Ok(Progress::Complete(hello)) => return follow(conn, lease, &hello),
-            Ok(Progress::Partial) => {}
-            Err(refused) => {
-                // Where there is a backend for everything else, this is for it.
-                if has_own_backend(conn) {
-                    return Ok(Seen {
-                        first: lease,
-                        backend: None,
-                    });
-                }
-                refuse::handshake(conn, refused.kind);
-                return Err(());
-            }
+    let (lease, seen) = hello::read(conn, first).await;
+    let kind = match seen {
+        hello::Seen::Hello(hello) => return follow(conn, lease, &hello),
+        // Where there is a backend for everything else, this is for it.
+        hello::Seen::Other(_) if has_own_backend(conn) => {
+            return Ok(Seen {
+                first: lease,
+                backend: None,
+            });
         }
-        lease = with_room(&worker, lease);
-        let read = poll_fn(|cx| match conn.stream.poll_read_into(cx, &mut lease) {
-            Poll::Ready(result) => Poll::Ready(Some(result)),
-            Poll::Pending if conn.timer.poll_expired(cx) => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        })
-        .await;
-        let kind = match read {
-            Some(Ok(count)) if count > 0 => continue,
-            // It only looked whether somebody listens.
-            Some(_) if lease.is_empty() => return Err(()),
-            Some(_) => FaultKind::TlsHandshakeClosed,
-            None => FaultKind::TlsHandshakeTimeout,
-        };
-        worker.tick();
-        refuse::handshake(conn, kind);
-        return Err(());
-    }
-}
-
-/// The same bytes in a buffer that has room for more.
-fn with_room(worker: &Worker, lease: Lease) -> Lease {
-    if !lease.is_full() {
-        return lease;
-    }
-    let mut larger = worker.large.lease();
-    larger.append(lease.filled());
-    larger
+        // It only looked whether somebody listens.
+        hello::Seen::Ended if lease.is_empty() => return Err(()),
+        hello::Seen::Other(refused) => refused.kind,
+        hello::Seen::Ended => FaultKind::TlsHandshakeClosed,
+        hello::Seen::TimedOut => FaultKind::TlsHandshakeTimeout,
+    };
+    conn.worker.tick();
+    refuse::handshake(conn, kind);
+    Err(())
 }
 
 fn has_own_backend(conn: &Conn) -> bool {
@@ -109,37 +77,5 @@ impl PassPlan {
                 .alpn()
                 .any(|offered| self.alpn.iter().any(|wanted| wanted == offered));
         by_name && by_alpn
-    }
-}
-
-/// Whether a name is one that a pattern means: itself, or with `*.` any name below.
-fn is_match(pattern: &str, name: &str) -> bool {
-    match pattern.strip_prefix("*.") {
-        None => pattern.eq_ignore_ascii_case(name),
-        Some(parent) => {
-            let rest = name.len().checked_sub(parent.len());
-            rest.is_some_and(|at| {
-                at > 1
-                    && name.as_bytes().get(at - 1) == Some(&b'.')
-                    && name
-                        .get(at..)
-                        .is_some_and(|end| end.eq_ignore_ascii_case(parent))
-            })
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wildcards_mean_names_below() {
-        assert!(is_match("a.test", "a.test"));
-        assert!(is_match("*.a.test", "b.a.test"));
-        assert!(is_match("*.a.test", "c.b.a.test"));
-        for name in ["a.test", "ba.test", ".a.test", "x.b.test", ""] {
-            assert!(!is_match("*.a.test", name), "{name}");
-        }
     }
 }
