@@ -148,6 +148,24 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
+fn a_client_that_ends_its_side_still_gets_its_answer() {
+    let root = Authority::new("root");
+    let gate = Gate::new();
+    let server = server_of(&root).script(behave::gated(&gate, "late"));
+    let both = Both::new(&root, &server, "", "");
+    for tls in [both.tls.clone().only_12(), both.tls.clone().only_13()] {
+        let mut client = tls.open(both.clearway.address("web"));
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
+        client.half_close();
+        server.wait_requests(1);
+        gate.open();
+        assert_eq!(client.response("POST").text(), "late");
+        assert_eq!(client.read_to_end(), (Vec::new(), End::UntilClose));
+    }
+    both.is_faultless();
+}
+
+#[test]
 fn kept_connections_survive_messages_of_tls() {
     let root = Authority::new("root");
     // After each answer come new keys, when the connection lies idle; tickets came before.

@@ -82,6 +82,22 @@ fn application_protocols_are_agreed_on() {
     assert_eq!(record["status"], 200);
 }
 
+#[test]
+fn keys_are_exchanged_as_the_settings_say() {
+    let root = Authority::new("root");
+    let server = Server::script(behave::ok("x"));
+    let tls = TlsClient::trusting(&root);
+    for (settings, group) in [("", "X25519MLKEM768"), (", post_quantum = false", "X25519")] {
+        let clearway = start(&root, &server, settings);
+        let mut client = tls.anew().open(clearway.address("web"));
+        assert_eq!(client.agreed().group, group);
+        assert_eq!(client.get("/").text(), "x");
+        let mut client = tls.anew().only_12().open(clearway.address("web"));
+        assert_eq!(client.agreed().group, "X25519");
+        assert_eq!(client.get("/").text(), "x");
+    }
+}
+
 /// How many of some connections resume a session.
 fn resumed(clearway: &Clearway, tls: &TlsClient, connections: usize) -> usize {
     let connect = || {

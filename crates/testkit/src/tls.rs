@@ -47,6 +47,8 @@ pub struct Agreed {
     pub version: String,
     /// The cipher suite.
     pub suite: CipherSuite,
+    /// The group of the key exchange; empty where a session was resumed without one.
+    pub group: String,
     /// The application protocol.
     pub alpn: Option<String>,
     /// Whether an earlier session was resumed.
@@ -100,6 +102,9 @@ impl TlsStream {
         Agreed {
             version: format!("{:?}", tls.protocol_version().expect("a handshake")),
             suite: tls.negotiated_cipher_suite().expect("a handshake").suite(),
+            group: tls
+                .negotiated_key_exchange_group()
+                .map_or_else(String::new, |group| format!("{:?}", group.name())),
             alpn: tls
                 .alpn_protocol()
                 .map(|name| String::from_utf8_lossy(name).into_owned()),
