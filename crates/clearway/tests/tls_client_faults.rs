@@ -348,6 +348,7 @@ fn a_listener_whose_certificate_is_expired_goes_on_and_says_so() {
     assert_eq!(tls.open(clearway.address("web")).get("/").text(), "x");
     let picky = TlsClient::trusting(&root).try_open(clearway.address("web"));
     assert!(picky.unwrap_err().to_string().contains("xpired"));
-    let record = clearway.fault_with("tls_client_rejects_certificate");
+    let record = clearway.fault_with("certificate_expired");
     assert_eq!(record.json["alert_name"], "certificate_expired");
+    assert_eq!(record.json["party"], "configuration");
 }

@@ -188,6 +188,7 @@ kinds! {
     TlsHandshakeClosed = "tls_handshake_closed" 0 Client Never spares "" Client b'R' "DC" "peer closed connection in SSL handshake while SSL handshaking" : "The client ended the connection in the middle of the TLS handshake.";
     TlsClientAlert = "tls_client_alert" 0 Client Never spares "tls_alert_received" Client b'R' "DC" "SSL_do_handshake() failed (SSL: tlsv1 alert) while SSL handshaking" : "The client ended the TLS connection with an alert.";
     TlsClientRejectsCertificate = "tls_client_rejects_certificate" 0 Configuration Never spares "tls_alert_received" Client b'R' "DC" "SSL_do_handshake() failed (SSL: tlsv1 alert unknown ca) while SSL handshaking" : "The client did not accept the listener's certificate.";
+    CertificateExpired = "certificate_expired" 0 Configuration Never spares "tls_alert_received" Client b'R' "DC" "SSL_do_handshake() failed (SSL: tlsv1 alert certificate expired) while SSL handshaking" : "The listener's certificate is not valid at this time, and the client did not accept it.";
     TlsVersionMismatch = "tls_version_mismatch" 0 Client Never spares "" Proxy b'R' "DPE" "SSL_do_handshake() failed (SSL: unsupported protocol) while SSL handshaking" : "The client offers no TLS version that the listener takes.";
     TlsCipherMismatch = "tls_cipher_mismatch" 0 Client Never spares "" Proxy b'R' "DPE" "SSL_do_handshake() failed (SSL: no shared cipher) while SSL handshaking" : "The client offers no cipher suite, key exchange or signature that the listener takes.";
     TlsNameUnknown = "tls_name_unknown" 0 Client Never spares "" Proxy b'R' "DPE" "SSL_do_handshake() failed (SSL: callback failed) while SSL handshaking" : "No certificate of the listener is for the server name that the client asks for.";
@@ -195,7 +196,7 @@ kinds! {
     TlsClientCertificateMissing = "tls_client_certificate_missing" 0 Client Never spares "" Proxy b'R' "DPE" "client sent no required SSL certificate while reading client request headers" : "The listener demands a client certificate and the client sent none.";
     TlsClientCertificateInvalid = "tls_client_certificate_invalid" 0 Client Never spares "" Proxy b'R' "DPE" "client SSL certificate verify error while reading client request headers" : "The client's certificate could not be verified.";
     TlsClientProtocol = "tls_client_protocol" 0 Client Never spares "" Proxy b'R' "DPE" "SSL_do_handshake() failed while SSL handshaking" : "The client broke the TLS protocol, or its bytes were changed on the way.";
-    CertificateUnusable = "certificate_unusable" 0 Configuration Never spares "proxy_configuration_error" Internal b'R' "" "" : "The listener has no certificate that can be used: none is loaded, or it has expired.";
+    CertificateUnusable = "certificate_unusable" 0 Configuration Never spares "proxy_configuration_error" Internal b'R' "" "" : "The listener has no certificate that can be used.";
 
     // HTTP/2 with the client. The connection ends with GOAWAY; a stream alone with RST_STREAM.
     H2Protocol = "h2_protocol_error" 0 Client Never spares "http_request_error" Proxy b'R' "DPE" "client sent invalid http2 frame" : "The client broke the rules of HTTP/2.";

@@ -9,6 +9,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use clearway_base::clock;
 use clearway_outcome::{CertificateVerdict, FaultKind, FirstBytes, TlsFacts};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs;
@@ -299,8 +300,20 @@ impl Accepting {
             rustls::Error::PeerIncompatible(_) if self.is_too_old() => {
                 FaultKind::TlsVersionMismatch
             }
-            error => fault::client_kind(error),
+            error => match fault::client_kind(error) {
+                FaultKind::TlsClientRejectsCertificate if self.shows_one_out_of_time() => {
+                    FaultKind::CertificateExpired
+                }
+                kind => kind,
+            },
         }
+    }
+
+    /// Whether the certificate that the client got is not valid at this time.
+    fn shows_one_out_of_time(&self) -> bool {
+        let now = i64::try_from(clock::wall() / 1_000_000).unwrap_or(i64::MAX);
+        self.certificates
+            .is_out_of_time(self.tls.server_name(), now)
     }
 
     /// Whether the client offers nothing newer than TLS 1.1: the version stands at a fixed place of

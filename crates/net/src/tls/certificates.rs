@@ -207,6 +207,21 @@ impl Certificates {
         (self.index.load(), issued)
     }
 
+    /// Whether what clients get that ask for a name, or for none, is not valid at `now` (seconds since
+    /// 1970).
+    #[must_use]
+    pub fn is_out_of_time(&self, name: Option<&str>, now: i64) -> bool {
+        let (own, issued) = self.indices();
+        let indices = [Some(&**own), issued.as_ref().map(|issued| &***issued)];
+        let found = name.map(|name| find(&indices, name)).unwrap_or_default();
+        let candidates = match found {
+            [] => default_of(&indices),
+            found => found,
+        };
+        let is_out = |c: &Certificate| !(c.facts.not_before..=c.facts.not_after).contains(&now);
+        candidates.first().is_some_and(is_out)
+    }
+
     fn choose(&self, hello: &ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let (own, issued) = self.indices();
         let indices = [Some(&**own), issued.as_ref().map(|issued| &***issued)];
