@@ -50,7 +50,9 @@ fn browsers_are_told_to_stay_and_servers_what_was_spoken() {
         "\ntls",
         "\nhsts = \"365d\"\ntls",
         1,
-    ) + "[listener.plain]\nbind = \"127.0.0.1:0\"\nbackend = \"app\"\n";
+    ) + "[listener.plain]\nbind = \"127.0.0.1:0\"\nbackend = \"app\"\n\
+         [[route]]\npath = \"/away\"\nredirect = { to = \"/\" }\n\
+         [[route]]\npath = \"/\"\nbackend = \"app\"\n";
     let clearway = Clearway::setup(&text)
         .with_file("a.pem", &root.issue(&["a.test"]).pem())
         .start();
@@ -61,6 +63,16 @@ fn browsers_are_told_to_stay_and_servers_what_was_spoken() {
         Some("max-age=31536000")
     );
     assert_eq!(server.only().header("x-forwarded-proto"), Some("https"));
+    // What is answered here is no different (RFC 6797 section 7.1).
+    let response = client.get("/away");
+    assert_eq!(response.status, 308);
+    let told = response.header("strict-transport-security");
+    assert_eq!(told, Some("max-age=31536000"));
+    let mut bad = TlsClient::trusting(&root).open(clearway.address("web"));
+    bad.send("GET / HTTP/1.1\r\nHost\r\n\r\n");
+    let response = bad.response("GET");
+    assert_eq!(response.status, 400);
+    assert!(response.header("strict-transport-security").is_some());
     let response = Client::connect(clearway.address("plain")).get("/");
     assert_eq!(response.header("strict-transport-security"), None);
     let request = server.wait_requests(2).pop().unwrap();

@@ -32,12 +32,20 @@ impl Listener {
         program(short.chain(rules))
     }
 
+    /// What browsers are told about HTTPS in each response, those of the balancer itself included
+    /// (RFC 6797 section 7.1).
+    #[must_use]
+    pub fn transport_security(&self) -> Option<String> {
+        let age = self.hsts.filter(|_| self.tls.is_some())?;
+        Some(format!("max-age={}", age.as_secs()))
+    }
+
     /// The rules that settings of one line stand for.
     fn short_rules(&self) -> Vec<Actions> {
         let mut rules = Vec::new();
-        if let (Some(age), Some(_)) = (self.hsts, &self.tls) {
+        if let Some(value) = self.transport_security() {
             let name = HeaderName::parse("Strict-Transport-Security");
-            let value = TemplateText::parse(&format!("max-age={}", age.as_secs()));
+            let value = TemplateText::parse(&value);
             if let (Ok(name), Ok(value)) = (name, value) {
                 rules.push(Actions {
                     set_response_headers: Pairs(vec![(name, value)]),

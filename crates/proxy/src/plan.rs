@@ -89,6 +89,8 @@ pub struct ListenerPlan {
     pub forwarded: bool,
     /// Name in `Via`; `None` = no `Via`.
     pub via: Option<String>,
+    /// `Strict-Transport-Security` of our own replies; a rule sets it in those of servers.
+    pub transport_security: Option<String>,
     /// Pages for errors.
     pub errors: ErrorPages,
     /// Whether HTTP/2 is spoken.

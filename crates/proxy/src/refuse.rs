@@ -155,6 +155,9 @@ fn short_reply(conn: &Conn, fault: Fault, id: clearway_outcome::RequestId, out: 
         keep_alive: false,
         head_only: false,
         received: 0,
+        transport_security: listener
+            .filter(|_| conn.tls.is_some())
+            .and_then(|l| l.transport_security.as_deref()),
     };
     let mut date = conn.worker.date.borrow_mut();
     encode_fault(&options, date.at(clock::wall_of(conn.worker.now())), out);

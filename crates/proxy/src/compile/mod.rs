@@ -192,6 +192,7 @@ fn compile_listener(
             .via
             .on()
             .map(|name| name.as_str().to_owned()),
+        transport_security: listener.transport_security(),
         errors,
         passthrough: passthrough(listener, index),
         http2: listener.http2 && listener.is_http(),

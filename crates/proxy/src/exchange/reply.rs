@@ -20,6 +20,7 @@ pub(crate) struct ReplyOptions<'a> {
     pub(crate) head_only: bool,
     /// Status the server sent, when it sent one.
     pub(crate) received: u16,
+    pub(crate) transport_security: Option<&'a str>,
 }
 
 /// Encodes the reply for a fault: status, `Proxy-Status` (RFC 9209), request id, a short text.
@@ -48,6 +49,7 @@ pub(crate) fn encode_fault(options: &ReplyOptions<'_>, date: &[u8; 29], out: &mu
         headers.push(("Proxy-Status", &proxy_status));
     }
     headers.push(("X-Request-Id", &id));
+    headers.extend(transport_security(options.transport_security));
     let reply = Reply {
         status: options.status,
         headers: &headers,
@@ -56,6 +58,10 @@ pub(crate) fn encode_fault(options: &ReplyOptions<'_>, date: &[u8; 29], out: &mu
         head_only: options.head_only,
     };
     write_reply(&reply, date, out);
+}
+
+fn transport_security(value: Option<&str>) -> Option<(&str, &[u8])> {
+    value.map(|value| ("Strict-Transport-Security", value.as_bytes()))
 }
 
 impl Exchange<'_> {
@@ -96,6 +102,7 @@ impl Exchange<'_> {
                 keep_alive,
                 head_only: self.request.head.method == Method::Head,
                 received,
+                transport_security: listener.transport_security.as_deref(),
             };
             self.status = options.status;
             let mut date = worker.date.borrow_mut();
@@ -134,6 +141,14 @@ impl Exchange<'_> {
                 proxy_status::write(fault, 0, &mut proxy_status);
                 headers.push(("Proxy-Status", &proxy_status));
                 headers.push(("X-Request-Id", &id));
+            }
+            let listener = self.plan.listener(self.conn.listener_at);
+            let own = transport_security(listener.transport_security.as_deref());
+            let is_written = |(name, _): &(&str, &[u8])| {
+                headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name))
+            };
+            if let Some(own) = own.filter(|own| !is_written(own)) {
+                headers.push(own);
             }
             let mut date = worker.date.borrow_mut();
             let reply = Reply {
