@@ -27,6 +27,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("chunked", cut(owned(CHUNKED))),
         ("proxy_protocol", owned(PROXY_HEADERS)),
         ("record_codec", records()?),
+        ("h2_session", frames()),
+        ("pem", pem()?),
     ] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("corpus")
@@ -38,6 +40,41 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{target}: {} seeds", seeds.len());
     }
     Ok(())
+}
+
+/// Frames as curl sends them: settings, a window, a request; then one with a body and trailers.
+fn frames() -> Vec<Vec<u8>> {
+    let frame = |kind: u8, flags: u8, stream: u32, body: &[u8]| {
+        let length = u32::try_from(body.len()).unwrap_or_default().to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), body].concat()
+    };
+    let settings = frame(4, 0, 0, &[0, 3, 0, 0, 0, 100, 0, 4, 0, 1, 0, 0]);
+    let window = frame(8, 0, 0, &[0, 1, 0, 0]);
+    // GET, https, /, :authority a.test: RFC 7541 section 6.
+    let get = b"\x82\x87\x84\x41\x06a.test";
+    let post = b"\x83\x87\x84\x41\x06a.test\x0f\x0d\x012";
+    let one = [&settings[..], &window, &frame(1, 5, 1, get)].concat();
+    let two = [
+        &one[..],
+        &frame(1, 4, 3, post),
+        &frame(0, 0, 3, b"ok"),
+        &frame(1, 5, 3, b"\x00\x01x\x01y"),
+        &frame(3, 0, 1, &[0, 0, 0, 8]),
+        &frame(6, 0, 0, &[0; 8]),
+        &frame(7, 0, 0, &[0; 8]),
+    ];
+    vec![one.clone(), two.concat()]
+}
+
+/// A chain with its key, in one text and in two.
+fn pem() -> Seeds {
+    let key = KeyPair::generate()?;
+    let leaf = CertificateParams::new(["a.test".to_owned()])?.self_signed(&key)?;
+    let (chain, key) = (leaf.pem(), key.serialize_pem());
+    Ok(vec![
+        format!("{chain}{key}").into_bytes(),
+        format!("{chain}\0{key}").into_bytes(),
+    ])
 }
 
 fn owned(seeds: &[&[u8]]) -> Vec<Vec<u8>> {
@@ -155,6 +192,7 @@ fn records() -> Seeds {
         host: b"example.org",
         referer: b"",
         user_agent: b"curl/8",
+        grpc_status: None,
         status: 200,
         bytes_in: 80,
         bytes_out: 160,

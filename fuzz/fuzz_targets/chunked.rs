@@ -29,14 +29,16 @@ fn relay(bytes: &[u8], ends: &[usize]) -> Followed {
 
 fn extract(bytes: &[u8], ends: &[usize]) -> Followed {
     let (mut decoder, mut out, mut at) = (ChunkedDecoder::default(), Vec::new(), 0);
+    let mut trailers = Vec::new();
     for &end in ends {
         while at < end {
             let piece = &bytes[at..end];
-            let found = decoder.extract(piece)?;
+            let found = decoder.extract(piece, &mut trailers)?;
             assert!(found.used > 0, "it makes no progress");
             out.extend_from_slice(&piece[found.skip..found.skip + found.pass]);
             at += found.used;
             if found.done {
+                assert!(trailers.is_empty() || trailers.ends_with(b"\r\n"));
                 return Ok((out, at, true));
             }
         }

@@ -44,6 +44,8 @@ enum Step {
     Tidy,
     /// Generated pages are as committed.
     Docs,
+    /// The fuzz targets and their seeds compile, where a C++ compiler is there.
+    Fuzz,
     /// Licences, sources and duplicates of dependencies, where cargo-deny is there.
     Deny,
 }
@@ -147,6 +149,16 @@ fn perform(step: Step, args: &Args) -> Result<End, String> {
             .map(|count| End::Passed(count.describe())),
         Step::Tidy => tidy::run().map(silent),
         Step::Docs => docs::check().map(silent),
+        Step::Fuzz if shell::find("c++").is_none() => Ok(End::NotRun(
+            "there is no C++ compiler, which the fuzzer is built with (package g++)".to_owned(),
+        )),
+        Step::Fuzz => {
+            let mut check = shell::cargo();
+            check.args(["check", "--manifest-path", "fuzz/Cargo.toml"]);
+            // What is compiled for the rest serves here, too.
+            check.args(["--all-targets", "--target-dir", "target"]);
+            loud(&mut check).map(silent)
+        }
         Step::Deny if shell::find("cargo-deny").is_none() => {
             Ok(End::NotRun("cargo-deny is not installed".to_owned()))
         }

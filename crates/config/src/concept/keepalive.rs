@@ -9,7 +9,7 @@ concept! {
     Keepalive, "keepalive";
 
     /// Idle connections, per worker and server; 0 = none are kept.
-    max_idle: usize = 64, range = Some((0.0, 100_000.0));
+    max_idle: usize = 256, range = Some((0.0, 100_000.0));
     /// How long one may be idle. Best shorter than the server's own limit.
     idle_timeout: Duration = Duration::from_secs(60), example = Some("\"4s\"");
     /// Requests per connection; 0 = no limit.

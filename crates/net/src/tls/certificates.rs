@@ -30,13 +30,18 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    pub(super) fn new(key: CertifiedKey) -> Self {
+    /// Takes a certificate of which can be said for whom it is and until when.
+    ///
+    /// # Errors
+    /// When it cannot be read, in words.
+    pub(super) fn new(key: CertifiedKey) -> Result<Self, String> {
         let leaf = key.cert.first().map(|der| der.as_ref()).unwrap_or_default();
-        Self {
+        let facts = facts::certificate(leaf).ok_or("the certificate is malformed")?;
+        Ok(Self {
             names: names(leaf).into(),
-            facts: Arc::new(facts::certificate(leaf).unwrap_or_default()),
+            facts: Arc::new(facts),
             key: Arc::new(key),
-        }
+        })
     }
 
     /// What it says about itself.

@@ -194,7 +194,7 @@ fn order(chain: &mut [CertificateDer<'static>]) {
 pub fn from_pem(chain: &str, key: &str) -> Result<Certificate, String> {
     let chain = sections_of(chain.as_bytes())?.chain;
     let key = the_key(sections_of(key.as_bytes())?)?;
-    pair(chain, key).map(Certificate::new)
+    pair(chain, key).and_then(Certificate::new)
 }
 
 /// A certificate that answers a challenge (DER). Whether the key is its own is not looked at: nothing but
@@ -204,7 +204,7 @@ pub fn from_pem(chain: &str, key: &str) -> Result<Certificate, String> {
 /// When the key is of an unknown kind, in words.
 pub fn challenge(chain: Chain, key: PrivateKeyDer<'static>) -> Result<Certificate, String> {
     let key = signing_key(key)?;
-    Ok(Certificate::new(CertifiedKey::new(chain, key)))
+    Certificate::new(CertifiedKey::new(chain, key))
 }
 
 fn signing_key(key: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, String> {
@@ -249,7 +249,7 @@ impl Entry {
         if let Some(path) = &self.ocsp {
             certified.ocsp = Some(read(path)?);
         }
-        Ok(Certificate::new(certified))
+        Certificate::new(certified).map_err(|words| problem(&self.certificate, words))
     }
 
     fn files(&self) -> impl Iterator<Item = &PathBuf> {
@@ -428,5 +428,32 @@ impl Files {
     pub fn usable(&self) -> Vec<Certificate> {
         let loaded = |entry| self.known.get(entry)?.loaded.clone();
         self.order.iter().filter_map(loaded).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_of_which_nothing_can_be_said_is_refused() {
+        let key = KeyPair::generate().unwrap();
+        let made = CertificateParams::new(["a.test".to_owned()])
+            .unwrap()
+            .self_signed(&key)
+            .unwrap();
+        let good = from_pem(&made.pem(), &key.serialize_pem()).unwrap();
+        assert_eq!(good.names(), ["a.test"]);
+        // Its end is no time any more; its key is still its own.
+        let mut der = made.der().to_vec();
+        let at = memchr::memmem::find(&der, b"40960101").unwrap();
+        der[at + 8] = 0xb0;
+        let bad = pair(vec![der.into()], key.serialize_der().try_into().unwrap());
+        assert_eq!(
+            bad.and_then(Certificate::new).unwrap_err(),
+            "the certificate is malformed"
+        );
     }
 }
