@@ -108,6 +108,46 @@ fn openssl_resumes_its_sessions() {
     assert!(said.contains("Secure Renegotiation IS supported"), "{said}");
 }
 
+/// An authority of openssl's, a certificate from it of the oldest version, and its word that this is good.
+const OCSP: &str = r#"
+set -e
+key() { openssl ecparam -name prime256v1 -genkey -noout -out "$1"; }
+key ca.key; openssl req -x509 -new -key ca.key -out ca.pem -days 30 -subj /CN=ca
+key a.key; openssl req -new -key a.key -out a.csr -subj /CN=a.test
+openssl x509 -req -in a.csr -CA ca.pem -CAkey ca.key -set_serial 77 -days 20 -out a.crt
+printf 'V\t301231235959Z\t\t4D\tunknown\t/CN=a.test\n' > index.txt
+openssl ocsp -index index.txt -CA ca.pem -rsigner ca.pem -rkey ca.key -issuer ca.pem -serial 77 -respout a.ocsp -ndays 7
+"#;
+
+#[test]
+fn openssl_gets_the_word_of_the_authority_with_the_certificate() {
+    let openssl = program("openssl", "openssl");
+    let folder = TempDir::new();
+    let mut made = Command::new("sh");
+    let made = made.args(["-c", OCSP]).current_dir(folder.path());
+    let made = made.output().unwrap();
+    let said = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "{said}");
+    let server = Server::script(behave::ok("x"));
+    let tls = "certificates = { certificate = \"$MADE/a.crt\", key = \"$MADE/a.key\", ocsp = \"$MADE/a.ocsp\" }";
+    let clearway = Clearway::setup(&secure(tls, &[server.address()], ""))
+        .set("MADE", folder.path().display().to_string())
+        .start();
+    for version in ["-tls1_2", "-tls1_3"] {
+        let mut command = Command::new(&openssl);
+        let address = clearway.address("web");
+        let ca = folder.file("ca.pem");
+        command
+            .args(["s_client", "-connect", address, "-CAfile", &ca, version])
+            .args(["-servername", "a.test", "-status"])
+            .stdin(Stdio::null());
+        let said = output(&mut command);
+        assert!(said.contains("OCSP Response Status: successful"), "{said}");
+        assert!(said.contains("Cert Status: good"), "{said}");
+        assert!(said.contains("Verify return code: 0 (ok)"), "{said}");
+    }
+}
+
 #[test]
 fn nginx_as_a_tls_server() {
     let root = Authority::new("root");

@@ -149,16 +149,19 @@ fn pair(mut chain: Chain, key: PrivateKeyDer<'static>) -> Result<CertifiedKey, S
     if chain.is_empty() {
         return Err("there is no certificate (\"BEGIN CERTIFICATE\")".to_owned());
     }
-    for at in 0..chain.len() {
-        chain.swap(0, at);
-        let certified = CertifiedKey::new(chain.clone(), key.clone());
-        if certified.keys_match().is_ok() {
-            order(&mut chain);
-            return Ok(CertifiedKey::new(chain, certified.key));
-        }
-        chain.swap(0, at);
-    }
-    Err("the key does not belong to the certificate".to_owned())
+    let own = key
+        .public_key()
+        .ok_or("the key does not say which certificate is its own")?;
+    let is_own = |der: &CertificateDer<'_>| {
+        X509Certificate::from_der(der)
+            .is_ok_and(|(_, certificate)| certificate.public_key().raw == own.as_ref())
+    };
+    let Some(at) = chain.iter().position(is_own) else {
+        return Err("the key does not belong to the certificate".to_owned());
+    };
+    chain.swap(0, at);
+    order(&mut chain);
+    Ok(CertifiedKey::new(chain, key))
 }
 
 /// Puts behind each certificate the one of its issuer, as far as there is one: not every client looks
