@@ -162,3 +162,32 @@ fn no_request_is_lost_while_certificates_change() {
     assert!(served.load(Ordering::Relaxed) > 50, "{served:?}");
     assert!(clearway.faults().is_empty(), "{:?}", clearway.faults());
 }
+
+#[test]
+fn lists_of_revoked_clients_hold_when_they_change() {
+    let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
+    let [ada, eve] = ["ada.test", "eve.test"].map(|name| clients.issue(&[name]));
+    let server = Server::script(behave::ok("x"));
+    let tls = "certificates = \"$DIR/a.pem\", client_certificates = { ca = \"$DIR/ca.pem\", crl = \"$DIR/list.crl\" }";
+    let clearway = Clearway::setup(&secure(tls, &[server.address()], ""))
+        .with_file("a.pem", &servers.issue(&["a.test"]).pem())
+        .with_file("ca.pem", &clients.pem())
+        .with_file("list.crl", &clients.revokes(&[]))
+        .start();
+    let get = |identity: &Identity| {
+        let tls = TlsClient::trusting(&servers).only_12().showing(identity);
+        let opened = tls.try_open(clearway.address("web"));
+        opened.is_ok_and(|mut client| client.get("/").text() == "x")
+    };
+    assert!(get(&ada) && get(&eve));
+    let list = PathBuf::from(clearway.file("list.crl"));
+    // One that cannot be read changes nothing.
+    fs::write(&list, "not a list").unwrap();
+    clearway.wait_stderr("it has no revocation list");
+    assert!(get(&ada) && get(&eve));
+    fs::write(&list, clients.revokes(&[&eve])).unwrap();
+    wait::until("a refusal", || (!get(&eve)).then_some(()));
+    assert!(get(&ada));
+    clearway.fault_with("tls_client_certificate_invalid");
+    clearway.wait_stderr("changed files of authorities");
+}

@@ -1,19 +1,20 @@
 //! Certificates of listeners: files that change are read again, and those that end are told about.
 
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use clearway_base::clock;
 use clearway_config::Diagnostic;
 use clearway_config::model::{Config, LogLevel};
-use clearway_net::tls::{Certificate, FileEvent};
+use clearway_net::tls::{self, Certificate, FileEvent, Marks};
 use clearway_proxy::board::Board;
 use clearway_proxy::compile::{self, Names};
 use clearway_proxy::plan::{ListenerPlan, Plan};
 use tokio::time::Instant;
 
 use crate::issuance;
-use crate::state::State;
+use crate::state::{Ask, State};
 
 /// How often files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -27,6 +28,9 @@ const SOON: i64 = 14 * 86_400;
 pub(crate) async fn watch(state: Arc<State>) {
     let mut next = Instant::now();
     let mut remind = Instant::now() + REMIND_EVERY;
+    let mut others = Others::default();
+    // To know how they are now.
+    others.have_changed(&state);
     loop {
         next += LOOK_EVERY;
         tokio::time::sleep_until(next).await;
@@ -34,12 +38,44 @@ pub(crate) async fn watch(state: Arc<State>) {
         for listener in &plan.listeners {
             look(&state, listener);
         }
+        if others.have_changed(&state) {
+            // A supervisor that is gone needs none.
+            drop(state.asks.send(Ask::Refresh).await);
+        }
         if Instant::now() >= remind {
             remind += REMIND_EVERY;
             for (level, words) in warnings(&plan) {
                 state.say(level, words);
             }
         }
+    }
+}
+
+/// Files beside the certificates of listeners: they are compiled into the Plan.
+#[derive(Default)]
+struct Others {
+    paths: Vec<PathBuf>,
+    /// As they were when the Plan was compiled.
+    compiled: Marks,
+    /// As they were at the last look.
+    last: Marks,
+}
+
+impl Others {
+    /// Whether they are other than those in use, and no longer being written.
+    fn have_changed(&mut self, state: &State) -> bool {
+        let paths = compile::files(&state.config());
+        let now = tls::marks(paths.iter().map(PathBuf::as_path));
+        let before = std::mem::replace(&mut self.last, now);
+        if paths != self.paths {
+            (self.paths, self.compiled) = (paths, self.last.clone());
+            return false;
+        }
+        let settled = self.last == before && self.last != self.compiled;
+        if settled {
+            self.compiled.clone_from(&self.last);
+        }
+        settled
     }
 }
 

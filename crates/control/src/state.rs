@@ -31,6 +31,8 @@ pub enum Ask {
         /// Whether it was done, or why not.
         answer: oneshot::Sender<Result<String, String>>,
     },
+    /// Read the files again that the configuration in force names.
+    Refresh,
     /// Drain and end.
     Shutdown,
 }

@@ -262,7 +262,22 @@ impl Supervisor {
             } => {
                 drop(answer.send(servers::obey(&self.state, &backend, &server, action)));
             }
+            Ask::Refresh => self.refresh().await,
             Ask::Shutdown => {}
+        }
+    }
+
+    /// Compiles the configuration in force again, because files that it names have changed.
+    async fn refresh(&mut self) {
+        let config = self.state.config();
+        match self.compile(&config) {
+            Ok(plan) => {
+                self.put_in_force(plan, Vec::new(), Vec::new()).await;
+                let words =
+                    "changed files of authorities, revocations and backends' TLS are in use";
+                self.state.say(LogLevel::Info, words.to_owned());
+            }
+            Err(words) => self.state.say(LogLevel::Warn, words),
         }
     }
 

@@ -78,7 +78,7 @@ concept! {
 
     /// The authorities that issue them (PEM).
     ca: PathBuf = PathBuf::new(), required = true, example = Some("\"/etc/clearway/clients-ca.pem\"");
-    /// Lists of revoked certificates (PEM).
+    /// Lists of revoked certificates (PEM), which are read again when they change.
     crl: Option<PathBuf> = None, example = Some("\"/etc/clearway/clients.crl\"");
     /// Whether clients without a certificate are served too; rules tell them apart by `client_cert`.
     optional: bool = false, example = Some("true");
@@ -106,7 +106,7 @@ concept! {
     verify: bool = true, example = Some("false");
     /// The authorities that issue the servers' certificates (PEM), instead of the system's.
     ca: Option<PathBuf> = None, example = Some("\"/etc/clearway/internal-ca.pem\"");
-    /// Lists of revoked certificates (PEM).
+    /// Lists of revoked certificates (PEM), which are read again when they change.
     crl: Option<PathBuf> = None, example = Some("\"/etc/clearway/internal.crl\"");
     /// The name that is asked for (SNI) and that certificates have to have; the server's own host name
     /// or address when absent.

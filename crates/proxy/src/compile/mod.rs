@@ -19,6 +19,7 @@ use clearway_http::XForwarded;
 use clearway_outcome::FaultKind;
 
 pub use backend::{Address, Answer, Names, Question};
+pub use tls::files;
 
 use crate::board::Board;
 use crate::plan::{

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use clearway_config::Diagnostic;
 use clearway_config::model::{
-    Backend, BackendTls, CertificateFiles, Listener, ListenerTls, Mode, Origin, Server,
+    Backend, BackendTls, CertificateFiles, Config, Listener, ListenerTls, Mode, Origin, Server,
     ServerAddress, ServerProtocol, TlsProfile,
 };
 use clearway_net::tls::{
@@ -201,6 +201,24 @@ pub(super) fn backend(
     })
     .map_err(|words| Diagnostic::error("tls", settings.origins.section(), words))?;
     Ok(Arc::new(BackendTlsPlan { client, marks }))
+}
+
+/// Files that are read when a Plan is compiled and not looked at afterwards: authorities, lists of revoked
+/// certificates, what is shown to servers.
+#[must_use]
+pub fn files(config: &Config) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for clients in config
+        .listeners
+        .iter()
+        .filter_map(|l| l.tls.as_ref()?.client_certificates.as_ref())
+    {
+        all.push(clients.ca.clone());
+        all.extend(clients.crl.clone());
+    }
+    let backends = config.backends.iter().filter_map(|b| b.tls.as_ref());
+    all.extend(backends.flat_map(files_of).map(Path::to_path_buf));
+    all
 }
 
 fn files_of(settings: &BackendTls) -> impl Iterator<Item = &Path> {
