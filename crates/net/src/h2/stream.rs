@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use clearway_outcome::{FaultKind, Spoken, TcpFacts, TlsFacts};
+use clearway_outcome::{FaultKind, Signal, Spoken, TcpFacts, TlsFacts};
 use h2::client::{ResponseFuture, SendRequest};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
@@ -128,7 +128,7 @@ impl H2Stream {
             };
             return H2Error { kind, signal: None }.into();
         }
-        fault::wrap(error, self.other, self.link.goaway())
+        self.link.error(error, self.other)
     }
 
     /// Polls for bytes into `room`: of a head, then of the body; 0 means the end.
@@ -437,11 +437,16 @@ impl H2Stream {
                     Other::Client => FaultKind::ClientReset,
                     Other::Server => fault::reset_by_server(Some(reason)),
                 };
-                let signal = Some(clearway_outcome::Signal::H2Reset(reason.into()));
+                let signal = Some(Signal::H2Reset(reason.into()));
                 H2Error { kind, signal }.into()
             }
             Err(error) => self.failed(error),
         })
+    }
+
+    /// The GOAWAY that came before whatever happened to the connection.
+    pub(crate) fn farewell(&self) -> Option<Signal> {
+        self.link.goaway()
     }
 
     /// What the kernel knows about the connection.

@@ -42,8 +42,12 @@ impl Exchange<'_> {
             let failed = match self.reach(&server).await {
                 Err(fault) => Failed::Server(fault),
                 Ok(conn) => match self.talk(conn, member).await {
-                    Ok(answer) if self.accepts(&answer) => return Ok(answer),
-                    Ok(_) => continue,
+                    Ok(mut answer) => {
+                        if self.accepts(&mut answer) {
+                            return Ok(answer);
+                        }
+                        continue;
+                    }
                     Err(failed) => failed,
                 },
             };
@@ -52,7 +56,7 @@ impl Exchange<'_> {
     }
 
     /// Accepts a response, or gives it up because its status is one to retry.
-    fn accepts(&mut self, answer: &Answer) -> bool {
+    fn accepts(&mut self, answer: &mut Answer) -> bool {
         let status = self.request.response.status;
         self.request.attempt().status = status;
         match self.may_retry_status(status, answer.upload.is_replayable()) {
@@ -62,6 +66,7 @@ impl Exchange<'_> {
                 true
             }
             Some(Ok(())) => {
+                self.kept = answer.upload.take_kept();
                 self.finish_attempt(answer, answer.buffer.len() as u64);
                 self.count_retry(answer.member);
                 false
@@ -289,6 +294,15 @@ impl Unopened {
         }
     }
 
+    /// What it means where `protocol` was offered.
+    fn where_offered(mut self, protocol: ServerProtocol) -> Self {
+        let is_refusal = self.signal == Some(Signal::NO_APPLICATION_PROTOCOL);
+        if is_refusal && protocol == ServerProtocol::H2 {
+            self.kind = FaultKind::ServerRefusesHttp2;
+        }
+        self
+    }
+
     /// The fault that it is, `elapsed_us` after its Attempt began.
     pub(crate) fn fault(&self, elapsed_us: u64) -> Fault {
         Fault::new(self.kind, self.phase, Side::Server)
@@ -312,7 +326,9 @@ pub(crate) async fn open(
     send_proxy_header(conn, server, &mut stream).await?;
     match &server.plan.tls {
         None => Ok(stream),
-        Some((tls, name)) => secure(conn, stream, &tls.client, name.clone()).await,
+        Some((tls, name)) => secure(conn, stream, &tls.client, name.clone())
+            .await
+            .map_err(|unopened| unopened.where_offered(server.plan.protocol)),
     }
 }
 
