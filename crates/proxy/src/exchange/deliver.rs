@@ -116,6 +116,7 @@ impl Exchange<'_> {
         let Err(fault) = moved else {
             return Ok(self.finish(transfer, keep));
         };
+        self.end_grpc(&fault);
         let received = self.received(&transfer.pump);
         if fault.side == Side::Server {
             self.fail_attempt(&transfer.answer, fault, &first, received);

@@ -1,0 +1,5 @@
+//! gRPC through the real program, between a client and a server of grpcio for Python.
+
+mod calls;
+mod failures;
+mod python;
