@@ -2,4 +2,5 @@
 
 mod calls;
 mod failures;
+mod health;
 mod python;

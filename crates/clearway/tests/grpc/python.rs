@@ -29,7 +29,7 @@ fn script(name: &str) -> Command {
 pub(crate) struct Server {
     process: Process,
     address: String,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Server {
@@ -40,9 +40,30 @@ impl Server {
     /// As [`Server::start`], with TLS.
     pub(crate) fn secure(identity: &Identity) -> Self {
         let folder = TempDir::new();
-        let certificate = folder.write("chain.pem", &identity.chain_pem());
-        let key = folder.write("key.pem", &identity.key_pem());
+        let (certificate, key) = files(&folder, identity);
         Self::with(folder, &["--tls", &certificate, &key])
+    }
+
+    /// As [`Server::start`], with a health service that says this: `NAME STATUS`, a line each.
+    pub(crate) fn healthy(statuses: &str) -> Self {
+        let folder = TempDir::new();
+        let file = folder.write("health", statuses);
+        Self::with(folder, &["--health", &file])
+    }
+
+    /// As [`Server::healthy`], with TLS.
+    pub(crate) fn healthy_and_secure(statuses: &str, identity: &Identity) -> Self {
+        let folder = TempDir::new();
+        let file = folder.write("health", statuses);
+        let (certificate, key) = files(&folder, identity);
+        Self::with(folder, &["--health", &file, "--tls", &certificate, &key])
+    }
+
+    /// Has the health service say something else.
+    pub(crate) fn set_health(&self, statuses: &str) {
+        let new = self.folder.write("health.new", statuses);
+        // At once, because it may be read at any time.
+        std::fs::rename(new, self.folder.file("health")).unwrap();
     }
 
     fn with(folder: TempDir, arguments: &[&str]) -> Self {
@@ -56,7 +77,7 @@ impl Server {
         Self {
             process,
             address: format!("127.0.0.1:{port}"),
-            _folder: folder,
+            folder,
         }
     }
 
@@ -83,6 +104,12 @@ impl Server {
         self.process.signal(Signal::Kill);
         self.process.wait(LIMIT);
     }
+}
+
+/// Writes a certificate and its key.
+fn files(folder: &TempDir, identity: &Identity) -> (String, String) {
+    let certificate = folder.write("chain.pem", &identity.chain_pem());
+    (certificate, folder.write("key.pem", &identity.key_pem()))
 }
 
 fn client(address: &str, scenario: &str, arguments: &[&str]) -> Command {

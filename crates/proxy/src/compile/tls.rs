@@ -192,7 +192,12 @@ pub(super) fn backend(
         key_log: settings.key_log.clone(),
     })
     .map_err(|words| Diagnostic::error("tls", settings.origins.section(), words))?;
-    Ok(Arc::new(BackendTlsPlan { client, marks }))
+    Ok(Arc::new(BackendTlsPlan {
+        check: client.offering(&[b"h2", b"http/1.1"]),
+        check_h2: client.offering(&[b"h2"]),
+        client,
+        marks,
+    }))
 }
 
 fn files_of(settings: &BackendTls) -> impl Iterator<Item = &Path> {
