@@ -1,8 +1,10 @@
 //! WebSocket over HTTP/2 by extended CONNECT (RFC 8441), through the real program.
 
-use clearway_testkit::h2::{Block, Frame, RawClient, Stop, code, setting};
+use clearway_testkit::h2::{
+    Block, Frame, Play, RawClient, Reply, Step, Stop, behave as h2, code, setting,
+};
 use clearway_testkit::wait::LIMIT;
-use clearway_testkit::{Clearway, Server, behave};
+use clearway_testkit::{Authority, Clearway, Conn, Server, TlsServer, behave};
 
 /// Opens a stream for a WebSocket.
 fn open(client: &mut RawClient, path: &str) -> u32 {
@@ -188,4 +190,116 @@ fn success_without_a_switch_does_not_pass_for_a_websocket() {
     let words = clearway.words(&response.id());
     assert!(words.contains("without switching"), "{words}");
     assert_eq!(client.get("/").text(), "<p>What upgrade?");
+}
+
+/// A server that takes WebSockets over HTTP/2, says `now` and sends back what it gets.
+fn offers() -> Server {
+    let play = Play::default().with(setting::ENABLE_CONNECT_PROTOCOL, 1);
+    Server::script(h2::replies(play, |_, request| {
+        match request.header(":protocol") {
+            Some("websocket") if request.target == "/chat" => Reply::new()
+                .head(200, &[("x-by", "frames")])
+                .data("now")
+                .step(Step::Echo),
+            Some(_) => Reply::new().head(403, &[]).last("not you"),
+            None => Reply::ok("no upgrade"),
+        }
+    }))
+}
+
+const H2: &str = "protocol = \"h2\"\ntimeouts = { connect = \"500ms\" }\nretries = { max = 0 }";
+const UPGRADE: &str = "Host: test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+#[test]
+fn servers_of_http2_get_websockets_as_extended_connects() {
+    let server = offers();
+    let clearway = Clearway::over(&[server.address()], H2);
+    let mut client = RawClient::connect(clearway.address("web"));
+    let stream = open(&mut client, "/chat");
+    assert_eq!(status(&mut client, stream), 200);
+    assert_eq!(bytes(&mut client, stream, 3), b"now");
+    client.body(stream, b" hello", true);
+    assert_eq!(client.expect_response(stream).text(), "now hello");
+    // From a client of HTTP/1.1, who has sent a key and wants its answer (RFC 6455 section 1.3).
+    let mut client = clearway.client();
+    client.send(format!("GET /chat HTTP/1.1\r\n{UPGRADE}"));
+    let response = client.response_head();
+    assert_eq!(response.status, 101);
+    assert_eq!(response.header("upgrade"), Some("websocket"));
+    assert_eq!(response.header("x-by"), Some("frames"));
+    let accept = response.header("sec-websocket-accept");
+    assert_eq!(accept, Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    client.send(" hello").half_close();
+    assert_eq!(client.read_to_end().0, b"now hello");
+    let requests = server.wait_requests(2);
+    for request in requests {
+        assert_eq!(
+            (request.method.as_str(), request.target.as_str()),
+            ("CONNECT", "/chat")
+        );
+        assert_eq!(request.header("sec-websocket-version"), Some("13"));
+        for name in [
+            "connection",
+            "upgrade",
+            "sec-websocket-key",
+            "content-length",
+        ] {
+            assert!(!request.headers.has(name), "{request:?}");
+        }
+    }
+    // A refusal is one, and other requests are not touched.
+    let mut client = RawClient::connect(clearway.address("web"));
+    let stream = open(&mut client, "/other");
+    assert_eq!(client.expect_response(stream).text(), "not you");
+    assert_eq!(client.get("/").text(), "no upgrade");
+    assert_eq!(clearway.faults().len(), 0, "{:#?}", clearway.faults());
+}
+
+#[test]
+fn a_server_of_http2_without_websockets_is_not_asked_for_one() {
+    let server = Server::script(h2::ok("x"));
+    let silent = Server::script(h2::silent());
+    for (server, code) in [
+        (&server, "upgrade_unsupported"),
+        (&silent, "connect_timeout"),
+    ] {
+        let clearway = Clearway::over(&[server.address()], H2);
+        let mut client = RawClient::connect(clearway.address("web"));
+        let stream = open(&mut client, "/");
+        let response = client.expect_response(stream);
+        assert!([502, 504].contains(&response.status), "{response:?}");
+        assert_eq!(clearway.fault(&response.id()).code(), code);
+        let mut client = clearway.client();
+        client.send(format!("GET /chat HTTP/1.1\r\n{UPGRADE}"));
+        let response = client.response("GET");
+        assert_eq!(clearway.fault(&response.id()).code(), code);
+        // Nothing but the preface.
+        let seen = server.seen();
+        assert!(seen.iter().all(|r| r.method == "PRI"), "{seen:?}");
+    }
+}
+
+#[test]
+fn where_both_versions_are_offered_websockets_take_the_older() {
+    let root = Authority::new("root");
+    let tls = TlsServer::with(&root.issue(&["app.test"])).alpn(&["h2", "http/1.1"]);
+    let server = tls.script(|conn: Conn| match conn.handshake() {
+        Ok(agreed) if agreed.alpn.as_deref() == Some("h2") => h2::ok("in frames")(conn),
+        Ok(_) => behave::upgrade_echo("websocket")(conn),
+        Err(_) => {}
+    });
+    let backend = "protocol = \"auto\"\ntls = { ca = \"$DIR/ca.pem\", server_name = \"app.test\" }";
+    let text = clearway_testkit::clearway::simple(&[server.address()], backend);
+    let clearway = Clearway::setup(&text)
+        .with_file("ca.pem", &root.pem())
+        .start();
+    let mut client = RawClient::connect(clearway.address("web"));
+    for _ in 0..2 {
+        assert_eq!(client.get("/").text(), "in frames");
+        let stream = open(&mut client, "/");
+        assert_eq!(status(&mut client, stream), 200);
+        client.body(stream, b"hello", true);
+        assert_eq!(client.expect_response(stream).text(), "hello");
+    }
 }

@@ -126,6 +126,8 @@ pub struct BackendTlsPlan {
     pub check: ClientTls,
     /// See `check`.
     pub check_h2: ClientTls,
+    /// The same for what HTTP/1.1 alone is sure to carry.
+    pub http1: ClientTls,
     /// What tells whether its files have changed since.
     pub marks: Marks,
 }

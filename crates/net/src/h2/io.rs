@@ -37,6 +37,10 @@ struct Rare {
     flood: Option<FaultKind>,
     goaway: Option<Farewell>,
     lost: Option<Lost>,
+    /// The other side's settings are here.
+    is_settled: bool,
+    /// Who waits for them.
+    waiting: Vec<Waker>,
     waker: Option<Waker>,
 }
 
@@ -157,6 +161,24 @@ impl Link {
 
     pub(super) fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
+        self.wake_waiting();
+    }
+
+    fn wake_waiting(&self) {
+        let waiting = std::mem::take(&mut self.rare().waiting);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Polls until the other side's settings are here.
+    pub(super) fn poll_settled(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut rare = self.rare();
+        if rare.is_settled {
+            return Poll::Ready(());
+        }
+        if !rare.waiting.iter().any(|w| w.will_wake(cx.waker())) {
+            rare.waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
     /// Counts a stream in.
@@ -184,6 +206,7 @@ pub(super) struct Io {
     link: Arc<Link>,
     has_flood: bool,
     has_first: bool,
+    is_settled: bool,
     thrown_away: usize,
 }
 
@@ -197,6 +220,7 @@ impl Io {
             link,
             has_flood: false,
             has_first: false,
+            is_settled: false,
             thrown_away: 0,
         }
     }
@@ -227,6 +251,11 @@ impl Io {
         if let Err(kind) = self.meter.count(bytes) {
             self.has_flood = true;
             self.link.rare().flood = Some(kind);
+        }
+        if !self.is_settled && self.meter.is_settled() {
+            self.is_settled = true;
+            self.link.rare().is_settled = true;
+            self.link.wake_waiting();
         }
         if self.meter.goaway() != before {
             self.link.rare().goaway = self.meter.goaway();

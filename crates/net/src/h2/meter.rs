@@ -98,6 +98,7 @@ pub(super) struct Meter {
     continuations: u32,
     /// SETTINGS have to come first, and have not.
     awaits_settings: bool,
+    has_settings: bool,
     /// The newest GOAWAY.
     goaway: Option<Farewell>,
 }
@@ -113,6 +114,7 @@ impl Meter {
             leaked: clock::now(),
             continuations: 0,
             awaits_settings: preface > 0,
+            has_settings: false,
             goaway: None,
         }
     }
@@ -145,6 +147,11 @@ impl Meter {
             }
         }
         Ok(())
+    }
+
+    /// Whether the settings that come first are here, to their last byte.
+    pub(super) fn is_settled(&self) -> bool {
+        self.has_settings && self.skip == 0 && self.have == 0
     }
 
     /// The newest GOAWAY.
@@ -187,6 +194,7 @@ impl Meter {
         if std::mem::take(&mut self.awaits_settings) && kind != frame::SETTINGS {
             return Err(FaultKind::H2Protocol);
         }
+        self.has_settings |= kind == frame::SETTINGS;
         if kind != frame::CONTINUATION {
             self.continuations = 0;
         }

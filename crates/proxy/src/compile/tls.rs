@@ -195,6 +195,7 @@ pub(super) fn backend(
     Ok(Arc::new(BackendTlsPlan {
         check: client.offering(&[b"h2", b"http/1.1"]),
         check_h2: client.offering(&[b"h2"]),
+        http1: client.offering(&[b"http/1.1"]),
         client,
         marks,
     }))
