@@ -69,6 +69,13 @@ const STREAM: &Tool = &tool(
     "layer 4 in bench",
 );
 
+/// As little a program: a library that Debian's own Python loads.
+const GRPC: &Tool = &tool(
+    "gRPC for Python",
+    "python3-grpcio",
+    "calls of gRPC and their server in tests",
+);
+
 const fn tool(program: &'static str, package: &'static str, user: &'static str) -> Tool {
     Tool {
         program,
@@ -114,6 +121,9 @@ fn missing() -> Vec<&'static Tool> {
     if lacks_stream() {
         missing.push(STREAM);
     }
+    if lacks_grpc() {
+        missing.push(GRPC);
+    }
     missing
 }
 
@@ -127,6 +137,12 @@ fn lacks_stream() -> bool {
         Ok(Stream::Module(file)) => !file.exists(),
         Ok(Stream::BuiltIn | Stream::None) | Err(_) => false,
     }
+}
+
+fn lacks_grpc() -> bool {
+    let find = "import importlib.util, sys; sys.exit(importlib.util.find_spec('grpc') is None)";
+    let found = Command::new("/usr/bin/python3").args(["-c", find]).status();
+    !found.is_ok_and(|status| status.success())
 }
 
 fn packages(tools: &[&Tool]) -> Vec<&'static str> {
@@ -226,7 +242,7 @@ mod tests {
 
     #[test]
     fn each_package_is_named_once() {
-        let all: Vec<_> = TOOLS.iter().chain([STREAM]).collect();
+        let all: Vec<_> = TOOLS.iter().chain([STREAM, GRPC]).collect();
         let packages = packages(&all);
         assert_eq!(packages.iter().filter(|p| **p == "util-linux").count(), 1);
         assert!(advice(&packages).contains("nghttp2-client"));

@@ -38,6 +38,10 @@ const PHRASES: &[(FaultKind, &str)] = &[
         FaultKind::ServerSpeaksHttp2,
         "the answer is HTTP/2, not HTTP/1.1",
     ),
+    (
+        FaultKind::ServerSpeaksHttp1,
+        "the answer is HTTP/1, not HTTP/2",
+    ),
     (FaultKind::ProbeStatus, "unexpected status"),
     (FaultKind::ProbeBody, "unexpected body"),
 ];

@@ -277,6 +277,15 @@ impl Stream {
         }
     }
 
+    /// What the other side said before it ended the connection: GOAWAY of HTTP/2.
+    #[must_use]
+    pub fn farewell(&self) -> Option<Signal> {
+        match self {
+            Self::H2(stream) => stream.farewell(),
+            Self::Plain(_) | Self::Tls(_) | Self::Gone => None,
+        }
+    }
+
     /// What the kernel knows about the connection; `None` for a Unix socket.
     #[must_use]
     pub fn tcp_facts(&self) -> Option<TcpFacts> {

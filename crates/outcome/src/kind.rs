@@ -293,6 +293,8 @@ kinds! {
     ResponseLengthInvalid = "response_length_invalid" 502 Application Configured counts "http_protocol_error" Proxy b'H' "UPE" "upstream sent invalid \"Content-Length\" header" : "The response's Content-Length is repeated or not a number.";
     ResponseCodingUnsupported = "response_coding_unsupported" 502 Application Configured counts "http_response_transfer_coding" Proxy b'H' "UPE" "upstream sent unknown \"Transfer-Encoding\"" : "The response uses a transfer coding other than chunked.";
     UpgradeUnexpected = "upgrade_unexpected" 502 Application Never counts "http_upgrade_failed" Proxy b'H' "UPE" "" : "The server switched protocols although the request did not ask for it.";
+    UpgradeUnsupported = "upgrade_unsupported" 502 Configuration Never spares "http_upgrade_failed" Proxy b'H' "UPE" "" : "The server speaks HTTP/2 and does not take WebSockets over it.";
+    UpgradeIgnored = "upgrade_ignored" 502 Application Never spares "http_upgrade_failed" Proxy b'H' "UPE" "" : "The server answered a WebSocket over HTTP/2 with success, but without switching protocols.";
     TooManyInterim = "too_many_interim" 502 Application Never counts "http_protocol_error" Proxy b'H' "UPE" "" : "The server sent more interim (1xx) responses than limits.interim_responses.";
 
     // HTTP/2 with the server.

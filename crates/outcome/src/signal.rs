@@ -17,6 +17,9 @@ pub enum Signal {
 }
 
 impl Signal {
+    /// None of the application protocols that were offered is spoken (RFC 7301 section 3.2).
+    pub const NO_APPLICATION_PROTOCOL: Self = Self::TlsAlert(120);
+
     /// Its name in the protocol's document; `None` for a number that none has.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {

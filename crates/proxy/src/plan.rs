@@ -16,7 +16,7 @@ use clearway_base::intern::Name;
 use clearway_config::model::{Backend, Limits, RetryMethods, RetryOn, ServerProtocol, Timeouts};
 use clearway_http::{HeadLimits, XForwarded};
 use clearway_net::connect::Target;
-use clearway_net::probe::{Probe, ProbeTls};
+use clearway_net::probe::{Http2, Probe, ProbeTls};
 use clearway_net::tls::{ClientTls, Files, Marks, ServerName, ServerTls};
 use clearway_outcome::{Address, FaultKind};
 use clearway_rules::{Program, Router};
@@ -131,6 +131,12 @@ pub struct ListenerTlsPlan {
 pub struct BackendTlsPlan {
     /// The settings, compiled.
     pub client: ClientTls,
+    /// The same for checks that take what a server agrees on, and for those that need HTTP/2.
+    pub check: ClientTls,
+    /// See `check`.
+    pub check_h2: ClientTls,
+    /// The same for what HTTP/1.1 alone is sure to carry.
+    pub http1: ClientTls,
     /// What tells whether its files have changed since.
     pub marks: Marks,
 }
@@ -376,7 +382,12 @@ impl CheckPlan {
     #[must_use]
     pub fn tls_of<'a>(&self, server: &'a ServerPlan) -> ProbeTls<'a> {
         let (tls, name) = server.tls.as_ref().filter(|_| self.tls)?;
-        Some((&tls.client, name))
+        let client = match self.probe.http2 {
+            Http2::Never => &tls.client,
+            Http2::Agreed => &tls.check,
+            Http2::Always => &tls.check_h2,
+        };
+        Some((client, name))
     }
 
     /// Where to check a server.

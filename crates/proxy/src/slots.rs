@@ -14,7 +14,7 @@ use clearway_base::hash;
 use clearway_outcome::{Fault, FaultKind, Phase, Side};
 
 use crate::client::{ClientWatch, Conn, Seen};
-use crate::exchange::none_usable;
+use crate::exchange::{none_usable, of_client};
 use crate::local::LocalBackend;
 
 /// The hash of an address, without its port.
@@ -130,12 +130,10 @@ async fn next_slot(
             )));
         }
         match watch.poll(cx, &mut conn.stream, true) {
-            Some(Seen::Reset) => Poll::Ready(Err(fault(
-                conn,
-                FaultKind::ClientReset,
-                Side::Client,
-                began,
-            ))),
+            Some(Seen::Reset(error)) => {
+                let gone = fault(conn, FaultKind::ClientReset, Side::Client, began);
+                Poll::Ready(Err(of_client(gone, &error)))
+            }
             Some(Seen::Finished) => {
                 conn.half_closed = true;
                 Poll::Pending

@@ -65,9 +65,10 @@ fn headline(record: &Record<'_>) -> String {
     let time = clock::rfc3339(clock::wall_of(record.started));
     match &record.fault {
         Some(fault) => {
-            let status = match record.status {
-                0 => String::new(),
-                status => format!("{status} "),
+            let status = match (record.status, record.grpc_status) {
+                (0, _) => String::new(),
+                (status, None) => format!("{status} "),
+                (status, Some(grpc)) => format!("{status} {} ", grpc.name()),
             };
             let signal = fault.signal.map(|signal| format!(" ({signal})"));
             format!(
@@ -330,6 +331,16 @@ mod tests {
         }
         assert!(!text.contains("b=1"));
         assert!(!oneline(&record).contains('\n'));
+    }
+
+    #[test]
+    fn a_receipt_of_a_call_tells_its_status() {
+        let attempts = [sample::failed_attempt()];
+        let mut record = sample::record(&attempts);
+        (record.fault, record.status) = (attempts[0].fault, 200);
+        record.grpc_status = Some(clearway_outcome::GrpcStatus(14));
+        let text = words(&record);
+        assert!(text.contains("  200 UNAVAILABLE connect_refused"), "{text}");
     }
 
     #[test]

@@ -281,15 +281,27 @@ fn health(backend: &Backend, found: &mut Findings) {
             "fast_interval is longer than interval: a server that is down is checked less often";
         found.warning("range", origin, message);
     }
-    if health.kind == HealthKind::Tcp {
-        for key in ["path", "method", "host", "headers", "expect", "body"] {
-            if let Some(origin) = health.origin_of(key) {
-                let message = format!("a check of kind \"tcp\" does not look at {key}");
-                found.no_effect(origin, message, "set kind = \"http\"");
-            }
+    let (name, unused): (_, &[&str]) = match health.kind {
+        HealthKind::Tcp => {
+            let all = &[
+                "path", "method", "host", "headers", "expect", "body", "grpc",
+            ];
+            ("tcp", all)
         }
-    } else {
-        health_request(health, found);
+        HealthKind::Http => ("http", &["grpc"]),
+        HealthKind::Grpc => ("grpc", &["path", "method", "expect", "body"]),
+    };
+    for key in unused {
+        if let Some(origin) = health.origin_of(key) {
+            let message = format!("a check of kind {name:?} does not look at {key}");
+            let instead = if *key == "grpc" { "grpc" } else { "http" };
+            found.no_effect(origin, message, &format!("set kind = {instead:?}"));
+        }
+    }
+    match health.kind {
+        HealthKind::Tcp => {}
+        HealthKind::Http => health_request(health, found),
+        HealthKind::Grpc => health_headers(health, found),
     }
 }
 
@@ -312,14 +324,20 @@ fn health_request(health: &Health, found: &mut Findings) {
         let expected = "a path that begins with \"/\", without spaces and \"#\"";
         wrong("path", message, expected);
     }
+    health_headers(health, found);
+}
+
+/// The body of a check is its own business.
+fn health_headers(health: &Health, found: &mut Findings) {
     for (name, _) in health.headers.iter() {
         let framing = ["content-length", "transfer-encoding"];
         if framing
             .iter()
             .any(|f| name.as_str().eq_ignore_ascii_case(f))
         {
-            let message = format!("a check has no body: {} cannot be set", name.as_str());
-            wrong("headers", message, "other headers");
+            let message = format!("{} cannot be set for a check", name.as_str());
+            let origin = health.origins.field_or_section("headers");
+            found.push(Diagnostic::error("value", origin, message).expected("other headers"));
         }
     }
 }

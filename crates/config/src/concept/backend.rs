@@ -71,9 +71,11 @@ choices! {
     ServerProtocol {
         /// HTTP/1.1.
         Http1 = "http1",
-        /// HTTP/2: agreed on with TLS, without TLS by prior knowledge. gRPC needs it.
+        /// HTTP/2: agreed on with TLS, without TLS by prior knowledge. gRPC needs it. WebSocket needs
+        /// servers that take it over HTTP/2 (RFC 8441).
         H2 = "h2",
-        /// HTTP/2 where a server agrees on it with TLS, else HTTP/1.1.
+        /// HTTP/2 where a server agrees on it with TLS, else HTTP/1.1. Upgrades, such as to WebSocket, go
+        /// over HTTP/1.1.
         Auto = "auto",
     }
 }

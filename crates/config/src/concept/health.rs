@@ -13,8 +13,10 @@ concept! {
     /// Active checks of a backend's servers. Without this section there are none.
     Health, "health", finish settle_kind;
 
-    /// What is done. With a `path` the default is `"http"`.
+    /// What is done. With a `path` the default is `"http"`, with `grpc` it is `"grpc"`.
     kind: HealthKind = HealthKind::Tcp, always = true, example = Some("\"http\"");
+    /// The service that the health service of gRPC is asked for; `""` = the server as a whole.
+    grpc: Option<String> = None, example = Some("\"shop.Cart\"");
     /// The path to ask for, with query.
     path: HeaderValue = HeaderValue::parse("/").unwrap_or_default(), example = Some("\"/health\"");
     /// The method to ask with.
@@ -51,16 +53,24 @@ choices! {
     HealthKind {
         /// It connects.
         Tcp = "tcp",
-        /// It asks for a path over HTTP/1.1 and looks at the answer.
+        /// It asks for a path and looks at the answer: over HTTP/2 if `protocol` is `"h2"` and the check has
+        /// no `port` of its own; with TLS, unless `protocol` is `"http1"`, over what is agreed on.
         Http = "http",
+        /// It asks the health service of gRPC, `grpc.health.v1.Health`, over HTTP/2 whether a service is
+        /// `SERVING`.
+        Grpc = "grpc",
     }
 }
 
-/// Settings of an HTTP check without `kind` mean an HTTP check.
+/// Settings of an HTTP check without `kind` mean an HTTP check, a service one by gRPC.
 fn settle_kind(health: &mut Health) {
+    if health.origins.field("kind").is_some() {
+        return;
+    }
     let http = ["path", "method", "host", "headers", "expect", "body"];
-    let asked = http.iter().any(|key| health.origins.field(key).is_some());
-    if asked && health.origins.field("kind").is_none() {
+    if health.grpc.is_some() {
+        health.kind = HealthKind::Grpc;
+    } else if http.iter().any(|key| health.origins.field(key).is_some()) {
         health.kind = HealthKind::Http;
     }
 }

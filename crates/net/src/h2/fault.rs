@@ -44,25 +44,11 @@ pub(super) enum Other {
     Server,
 }
 
-/// The library's error as one of a stream.
-pub(super) fn wrap(error: h2::Error, other: Other, last_stream: Option<u32>) -> io::Error {
-    if error.is_io() {
-        return error
-            .into_io()
-            .unwrap_or_else(|| io::ErrorKind::Other.into());
-    }
-    of(&error, other, last_stream).into()
-}
-
-/// What an error of the library is, with the last stream that a GOAWAY named: the library does not
-/// tell.
-pub(super) fn of(error: &h2::Error, other: Other, last_stream: Option<u32>) -> H2Error {
+/// What an error of the library is, with the GOAWAY that came: the library does not tell all of it.
+pub(super) fn of(error: &h2::Error, other: Other, goaway: Option<Signal>) -> H2Error {
     let code = error.reason().map_or(0, u32::from);
     let signal = match (error.is_remote(), error.is_go_away()) {
-        (true, true) => Some(Signal::H2Goaway {
-            code,
-            last_stream: last_stream.unwrap_or(0),
-        }),
+        (true, true) => goaway,
         (true, false) => Some(Signal::H2Reset(code)),
         (false, _) => None,
     };

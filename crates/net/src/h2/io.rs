@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
-use clearway_outcome::{FaultKind, FirstBytes, TcpFacts, TlsFacts};
+use clearway_outcome::{FaultKind, FirstBytes, Signal, TcpFacts, TlsFacts};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::meter::Meter;
+use super::fault::{self, Other};
+use super::meter::{Farewell, Meter};
 use crate::kernel;
 use crate::stream::Stream;
 
@@ -34,8 +35,43 @@ pub(super) struct Link {
 struct Rare {
     first: FirstBytes,
     flood: Option<FaultKind>,
-    goaway: Option<u32>,
+    goaway: Option<Farewell>,
+    lost: Option<Lost>,
+    /// The other side's settings are here.
+    is_settled: bool,
+    /// Who waits for them.
+    waiting: Vec<Waker>,
     waker: Option<Waker>,
+}
+
+/// How a connection broke, from the first error that reading or writing it met. The library keeps no
+/// more of an error than its kind.
+#[derive(Debug)]
+struct Lost {
+    kind: io::ErrorKind,
+    errno: Option<i32>,
+    tls: Option<rustls::Error>,
+}
+
+impl Lost {
+    fn of(error: &io::Error) -> Self {
+        let inner = error.get_ref();
+        Self {
+            kind: error.kind(),
+            errno: error.raw_os_error(),
+            tls: inner
+                .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+                .cloned(),
+        }
+    }
+
+    fn error(&self) -> io::Error {
+        match (&self.tls, self.errno) {
+            (Some(tls), _) => io::Error::new(self.kind, tls.clone()),
+            (None, Some(errno)) => io::Error::from_raw_os_error(errno),
+            (None, None) => self.kind.into(),
+        }
+    }
 }
 
 impl Link {
@@ -72,9 +108,37 @@ impl Link {
         self.rare().flood
     }
 
-    /// The last stream that the newest GOAWAY names.
-    pub(super) fn goaway(&self) -> Option<u32> {
-        self.rare().goaway
+    /// The newest GOAWAY that came.
+    pub(super) fn goaway(&self) -> Option<Signal> {
+        self.rare().goaway.map(|goaway| Signal::H2Goaway {
+            code: goaway.code,
+            last_stream: goaway.last_stream,
+        })
+    }
+
+    /// The error that ended the connection; `UnexpectedEof` when the other side closed it.
+    pub(super) fn lost(&self) -> io::Error {
+        match &self.rare().lost {
+            Some(lost) => lost.error(),
+            None => io::ErrorKind::UnexpectedEof.into(),
+        }
+    }
+
+    /// The library's error as one of a stream.
+    pub(super) fn error(&self, error: h2::Error, other: Other) -> io::Error {
+        if error.is_io() {
+            return self.lost();
+        }
+        fault::of(&error, other, self.goaway()).into()
+    }
+
+    fn note_lost(&self, error: &io::Error) {
+        let lost = Lost::of(error);
+        let known = &mut self.rare().lost;
+        // An alert says more than that nobody listens any longer.
+        if known.is_none() || lost.tls.is_some() {
+            *known = Some(lost);
+        }
     }
 
     /// Notes the task that drives the connection.
@@ -97,6 +161,24 @@ impl Link {
 
     pub(super) fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
+        self.wake_waiting();
+    }
+
+    fn wake_waiting(&self) {
+        let waiting = std::mem::take(&mut self.rare().waiting);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Polls until the other side's settings are here.
+    pub(super) fn poll_settled(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut rare = self.rare();
+        if rare.is_settled {
+            return Poll::Ready(());
+        }
+        if !rare.waiting.iter().any(|w| w.will_wake(cx.waker())) {
+            rare.waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
     /// Counts a stream in.
@@ -124,6 +206,7 @@ pub(super) struct Io {
     link: Arc<Link>,
     has_flood: bool,
     has_first: bool,
+    is_settled: bool,
     thrown_away: usize,
 }
 
@@ -137,7 +220,26 @@ impl Io {
             link,
             has_flood: false,
             has_first: false,
+            is_settled: false,
             thrown_away: 0,
+        }
+    }
+
+    /// A write to somebody who is gone is taken for done: reading goes on, because what was said before
+    /// the end, such as GOAWAY, an answer or an alert, may be here and not read yet. Then it meets the
+    /// end.
+    fn despite(&self, result: io::Result<usize>, all: usize) -> io::Result<usize> {
+        match result {
+            // FIN had come before.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(all),
+            Err(error) => {
+                self.link.note_lost(&error);
+                match error.kind() {
+                    io::ErrorKind::ConnectionReset => Ok(all),
+                    _ => Err(error),
+                }
+            }
+            Ok(count) => Ok(count),
         }
     }
 
@@ -149,6 +251,11 @@ impl Io {
         if let Err(kind) = self.meter.count(bytes) {
             self.has_flood = true;
             self.link.rare().flood = Some(kind);
+        }
+        if !self.is_settled && self.meter.is_settled() {
+            self.is_settled = true;
+            self.link.rare().is_settled = true;
+            self.link.wake_waiting();
         }
         if self.meter.goaway() != before {
             self.link.rare().goaway = self.meter.goaway();
@@ -182,7 +289,8 @@ impl AsyncRead for Io {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        let count = ready!(self.stream.poll_read_plain(cx, buf.initialize_unfilled()))?;
+        let count = ready!(self.stream.poll_read_plain(cx, buf.initialize_unfilled()))
+            .inspect_err(|error| self.link.note_lost(error))?;
         buf.advance(count);
         self.note(buf.filled().get(before..).unwrap_or_default());
         Poll::Ready(Ok(()))
@@ -195,7 +303,8 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.stream.poll_write(cx, bytes)
+        let written = self.stream.poll_write(cx, bytes);
+        written.map(|result| self.despite(result, bytes.len()))
     }
 
     fn poll_write_vectored(
@@ -203,7 +312,9 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream.poll_write_slices(cx, slices)
+        let written = self.stream.poll_write_slices(cx, slices);
+        let all = slices.iter().map(|slice| slice.len()).sum();
+        written.map(|result| self.despite(result, all))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -76,12 +76,21 @@ mod frame {
     pub(super) const ACK: u8 = 1;
 }
 
+/// What a GOAWAY frame says (RFC 9113 section 6.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Farewell {
+    /// The last stream that was or may have been worked on.
+    pub(super) last_stream: u32,
+    /// Why.
+    pub(super) code: u32,
+}
+
 /// Follows the frames of one direction.
 #[derive(Debug)]
 pub(super) struct Meter {
     /// Bytes that belong to no frame, or to the payload of the one before, and are still to come.
     skip: usize,
-    header: [u8; HEADER + 4],
+    header: [u8; HEADER + 8],
     have: usize,
     /// How full each bucket is.
     levels: [u32; RATES.len()],
@@ -89,8 +98,9 @@ pub(super) struct Meter {
     continuations: u32,
     /// SETTINGS have to come first, and have not.
     awaits_settings: bool,
-    /// The last stream that the newest GOAWAY names.
-    goaway: Option<u32>,
+    has_settings: bool,
+    /// The newest GOAWAY.
+    goaway: Option<Farewell>,
 }
 
 impl Meter {
@@ -98,12 +108,13 @@ impl Meter {
     pub(super) fn new(preface: usize) -> Self {
         Self {
             skip: preface,
-            header: [0; HEADER + 4],
+            header: [0; HEADER + 8],
             have: 0,
             levels: [0; RATES.len()],
             leaked: clock::now(),
             continuations: 0,
             awaits_settings: preface > 0,
+            has_settings: false,
             goaway: None,
         }
     }
@@ -138,30 +149,38 @@ impl Meter {
         Ok(())
     }
 
-    /// The last stream that the newest GOAWAY names (RFC 9113 section 6.8).
-    pub(super) fn goaway(&self) -> Option<u32> {
+    /// Whether the settings that come first are here, to their last byte.
+    pub(super) fn is_settled(&self) -> bool {
+        self.has_settings && self.skip == 0 && self.have == 0
+    }
+
+    /// The newest GOAWAY.
+    pub(super) fn goaway(&self) -> Option<Farewell> {
         self.goaway
     }
 
-    /// How much of the frame is looked at: its header, and the number with which the payload of a
+    /// How much of the frame is looked at: its header, and the numbers with which the payload of a
     /// WINDOW_UPDATE or GOAWAY begins.
     fn wanted(&self) -> usize {
-        let has_number = match self.header[3] {
-            frame::WINDOW_UPDATE => self.length() == 4,
-            frame::GOAWAY => self.length() >= 8,
-            _ => false,
+        let numbers = match self.header[3] {
+            _ if self.have < HEADER => 0,
+            frame::WINDOW_UPDATE if self.length() == 4 => 4,
+            frame::GOAWAY if self.length() >= 8 => 8,
+            _ => 0,
         };
-        if self.have >= HEADER && has_number {
-            HEADER + 4
-        } else {
-            HEADER
-        }
+        HEADER + numbers
     }
 
     /// The number behind the header, without its reserved bit.
     fn number(&self) -> u32 {
-        let [.., a, b, c, d] = self.header;
+        let [.., a, b, c, d, _, _, _, _] = self.header;
         u32::from_be_bytes([a, b, c, d]) & 0x7fff_ffff
+    }
+
+    /// The number behind that one.
+    fn second(&self) -> u32 {
+        let [.., a, b, c, d] = self.header;
+        u32::from_be_bytes([a, b, c, d])
     }
 
     fn length(&self) -> usize {
@@ -175,6 +194,7 @@ impl Meter {
         if std::mem::take(&mut self.awaits_settings) && kind != frame::SETTINGS {
             return Err(FaultKind::H2Protocol);
         }
+        self.has_settings |= kind == frame::SETTINGS;
         if kind != frame::CONTINUATION {
             self.continuations = 0;
         }
@@ -183,7 +203,10 @@ impl Meter {
             frame::HEADERS | frame::DATA | frame::PUSH_PROMISE => Ok(()),
             frame::GOAWAY => {
                 if self.wanted() > HEADER {
-                    self.goaway = Some(self.number());
+                    self.goaway = Some(Farewell {
+                        last_stream: self.number(),
+                        code: self.second(),
+                    });
                 }
                 Ok(())
             }
@@ -286,7 +309,11 @@ mod tests {
             for part in bytes.chunks(cut) {
                 meter.count(part).unwrap();
             }
-            assert_eq!(meter.goaway(), Some(9), "{cut}");
+            let farewell = Farewell {
+                last_stream: 9,
+                code: 2,
+            };
+            assert_eq!(meter.goaway(), Some(farewell), "{cut}");
             assert_eq!((meter.have, meter.skip), (0, 0), "{cut}");
         }
         let mut meter = Meter::new(0);

@@ -82,6 +82,8 @@ impl Session {
             // No stream that is slow to be passed on holds the others up.
             .initial_connection_window_size(settings.window.saturating_mul(streams).min(1 << 30))
             .max_send_buffer_size(SEND_BUFFER)
+            // Resets are counted where other frames are, so that too many have one name.
+            .max_pending_accept_reset_streams(usize::MAX)
             .enable_connect_protocol();
         Self {
             state: State::Handshake(builder.handshake(io)),

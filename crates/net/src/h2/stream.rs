@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use clearway_outcome::{FaultKind, Spoken, TcpFacts, TlsFacts};
+use clearway_outcome::{FaultKind, Signal, Spoken, TcpFacts, TlsFacts};
 use h2::client::{ResponseFuture, SendRequest};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
@@ -14,7 +14,7 @@ use http::{Method, StatusCode};
 
 use super::fault::{self, H2Error, Other};
 use super::io::Link;
-use super::text::{self, Body};
+use super::text::{self, Body, Outgoing, Tunnel};
 
 /// Most bytes of a body handed to the library at once.
 const CHUNK: usize = 16 * 1_024;
@@ -60,8 +60,10 @@ pub struct H2Stream {
     trailers: Vec<u8>,
     /// The answer to a HEAD request has no body.
     is_head: bool,
-    /// An extended CONNECT, which a response with 101 opens.
+    /// A client's extended CONNECT, which a response with 101 opens.
     is_tunnel: bool,
+    /// Our own extended CONNECT, which any success opens.
+    tunnel: Option<Tunnel>,
     /// Why the head could not be sent: shows again when the answer is read.
     failure: Option<H2Error>,
 }
@@ -112,6 +114,7 @@ impl H2Stream {
             trailers: Vec::new(),
             is_head: false,
             is_tunnel: false,
+            tunnel: None,
             failure: None,
         }
     }
@@ -128,7 +131,7 @@ impl H2Stream {
             };
             return H2Error { kind, signal: None }.into();
         }
-        fault::wrap(error, self.other, self.link.goaway())
+        self.link.error(error, self.other)
     }
 
     /// Polls for bytes into `room`: of a head, then of the body; 0 means the end.
@@ -209,7 +212,12 @@ impl H2Stream {
         }
         let response = ready!(std::pin::Pin::new(response).poll(cx));
         let (parts, body) = response.map_err(|e| self.failed(e))?.into_parts();
-        text::write_response(&parts, &mut self.head);
+        match &self.tunnel {
+            Some(tunnel) if parts.status.is_success() => {
+                text::write_switch(&parts, tunnel, &mut self.head);
+            }
+            _ => text::write_response(&parts, &mut self.head),
+        }
         self.receiving = if body.is_end_stream() {
             Receiving::Done
         } else {
@@ -320,7 +328,11 @@ impl H2Stream {
         head: &[u8],
     ) -> io::Result<()> {
         let malformed = |_| io::Error::from(io::ErrorKind::InvalidData);
-        let (request, body) = text::read_request(head, scheme).map_err(malformed)?;
+        let Outgoing {
+            request,
+            body,
+            tunnel,
+        } = text::read_request(head, scheme).map_err(malformed)?;
         let sent = send.send_request(request, body == Body::None);
         let (response, stream) = match sent {
             Ok(sent) => sent,
@@ -334,6 +346,7 @@ impl H2Stream {
             }
         };
         self.receiving = Receiving::Head(response);
+        self.tunnel = tunnel;
         self.sending = sending(stream, body);
         Ok(())
     }
@@ -437,11 +450,29 @@ impl H2Stream {
                     Other::Client => FaultKind::ClientReset,
                     Other::Server => fault::reset_by_server(Some(reason)),
                 };
-                let signal = Some(clearway_outcome::Signal::H2Reset(reason.into()));
+                let signal = Some(Signal::H2Reset(reason.into()));
                 H2Error { kind, signal }.into()
             }
             Err(error) => self.failed(error),
         })
+    }
+
+    /// Polls until it is known whether a server takes tunnels ([`Tunnel`]), which its settings tell.
+    pub fn poll_takes_tunnels(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let Sending::Request(send, _) = &self.sending else {
+            return Poll::Ready(true);
+        };
+        let takes = send.is_extended_connect_protocol_enabled();
+        // What is over tells so when the request is to be sent.
+        if takes || self.link.is_closed() {
+            return Poll::Ready(true);
+        }
+        self.link.poll_settled(cx).map(|()| false)
+    }
+
+    /// The GOAWAY that came before whatever happened to the connection.
+    pub(crate) fn farewell(&self) -> Option<Signal> {
+        self.link.goaway()
     }
 
     /// What the kernel knows about the connection.

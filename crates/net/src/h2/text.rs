@@ -3,6 +3,7 @@
 //! What comes in as text was written by our own encoder; what comes in as a map was checked by the
 //! library, and is checked again by whoever parses the text.
 
+use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
 use bytes::Bytes;
 use h2::ext::Protocol;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -20,18 +21,35 @@ fn line(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// A nonce of 16 bytes in base64 (RFC 6455 section 4.1).
-fn websocket_key(mut random: impl FnMut() -> u64) -> [u8; 24] {
+/// Bytes in base64 (RFC 4648 section 4).
+fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut rest = u128::from(random()) << 64 | u128::from(random());
-    let mut key = [b'='; 24];
-    // Twenty-one digits of six bits and one of two, which stand above its lowest four.
-    for digit in key.iter_mut().take(21) {
-        *digit = DIGITS[usize::from((rest >> 122) as u8)];
-        rest <<= 6;
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for at in 0..4 {
+            let digit = bits >> (18 - 6 * at) & 0x3f;
+            out.push(match at {
+                at if at > group.len() => '=',
+                _ => char::from(DIGITS[digit as usize]),
+            });
+        }
     }
-    key[21] = DIGITS[usize::from((rest >> 122) as u8 & 0x30)];
-    key
+    out
+}
+
+/// A nonce of 16 bytes in base64 (RFC 6455 section 4.1).
+fn websocket_key(mut random: impl FnMut() -> u64) -> String {
+    base64(&(u128::from(random()) << 64 | u128::from(random())).to_be_bytes())
+}
+
+/// What a server answers to a nonce (RFC 6455 section 4.2.2).
+fn websocket_accept(key: &[u8]) -> String {
+    let mut digest = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
+    digest.update(key);
+    digest.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    base64(digest.finish().as_ref())
 }
 
 /// Writes a request's head. A WebSocket opened by an extended CONNECT (RFC 8441) becomes the upgrade
@@ -86,7 +104,7 @@ pub(super) fn write_request(
     if let (true, Some(protocol)) = (upgrades, protocol) {
         out.extend_from_slice(b"connection: upgrade\r\n");
         line(b"upgrade", protocol.as_str().as_bytes(), out);
-        line(b"sec-websocket-key", &websocket_key(random), out);
+        line(b"sec-websocket-key", websocket_key(random).as_bytes(), out);
     }
     out.extend_from_slice(b"\r\n");
     upgrades
@@ -132,6 +150,7 @@ pub(super) enum Body {
 struct Fields {
     map: HeaderMap,
     host: Option<Bytes>,
+    upgrade: Option<Bytes>,
     body: Body,
 }
 
@@ -142,12 +161,17 @@ pub(super) fn head_len(text: &[u8]) -> Option<usize> {
 
 fn fields(text: &Bytes, mut at: usize) -> Result<Fields, Malformed> {
     let mut map = HeaderMap::with_capacity(16);
-    let (mut host, mut body) = (None, Body::None);
+    let (mut host, mut upgrade, mut body) = (None, None, Body::None);
     loop {
         let rest = text.get(at..).unwrap_or_default();
         let end = memchr::memchr(b'\r', rest).ok_or(Malformed)?;
         if end == 0 {
-            return Ok(Fields { map, host, body });
+            return Ok(Fields {
+                map,
+                host,
+                upgrade,
+                body,
+            });
         }
         let colon = memchr::memchr(b':', rest)
             .filter(|&c| c < end)
@@ -163,7 +187,8 @@ fn fields(text: &Bytes, mut at: usize) -> Result<Fields, Malformed> {
         match name {
             header::HOST => host = Some(value),
             header::TRANSFER_ENCODING => body = Body::Open,
-            header::CONNECTION | header::UPGRADE => {}
+            header::CONNECTION => {}
+            header::UPGRADE => upgrade = Some(value),
             // Of what TE may say this alone may be said here (RFC 9113 section 8.2.2).
             header::TE if value.as_ref() != b"trailers" => {}
             name => {
@@ -203,11 +228,41 @@ fn words(text: &Bytes) -> Result<([Bytes; 2], usize), Malformed> {
     ))
 }
 
+/// A request on its way to a server.
+pub(super) struct Outgoing {
+    pub(super) request: Request<()>,
+    pub(super) body: Body,
+    pub(super) tunnel: Option<Tunnel>,
+}
+
+/// An upgrade of HTTP/1.1 that went out as an extended CONNECT (RFC 8441).
+pub(super) struct Tunnel {
+    protocol: Bytes,
+    key: Option<HeaderValue>,
+}
+
+/// Writes the head of the response that opens a tunnel, as HTTP/1.1 has it.
+pub(super) fn write_switch(parts: &response::Parts, tunnel: &Tunnel, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 101 \r\nconnection: upgrade\r\n");
+    line(b"upgrade", &tunnel.protocol, out);
+    if let Some(key) = &tunnel.key {
+        let accept = websocket_accept(key.as_bytes());
+        line(b"sec-websocket-accept", accept.as_bytes(), out);
+    }
+    write_fields(&parts.headers, out);
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Reads the head of a request that our encoder wrote.
-pub(super) fn read_request(text: &[u8], scheme: &Scheme) -> Result<(Request<()>, Body), Malformed> {
+pub(super) fn read_request(text: &[u8], scheme: &Scheme) -> Result<Outgoing, Malformed> {
     let text = Bytes::copy_from_slice(text);
     let ([method, target], at) = words(&text)?;
-    let Fields { map, host, body } = fields(&text, at)?;
+    let Fields {
+        mut map,
+        host,
+        upgrade,
+        mut body,
+    } = fields(&text, at)?;
     let mut uri = http::uri::Parts::default();
     uri.scheme = Some(scheme.clone());
     let authority = host.ok_or(Malformed)?;
@@ -217,8 +272,22 @@ pub(super) fn read_request(text: &[u8], scheme: &Scheme) -> Result<(Request<()>,
     let mut request = Request::new(());
     *request.method_mut() = Method::from_bytes(&method).map_err(|_| Malformed)?;
     *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Malformed)?;
+    let tunnel = upgrade.map(|protocol| Tunnel {
+        protocol,
+        key: map.remove(header::SEC_WEBSOCKET_KEY),
+    });
+    if let Some(tunnel) = &tunnel {
+        let protocol = std::str::from_utf8(&tunnel.protocol).map_err(|_| Malformed)?;
+        *request.method_mut() = Method::CONNECT;
+        request.extensions_mut().insert(Protocol::from(protocol));
+        body = Body::Open;
+    }
     *request.headers_mut() = map;
-    Ok((request, body))
+    Ok(Outgoing {
+        request,
+        body,
+        tunnel,
+    })
 }
 
 /// Reads the head of a response that our encoder wrote.
@@ -246,7 +315,7 @@ mod tests {
     #[test]
     fn requests_go_there_and_back() {
         let text = b"POST /a?b=c HTTP/1.1\r\nHost: x.test:81\r\nX-A: 1\r\nx-a: 2\r\nTE: trailers\r\nConnection: TE\r\nTransfer-Encoding: chunked\r\n\r\n";
-        let (request, body) = read_request(text, &Scheme::HTTPS).unwrap();
+        let Outgoing { request, body, .. } = read_request(text, &Scheme::HTTPS).unwrap();
         assert_eq!(body, Body::Open);
         assert_eq!(request.uri(), "https://x.test:81/a?b=c");
         assert_eq!(request.headers().len(), 3);
@@ -278,7 +347,37 @@ mod tests {
     fn keys_of_websockets_are_sixteen_bytes_in_base64() {
         let mut numbers = [0x0001_0203_0405_0607, 0x0809_0a0b_0c0d_0eff].into_iter();
         let key = websocket_key(|| numbers.next().unwrap());
-        assert_eq!(&key, b"AAECAwQFBgcICQoLDA0O/w==");
+        assert_eq!(key, "AAECAwQFBgcICQoLDA0O/w==");
+        // The example of RFC 6455 section 1.3.
+        let accept = websocket_accept(b"dGhlIHNhbXBsZSBub25jZQ==");
+        assert_eq!(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(base64(b"ab"), "YWI=");
+    }
+
+    #[test]
+    fn upgrades_become_extended_connects_and_their_answers_switches() {
+        let text = b"GET /chat HTTP/1.1\r\nHost: x.test\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+            Sec-WebSocket-Version: 13\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+        let Outgoing {
+            request,
+            body,
+            tunnel,
+        } = read_request(text, &Scheme::HTTPS).unwrap();
+        assert_eq!(request.method(), Method::CONNECT);
+        assert_eq!(request.uri(), "https://x.test/chat");
+        let protocol = request.extensions().get::<Protocol>();
+        assert_eq!(protocol.map(Protocol::as_str), Some("websocket"));
+        assert_eq!(request.headers().len(), 1);
+        assert_eq!(body, Body::Open);
+        let answer = Response::builder().status(200).header("a", "b");
+        let (parts, ()) = answer.body(()).unwrap().into_parts();
+        let mut out = Vec::new();
+        write_switch(&parts, &tunnel.unwrap(), &mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "HTTP/1.1 101 \r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\na: b\r\n\r\n"
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
 use http::uri::Scheme;
 
-use super::fault::{self, Other};
+use super::fault::Other;
 use super::io::{Io, Link};
 use super::stream::H2Stream;
 use crate::stream::Stream;
@@ -66,7 +66,7 @@ impl Trunk {
             .max_send_buffer_size(SEND_BUFFER)
             .handshake(io)
             .await
-            .map_err(|error| fault::wrap(error, Other::Server, None))?;
+            .map_err(|error| link.error(error, Other::Server))?;
         let trunk = Self {
             send: RefCell::new(send),
             link: Arc::clone(&link),

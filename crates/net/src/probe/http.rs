@@ -1,4 +1,4 @@
-//! The probe that sends a request and judges the answer.
+//! The probe that sends a request over HTTP and judges the answer.
 
 use std::fmt;
 
@@ -44,7 +44,7 @@ impl Default for HttpSettings {
     }
 }
 
-/// Sends a request over HTTP/1.1 and judges the answer.
+/// Sends a request and judges the answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Http {
     settings: HttpSettings,
@@ -67,24 +67,17 @@ impl Http {
         if !is_token(method) || method == "CONNECT" {
             return Err(format!("{method:?} is not a method for a health check"));
         }
-        let printable = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
         let asterisk = target == "*" && method == "OPTIONS";
-        if !printable(target) || target.contains('#') || !(target.starts_with('/') || asterisk) {
+        if !is_printable(target) || target.contains('#') || !(target.starts_with('/') || asterisk) {
             return Err(format!(
                 "{target:?} is not a path: it begins with \"/\" and has no spaces"
             ));
         }
-        if let Some(host) = host.as_ref().filter(|host| !printable(host)) {
+        if let Some(host) = host.as_ref().filter(|host| !is_printable(host)) {
             return Err(format!("{host:?} is not a value for Host"));
         }
         for (name, value) in headers {
-            let framing = ["content-length", "transfer-encoding"];
-            if !is_token(name) || framing.iter().any(|f| name.eq_ignore_ascii_case(f)) {
-                return Err(format!("{name:?} is not a header for a health check"));
-            }
-            if value.bytes().any(|b| (b < b' ' && b != b'\t') || b == 0x7f) {
-                return Err(format!("the value of {name} has a control character"));
-            }
+            is_header(name, value)?;
         }
         let method = Method::of(method.as_bytes());
         Ok(Self { settings, method })
@@ -136,7 +129,7 @@ impl Http {
         visit.send(&self.request(target)).await?;
         visit.sent();
         let mut head = ResponseHead::default();
-        self.read_head(visit, &mut head).await?;
+        read_head(visit, &mut head, self.method).await?;
         visit.head_done(head.status);
         let reason = head.reason.of(&visit.buf).escape_ascii().to_string();
         let status = format!("{} {reason}", head.status).trim_end().to_owned();
@@ -167,35 +160,39 @@ impl Http {
         );
         Err(Failure::new(FaultKind::ProbeBody, words))
     }
+}
 
-    /// Reads until the head of the final response is complete at the start of the buffer.
-    async fn read_head(&self, visit: &mut Visit, head: &mut ResponseHead) -> Result<(), Failure> {
-        let limits = HeadLimits::default();
-        let mut interim = 0;
-        loop {
-            if visit.buf.is_empty() {
+/// Reads until the head of the final response is complete at the start of the buffer.
+pub(super) async fn read_head(
+    visit: &mut Visit,
+    head: &mut ResponseHead,
+    method: Method,
+) -> Result<(), Failure> {
+    let limits = HeadLimits::default();
+    let mut interim = 0;
+    loop {
+        if visit.buf.is_empty() {
+            if !visit.read().await? {
+                return Err(visit.closed());
+            }
+            continue;
+        }
+        let parsed = head.parse(&visit.buf, &limits, method);
+        match parsed.map_err(|kind| unreadable(kind, &visit.buf))? {
+            Progress::Partial => {
                 if !visit.read().await? {
                     return Err(visit.closed());
                 }
-                continue;
             }
-            let parsed = head.parse(&visit.buf, &limits, self.method);
-            match parsed.map_err(|kind| unreadable(kind, &visit.buf))? {
-                Progress::Partial => {
-                    if !visit.read().await? {
-                        return Err(visit.closed());
-                    }
+            Progress::Complete if head.is_interim() => {
+                interim += 1;
+                if interim > INTERIM_MAX {
+                    return Err(unreadable(FaultKind::TooManyInterim, &visit.buf));
                 }
-                Progress::Complete if head.is_interim() => {
-                    interim += 1;
-                    if interim > INTERIM_MAX {
-                        return Err(unreadable(FaultKind::TooManyInterim, &visit.buf));
-                    }
-                    visit.buf.drain(..head.len);
-                    visit.interim_done();
-                }
-                Progress::Complete => return Ok(()),
+                visit.buf.drain(..head.len);
+                visit.interim_done();
             }
+            Progress::Complete => return Ok(()),
         }
     }
 }
@@ -270,7 +267,7 @@ fn unreadable(kind: FaultKind, buf: &[u8]) -> Failure {
 }
 
 /// The first bytes, quoted.
-fn excerpt(bytes: &[u8]) -> String {
+pub(super) fn excerpt(bytes: &[u8]) -> String {
     let shown = bytes.get(..SHOWN.min(bytes.len())).unwrap_or_default();
     let more = if shown.len() < bytes.len() {
         " …"
@@ -281,7 +278,7 @@ fn excerpt(bytes: &[u8]) -> String {
 }
 
 /// `Host` for a server that has no name: its address without the default port.
-fn authority(target: &Target) -> String {
+pub(super) fn authority(target: &Target) -> String {
     match target {
         Target::Ip(address) => {
             let text = address.to_string();
@@ -290,6 +287,26 @@ fn authority(target: &Target) -> String {
         }
         Target::Unix(_) => "localhost".to_owned(),
     }
+}
+
+/// Whether a text is a value without spaces.
+pub(super) fn is_printable(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// Whether a check may send a header.
+///
+/// # Errors
+/// Why not.
+pub(super) fn is_header(name: &str, value: &str) -> Result<(), String> {
+    let framing = ["content-length", "transfer-encoding"];
+    if !is_token(name) || framing.iter().any(|f| name.eq_ignore_ascii_case(f)) {
+        return Err(format!("{name:?} is not a header for a health check"));
+    }
+    if value.bytes().any(|b| (b < b' ' && b != b'\t') || b == 0x7f) {
+        return Err(format!("the value of {name} has a control character"));
+    }
+    Ok(())
 }
 
 /// A method or header name (RFC 9110 section 5.6.2).

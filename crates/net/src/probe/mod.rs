@@ -3,6 +3,7 @@
 //! A probe runs on the control runtime and is told its target and its time; when to run and what
 //! follows from the result is decided above.
 
+mod grpc;
 mod http;
 mod tcp;
 mod visit;
@@ -15,6 +16,7 @@ use clearway_base::intern::Name;
 use clearway_http::proxy_protocol;
 use clearway_outcome::Attempt;
 
+pub use grpc::{Grpc, GrpcSettings};
 pub use http::{BodyMatch, Http, HttpSettings, Statuses};
 pub use tcp::Tcp;
 
@@ -39,8 +41,10 @@ macro_rules! kinds {
 kinds! {
     /// Connects and closes.
     Tcp(Tcp),
-    /// Sends a request over HTTP/1.1 and looks at the status and, if asked to, at the body.
+    /// Sends a request and looks at the status and, if asked to, at the body.
     Http(Http),
+    /// Asks the health service of gRPC, over HTTP/2.
+    Grpc(Grpc),
 }
 
 /// The PROXY header that comes first on a connection. A probe speaks for nobody, so it says so:
@@ -56,11 +60,25 @@ pub enum ProxyHeader {
     V2,
 }
 
+/// Where a probe speaks HTTP/2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Http2 {
+    /// Nowhere.
+    #[default]
+    Never,
+    /// Where TLS has agreed on it.
+    Agreed,
+    /// Everywhere: without TLS by prior knowledge.
+    Always,
+}
+
 /// A probe, ready to run any number of times.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probe {
     /// What it does.
     pub kind: Kind,
+    /// Where it speaks HTTP/2.
+    pub http2: Http2,
     /// The PROXY header that the servers expect.
     pub proxy_header: ProxyHeader,
     /// The address to connect from.
@@ -73,6 +91,7 @@ impl Probe {
     pub fn new(kind: Kind) -> Self {
         Self {
             kind,
+            http2: Http2::Never,
             proxy_header: ProxyHeader::Off,
             source: None,
         }
@@ -130,6 +149,11 @@ async fn check(
     visit.send(&header).await?;
     if let Some((client, name)) = tls {
         visit.secure(client, name).await?;
+    }
+    match probe.http2 {
+        Http2::Always => visit.share().await?,
+        Http2::Agreed if visit.has_agreed_on_http2() => visit.share().await?,
+        Http2::Agreed | Http2::Never => {}
     }
     probe.kind.check(visit, target).await
 }

@@ -3,6 +3,8 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use clearway_base::clock;
@@ -10,7 +12,8 @@ use clearway_outcome::{Attempt, Evidence, Fault, FaultKind, Phase, Side, Signal,
 
 use super::ProbeReport;
 use crate::connect::{self, Target};
-use crate::stream::Stream;
+use crate::h2::{Driver, Trunk, TrunkSettings};
+use crate::stream::{Stream, fault_of};
 use crate::tls::{ClientTls, Connecting, ServerName};
 
 /// Most bytes of a response that are read.
@@ -42,6 +45,8 @@ pub(super) struct Visit {
     attempt: Attempt,
     stage: Stage,
     stream: Option<Stream>,
+    /// Moves the frames of an HTTP/2 connection, of which `stream` is one then.
+    driver: Option<Driver>,
     /// What the server sent and nobody has consumed.
     pub(super) buf: Vec<u8>,
     evidence: Evidence,
@@ -55,6 +60,7 @@ impl Visit {
             attempt,
             stage: Stage::Connect,
             stream: None,
+            driver: None,
             buf: Vec::new(),
             evidence: Evidence::default(),
             unfinished: false,
@@ -120,14 +126,81 @@ impl Visit {
         Ok(())
     }
 
+    /// Whether TLS has agreed on HTTP/2.
+    pub(super) fn has_agreed_on_http2(&self) -> bool {
+        let alpn = self.stream.as_ref().and_then(Stream::tls_alpn);
+        alpn == Some(b"h2")
+    }
+
+    /// Speaks HTTP/2 from here on, over one stream of the connection.
+    pub(super) async fn share(&mut self) -> Result<(), Failure> {
+        self.stage = Stage::Send;
+        let is_refused = matches!(self.stream, Some(Stream::Tls(_))) && !self.has_agreed_on_http2();
+        if is_refused {
+            self.stage = Stage::Tls;
+            let words = "the server did not agree on HTTP/2 in the TLS handshake".to_owned();
+            return Err(Failure::new(FaultKind::ServerRefusesHttp2, words));
+        }
+        let Some(stream) = self.stream.take() else {
+            return Ok(());
+        };
+        let settings = TrunkSettings {
+            header_bytes: READ_MAX,
+            window: READ_MAX as u32,
+        };
+        match Trunk::open(stream, &settings).await {
+            Ok((trunk, driver)) => {
+                self.stream = Some(Stream::H2(Box::new(trunk.stream())));
+                self.driver = Some(driver);
+                Ok(())
+            }
+            Err(error) => Err(self.broken(&error)),
+        }
+    }
+
+    /// Moves frames, where there are any to move.
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Some(driver) = &mut self.driver
+            && Pin::new(driver).poll(cx).is_ready()
+        {
+            self.driver = None;
+        }
+    }
+
+    /// Tells the end of what was sent over HTTP/2.
+    pub(super) fn end(&mut self) -> Result<(), Failure> {
+        let stream = self.stream.as_mut().and_then(Stream::h2_mut);
+        let told = stream.map_or(Ok(()), |stream| stream.finish(&[]));
+        told.map_err(|error| self.broken(&error))
+    }
+
+    /// The trailers that came over HTTP/2, a line each; after the end was read.
+    pub(super) fn trailers(&mut self) -> Vec<u8> {
+        let stream = self.stream.as_mut().and_then(Stream::h2_mut);
+        stream
+            .map(|stream| stream.take_trailers())
+            .unwrap_or_default()
+    }
+
     /// Writes all of `bytes`.
     pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.stage = Stage::Send;
-        let written = match &mut self.stream {
-            Some(stream) => stream.write_all(bytes).await,
-            None => Err(io::ErrorKind::NotConnected.into()),
-        };
-        written.map_err(|error| self.broken(&error))?;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let written = poll_fn(|cx| {
+                self.drive(cx);
+                match &mut self.stream {
+                    Some(stream) => stream.poll_write(cx, rest),
+                    None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+                }
+            });
+            let count = match written.await {
+                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+                other => other,
+            };
+            let count = count.map_err(|error| self.broken(&error))?;
+            rest = rest.get(count..).unwrap_or_default();
+        }
         self.attempt.bytes_sent += bytes.len() as u64;
         Ok(())
     }
@@ -162,11 +235,14 @@ impl Visit {
     /// Reads more into `buf`; `false` is FIN.
     pub(super) async fn read(&mut self) -> Result<bool, Failure> {
         let mut room = [0; 4_096];
-        let read = match &mut self.stream {
-            Some(stream) => stream.read(&mut room).await,
-            None => Err(io::ErrorKind::NotConnected.into()),
-        };
-        let count = read.map_err(|error| self.broken(&error))?;
+        let read = poll_fn(|cx| {
+            self.drive(cx);
+            match &mut self.stream {
+                Some(stream) => stream.poll_read_plain(cx, &mut room),
+                None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            }
+        });
+        let count = read.await.map_err(|error| self.broken(&error))?;
         if count == 0 {
             self.unfinished = false;
             return Ok(false);
@@ -191,10 +267,21 @@ impl Visit {
 
     fn broken(&mut self, error: &io::Error) -> Failure {
         self.unfinished = false;
-        let how = if error.kind() == io::ErrorKind::BrokenPipe {
-            FinOrRst::Fin
-        } else {
-            FinOrRst::Rst
+        if let Some((kind, signal)) = fault_of(error, true) {
+            let mut words = kind.summary().trim_end_matches('.').to_owned();
+            if let Some(signal) = signal {
+                words.push_str(&format!(" ({signal})"));
+            }
+            return Failure {
+                kind,
+                errno: 0,
+                signal,
+                words,
+            };
+        }
+        let how = match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => FinOrRst::Fin,
+            _ => FinOrRst::Rst,
         };
         self.ended(how, error.raw_os_error().unwrap_or(0))
     }
@@ -301,6 +388,19 @@ impl Visit {
     /// Reads the rest of a response within bounds: closing on a server that still writes is a reset to
     /// it, and an error in its log for every probe.
     pub(super) async fn leave(mut self) {
+        if self.driver.is_some() {
+            // The stream's end is told, and that nothing follows it.
+            self.stream = None;
+            let over = poll_fn(|cx| {
+                self.drive(cx);
+                match self.driver {
+                    Some(_) => Poll::Pending,
+                    None => Poll::Ready(()),
+                }
+            });
+            let over = tokio::time::timeout(LEAVE_LIMIT, over).await;
+            return over.unwrap_or_default();
+        }
         let rest = async {
             let mut left = READ_MAX;
             while self.unfinished && left > 0 {

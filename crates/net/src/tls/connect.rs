@@ -95,6 +95,19 @@ impl ClientTls {
     }
 }
 
+impl ClientTls {
+    /// The same, with other application protocols offered.
+    #[must_use]
+    pub fn offering(&self, alpn: &[&[u8]]) -> Self {
+        let mut config = self.config.as_ref().clone();
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        Self {
+            config: Arc::new(config),
+            verifies: self.verifies,
+        }
+    }
+}
+
 /// The name a server is asked for, and its certificate has to have.
 ///
 /// # Errors

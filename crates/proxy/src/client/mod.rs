@@ -294,7 +294,7 @@ pub(crate) enum Seen {
     /// It sent FIN; it may still read.
     Finished,
     /// It is gone.
-    Reset,
+    Reset(io::Error),
 }
 
 /// Watches a client that has nothing to say until it is answered.
@@ -324,9 +324,9 @@ impl ClientWatch {
         loop {
             match stream.poll_readable(cx) {
                 Poll::Pending => return None,
-                Poll::Ready(Err(_)) => {
+                Poll::Ready(Err(error)) => {
                     self.done = true;
-                    return Some(Seen::Reset);
+                    return Some(Seen::Reset(error));
                 }
                 Poll::Ready(Ok(())) => {}
             }
@@ -341,9 +341,9 @@ impl ClientWatch {
                 }
                 // The readiness was stale and is cleared now: look again, to be woken.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => {
+                Err(error) => {
                     self.done = true;
-                    return Some(Seen::Reset);
+                    return Some(Seen::Reset(error));
                 }
             }
         }

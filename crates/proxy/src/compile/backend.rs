@@ -13,10 +13,12 @@ use clearway_base::intern::Name;
 use clearway_config::Diagnostic;
 use clearway_config::model::{
     Backend, Health, HealthKind, Pattern, SendProxy as SendProxyConfig, Server, ServerAddress,
-    ServerState,
+    ServerProtocol, ServerState,
 };
 use clearway_net::connect::Target;
-use clearway_net::probe::{self, BodyMatch, Http, HttpSettings, Probe, ProxyHeader, Tcp};
+use clearway_net::probe::{
+    self, BodyMatch, Grpc, GrpcSettings, Http, Http2, HttpSettings, Probe, ProxyHeader, Tcp,
+};
 use clearway_outcome::FaultKind;
 
 use super::tls;
@@ -302,6 +304,23 @@ fn server_plan(backend: &Backend, name: Name, place: &Place<'_>, board: &mut Boa
     }
 }
 
+fn headers(health: &Health) -> Vec<(String, String)> {
+    let pairs = health.headers.0.iter();
+    pairs.map(|(n, v)| (n.to_string(), v.to_string())).collect()
+}
+
+/// Where a check asks over HTTP/2: where requests do. On a port of its own a server that speaks
+/// HTTP/2 alone has something simpler, unless TLS says otherwise.
+fn http2_of(backend: &Backend, health: &Health) -> Http2 {
+    let has_tls = backend.tls.is_some() && health.tls;
+    match backend.protocol {
+        ServerProtocol::Http1 => Http2::Never,
+        ServerProtocol::H2 | ServerProtocol::Auto if has_tls => Http2::Agreed,
+        ServerProtocol::H2 if health.port.is_none() => Http2::Always,
+        ServerProtocol::H2 | ServerProtocol::Auto => Http2::Never,
+    }
+}
+
 /// The active check of a backend's servers, or why there cannot be one.
 fn check(backend: &Backend, health: &Health) -> Result<CheckPlan, String> {
     let kind = match health.kind {
@@ -311,12 +330,7 @@ fn check(backend: &Backend, health: &Health) -> Result<CheckPlan, String> {
                 method: health.method.to_string(),
                 target: health.path.to_string(),
                 host: health.host.as_ref().map(ToString::to_string),
-                headers: health
-                    .headers
-                    .0
-                    .iter()
-                    .map(|(n, v)| (n.to_string(), v.to_string()))
-                    .collect(),
+                headers: headers(health),
                 ..HttpSettings::default()
             };
             let ranges = health.expect.ranges();
@@ -330,8 +344,18 @@ fn check(backend: &Backend, health: &Health) -> Result<CheckPlan, String> {
             };
             probe::Kind::Http(Http::new(settings)?)
         }
+        HealthKind::Grpc => probe::Kind::Grpc(Grpc::new(GrpcSettings {
+            service: health.grpc.clone().unwrap_or_default(),
+            host: health.host.as_ref().map(ToString::to_string),
+            headers: headers(health),
+        })?),
     };
     let mut probe = Probe::new(kind);
+    probe.http2 = match health.kind {
+        HealthKind::Tcp => Http2::Never,
+        HealthKind::Http => http2_of(backend, health),
+        HealthKind::Grpc => Http2::Always,
+    };
     probe.source = backend.source_address;
     probe.proxy_header = match backend.send_proxy {
         SendProxyConfig::Off => ProxyHeader::Off,

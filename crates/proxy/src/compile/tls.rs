@@ -200,7 +200,13 @@ pub(super) fn backend(
         key_log: settings.key_log.clone(),
     })
     .map_err(|words| Diagnostic::error("tls", settings.origins.section(), words))?;
-    Ok(Arc::new(BackendTlsPlan { client, marks }))
+    Ok(Arc::new(BackendTlsPlan {
+        check: client.offering(&[b"h2", b"http/1.1"]),
+        check_h2: client.offering(&[b"h2"]),
+        http1: client.offering(&[b"http/1.1"]),
+        client,
+        marks,
+    }))
 }
 
 /// Files that are read when a Plan is compiled and not looked at afterwards: authorities, lists of revoked

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use clearway_http::{Framing, ResponseOptions, Version, encode_response};
-use clearway_net::stream::fault_of;
+use clearway_net::stream::{Stream, fault_of};
 use clearway_outcome::{Fault, FaultKind, FirstBytes, Phase, RetryRefusal, Side};
 
 use super::evidence;
@@ -41,11 +41,10 @@ struct Transfer {
 }
 
 /// How a body goes to a client that speaks HTTP/2: frames tell its end (RFC 9113 section 8.1).
-fn in_frames(framing: Framing, from_h2: bool) -> Shape {
+fn in_frames(framing: Framing, end_follows: bool) -> Shape {
     let (source, coding, framing) = match framing {
         Framing::None => (Source::Length(0), Coding::Same, Framing::None),
-        Framing::Length(0) => (Source::Length(0), Coding::Same, Framing::Length(0)),
-        Framing::Length(n) if from_h2 => (Source::UntilClose, Coding::Same, Framing::Length(n)),
+        Framing::Length(n) if end_follows => (Source::UntilClose, Coding::Same, Framing::Length(n)),
         Framing::Length(n) => (Source::Length(n), Coding::Same, Framing::Length(n)),
         Framing::Chunked => (
             Source::Chunked(Default::default()),
@@ -69,6 +68,7 @@ impl Exchange<'_> {
             // Boxed: a tunnel's room need not be part of every request's.
             return Box::pin(self.switch_protocols(answer)).await;
         }
+        self.refuse_consent(&answer)?;
         let shape = self.shape(&answer);
         let delimited = shape.delimited;
         let keep = self.keeps_client(&answer, &shape);
@@ -82,7 +82,7 @@ impl Exchange<'_> {
         let empty = self.conn.worker.small.lease();
         let buffer = std::mem::replace(&mut answer.buffer, empty);
         if let Err(cut) = pump.feed(buffer, head_len) {
-            let fault = self.body_cut(&cut);
+            let fault = self.body_cut(&cut, &answer.server.stream);
             let first = FirstBytes::of(pump.buffered());
             self.fail_attempt(&answer, fault, &first, pump.buffered().len() as u64);
             return Err(Stop::Fault(fault));
@@ -116,6 +116,7 @@ impl Exchange<'_> {
         let Err(fault) = moved else {
             return Ok(self.finish(transfer, keep));
         };
+        self.end_grpc(&fault);
         let received = self.received(&transfer.pump);
         if fault.side == Side::Server {
             self.fail_attempt(&transfer.answer, fault, &first, received);
@@ -127,6 +128,20 @@ impl Exchange<'_> {
             self.conn.stream.reset_on_close();
         }
         Err(Stop::Cut(fault))
+    }
+
+    /// A server that ignores an upgrade answers the request: for HTTP/1.1 that is a refusal. A client of
+    /// HTTP/2 would take success for consent (RFC 8441 section 5).
+    fn refuse_consent(&mut self, answer: &Answer) -> Result<(), Stop> {
+        let head = &self.request.head;
+        let is_success = (200..300).contains(&self.request.response.status);
+        if !(head.upgrade && head.version == Version::Http2 && is_success) {
+            return Ok(());
+        }
+        let fault = self.server_fault(FaultKind::UpgradeIgnored, Phase::ResponseHead, 0);
+        let first = FirstBytes::of(answer.buffer.filled());
+        self.fail_attempt(answer, fault, &first, answer.buffer.len() as u64);
+        Err(Stop::Fault(fault))
     }
 
     /// Applies the rules for the response; one that answers itself ends the Attempt, which went well.
@@ -149,9 +164,10 @@ impl Exchange<'_> {
     /// How the body is read and written (RFC 9112 section 6).
     fn shape(&self, answer: &Answer) -> Shape {
         let response = &self.request.response;
-        let from_h2 = answer.server.stream.h2().is_some();
+        // In frames the end is told, also that of an empty body: who goes before has it cancelled.
+        let end_follows = answer.server.stream.h2().is_some_and(|s| !s.is_at_end());
         if self.request.head.version == Version::Http2 {
-            return in_frames(response.framing, from_h2);
+            return in_frames(response.framing, end_follows);
         }
         let modern = self.request.head.version == Version::Http11;
         let same = |source, framing| Shape {
@@ -163,7 +179,7 @@ impl Exchange<'_> {
         match response.framing {
             Framing::None => same(Source::Length(0), Framing::None),
             // The library counts, and the end is told.
-            Framing::Length(length) if from_h2 && length > 0 => {
+            Framing::Length(length) if end_follows => {
                 same(Source::UntilClose, Framing::Length(length))
             }
             Framing::Length(length) => same(Source::Length(length), Framing::Length(length)),
@@ -297,17 +313,18 @@ impl Exchange<'_> {
             Poll::Ready(Err(Cut::SinkError(error))) => {
                 return Poll::Ready(Err(self.client_write_fault(&error)));
             }
-            Poll::Ready(Err(cut)) => return Poll::Ready(Err(self.body_cut(&cut))),
+            Poll::Ready(Err(cut)) => {
+                return Poll::Ready(Err(self.body_cut(&cut, &answer.server.stream)));
+            }
             Poll::Pending => {}
         }
         // A client that has gone while the server pauses would be noticed with the next bytes only.
         let is_read = answer.upload.is_read() && !transfer.client_silent;
         let watch = &mut transfer.watch;
         match watch.poll(cx, &mut self.conn.stream, is_read) {
-            Some(Seen::Reset) => {
+            Some(Seen::Reset(error)) => {
                 worker.tick();
-                let fault = self.client_fault(FaultKind::ClientReset, Phase::Deliver);
-                return Poll::Ready(Err(fault));
+                return Poll::Ready(Err(self.client_write_fault(&error)));
             }
             Some(Seen::Finished) => self.conn.half_closed = true,
             None => {}
@@ -439,9 +456,12 @@ impl Exchange<'_> {
     }
 
     /// The fault of a response body that could not be read to its end.
-    fn body_cut(&self, cut: &Cut) -> Fault {
+    fn body_cut(&self, cut: &Cut, server: &Stream) -> Fault {
         let (kind, errno) = match cut {
             Cut::SourceClosed => (FaultKind::ResponseBodyShort, 0),
+            Cut::SourceError(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                (FaultKind::ResponseBodyShort, 0)
+            }
             Cut::SourceError(error) | Cut::SinkError(error) => (
                 FaultKind::ResponseBodyReset,
                 error.raw_os_error().unwrap_or(0),
@@ -454,7 +474,9 @@ impl Exchange<'_> {
             let fault = self.server_fault(kind, Phase::ResponseBody, 0);
             return fault.with_signal(signal);
         }
+        // What was said before the end explains it.
         self.server_fault(kind, Phase::ResponseBody, errno)
+            .with_signal(server.farewell())
     }
 
     /// Marks the Attempt as failed, with the facts of its connection.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clearway_http::{Known, Version};
-use clearway_outcome::{Fault, GrpcStatus, grpc_timeout_us};
+use clearway_outcome::{Fault, GrpcStatus, Side, grpc_timeout_us};
 use clearway_telemetry::proxy_status;
 
 use super::Exchange;
@@ -52,6 +52,26 @@ impl Exchange<'_> {
         }
         out.extend_from_slice(b"\r\n");
         out
+    }
+
+    /// Ends the response of a call that was cut with a status behind what came: a client would take the
+    /// reset of a stream for a word about itself. Messages have lengths, so that none looks whole that
+    /// is not.
+    pub(super) fn end_grpc(&mut self, fault: &Fault) {
+        if fault.side == Side::Client || !self.is_grpc() {
+            return;
+        }
+        let grpc = GrpcStatus::of_fault(fault, fault.kind.status());
+        let trailers = format!(
+            "grpc-status: {}\r\ngrpc-message: {}\r\nx-request-id: {}\r\n",
+            grpc.0,
+            fault.kind.code(),
+            self.id
+        );
+        let stream = self.conn.stream.h2_mut();
+        if stream.is_some_and(|stream| stream.finish(trailers.as_bytes()).is_ok()) {
+            self.grpc_status = Some(grpc);
+        }
     }
 
     /// Takes note of the status in the head of a response that has nothing behind it.

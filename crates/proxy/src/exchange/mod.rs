@@ -35,9 +35,10 @@ use crate::slots::Slot;
 
 pub(crate) use choose::none_usable;
 pub(crate) use evidence::gather;
-pub(crate) use reach::open;
+pub(crate) use reach::{Offer, open};
 pub(crate) use reply::{ReplyOptions, encode_fault};
 pub(crate) use settle::is_servers;
+pub(crate) use talk::of_client;
 
 /// Everything a request needs that is worth keeping from one request to the next.
 #[derive(Default)]
@@ -125,6 +126,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) slot: Option<Slot>,
     /// Whether the request can be sent again from memory, after a failed Attempt.
     pub(crate) replayable: bool,
+    /// What was read of a body whose length nobody knows, as long as it can be sent again.
+    pub(crate) kept: Vec<u8>,
     /// Body bytes read from the client beyond those in `lease`.
     pub(crate) upload_read: u64,
     /// Bytes of `lease` that this request took, once the rest may be the next one.
@@ -171,6 +174,7 @@ pub(crate) async fn run(
         flight: None,
         slot: None,
         replayable: true,
+        kept: Vec::new(),
         upload_read: 0,
         used: None,
         settled: false,

@@ -107,6 +107,9 @@ pub(crate) struct Pump {
     closed: bool,
     /// Trailers that came and go out with the end, a line each.
     trailers: Vec<u8>,
+    /// A copy of what was read, and how large it may become; more than that is not kept at all.
+    kept: Vec<u8>,
+    keep_max: usize,
     /// The end of a chunk of our own is still to be written.
     in_chunk: bool,
     /// Largest body allowed, in bytes; `u64::MAX` = no limit.
@@ -137,6 +140,8 @@ impl Pump {
             ended,
             closed: false,
             trailers: Vec::new(),
+            kept: Vec::new(),
+            keep_max: 0,
             in_chunk: false,
             limit: u64::MAX,
             taken: 0,
@@ -156,6 +161,21 @@ impl Pump {
             return Err(Cut::Framing(FaultKind::BodyTooLarge));
         }
         Ok(())
+    }
+
+    /// From here on keeps a copy of a body that has no framing of its own, up to `most` bytes.
+    pub(crate) fn keep(&mut self, most: usize) {
+        self.keep_max = most;
+    }
+
+    /// Whether all that was read is kept. Trailers are not.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept.len() as u64 == self.taken && self.trailers.is_empty()
+    }
+
+    /// Gives up the copy.
+    pub(crate) fn take_kept(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.kept)
     }
 
     /// Whether bytes wait to be written.
@@ -409,6 +429,9 @@ impl Pump {
         self.start = self.parsed + skip;
         self.end = self.start + pass;
         self.parsed += used;
+        if self.keep_max > 0 {
+            self.copy(pass);
+        }
         self.taken += used as u64;
         self.ended = ended;
         if self.taken > self.limit {
@@ -427,6 +450,17 @@ impl Pump {
             Coding::Same | Coding::Dechunk | Coding::Enchunk => {}
         }
         Ok(())
+    }
+
+    /// Copies what was just read, unless it becomes too much.
+    fn copy(&mut self, count: usize) {
+        if self.kept.len() + count > self.keep_max {
+            (self.kept, self.keep_max) = (Vec::new(), 0);
+            return;
+        }
+        let ready = self.buffer.as_ref().map(Lease::filled).unwrap_or_default();
+        let read = ready.get(self.start..self.start + count);
+        self.kept.extend_from_slice(read.unwrap_or_default());
     }
 
     /// Makes the ready bytes a chunk of our own: its header goes before them, its end behind them in

@@ -42,8 +42,12 @@ impl Exchange<'_> {
             let failed = match self.reach(&server).await {
                 Err(fault) => Failed::Server(fault),
                 Ok(conn) => match self.talk(conn, member).await {
-                    Ok(answer) if self.accepts(&answer) => return Ok(answer),
-                    Ok(_) => continue,
+                    Ok(mut answer) => {
+                        if self.accepts(&mut answer) {
+                            return Ok(answer);
+                        }
+                        continue;
+                    }
                     Err(failed) => failed,
                 },
             };
@@ -52,7 +56,7 @@ impl Exchange<'_> {
     }
 
     /// Accepts a response, or gives it up because its status is one to retry.
-    fn accepts(&mut self, answer: &Answer) -> bool {
+    fn accepts(&mut self, answer: &mut Answer) -> bool {
         let status = self.request.response.status;
         self.request.attempt().status = status;
         match self.may_retry_status(status, answer.upload.is_replayable()) {
@@ -62,6 +66,7 @@ impl Exchange<'_> {
                 true
             }
             Some(Ok(())) => {
+                self.kept = answer.upload.take_kept();
                 self.finish_attempt(answer, answer.buffer.len() as u64);
                 self.count_retry(answer.member);
                 false
@@ -109,9 +114,16 @@ impl Exchange<'_> {
 
     /// A kept connection, or a fresh one within `timeouts.connect`.
     async fn reach(&mut self, server: &Rc<LocalServer>) -> Result<ServerConn, Fault> {
-        if server.plan.protocol != ServerProtocol::Http1 && !server.kept.trunks.prefers_h1() {
+        let may_share = match server.plan.protocol {
+            ServerProtocol::Http1 => false,
+            ServerProtocol::H2 => true,
+            // Upgrades are for HTTP/1.1; few servers take them over HTTP/2.
+            ServerProtocol::Auto => !self.request.head.upgrade && !server.kept.trunks.prefers_h1(),
+        };
+        if may_share {
             // Boxed: most servers speak HTTP/1.1.
-            return Box::pin(self.reach_shared(server)).await;
+            let shared = Box::pin(self.reach_shared(server)).await?;
+            return self.may_tunnel(shared).await;
         }
         let now = self.request.attempt().started;
         if !self.fresh_only
@@ -125,6 +137,31 @@ impl Exchange<'_> {
             return Box::pin(self.share(server, stream)).await;
         }
         Ok(ServerConn::new(stream, self.conn.worker.now()))
+    }
+
+    /// Waits for the word of a server that it takes tunnels, where the request asks for one.
+    async fn may_tunnel(&self, mut shared: ServerConn) -> Result<ServerConn, Fault> {
+        if !self.request.head.upgrade {
+            return Ok(shared);
+        }
+        let takes = poll_fn(|cx| {
+            let Some(stream) = shared.stream.h2_mut() else {
+                return Poll::Ready(Some(true));
+            };
+            match stream.poll_takes_tunnels(cx) {
+                Poll::Ready(takes) => Poll::Ready(Some(takes)),
+                Poll::Pending if self.conn.timer.poll_expired(cx) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await;
+        self.conn.worker.tick();
+        let kind = match takes {
+            Some(true) => return Ok(shared),
+            Some(false) => FaultKind::UpgradeUnsupported,
+            None => FaultKind::ConnectTimeout,
+        };
+        Err(self.or_total(self.server_fault(kind, Phase::Connect, 0)))
     }
 
     /// Notes that a connection is used again.
@@ -206,7 +243,11 @@ impl Exchange<'_> {
     async fn connect(&mut self, server: &Rc<LocalServer>) -> Result<Stream, Fault> {
         let limit = self.route_plan().timeouts.connect;
         // Boxed: room for opening a connection need not lie between the parts that every request uses.
-        let stream = Box::pin(open(self.conn, server, limit))
+        let offer = match server.plan.protocol {
+            ServerProtocol::Auto if self.request.head.upgrade => Offer::Http1,
+            _ => Offer::Whatever,
+        };
+        let stream = Box::pin(open(self.conn, server, limit, offer))
             .await
             .map_err(|unopened| self.unopened(unopened))?;
         let now = self.conn.worker.tick();
@@ -269,6 +310,15 @@ async fn connect(
     }
 }
 
+/// What TLS is to agree on.
+#[derive(Clone, Copy)]
+pub(crate) enum Offer {
+    /// What the backend speaks.
+    Whatever,
+    /// HTTP/1.1 alone.
+    Http1,
+}
+
 /// A connection that could not be opened, with what was learnt about why.
 pub(crate) struct Unopened {
     kind: FaultKind,
@@ -289,6 +339,15 @@ impl Unopened {
         }
     }
 
+    /// What it means where `protocol` was offered.
+    fn where_offered(mut self, protocol: ServerProtocol) -> Self {
+        let is_refusal = self.signal == Some(Signal::NO_APPLICATION_PROTOCOL);
+        if is_refusal && protocol == ServerProtocol::H2 {
+            self.kind = FaultKind::ServerRefusesHttp2;
+        }
+        self
+    }
+
     /// The fault that it is, `elapsed_us` after its Attempt began.
     pub(crate) fn fault(&self, elapsed_us: u64) -> Fault {
         Fault::new(self.kind, self.phase, Side::Server)
@@ -304,6 +363,7 @@ pub(crate) async fn open(
     conn: &Conn,
     server: &Rc<LocalServer>,
     limit: std::time::Duration,
+    offer: Offer,
 ) -> Result<Stream, Unopened> {
     let mut stream = connect(conn, server, limit)
         .await
@@ -312,7 +372,15 @@ pub(crate) async fn open(
     send_proxy_header(conn, server, &mut stream).await?;
     match &server.plan.tls {
         None => Ok(stream),
-        Some((tls, name)) => secure(conn, stream, &tls.client, name.clone()).await,
+        Some((tls, name)) => {
+            let client = match offer {
+                Offer::Whatever => &tls.client,
+                Offer::Http1 => &tls.http1,
+            };
+            secure(conn, stream, client, name.clone())
+                .await
+                .map_err(|unopened| unopened.where_offered(server.plan.protocol))
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use clearway_outcome::{Attempt, Fault, FaultKind, Phase};
 use super::Exchange;
 use super::evidence;
 use super::pump::{Cut, Supplies};
-use super::upload::Upload;
+use super::upload::{Keep, Upload};
 use crate::client::{ClientWatch, Seen};
 use crate::pool::ServerConn;
 use crate::worker::LARGE_BUFFER;
@@ -67,7 +67,7 @@ impl Exchange<'_> {
         member: usize,
     ) -> Result<Answer, Failed> {
         let limit = self.body_limit();
-        let keep = self.make_room_for_body();
+        let keep = self.keep_body();
         let framing = &self.request.head.framing;
         let frames = server.stream.h2().map(|_| &self.conn.worker.large);
         let upload = Upload::new(
@@ -92,17 +92,17 @@ impl Exchange<'_> {
         let mut interim = 0;
         loop {
             match self.next_head(&mut talk).await {
-                Event::Failed(failed) => return Err(self.give_up(&talk, failed)),
+                Event::Failed(failed) => return Err(self.give_up(&mut talk, failed)),
                 Event::Head if self.request.response.is_interim() => {
                     interim += 1;
                     talk.awaiting_continue = false;
                     if interim > self.route_plan().limits.interim_responses {
                         let kind = FaultKind::TooManyInterim;
                         let fault = self.server_fault(kind, Phase::ResponseHead, 0);
-                        return Err(self.give_up(&talk, Failed::Server(fault)));
+                        return Err(self.give_up(&mut talk, Failed::Server(fault)));
                     }
                     if let Err(fault) = self.pass_interim(&mut talk).await {
-                        return Err(self.give_up(&talk, Failed::Client(fault)));
+                        return Err(self.give_up(&mut talk, Failed::Client(fault)));
                     }
                 }
                 Event::Head => break,
@@ -129,13 +129,27 @@ impl Exchange<'_> {
         })
     }
 
-    /// Makes room for a body of known length that may have to be sent again; whether there is.
-    fn make_room_for_body(&mut self) -> bool {
-        let Framing::Length(length) = self.request.head.framing else {
-            return false;
-        };
+    /// What of the body is kept in case it has to be sent again.
+    fn keep_body(&mut self) -> Keep {
         let rules = &self.route_plan().retries;
         let most = if rules.max == 0 { 0 } else { rules.body_buffer };
+        let length = match self.request.head.framing {
+            Framing::Length(length) => length,
+            Framing::UntilClose => {
+                let before = std::mem::take(&mut self.kept);
+                return Keep::Copy { before, most };
+            }
+            Framing::None | Framing::Chunked => return Keep::Nothing,
+        };
+        if self.make_room_for_body(length, most) {
+            Keep::Lease
+        } else {
+            Keep::Nothing
+        }
+    }
+
+    /// Makes room for a body of known length; whether there is.
+    fn make_room_for_body(&mut self, length: u64, most: usize) -> bool {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         let needed = self.request.head.len.saturating_add(length);
         if needed <= self.lease.len() + self.lease.spare().len() {
@@ -249,8 +263,9 @@ impl Exchange<'_> {
         {
             self.conn.worker.tick();
             match seen {
-                Seen::Reset => {
+                Seen::Reset(error) => {
                     let fault = self.client_fault(FaultKind::ClientReset, Phase::Wait);
+                    let fault = of_client(fault, &error);
                     return Poll::Ready(Event::Failed(Failed::Client(fault)));
                 }
                 Seen::Finished => {
@@ -414,8 +429,11 @@ impl Exchange<'_> {
             let fault = self.server_fault(kind, phase, errno).with_signal(signal);
             return Event::Failed(Failed::Server(fault));
         }
+        // What was said before the end explains it.
         let signal = broken.and_then(|(_, signal)| signal);
-        let (kind, phase) = match (got_bytes, error.is_some()) {
+        let signal = signal.or_else(|| talk.server.stream.farewell());
+        let was_reset = error.is_some_and(|e| e.kind() != io::ErrorKind::UnexpectedEof);
+        let (kind, phase) = match (got_bytes, was_reset) {
             (true, false) => (FaultKind::ResponseHeadTruncated, Phase::ResponseHead),
             (true, true) => (FaultKind::ResponseHeadReset, Phase::ResponseHead),
             (false, false) if reused => (FaultKind::ReusedClosed, Phase::Wait),
@@ -473,13 +491,14 @@ impl Exchange<'_> {
     }
 
     /// Reads the facts of a failed conversation and closes it.
-    fn give_up(&mut self, talk: &Talk, failed: Failed) -> Failed {
+    fn give_up(&mut self, talk: &mut Talk, failed: Failed) -> Failed {
         let first = talk.buffer.as_ref().map(Lease::filled).unwrap_or_default();
         let attempt = self.request.attempt();
         attempt.evidence = Some(evidence::gather(Some(&talk.server.stream), first));
         attempt.bytes_received = first.len() as u64;
         attempt.bytes_sent = talk.upload.totals().0;
         self.replayable = talk.upload.is_replayable();
+        self.kept = talk.upload.take_kept();
         self.note_upload(&talk.upload);
         if matches!(&failed, Failed::Server(f) if f.kind == FaultKind::ReusedClosed) {
             self.learn_close(&talk.server);
@@ -494,7 +513,7 @@ impl Exchange<'_> {
 }
 
 /// The fault that an error of the client's connection is: `fault`, unless the error itself tells.
-pub(super) fn of_client(fault: Fault, error: &io::Error) -> Fault {
+pub(crate) fn of_client(fault: Fault, error: &io::Error) -> Fault {
     match fault_of(error, false) {
         Some((kind, signal)) => Fault { kind, ..fault }.with_signal(signal),
         None => fault.with_errno(error.raw_os_error().unwrap_or(0)),

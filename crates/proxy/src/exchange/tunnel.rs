@@ -5,8 +5,7 @@ use std::task::Poll;
 
 use clearway_base::clock::Stamp;
 use clearway_config::model::Timeouts;
-use clearway_net::stream::Stream;
-use clearway_net::tls;
+use clearway_net::stream::{Stream, fault_of};
 use clearway_outcome::{Fault, FaultKind, Phase, Side};
 
 use super::pump::{Cut, Pump, Supplies};
@@ -131,13 +130,11 @@ fn blame(cut: &Cut, upwards: bool, fault: &dyn Fn(FaultKind, Side, i32) -> Fault
         Cut::SinkError(error) => (error.raw_os_error().unwrap_or(0), false),
         Cut::SourceClosed | Cut::Framing(_) => (0, true),
     };
-    let alert = match cut {
-        Cut::SourceError(error) | Cut::SinkError(error) => {
-            tls::fault_of(error, upwards != at_source)
-        }
+    let said = match cut {
+        Cut::SourceError(error) | Cut::SinkError(error) => fault_of(error, upwards != at_source),
         Cut::SourceClosed | Cut::Framing(_) => None,
     };
-    let signal = alert.and_then(|(_, signal)| signal);
+    let signal = said.and_then(|(_, signal)| signal);
     if upwards == at_source {
         fault(FaultKind::TunnelClientReset, Side::Client, errno).with_signal(signal)
     } else {

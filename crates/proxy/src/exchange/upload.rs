@@ -1,8 +1,8 @@
 //! The request on its way to a server: head, the body bytes that came with it, and the rest.
 //!
-//! A body that is kept for another attempt stays behind the head in the buffer it is read into; of
-//! others nothing is kept, and once more was read than came with the head the request cannot be sent
-//! again.
+//! A body of known length that is kept for another attempt stays behind the head in the buffer it is
+//! read into; one that ends with its stream is copied as far as there is room. Of others nothing is
+//! kept, and once more was read than came with the head the request cannot be sent again.
 
 use std::io;
 use std::rc::Rc;
@@ -33,6 +33,16 @@ pub(crate) struct Upload {
     pub(crate) read: u64,
 }
 
+/// What is kept of a body for another attempt.
+pub(crate) enum Keep {
+    /// Nothing but what came with the head.
+    Nothing,
+    /// All of it, behind the head.
+    Lease,
+    /// A copy of at most `most` bytes, which begins with those of the attempt `before`.
+    Copy { before: Vec<u8>, most: usize },
+}
+
 /// Where the bytes of the next request are.
 pub(crate) enum Leftover {
     /// In the request's own buffer, behind this many bytes.
@@ -41,9 +51,16 @@ pub(crate) enum Leftover {
     Other(Option<Lease>),
 }
 
+/// A buffer with these bytes; few requests are tried again.
+fn copy_of(bytes: &[u8]) -> Lease {
+    let mut lease = Pool::new(bytes.len(), 0).lease();
+    lease.append(bytes);
+    lease
+}
+
 impl Upload {
-    /// Prepares to send the body behind `head_len` bytes of `lease`; with `keep` the lease has room
-    /// for all of it, and with `frames`, where buffers come from, the server speaks HTTP/2.
+    /// Prepares to send the body behind `head_len` bytes of `lease`; with [`Keep::Lease`] the lease has
+    /// room for all of it, and with `frames`, where buffers come from, the server speaks HTTP/2.
     ///
     /// # Errors
     /// [`Cut::Framing`] when the bytes at hand break the framing or exceed `limit`.
@@ -52,7 +69,7 @@ impl Upload {
         lease: &Lease,
         head_len: usize,
         limit: u64,
-        keep: bool,
+        keep: Keep,
         frames: Option<&Rc<Pool>>,
     ) -> Result<Self, Cut> {
         let at_hand = lease.filled().get(head_len..).unwrap_or_default();
@@ -76,6 +93,13 @@ impl Upload {
                 };
                 let mut rest = Pump::new(Source::UntilClose, coding);
                 rest.limit = limit;
+                if let Keep::Copy { before, most } = keep {
+                    rest.keep(most);
+                    if !before.is_empty() {
+                        rest.feed(copy_of(&before), 0)?;
+                    }
+                    rest.begun = rest.taken;
+                }
                 upload.rest = Some(rest);
             }
             Framing::Length(length) => {
@@ -84,7 +108,7 @@ impl Upload {
                     .min(usize::try_from(length).unwrap_or(usize::MAX));
                 upload.end += here;
                 let left = length - here as u64;
-                if keep {
+                if matches!(keep, Keep::Lease) {
                     upload.room = left;
                 } else {
                     let mut rest = Pump::new(Source::Length(left), Coding::Same);
@@ -154,7 +178,12 @@ impl Upload {
     pub(crate) fn is_replayable(&self) -> bool {
         self.rest
             .as_ref()
-            .is_none_or(|rest| rest.taken == rest.begun)
+            .is_none_or(|rest| rest.taken == rest.begun || rest.is_kept())
+    }
+
+    /// What was copied of the body, for another attempt.
+    pub(crate) fn take_kept(&mut self) -> Vec<u8> {
+        self.rest.as_mut().map(Pump::take_kept).unwrap_or_default()
     }
 
     /// Whether bytes wait for the server to take them (else for the client to send them).

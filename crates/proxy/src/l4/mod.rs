@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use crate::client::{Conn, handshake};
 use crate::exchange::pump::{Coding, Pump, Source};
 use crate::exchange::tunnel::{self, Ends};
-use crate::exchange::{gather, is_servers, open};
+use crate::exchange::{Offer, gather, is_servers, open};
 use crate::local::{Flight, LocalBackend};
 use crate::plan::RetryPlan;
 use crate::slots::{self, Slot};
@@ -180,7 +180,7 @@ async fn relay(
         attempt.queued_us = queued_us;
         passage.attempts.push(attempt);
         passage.held = Some((Flight::begin(backend, member, began), slot));
-        let opened = open(conn, &server, timeouts.connect).await;
+        let opened = open(conn, &server, timeouts.connect, Offer::Whatever).await;
         let elapsed = worker.tick().micros_since(began);
         match opened {
             Ok(mut stream) => {

@@ -393,6 +393,7 @@ mod tests {
         let tls = sample::tls();
         let mut record = sample::record(&attempts);
         (record.tls, record.referer) = (Some(&tls), b"http://example.org/");
+        record.grpc_status = Some(clearway_outcome::GrpcStatus(14));
         record.fault = attempts[0]
             .fault
             .map(|fault| fault.with_signal(Some(goaway)));

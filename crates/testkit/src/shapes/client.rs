@@ -15,6 +15,10 @@ pub(super) fn ask(protocol: Protocol, address: &str, shape: &Shape) -> Result<Ve
             for client in &mut clients {
                 client.send(head(shape));
             }
+            // All of them before any answer: a server may want another one's first.
+            for client in clients.iter_mut().filter(|_| !shape.ask.waits) {
+                send_body(client, shape);
+            }
             let each = clients.iter_mut();
             each.map(|client| over_h1(client, shape)).collect()
         }
@@ -54,15 +58,8 @@ fn head(shape: &Shape) -> String {
     head
 }
 
-fn over_h1(client: &mut Client, shape: &Shape) -> Result<Got, String> {
+fn send_body(client: &mut Client, shape: &Shape) {
     let ask = &shape.ask;
-    let told = |end: End| format!("no response: {end:?}");
-    if ask.waits {
-        let response = client.try_response_head().map_err(told)?;
-        if response.status != 100 {
-            return Err(format!("{} instead of 100", response.status));
-        }
-    }
     let pieces = ask.body.pieces();
     let count = if ask.until == Until::Early {
         1
@@ -87,6 +84,18 @@ fn over_h1(client: &mut Client, shape: &Shape) -> Result<Got, String> {
             end.push_str(&format!("{name}: {value}\r\n"));
         }
         client.try_send(end + "\r\n");
+    }
+}
+
+fn over_h1(client: &mut Client, shape: &Shape) -> Result<Got, String> {
+    let ask = &shape.ask;
+    let told = |end: End| format!("no response: {end:?}");
+    if ask.waits {
+        let response = client.try_response_head().map_err(told)?;
+        if response.status != 100 {
+            return Err(format!("{} instead of 100", response.status));
+        }
+        send_body(client, shape);
     }
     let mut interim = Vec::new();
     let mut response = loop {
