@@ -269,6 +269,27 @@ impl Stream {
         }
     }
 
+    /// Whether the TLS handshake is not complete: then requests that were read may have been played back
+    /// by somebody else (RFC 8470 section 1).
+    #[must_use]
+    pub fn is_early(&self) -> bool {
+        match self {
+            Self::Plain(_) | Self::Gone => false,
+            Self::Tls(tls) => tls.is_early(),
+            Self::H2(stream) => stream.is_early(),
+        }
+    }
+
+    /// Polls until the TLS handshake is complete. Cancel safe.
+    pub fn poll_confirmed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Tls(tls) => tls.poll_confirmed(cx),
+            Self::H2(stream) => stream.poll_confirmed(cx),
+            Self::Gone => gone(),
+        }
+    }
+
     /// The descriptor of a TCP socket, for facts about it while it is open.
     pub(crate) fn tcp_fd(&self) -> Option<RawFd> {
         match self.wire()? {

@@ -14,7 +14,7 @@ use clearway_balance::queue::{Queue, Slots};
 use clearway_base::clock::Stamp;
 use clearway_base::hash::{self, Map};
 use clearway_base::intern::Name;
-use clearway_net::tls::{ClientAuth, Tickets};
+use clearway_net::tls::{ClientAuth, Sessions};
 use clearway_outcome::FaultKind;
 
 use crate::issuance::Issuance;
@@ -159,26 +159,33 @@ pub struct ListenerEntry {
     cut: AtomicBool,
     /// Connections by source address; used only where the configuration limits them.
     sources: Mutex<Map<IpAddr, usize>>,
-    /// Keys of session tickets, and for which demands on clients' certificates they hold: a session must
-    /// not outlive what it was begun under, authorities and lists of revoked certificates included.
-    tickets: Mutex<Option<(Option<ClientAuth>, Tickets)>>,
+    /// What sessions are resumed with, and for which demands on clients' certificates they hold: a session
+    /// must not outlive what it was begun under, authorities and lists of revoked certificates included.
+    sessions: Mutex<Option<(Option<ClientAuth>, Sessions)>>,
     /// Per worker.
     pub shards: Box<[ListenerShard]>,
 }
 
 impl ListenerEntry {
-    /// The keys of session tickets, which reloads leave as they are.
+    /// What sessions are resumed with, with `early` data or without; reloads leave it as it is.
     ///
     /// # Errors
     /// When the system gives no random numbers.
-    pub fn tickets(&self, clients: Option<&ClientAuth>) -> Result<Tickets, String> {
-        let mut kept = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn sessions(&self, clients: Option<&ClientAuth>, early: bool) -> Result<Sessions, String> {
+        let mut kept = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         match &*kept {
-            Some((of, tickets)) if of.as_ref() == clients => Ok(tickets.clone()),
+            Some((of, sessions))
+                if of.as_ref() == clients && sessions.take_early_data() == early =>
+            {
+                Ok(sessions.clone())
+            }
             _ => {
-                let tickets = Tickets::new()?;
-                *kept = Some((clients.cloned(), tickets.clone()));
-                Ok(tickets)
+                let sessions = match early {
+                    true => Sessions::single(),
+                    false => Sessions::tickets()?,
+                };
+                *kept = Some((clients.cloned(), sessions.clone()));
+                Ok(sessions)
             }
         }
     }
@@ -292,7 +299,7 @@ impl Board {
                 open: AtomicU32::new(0),
                 cut: AtomicBool::new(false),
                 sources: Mutex::default(),
-                tickets: Mutex::default(),
+                sessions: Mutex::default(),
                 shards: (0..workers).map(|_| ListenerShard::default()).collect(),
             })
         });

@@ -117,6 +117,15 @@ impl TlsStream {
         }
     }
 
+    /// Whether the server took the early data that a client sent.
+    #[must_use]
+    pub fn took_early_data(&self) -> bool {
+        match &*self.lock() {
+            Connection::Client(client) => client.is_early_data_accepted(),
+            Connection::Server(_) => false,
+        }
+    }
+
     /// Lets the connection end without `close_notify`.
     pub fn cut(&self) {
         self.is_cut.store(true, Ordering::Relaxed);
@@ -164,6 +173,8 @@ impl TlsStream {
                 self.send(&mut tls)?;
                 return Err(io::Error::new(io::ErrorKind::InvalidData, error));
             }
+            // What completes a handshake, even when there is something to be read already.
+            self.send(&mut tls)?;
         }
     }
 
@@ -362,6 +373,25 @@ impl TlsClient {
         let name = ServerName::try_from(self.name.unwrap_or("unasked.test")).expect("a name");
         let tls = ClientConnection::new(config, name).expect("settings of a client");
         Stream::Tls(Box::new(TlsStream::new(socket, tls.into())))
+    }
+
+    /// Connects, sends a hello that resumes a session with early data behind it, and does nothing more: the
+    /// handshake is made by the first read. `None` when no session allows early data.
+    ///
+    /// # Panics
+    /// When the connection fails.
+    #[must_use]
+    pub fn begin(&self, address: &str, data: &[u8]) -> Option<Client> {
+        let config = self.built.get_or_init(|| Arc::new(self.build()));
+        let mut config = ClientConfig::clone(config);
+        config.enable_early_data = true;
+        let name = ServerName::try_from(self.name.unwrap_or("unasked.test")).expect("a name");
+        let mut tls = ClientConnection::new(Arc::new(config), name).expect("settings of a client");
+        tls.early_data()?.write_all(data).expect("room for it");
+        let socket = Stream::connect(address).expect("a connection");
+        let stream = TlsStream::new(socket, tls.into());
+        stream.send(&mut stream.lock()).expect("an open connection");
+        Some(Client::over(Stream::Tls(Box::new(stream))))
     }
 
     fn build(&self) -> ClientConfig {

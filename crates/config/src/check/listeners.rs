@@ -4,7 +4,7 @@ use clearway_base::hash::Map;
 
 use super::{Findings, NO_BACKEND, NO_LISTENER, limits, process, routes, time_outs};
 use crate::diagnostic::{Diagnostic, Origin};
-use crate::model::{Bind, Config, Listener};
+use crate::model::{Bind, Config, Listener, ListenerTls};
 
 /// Open files that the process needs for itself: logs, epoll, the admin API, resolving.
 const OWN_FILES: u64 = 64;
@@ -225,12 +225,34 @@ fn tls(listener: &Listener, found: &mut Findings) {
                         .expected("certificates = [\"/path/of/chain-and-key.pem\"], or acme = [\"example.org\"]"),
                 );
             }
+            early_data(listener, tls, found);
             if tls.key_log.is_some() {
                 let origin = tls.origins.field_or_section("key_log");
                 let message = "whoever can read the key log can read all traffic";
                 found.warning("key-log", origin, message.to_owned());
             }
         }
+    }
+}
+
+/// Requests that come before the handshake is complete.
+fn early_data(listener: &Listener, tls: &ListenerTls, found: &mut Findings) {
+    if !tls.early_data {
+        return;
+    }
+    let origin = tls.origins.field_or_section("early_data");
+    if !listener.is_http() {
+        let message =
+            "early_data needs mode = \"http\": nothing else says which bytes may come twice";
+        found.error("tls", origin, message);
+    }
+    if tls.client_certificates.is_some() {
+        let message = "early_data comes before a client could show its certificate";
+        found.error("tls", origin, message);
+    }
+    if !tls.resumption {
+        let hint = "it comes with the resumption of a session";
+        found.no_effect(origin, "early_data has no effect without resumption", hint);
     }
 }
 

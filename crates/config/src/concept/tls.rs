@@ -46,6 +46,12 @@ concept! {
     /// Whether clients may resume sessions with tickets. Their keys live in memory, change every six
     /// hours and are shared by all workers.
     resumption: bool = true, example = Some("false");
+    /// Whether requests are taken that clients send along with the resumption of a session (0-RTT), before
+    /// they have proved that they are there. Only requests with safe methods and without a body are begun
+    /// then; servers learn of it by `Early-Data: 1` and may refuse with 425 (RFC 8470). All others wait for
+    /// the handshake. A session is resumed once only, so that nobody can play such a request back; that
+    /// takes memory instead of tickets (10,240 sessions), and holds within this process.
+    early_data: bool = false, example = Some("true");
     /// Whether the key exchange X25519MLKEM768, which quantum computers do not break, is offered.
     post_quantum: bool = true, example = Some("false");
     /// A file that the secrets of all connections are written to, in the format of `SSLKEYLOGFILE`.

@@ -27,6 +27,8 @@ pub(super) struct Link {
     active: AtomicU32,
     /// The connection takes no more streams.
     is_closed: AtomicBool,
+    /// The TLS handshake beneath is not complete.
+    is_early: AtomicBool,
     rare: Mutex<Rare>,
 }
 
@@ -39,9 +41,18 @@ struct Rare {
     lost: Option<Lost>,
     /// The other side's settings are here.
     is_settled: bool,
-    /// Who waits for them.
+    /// Who waits for them, or for the TLS handshake.
     waiting: Vec<Waker>,
     waker: Option<Waker>,
+}
+
+impl Rare {
+    fn wait<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
+        if !self.waiting.iter().any(|w| w.will_wake(cx.waker())) {
+            self.waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
 }
 
 /// How a connection broke, from the first error that reading or writing it met. The library keeps no
@@ -81,6 +92,7 @@ impl Link {
             tls: stream.tls_facts(),
             active: AtomicU32::new(0),
             is_closed: AtomicBool::new(false),
+            is_early: AtomicBool::new(stream.is_early()),
             rare: Mutex::default(),
         })
     }
@@ -175,10 +187,31 @@ impl Link {
         if rare.is_settled {
             return Poll::Ready(());
         }
-        if !rare.waiting.iter().any(|w| w.will_wake(cx.waker())) {
-            rare.waiting.push(cx.waker().clone());
+        rare.wait(cx)
+    }
+
+    /// Whether the TLS handshake beneath is not complete.
+    pub(super) fn is_early(&self) -> bool {
+        self.is_early.load(Ordering::Relaxed)
+    }
+
+    /// Polls until the TLS handshake beneath is complete; whoever drives the connection brings it there.
+    pub(super) fn poll_confirmed(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        if !self.is_early() {
+            return Poll::Ready(Ok(()));
         }
-        Poll::Pending
+        if self.is_closed() {
+            return Poll::Ready(Err(self.lost()));
+        }
+        self.rare().wait(cx)
+    }
+
+    /// Notes how far the TLS handshake is.
+    fn note_handshake(&self, stream: &Stream) {
+        if self.is_early() && !stream.is_early() {
+            self.is_early.store(false, Ordering::Relaxed);
+            self.wake_waiting();
+        }
     }
 
     /// Counts a stream in.
@@ -289,8 +322,9 @@ impl AsyncRead for Io {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        let count = ready!(self.stream.poll_read_plain(cx, buf.initialize_unfilled()))
-            .inspect_err(|error| self.link.note_lost(error))?;
+        let polled = self.stream.poll_read_plain(cx, buf.initialize_unfilled());
+        self.link.note_handshake(&self.stream);
+        let count = ready!(polled).inspect_err(|error| self.link.note_lost(error))?;
         buf.advance(count);
         self.note(buf.filled().get(before..).unwrap_or_default());
         Poll::Ready(Ok(()))

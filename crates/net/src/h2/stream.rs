@@ -134,6 +134,16 @@ impl H2Stream {
         self.link.error(error, self.other)
     }
 
+    /// Whether the TLS handshake of its connection is not complete.
+    pub(crate) fn is_early(&self) -> bool {
+        self.link.is_early()
+    }
+
+    /// Polls until the TLS handshake of its connection is complete.
+    pub(crate) fn poll_confirmed(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        self.link.poll_confirmed(cx)
+    }
+
     /// Polls for bytes into `room`: of a head, then of the body; 0 means the end.
     pub(crate) fn poll_read(
         &mut self,

@@ -5,7 +5,7 @@
     reason = "the lists of the library and of the protocol are long, and grow"
 )]
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read as _};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -13,7 +13,9 @@ use clearway_base::clock;
 use clearway_outcome::{CertificateVerdict, FaultKind, FirstBytes, TlsFacts};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs;
-use rustls::server::{ProducesTickets, ServerConnection};
+use rustls::server::{
+    ProducesTickets, ServerConnection, ServerSessionMemoryCache, StoresServerSessions,
+};
 use rustls::{AlertDescription, Connection, ServerConfig, SupportedProtocolVersion, version};
 
 use super::certificates::{Certificate, Certificates};
@@ -49,22 +51,45 @@ impl Profile {
     }
 }
 
-/// Keys for session tickets, which change every six hours; old ones are read for as long again.
+/// Sessions that are remembered at once where each may be resumed once only.
+const SESSIONS: usize = 10_240;
+/// Most bytes of early data: a request's head.
+const EARLY_MAX: u32 = 16 * 1_024;
+
+/// What sessions are resumed with.
 ///
 /// One for each listener: a session that one listener has begun is worth nothing at another, which
 /// may ask for client certificates.
 #[derive(Clone, Debug)]
-pub struct Tickets(Arc<dyn ProducesTickets>);
+pub enum Sessions {
+    /// Keys for tickets, which change every six hours; old ones are read for as long again.
+    Tickets(Arc<dyn ProducesTickets>),
+    /// Sessions in memory, each of which is resumed once: so early data cannot be played back
+    /// (RFC 8446 section 8.1).
+    Single(Arc<dyn StoresServerSessions>),
+}
 
-impl Tickets {
+impl Sessions {
     /// Fresh keys.
     ///
     /// # Errors
     /// When the system gives no random numbers.
-    pub fn new() -> Result<Self, String> {
+    pub fn tickets() -> Result<Self, String> {
         aws_lc_rs::Ticketer::new()
-            .map(Self)
+            .map(Self::Tickets)
             .map_err(|error| error.to_string())
+    }
+
+    /// Memory for sessions, where early data is taken.
+    #[must_use]
+    pub fn single() -> Self {
+        Self::Single(ServerSessionMemoryCache::new(SESSIONS))
+    }
+
+    /// Whether early data is taken with them.
+    #[must_use]
+    pub fn take_early_data(&self) -> bool {
+        matches!(self, Self::Single(_))
     }
 }
 
@@ -79,8 +104,8 @@ pub struct ServerSettings {
     pub post_quantum: bool,
     /// Whether clients show certificates.
     pub client_auth: Option<ClientAuth>,
-    /// Keys of session tickets; `None` = sessions are not resumed.
-    pub tickets: Option<Tickets>,
+    /// What sessions are resumed with; `None` = they are not.
+    pub sessions: Option<Sessions>,
     /// A file for the secrets of all connections, in the format of `SSLKEYLOGFILE`.
     pub key_log: Option<std::path::PathBuf>,
 }
@@ -109,11 +134,17 @@ impl ServerTls {
         let resolver = Arc::clone(&certificates);
         let mut config = builder.with_cert_resolver(resolver);
         config.alpn_protocols.clone_from(&settings.alpn);
-        match &settings.tickets {
-            Some(tickets) => config.ticketer = Arc::clone(&tickets.0),
+        config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+        match &settings.sessions {
+            Some(Sessions::Tickets(keys)) => config.ticketer = Arc::clone(keys),
+            Some(Sessions::Single(sessions)) => {
+                config.session_storage = Arc::clone(sessions);
+                config.max_early_data_size = EARLY_MAX;
+                // Else the answer would wait for the client all the same.
+                config.send_half_rtt_data = true;
+            }
             None => config.send_tls13_tickets = 0,
         }
-        config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         if let Some(path) = &settings.key_log {
             config.key_log = Arc::new(super::key_log::KeyLog::open(path)?);
         }
@@ -136,7 +167,7 @@ impl ServerTls {
             alpn: vec![CHALLENGE_ALPN.to_vec()],
             post_quantum: true,
             client_auth: None,
-            tickets: None,
+            sessions: None,
             key_log: None,
         };
         Self::new(&settings, certificates)
@@ -159,8 +190,18 @@ pub struct Accepting {
     certificates: Arc<Certificates>,
     first: FirstBytes,
     unread: usize,
+    /// What the client sent before the handshake was complete.
+    early: Vec<u8>,
     /// What was found when bytes were fed, for the next poll.
     found: Option<HandshakeError>,
+}
+
+/// Moves early data that has come behind `early`.
+pub(super) fn take_early(tls: &mut ServerConnection, early: &mut Vec<u8>) {
+    if let Some(mut data) = tls.early_data() {
+        // It is in memory.
+        data.read_to_end(early).unwrap_or_default();
+    }
 }
 
 /// A handshake with a client that failed.
@@ -189,6 +230,7 @@ impl Accepting {
             certificates: Arc::clone(&server.certificates),
             first: FirstBytes::default(),
             unread: 0,
+            early: Vec::new(),
             found: None,
         })
     }
@@ -199,7 +241,8 @@ impl Accepting {
         self.found = self.digest(bytes).err();
     }
 
-    /// Goes on with the handshake, until it is complete or has failed. Cancel safe.
+    /// Goes on with the handshake, until it is complete or has failed, or there is early data, which is
+    /// not to wait. Cancel safe.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandshakeError>> {
         loop {
             if let Some(error) = self.found.take() {
@@ -207,7 +250,7 @@ impl Accepting {
                 return Poll::Ready(Err(error));
             }
             ready!(handshake::poll_flush(cx, &self.wire, &mut self.tls))?;
-            if !self.tls.is_handshaking() {
+            if !self.tls.is_handshaking() || !self.early.is_empty() {
                 return Poll::Ready(Ok(()));
             }
             let mut room = [0; handshake::ROOM];
@@ -230,6 +273,7 @@ impl Accepting {
             };
         }
         self.unread = handshake::digest(&mut self.tls, bytes)?;
+        take_early(&mut self.tls, &mut self.early);
         Ok(())
     }
 
@@ -257,7 +301,8 @@ impl Accepting {
     pub fn finish(self) -> (TlsStream, TlsFacts) {
         let facts = self.facts();
         let tls = Connection::Server(self.tls);
-        (TlsStream::new(self.wire, tls, self.unread, true), facts)
+        let stream = TlsStream::new(self.wire, tls, self.unread, true);
+        (stream.with_early(self.early), facts)
     }
 
     /// Gives the handshake up: after an error, or without one when its time is over.

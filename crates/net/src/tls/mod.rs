@@ -19,7 +19,9 @@ mod presented;
 mod provider;
 mod stream;
 
-pub use accept::{Accepting, CHALLENGE_ALPN, Profile, Refused, ServerSettings, ServerTls, Tickets};
+pub use accept::{
+    Accepting, CHALLENGE_ALPN, Profile, Refused, ServerSettings, ServerTls, Sessions,
+};
 pub use certificates::{Certificate, Certificates, Issued};
 pub use client_auth::ClientAuth;
 pub use connect::{ClientSettings, ClientTls, Connecting, Trust, server_name, system_roots};

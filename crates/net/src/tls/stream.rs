@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use clearway_outcome::TlsFacts;
 use rustls::Connection;
 
+use super::accept::take_early;
 use super::fault;
 use super::handshake::{self, Sink};
 use crate::wire::Wire;
@@ -34,6 +35,11 @@ pub struct TlsStream {
     owed: usize,
     /// Decrypted bytes that the library keeps.
     unread: usize,
+    /// Early data that nobody has read yet, from `early_read` on; it comes before all other.
+    early: Vec<u8>,
+    early_read: usize,
+    /// The handshake is not complete: what comes may be played back by somebody else.
+    is_early: bool,
     /// FIN was read.
     has_fin: bool,
     /// The peer has said that it will write nothing more.
@@ -52,11 +58,53 @@ impl TlsStream {
             tls,
             owed: 0,
             unread,
+            early: Vec::new(),
+            early_read: 0,
+            is_early: false,
             has_fin: false,
             has_close_notify: false,
             is_closed: false,
             verifies,
         }
+    }
+
+    /// The same, whose client has sent `early` before the handshake was complete, if it has.
+    pub(super) fn with_early(mut self, early: Vec<u8>) -> Self {
+        self.is_early = self.tls.is_handshaking();
+        self.early = early;
+        self
+    }
+
+    /// Whether the handshake is not complete, so that what was read may have been played back.
+    pub(crate) fn is_early(&self) -> bool {
+        self.is_early
+    }
+
+    /// Polls until the handshake is complete; what comes meanwhile is kept.
+    pub(crate) fn poll_confirmed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.is_early {
+            if self.has_ended() {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            let mut room = [0; PEEK];
+            let count = ready!(self.wire.poll_read(cx, &mut room))?;
+            self.digest(room.get(..count).unwrap_or_default(), &mut [])?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Moves early data that is here.
+    fn take_early(&mut self, room: &mut [u8]) -> usize {
+        let rest = self.early.get(self.early_read..).unwrap_or_default();
+        let count = rest.len().min(room.len());
+        if let (Some(from), Some(to)) = (rest.get(..count), room.get_mut(..count)) {
+            to.copy_from_slice(from);
+        }
+        self.early_read += count;
+        if self.early_read == self.early.len() {
+            (self.early, self.early_read) = (Vec::new(), 0);
+        }
+        count
     }
 
     /// Polls for decrypted bytes into `room`; 0 means the end of the peer's direction.
@@ -66,6 +114,9 @@ impl TlsStream {
         room: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         loop {
+            if !self.early.is_empty() {
+                return Poll::Ready(Ok(self.take_early(room)));
+            }
             if self.unread > 0 {
                 return Poll::Ready(self.take_plain(room));
             }
@@ -126,7 +177,12 @@ impl TlsStream {
                     return Err(fault::wrap(error));
                 }
             }
-            taken += self.take_plain(room.get_mut(taken..).unwrap_or_default())?;
+            if self.is_early {
+                self.note_early();
+            }
+            if self.early.is_empty() {
+                taken += self.take_plain(room.get_mut(taken..).unwrap_or_default())?;
+            }
         }
         if self.tls.wants_write() && self.owed == 0 {
             // Answers to key updates: what does not go out now goes with the next write.
@@ -136,6 +192,14 @@ impl TlsStream {
             }
         }
         Ok(taken)
+    }
+
+    /// Takes more early data, and notes the end of the handshake.
+    fn note_early(&mut self) {
+        if let Connection::Server(tls) = &mut self.tls {
+            take_early(tls, &mut self.early);
+        }
+        self.is_early = self.tls.is_handshaking();
     }
 
     /// Whether the peer has ended its direction.
@@ -214,14 +278,14 @@ impl TlsStream {
     /// # Errors
     /// `WouldBlock` when there is nothing, or the connection's error.
     pub(crate) fn peek_now(&mut self) -> io::Result<usize> {
-        while self.unread == 0 && !self.has_ended() {
+        while self.unread == 0 && self.early.is_empty() && !self.has_ended() {
             SCRATCH.with_borrow_mut(|scratch| {
                 let scratch = scratch.get_mut(..PEEK).unwrap_or_default();
                 let count = self.wire.read_now(scratch)?;
                 self.digest(scratch.get(..count).unwrap_or_default(), &mut [])
             })?;
         }
-        Ok(self.unread)
+        Ok(self.early.len() - self.early_read + self.unread)
     }
 
     /// What was agreed on, and the certificate of the other side.

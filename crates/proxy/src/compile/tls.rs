@@ -106,8 +106,11 @@ pub(super) fn listener(
         return Err(diagnostics);
     }
     let whole = |words: String| vec![Diagnostic::error("tls", settings.origins.section(), words)];
-    let tickets = match settings.resumption {
-        true => Some(entry.tickets(client_auth.as_ref()).map_err(whole)?),
+    let sessions = match settings.resumption {
+        true => {
+            let sessions = entry.sessions(client_auth.as_ref(), settings.early_data);
+            Some(sessions.map_err(whole)?)
+        }
         false => None,
     };
     let server = ServerTls::new(
@@ -116,7 +119,7 @@ pub(super) fn listener(
             alpn: alpn(settings, listener),
             post_quantum: settings.post_quantum,
             client_auth,
-            tickets,
+            sessions,
             key_log: settings.key_log.clone(),
         },
         certificates,

@@ -1,7 +1,11 @@
 //! Rules and limits that a request must pass before a server is chosen.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use clearway_base::intern::Name;
 use clearway_http::{ForwardPolicy, Framing, encode_request};
+use clearway_net::stream::fault_of;
 use clearway_outcome::{FaultKind, Phase};
 use clearway_rules::{Flow, LocalReply, Program, View};
 
@@ -9,6 +13,43 @@ use super::talk::Answer;
 use super::{Exchange, Stop};
 
 impl Exchange<'_> {
+    /// Lets a request that may have been played back by somebody else wait for the end of the TLS
+    /// handshake, unless it may come twice (RFC 8470 section 3).
+    pub(super) async fn confirm(&mut self) -> Result<(), Stop> {
+        if !self.conn.stream.is_early() {
+            return Ok(());
+        }
+        let head = &self.request.head;
+        if head.method.is_safe() && head.framing == Framing::None && !head.upgrade {
+            self.request.edits.set("Early-Data", b"1");
+            return Ok(());
+        }
+        let limit = self.conn.listener().map(|l| l.timeouts.tls_handshake);
+        let accepted = self.conn.accepted;
+        self.conn
+            .timer
+            .set_after(accepted, limit.unwrap_or_default());
+        let conn = &mut *self.conn;
+        let done = poll_fn(|cx| match conn.stream.poll_confirmed(cx) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending if conn.timer.poll_expired(cx) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await;
+        self.conn.worker.tick();
+        let (kind, signal) = match done {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(error)) => {
+                fault_of(&error, false).unwrap_or((FaultKind::TlsHandshakeClosed, None))
+            }
+            None => (FaultKind::TlsHandshakeTimeout, None),
+        };
+        let fault = self
+            .client_fault(kind, Phase::Handshake)
+            .with_signal(signal);
+        Err(Stop::Cut(fault))
+    }
+
     /// Answers an authority that validates a name by HTTP (RFC 8555 section 8.3), before any rule could
     /// refuse it or send it elsewhere.
     pub(super) fn challenge(&self) -> Result<(), Stop> {

@@ -230,6 +230,7 @@ impl Drop for Exchange<'_> {
 impl Exchange<'_> {
     /// The steps of a request that goes well; the first that does not ends them.
     async fn steps(&mut self) -> Result<Next, Stop> {
+        self.confirm().await?;
         self.challenge()?;
         self.listener_rules()?;
         self.find_route()?;
