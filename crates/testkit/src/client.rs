@@ -154,9 +154,8 @@ impl Client {
     pub fn post(&mut self, target: &str, body: impl AsRef<[u8]>) -> Response {
         let length = body.as_ref().len();
         let host = self.host;
-        let head = format!(
-            "POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n"
-        );
+        let head =
+            format!("POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n");
         self.send([head.as_bytes(), body.as_ref()].concat());
         self.response("POST")
     }
