@@ -446,3 +446,27 @@ fn logs_can_be_off() {
         "{said}"
     );
 }
+
+#[test]
+fn bytes_of_bodies_are_counted_on_both_sides() {
+    let server = Server::script(behave::echo_body());
+    let clearway = Clearway::over(&[server.address()], "");
+    let body = behave::pattern(300_000);
+    let head = "POST /sized HTTP/1.1\r\nHost: test\r\nContent-Length: 300000\r\n\r\n";
+    let mut client = clearway.client();
+    client.send(head).send(&body);
+    assert_eq!(client.response("POST").body, body);
+    let record = clearway.access(|r| r["target"] == "/sized");
+    assert_eq!(record["bytes_in"], head.len() + body.len());
+    // A small one comes together with its head.
+    client.send("POST /small HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nhello");
+    assert_eq!(client.response("POST").text(), "hello");
+    let record = clearway.access(|r| r["target"] == "/small");
+    assert_eq!(record["bytes_in"], 60);
+    // With its framing.
+    let head = "POST /chunks HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
+    client.send(head).send("5\r\nhello\r\n0\r\n\r\n");
+    assert_eq!(client.response("POST").text(), "hello");
+    let record = clearway.access(|r| r["target"] == "/chunks");
+    assert_eq!(record["bytes_in"], head.len() + 15);
+}

@@ -147,17 +147,16 @@ impl Client {
         self.response("GET")
     }
 
-    /// Sends a POST with a body and reads the response.
+    /// Sends a POST with a body, in one piece, and reads the response.
     ///
     /// # Panics
     /// When there is none.
     pub fn post(&mut self, target: &str, body: impl AsRef<[u8]>) -> Response {
         let length = body.as_ref().len();
         let host = self.host;
-        self.send(format!(
-            "POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n"
-        ));
-        self.send(body);
+        let head =
+            format!("POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n");
+        self.send([head.as_bytes(), body.as_ref()].concat());
         self.response("POST")
     }
 

@@ -106,7 +106,10 @@ fn errors_of_a_server_are_its_own() {
 
 #[test]
 fn messages_of_four_megabytes_arrive_whole() {
-    both_ways("large", |got, _| {
+    both_ways("large", |got, clearway| {
+        let record = clearway.access(|r| r["target"] == "/test.Test/Echo");
+        assert!(record["bytes_in"].as_u64() > Some(4 << 20), "{record:#}");
+        assert!(record["bytes_out"].as_u64() > Some(4 << 20), "{record:#}");
         assert_eq!(
             got,
             &json!({"status": "OK", "bytes": 4 << 20, "same": true})

@@ -1,5 +1,11 @@
 //! The two sides, which are programs of their own: `client.py` and `server.py`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests may panic as tests do"
+)]
+
 use std::process::Command;
 
 use clearway_testkit::process::{Process, Signal, output};

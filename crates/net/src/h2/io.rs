@@ -137,11 +137,11 @@ impl Link {
     }
 
     /// The library's error as one of a stream.
-    pub(super) fn error(&self, error: h2::Error, other: Other) -> io::Error {
+    pub(super) fn error(&self, error: &h2::Error, other: Other) -> io::Error {
         if error.is_io() {
             return self.lost();
         }
-        fault::of(&error, other, self.goaway()).into()
+        fault::of(error, other, self.goaway()).into()
     }
 
     fn note_lost(&self, error: &io::Error) {
@@ -267,9 +267,10 @@ impl Io {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(all),
             Err(error) => {
                 self.link.note_lost(&error);
-                match error.kind() {
-                    io::ErrorKind::ConnectionReset => Ok(all),
-                    _ => Err(error),
+                if error.kind() == io::ErrorKind::ConnectionReset {
+                    Ok(all)
+                } else {
+                    Err(error)
                 }
             }
             Ok(count) => Ok(count),

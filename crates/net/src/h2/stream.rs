@@ -119,7 +119,7 @@ impl H2Stream {
         }
     }
 
-    fn failed(&self, error: h2::Error) -> io::Error {
+    fn failed(&self, error: &h2::Error) -> io::Error {
         let first = self.link.first();
         if self.other == Other::Server && !error.is_remote() && !may_be_h2(first.as_bytes()) {
             let kind = match Spoken::of(first.as_bytes()) {
@@ -169,11 +169,11 @@ impl H2Stream {
                 Receiving::Head(_) => ready!(self.poll_head(cx))?,
                 Receiving::Body(body) => match ready!(body.poll_data(cx)) {
                     Some(Ok(data)) => self.data = data,
-                    Some(Err(error)) => return Poll::Ready(self.end_of_body(error)),
+                    Some(Err(error)) => return Poll::Ready(self.end_of_body(&error)),
                     None => {
                         let trailers = ready!(body.poll_trailers(cx));
                         self.receiving = Receiving::Done;
-                        if let Some(trailers) = trailers.map_err(|e| self.failed(e))? {
+                        if let Some(trailers) = trailers.map_err(|e| self.failed(&e))? {
                             text::write_fields(&trailers, &mut self.trailers);
                         }
                     }
@@ -184,7 +184,7 @@ impl H2Stream {
 
     /// A body that was cut; after a whole answer `NO_ERROR` only says that the rest of the request is
     /// not wanted (RFC 9113 section 8.1).
-    fn end_of_body(&mut self, error: h2::Error) -> io::Result<usize> {
+    fn end_of_body(&mut self, error: &h2::Error) -> io::Result<usize> {
         if error.reason() == Some(Reason::NO_ERROR) && error.is_reset() {
             self.receiving = Receiving::Done;
             return Ok(0);
@@ -217,11 +217,11 @@ impl H2Stream {
                 text::write_response(&interim.into_parts().0, &mut self.head);
                 return Poll::Ready(Ok(()));
             }
-            Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(self.failed(error))),
+            Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(self.failed(&error))),
             Poll::Ready(None) | Poll::Pending => {}
         }
         let response = ready!(std::pin::Pin::new(response).poll(cx));
-        let (parts, body) = response.map_err(|e| self.failed(e))?.into_parts();
+        let (parts, body) = response.map_err(|e| self.failed(&e))?.into_parts();
         match &self.tunnel {
             Some(tunnel) if parts.status.is_success() => {
                 text::write_switch(&parts, tunnel, &mut self.head);
@@ -310,7 +310,7 @@ impl H2Stream {
         if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
             let sent = respond.send_informational(response);
             self.sending = Sending::Response(respond);
-            return sent.map_err(|e| self.failed(e));
+            return sent.map_err(|e| self.failed(&e));
         }
         if status == StatusCode::SWITCHING_PROTOCOLS {
             if !self.is_tunnel {
@@ -326,7 +326,7 @@ impl H2Stream {
             body = Body::None;
         }
         let sent = respond.send_response(response, body == Body::None);
-        let send = sent.map_err(|e| self.failed(e))?;
+        let send = sent.map_err(|e| self.failed(&e))?;
         self.sending = sending(send, body);
         Ok(())
     }
@@ -376,7 +376,7 @@ impl H2Stream {
         while send.capacity() == 0 {
             match ready!(send.poll_capacity(cx)) {
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return Poll::Ready(Err(self.failed(error))),
+                Some(Err(error)) => return Poll::Ready(Err(self.failed(&error))),
                 None => return Poll::Ready(Err(self.gone(cx))),
             }
         }
@@ -438,7 +438,7 @@ impl H2Stream {
             }
         };
         self.end();
-        sent.map_err(|e| self.failed(e))
+        sent.map_err(|e| self.failed(&e))
     }
 
     /// Whether the whole message was written.
@@ -463,7 +463,7 @@ impl H2Stream {
                 let signal = Some(Signal::H2Reset(reason.into()));
                 H2Error { kind, signal }.into()
             }
-            Err(error) => self.failed(error),
+            Err(error) => self.failed(&error),
         })
     }
 

@@ -66,7 +66,7 @@ impl Trunk {
             .max_send_buffer_size(SEND_BUFFER)
             .handshake(io)
             .await
-            .map_err(|error| link.error(error, Other::Server))?;
+            .map_err(|error| link.error(&error, Other::Server))?;
         let trunk = Self {
             send: RefCell::new(send),
             link: Arc::clone(&link),

@@ -174,10 +174,12 @@ fn request(service: &str) -> Vec<u8> {
         message.push(NAME_FIELD);
         let mut rest = service.len();
         while rest > 0x7f {
-            message.push((rest & 0x7f) as u8 | 0x80);
+            let [.., low] = rest.to_be_bytes();
+            message.push(low | 0x80);
             rest >>= 7;
         }
-        message.push(rest as u8);
+        let [.., low] = rest.to_be_bytes();
+        message.push(low);
         message.extend_from_slice(service.as_bytes());
     }
     let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
@@ -258,9 +260,8 @@ mod tests {
     #[test]
     fn responses_are_read() {
         let with = |message: &[u8]| {
-            let mut body = vec![0, 0, 0, 0, message.len() as u8];
-            body.extend_from_slice(message);
-            response(&body)
+            let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+            response(&[&[0], &length[..], message].concat())
         };
         assert_eq!(with(&[]), Some(Health::Unknown));
         assert_eq!(with(&[8, 1]), Some(Health::Serving));

@@ -146,7 +146,7 @@ impl Visit {
         };
         let settings = TrunkSettings {
             header_bytes: READ_MAX,
-            window: READ_MAX as u32,
+            window: u32::try_from(READ_MAX).unwrap_or(u32::MAX),
         };
         match Trunk::open(stream, &settings).await {
             Ok((trunk, driver)) => {
@@ -279,9 +279,11 @@ impl Visit {
                 words,
             };
         }
-        let how = match error.kind() {
-            io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => FinOrRst::Fin,
-            _ => FinOrRst::Rst,
+        let ends = [io::ErrorKind::BrokenPipe, io::ErrorKind::UnexpectedEof];
+        let how = if ends.contains(&error.kind()) {
+            FinOrRst::Fin
+        } else {
+            FinOrRst::Rst
         };
         self.ended(how, error.raw_os_error().unwrap_or(0))
     }

@@ -498,6 +498,7 @@ impl Exchange<'_> {
 
     /// Marks the Attempt as done, after `received` bytes from the server.
     pub(super) fn finish_attempt(&mut self, answer: &Answer, received: u64) {
+        self.body_in = self.body_in.max(answer.upload.body_in());
         let attempt = self.request.attempt();
         attempt.bytes_sent = answer.upload.totals().0;
         attempt.bytes_received = received;

@@ -116,6 +116,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) stick_to: Option<usize>,
     pub(crate) status: u16,
     pub(crate) bytes_in: u64,
+    /// Bytes of the request's body among what came, however often it was sent on.
+    pub(crate) body_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) body_out: u64,
     pub(crate) fault: Option<Fault>,
@@ -167,6 +169,7 @@ pub(crate) async fn run(
         stick_to: None,
         status: 0,
         bytes_in,
+        body_in: 0,
         bytes_out: 0,
         body_out: 0,
         fault: None,

@@ -245,7 +245,7 @@ impl Exchange<'_> {
         // Boxed: room for opening a connection need not lie between the parts that every request uses.
         let offer = match server.plan.protocol {
             ServerProtocol::Auto if self.request.head.upgrade => Offer::Http1,
-            _ => Offer::Whatever,
+            ServerProtocol::Http1 | ServerProtocol::H2 | ServerProtocol::Auto => Offer::Whatever,
         };
         let stream = Box::pin(open(self.conn, server, limit, offer))
             .await

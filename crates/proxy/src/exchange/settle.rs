@@ -40,6 +40,7 @@ impl Exchange<'_> {
         let worker = Rc::clone(&self.conn.worker);
         let total_us = now.micros_since(self.arrival.started);
         let status = self.status_for_log();
+        let bytes_in = self.bytes_in + self.body_in;
         if let Some(backend) = &self.backend {
             let shard = backend.shard();
             if let Some(responses) = shard.responses.get(class(status)) {
@@ -59,7 +60,7 @@ impl Exchange<'_> {
             if let Some(responses) = shard.responses.get(class(status)) {
                 responses.one();
             }
-            shard.bytes_in.add(self.bytes_in);
+            shard.bytes_in.add(bytes_in);
             shard.bytes_out.add(self.bytes_out);
             if let Some(fault) = self
                 .fault
@@ -94,7 +95,7 @@ impl Exchange<'_> {
             user_agent: head.field(Known::UserAgent, buf).unwrap_or_default(),
             status,
             grpc_status: self.grpc_status,
-            bytes_in: self.bytes_in,
+            bytes_in,
             bytes_out: self.bytes_out,
             body_out: self.body_out,
             timings: Timings {

@@ -509,6 +509,7 @@ impl Exchange<'_> {
     /// Takes over what the upload read from the client.
     fn note_upload(&mut self, upload: &Upload) {
         self.upload_read = upload.totals().1;
+        self.body_in = self.body_in.max(upload.body_in());
     }
 }
 

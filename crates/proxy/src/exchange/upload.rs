@@ -199,6 +199,14 @@ impl Upload {
         self.written + self.read + rest
     }
 
+    /// Bytes of the body that came from the client so far, framing included, whoever read them.
+    pub(crate) fn body_in(&self) -> u64 {
+        match &self.rest {
+            Some(rest) => rest.taken,
+            None => (self.end - self.start) as u64,
+        }
+    }
+
     /// Bytes written to the server and body bytes read from the client so far.
     pub(crate) fn totals(&self) -> (u64, u64) {
         let rest = self.rest.as_ref();
