@@ -427,7 +427,7 @@ mod tests {
 
     #[test]
     fn steps_have_the_names_of_the_command_line() {
-        assert_eq!(steps().len(), 9);
+        assert_eq!(steps().len(), 10);
         assert!(steps().all(|step| Step::from_str(&name(step), false) == Ok(step)));
         assert_eq!(name(Step::Doctest), "doctest");
     }

@@ -149,6 +149,12 @@ fn pair(mut chain: Chain, key: PrivateKeyDer<'static>) -> Result<CertifiedKey, S
     if chain.is_empty() {
         return Err("there is no certificate (\"BEGIN CERTIFICATE\")".to_owned());
     }
+    if chain
+        .iter()
+        .any(|der| X509Certificate::from_der(der).is_err())
+    {
+        return Err("the certificate is malformed".to_owned());
+    }
     let own = key
         .public_key()
         .ok_or("the key does not say which certificate is its own")?;
