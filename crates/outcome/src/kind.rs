@@ -196,7 +196,7 @@ kinds! {
     TlsClientCertificateMissing = "tls_client_certificate_missing" 0 Client Never spares "" Proxy b'R' "DPE" "client sent no required SSL certificate while reading client request headers" : "The listener demands a client certificate and the client sent none.";
     TlsClientCertificateInvalid = "tls_client_certificate_invalid" 0 Client Never spares "" Proxy b'R' "DPE" "client SSL certificate verify error while reading client request headers" : "The client's certificate could not be verified.";
     TlsClientProtocol = "tls_client_protocol" 0 Client Never spares "" Proxy b'R' "DPE" "SSL_do_handshake() failed while SSL handshaking" : "The client broke the TLS protocol, or its bytes were changed on the way.";
-    CertificateUnusable = "certificate_unusable" 0 Configuration Never spares "proxy_configuration_error" Internal b'R' "" "" : "The listener has no certificate that can be used.";
+    CertificateUnusable = "certificate_unusable" 0 Configuration Never spares "proxy_configuration_error" Internal b'R' "" "" : "The listener has no certificate that can be used; `clearway ctl certificates` tells of those it is to have.";
 
     // HTTP/2 with the client. The connection ends with GOAWAY; a stream alone with RST_STREAM.
     H2Protocol = "h2_protocol_error" 0 Client Never spares "http_request_error" Proxy b'R' "DPE" "client sent invalid http2 frame" : "The client broke the rules of HTTP/2.";

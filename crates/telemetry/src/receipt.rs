@@ -181,7 +181,12 @@ fn evidence_words(attempt: &Attempt, evidence: &Evidence) -> String {
     if let Some(spoken) = attempt.spoken_instead() {
         out.push_str(&format!("; it speaks {spoken}"));
     }
-    if !evidence.first().is_empty() {
+    // Of what is TLS as it should be, the words above say more than its bytes.
+    let is_tls = evidence
+        .tls
+        .as_ref()
+        .is_some_and(|tls| tls.certificate.is_some());
+    if !evidence.first().is_empty() && !is_tls {
         out.push_str(&format!(
             "; it sent \"{}\"",
             evidence.first().escape_ascii()
@@ -200,6 +205,8 @@ fn evidence_words(attempt: &Attempt, evidence: &Evidence) -> String {
 fn client_words(tls: &TlsFacts) -> String {
     let mut out = match tls.version {
         0 => "no TLS agreed on".to_owned(),
+        // The version is known before anything was agreed on.
+        _ if tls.cipher == 0 => format!("{} offered", tls.version_name()),
         _ => format!("{} {}", tls.version_name(), tls.cipher_name()),
     };
     if !tls.server_name.is_empty() {
