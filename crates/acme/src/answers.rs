@@ -19,13 +19,6 @@ use crate::name::Name;
 /// The path under which http-01 asks, up to the token (RFC 8555 section 8.3).
 pub const HTTP_PATH: &str = "/.well-known/acme-challenge/";
 
-/// The ALPN protocol of tls-alpn-01 (RFC 8737 section 6.2). A handshake that offers exactly this gets
-/// the certificate of [`Answers::tls`], and is closed afterwards.
-pub const ALPN: &[u8] = b"acme-tls/1";
-
-/// The content type of an http-01 answer.
-pub const HTTP_TYPE: &str = "application/octet-stream";
-
 /// A certificate that answers tls-alpn-01 for one name.
 pub struct TlsAnswer {
     /// The self-signed certificate.
@@ -93,7 +86,8 @@ impl Answers {
         Some(Arc::clone(answer))
     }
 
-    /// The certificate for a handshake that offers [`ALPN`] with this server name. For a name that is an
+    /// The certificate for a handshake that offers [`clearway_net::tls::CHALLENGE_ALPN`] alone, with this
+    /// server name. For a name that is an
     /// IP address the server name is its reverse name (RFC 8738 section 6).
     #[must_use]
     pub fn tls(&self, server_name: &str) -> Option<Arc<TlsAnswer>> {

@@ -1,16 +1,16 @@
 //! Certificates of listeners: files that change are read again, and those that end are told about.
 
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use clearway_base::clock;
 use clearway_config::Diagnostic;
 use clearway_config::model::{Config, LogLevel};
-use clearway_net::tls::{self, Certificate, FileEvent, Marks};
+use clearway_net::tls::{Certificate, FileEvent, Marks};
 use clearway_proxy::board::Board;
 use clearway_proxy::compile::{self, Names};
 use clearway_proxy::plan::{ListenerPlan, Plan};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::issuance;
@@ -18,6 +18,8 @@ use crate::state::{Ask, State};
 
 /// How often files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How many looks pass before files that could not be taken over are tried again.
+const RETRY_LOOKS: u32 = 4;
 /// How often certificates that end soon are told about again.
 const REMIND_EVERY: Duration = Duration::from_secs(86_400);
 /// What is soon, for a certificate that was valid for long.
@@ -29,8 +31,6 @@ pub(crate) async fn watch(state: Arc<State>) {
     let mut next = Instant::now();
     let mut remind = Instant::now() + REMIND_EVERY;
     let mut others = Others::default();
-    // To know how they are now.
-    others.have_changed(&state);
     loop {
         next += LOOK_EVERY;
         tokio::time::sleep_until(next).await;
@@ -38,9 +38,8 @@ pub(crate) async fn watch(state: Arc<State>) {
         for listener in &plan.listeners {
             look(&state, listener);
         }
-        if others.have_changed(&state) {
-            // A supervisor that is gone needs none.
-            drop(state.asks.send(Ask::Refresh).await);
+        if others.have_changed(&plan) {
+            others.refresh(&state).await;
         }
         if Instant::now() >= remind {
             remind += REMIND_EVERY;
@@ -54,28 +53,43 @@ pub(crate) async fn watch(state: Arc<State>) {
 /// Files beside the certificates of listeners: they are compiled into the Plan.
 #[derive(Default)]
 struct Others {
-    paths: Vec<PathBuf>,
-    /// As they were when the Plan was compiled.
-    compiled: Marks,
     /// As they were at the last look.
     last: Marks,
+    /// Why they could not be taken over; that is told once.
+    told: String,
+    /// Looks that pass before they are tried again.
+    pause: u32,
 }
 
 impl Others {
     /// Whether they are other than those in use, and no longer being written.
-    fn have_changed(&mut self, state: &State) -> bool {
-        let paths = compile::files(&state.config());
-        let now = tls::marks(paths.iter().map(PathBuf::as_path));
-        let before = std::mem::replace(&mut self.last, now);
-        if paths != self.paths {
-            (self.paths, self.compiled) = (paths, self.last.clone());
-            return false;
+    fn have_changed(&mut self, plan: &Plan) -> bool {
+        let now = plan.files.now();
+        let settled = now == self.last;
+        self.last = now;
+        settled && !plan.files.are(&self.last)
+    }
+
+    /// Has the configuration in force compiled again, with the files as they are now.
+    async fn refresh(&mut self, state: &State) {
+        if self.pause > 0 {
+            self.pause -= 1;
+            return;
         }
-        let settled = self.last == before && self.last != self.compiled;
-        if settled {
-            self.compiled.clone_from(&self.last);
+        let (answer, result) = oneshot::channel();
+        // A supervisor that is gone needs no files.
+        drop(state.asks.send(Ask::Refresh(answer)).await);
+        match result.await {
+            Ok(Err(words)) => {
+                // The reason may lie in another file than those that are looked at here.
+                self.pause = RETRY_LOOKS;
+                if words != self.told {
+                    state.say(LogLevel::Warn, words.clone());
+                    self.told = words;
+                }
+            }
+            Ok(Ok(())) | Err(_) => self.told.clear(),
         }
-        settled
     }
 }
 

@@ -2,8 +2,8 @@
 //! listeners.
 
 use std::fs;
-use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use clearway_acme::demand::Pattern;
 use clearway_acme::dns::{DnsProvider, Hook, Propagation, TsigAlgorithm, TsigKey, Update, Via};
@@ -13,7 +13,7 @@ use clearway_acme::{
 };
 use clearway_config::Diagnostic;
 use clearway_config::model::{
-    Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Config, HostPattern, LogLevel, Origin,
+    Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Config, LogLevel, Origin,
 };
 use clearway_net::tls::{self, Certificate};
 use clearway_proxy::issuance::{Asked, Issuance};
@@ -27,8 +27,48 @@ const TXT_TTL: u32 = 60;
 /// Obtains certificates, from when a configuration first wants some.
 pub(crate) struct Issuing {
     answers: Arc<Answers>,
+    kept: Arc<Kept>,
+    running: OnceLock<Running>,
+}
+
+struct Running {
+    handle: Handle,
+    /// Where it keeps what it has.
+    folder: PathBuf,
+}
+
+/// A storage that nobody uses yet.
+pub(crate) struct Opened {
+    storage: DiskStorage,
+    clock: Clock,
+}
+
+/// The certificates in use.
+#[derive(Default)]
+struct Kept {
     issued: Arc<tls::Issued>,
-    handle: OnceLock<Handle>,
+    /// Those that are no longer wanted, while the Plan that wants them is still in force.
+    leaving: Mutex<Option<Vec<String>>>,
+}
+
+impl Kept {
+    fn leaving(&self) -> MutexGuard<'_, Option<Vec<String>>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, id: &str, certificate: Certificate) {
+        if let Some(leaving) = self.leaving().as_mut() {
+            leaving.retain(|other| other != id);
+        }
+        self.issued.put(id, certificate);
+    }
+
+    fn remove(&self, id: &str) {
+        match self.leaving().as_mut() {
+            Some(leaving) => leaving.push(id.to_owned()),
+            None => self.issued.remove(id),
+        }
+    }
 }
 
 impl std::fmt::Debug for Issuing {
@@ -41,12 +81,12 @@ impl Issuing {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             answers: Answers::new(),
-            issued: Arc::default(),
-            handle: OnceLock::new(),
+            kept: Arc::default(),
+            running: OnceLock::new(),
         })
     }
 
-    /// Makes ready for settings that are wanted: opens the storage, once.
+    /// Opens the storage, when settings want certificates and nothing obtains them yet.
     ///
     /// # Errors
     /// The storage cannot be had, in words.
@@ -54,18 +94,31 @@ impl Issuing {
         &self,
         config: &Config,
         settings: &Settings,
-        state: &Arc<State>,
-    ) -> Result<(), String> {
-        let wants_some = !settings.certificates.is_empty() || settings.on_demand.is_some();
-        if !wants_some || self.handle.get().is_some() {
-            return Ok(());
+    ) -> Result<Option<Opened>, String> {
+        if !wants_some(settings) || self.running.get().is_some() {
+            return Ok(None);
         }
         let clock = Clock::wall();
         let storage = DiskStorage::open(&config.acme.storage, clock.clone())
             .map_err(|error| format!("acme.storage: {error}"))?;
+        Ok(Some(Opened { storage, clock }))
+    }
+
+    /// Whether it goes on in another folder than a configuration says that wants certificates.
+    pub(crate) fn is_elsewhere(&self, config: &Config, settings: &Settings) -> bool {
+        let running = self.running.get();
+        wants_some(settings) && running.is_some_and(|running| running.folder != config.acme.storage)
+    }
+
+    /// Begins to obtain certificates, with a storage that was opened for it.
+    pub(crate) fn start(&self, opened: Option<Opened>, state: &Arc<State>) {
+        let Some(Opened { storage, clock }) = opened else {
+            return;
+        };
+        let folder = storage.root().to_owned();
         let told = Told {
             state: Arc::clone(state),
-            issued: Arc::clone(&self.issued),
+            kept: Arc::clone(&self.kept),
         };
         let (handle, keeper) = Keeper::new(
             Settings::default(),
@@ -76,34 +129,48 @@ impl Issuing {
         );
         drop(task::spawn(keeper.run()));
         // Only the supervisor comes here.
-        drop(self.handle.set(handle));
-        Ok(())
+        drop(self.running.set(Running { handle, folder }));
     }
 
-    /// Obtains what settings want from now on. Returns when what is stored has been loaded.
+    /// Obtains what settings want from now on. Returns when what is stored has been loaded. What they no
+    /// longer want stays in use until [`Issuing::settle`].
     pub(crate) async fn follow(&self, settings: Settings) {
-        if let Some(handle) = self.handle.get() {
-            handle.settings(settings).await;
+        if let Some(running) = self.running.get() {
+            self.kept.leaving().get_or_insert_default();
+            running.handle.settings(settings).await;
+        }
+    }
+
+    /// The Plan for these settings is in force.
+    pub(crate) fn settle(&self) {
+        let leaving = self.kept.leaving().take().unwrap_or_default();
+        for id in leaving {
+            self.kept.issued.remove(&id);
         }
     }
 
     /// How things stand; `None` while no configuration has wanted a certificate.
     pub(crate) fn status(&self) -> Option<Arc<Status>> {
-        Some(self.handle.get()?.status())
+        Some(self.running.get()?.handle.status())
     }
 
     /// Renews a certificate now. Says whether there is one with this id.
     pub(crate) async fn renew(&self, id: &str) -> bool {
-        match self.handle.get() {
-            Some(handle) => handle.renew(id).await,
+        match self.running.get() {
+            Some(running) => running.handle.renew(id).await,
             None => false,
         }
     }
 }
 
+/// Whether settings want any certificate.
+fn wants_some(settings: &Settings) -> bool {
+    !settings.certificates.is_empty() || settings.on_demand.is_some()
+}
+
 impl Issuance for Issuing {
     fn issued(&self) -> &Arc<tls::Issued> {
-        &self.issued
+        &self.kept.issued
     }
 
     fn http_answer(&self, path: &str) -> Option<Arc<str>> {
@@ -121,9 +188,9 @@ impl Issuance for Issuing {
 
     fn ask<'a>(&'a self, server_name: &'a str) -> Asked<'a> {
         Box::pin(async move {
-            if let Some(handle) = self.handle.get() {
+            if let Some(running) = self.running.get() {
                 // Why there is none stands in the status; strangers must not be able to fill a log.
-                drop(handle.ask(server_name).await);
+                drop(running.handle.ask(server_name).await);
             }
         })
     }
@@ -132,13 +199,13 @@ impl Issuance for Issuing {
 /// Takes certificates into use, and tells what happened.
 struct Told {
     state: Arc<State>,
-    issued: Arc<tls::Issued>,
+    kept: Arc<Kept>,
 }
 
 impl Receiver for Told {
     fn certificate(&self, issued: Issued) {
         match tls::from_pem(&issued.chain_pem, &issued.key_pem) {
-            Ok(certificate) => self.issued.put(&issued.id, certificate),
+            Ok(certificate) => self.kept.put(&issued.id, certificate),
             Err(words) => {
                 let words = format!("acme: {}: it cannot be used: {words}", issued.id);
                 self.state.say(LogLevel::Error, words);
@@ -150,7 +217,7 @@ impl Receiver for Told {
         let level = match &event {
             Event::Issued { .. } | Event::Renewed { .. } | Event::Loaded { .. } => LogLevel::Info,
             Event::Dropped { id, .. } => {
-                self.issued.remove(id);
+                self.kept.remove(id);
                 LogLevel::Info
             }
             Event::Failed { .. } | Event::Trouble { .. } => LogLevel::Warn,
@@ -184,7 +251,7 @@ pub(crate) fn settings(config: &Config) -> Result<Settings, Vec<Diagnostic>> {
     for tls in all {
         let origin = tls.origins.field_or_section("acme");
         for name in &tls.acme {
-            let names = Name::parse(plain(name)).and_then(|name| Names::new([name]));
+            let names = Name::parse(name.as_str()).and_then(|name| Names::new([name]));
             let Some(names) = note(names, origin, &mut found) else {
                 continue;
             };
@@ -198,7 +265,7 @@ pub(crate) fn settings(config: &Config) -> Result<Settings, Vec<Diagnostic>> {
         }
         let origin = tls.origins.field_or_section("on_demand");
         for name in &tls.on_demand {
-            allow.extend(note(Pattern::parse(plain(name)), origin, &mut found));
+            allow.extend(note(Pattern::parse(name.as_str()), origin, &mut found));
         }
     }
     settings.on_demand = (!allow.is_empty()).then_some(OnDemand {
@@ -213,13 +280,6 @@ pub(crate) fn settings(config: &Config) -> Result<Settings, Vec<Diagnostic>> {
     } else {
         Err(found)
     }
-}
-
-/// A host as ACME writes it: addresses without brackets.
-fn plain(name: &HostPattern) -> &str {
-    let text = name.as_str();
-    let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
-    inner.unwrap_or(text)
 }
 
 fn terms(acme: &Acme, found: &mut Vec<Diagnostic>) -> Terms {

@@ -32,7 +32,7 @@ pub enum Ask {
         answer: oneshot::Sender<Result<String, String>>,
     },
     /// Read the files again that the configuration in force names.
-    Refresh,
+    Refresh(oneshot::Sender<Result<(), String>>),
     /// Drain and end.
     Shutdown,
 }

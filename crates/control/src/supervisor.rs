@@ -223,8 +223,9 @@ impl Supervisor {
         let lines = |found: Vec<Diagnostic>| lines("[acme]:", found.iter());
         let settings = issuance::settings(config).map_err(lines)?;
         let issuing = &self.state.issuing;
-        issuing.open(config, &settings, &self.state)?;
+        issuing.start(issuing.open(config, &settings)?, &self.state);
         issuing.follow(settings).await;
+        issuing.settle();
         Ok(())
     }
 
@@ -262,23 +263,23 @@ impl Supervisor {
             } => {
                 drop(answer.send(servers::obey(&self.state, &backend, &server, action)));
             }
-            Ask::Refresh => self.refresh().await,
+            Ask::Refresh(answer) => {
+                let result = self.refresh().await;
+                // Whoever asked may have gone.
+                drop(answer.send(result));
+            }
             Ask::Shutdown => {}
         }
     }
 
     /// Compiles the configuration in force again, because files that it names have changed.
-    async fn refresh(&mut self) {
+    async fn refresh(&mut self) -> Result<(), String> {
         let config = self.state.config();
-        match self.compile(&config) {
-            Ok(plan) => {
-                self.put_in_force(plan, Vec::new(), Vec::new()).await;
-                let words =
-                    "changed files of authorities, revocations and backends' TLS are in use";
-                self.state.say(LogLevel::Info, words.to_owned());
-            }
-            Err(words) => self.state.say(LogLevel::Warn, words),
-        }
+        let plan = self.compile(&config)?;
+        self.put_in_force(plan, Vec::new(), Vec::new()).await;
+        let words = "changed files of authorities, revocations and backends' TLS are in use";
+        self.state.say(LogLevel::Info, words.to_owned());
+        Ok(())
     }
 
     /// Reads the configuration again and puts it in force, or says why not.
@@ -309,9 +310,7 @@ impl Supervisor {
         let sinks = Sinks::open(&config.log)?;
         let refused = |found: Vec<Diagnostic>| lines(UNCHANGED, found.iter());
         let wanted = issuance::settings(&config).map_err(refused)?;
-        let is_moved =
-            self.state.issuing.status().is_some() && config.acme.storage != old.acme.storage;
-        self.state.issuing.open(&config, &wanted, &self.state)?;
+        let storage = self.state.issuing.open(&config, &wanted)?;
         let admin = match config.admin.listen == old.admin.listen {
             true => None,
             false => Some(admin::start(&self.state, &config.admin).await?),
@@ -335,9 +334,10 @@ impl Supervisor {
         if config.process.workers != old.process.workers {
             changes.push("the number of workers changes with the next start".to_owned());
         }
-        if is_moved {
+        if self.state.issuing.is_elsewhere(&config, &wanted) {
             changes.push("acme.storage changes with the next start".to_owned());
         }
+        self.state.issuing.start(storage, &self.state);
         self.state.issuing.follow(wanted).await;
         let close = sockets::superfluous(&config, &self.open);
         self.state.set_config(config);
@@ -346,6 +346,7 @@ impl Supervisor {
             self.admin = admin;
         }
         self.put_in_force(plan, opened, close).await;
+        self.state.issuing.settle();
         self.tell_of_certificates();
         Ok(if changes.is_empty() {
             "nothing changed".to_owned()
@@ -383,7 +384,7 @@ impl Supervisor {
     /// Publishes a Plan and returns when every worker uses it.
     async fn put_in_force(&mut self, plan: Arc<Plan>, opened: Vec<Opened>, close: Vec<Key>) {
         let before = self.state.plan();
-        plan.set_limits();
+        plan.put_in_force();
         self.state.set_plan(Arc::clone(&plan));
         servers::settle(&self.state, &before, &plan);
         let mut per_worker: Vec<Vec<Listen>> = self.workers.iter().map(|_| Vec::new()).collect();

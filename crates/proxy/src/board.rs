@@ -150,6 +150,14 @@ impl BackendEntry {
     }
 }
 
+/// What sessions of a listener are resumed with, and for which demands on clients' certificates: a session
+/// must not outlive what it was begun under, authorities and lists of revoked certificates included.
+#[derive(Clone, Debug)]
+pub struct KeptSessions {
+    pub(crate) clients: Option<ClientAuth>,
+    pub(crate) sessions: Sessions,
+}
+
 /// One listener.
 #[derive(Debug)]
 pub struct ListenerEntry {
@@ -159,35 +167,42 @@ pub struct ListenerEntry {
     cut: AtomicBool,
     /// Connections by source address; used only where the configuration limits them.
     sources: Mutex<Map<IpAddr, usize>>,
-    /// What sessions are resumed with, and for which demands on clients' certificates they hold: a session
-    /// must not outlive what it was begun under, authorities and lists of revoked certificates included.
-    sessions: Mutex<Option<(Option<ClientAuth>, Sessions)>>,
+    sessions: Mutex<Option<KeptSessions>>,
     /// Per worker.
     pub shards: Box<[ListenerShard]>,
 }
 
 impl ListenerEntry {
-    /// What sessions are resumed with, with `early` data or without; reloads leave it as it is.
+    /// What sessions are resumed with under these demands on clients' certificates, with `early` data or
+    /// without: what is in use, when that fits, or something new.
     ///
     /// # Errors
     /// When the system gives no random numbers.
-    pub fn sessions(&self, clients: Option<&ClientAuth>, early: bool) -> Result<Sessions, String> {
-        let mut kept = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*kept {
-            Some((of, sessions))
-                if of.as_ref() == clients && sessions.take_early_data() == early =>
-            {
-                Ok(sessions.clone())
-            }
-            _ => {
-                let sessions = match early {
-                    true => Sessions::single(),
-                    false => Sessions::tickets()?,
-                };
-                *kept = Some((clients.cloned(), sessions.clone()));
-                Ok(sessions)
-            }
+    pub(crate) fn sessions(
+        &self,
+        clients: Option<&ClientAuth>,
+        early: bool,
+    ) -> Result<KeptSessions, String> {
+        let in_use = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |kept: &&KeptSessions| {
+            kept.clients.as_ref() == clients && kept.sessions.take_early_data() == early
+        };
+        if let Some(kept) = in_use.as_ref().filter(fits) {
+            return Ok(kept.clone());
         }
+        Ok(KeptSessions {
+            clients: clients.cloned(),
+            sessions: match early {
+                true => Sessions::single(),
+                false => Sessions::tickets()?,
+            },
+        })
+    }
+
+    /// Has later Plans go on with these.
+    pub(crate) fn keep_sessions(&self, kept: &KeptSessions) {
+        let mut in_use = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        *in_use = Some(kept.clone());
     }
 
     /// Whether tunnels of the listener must end now.

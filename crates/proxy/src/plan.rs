@@ -4,6 +4,7 @@
 //! so that workers can tell by pointer what they may keep.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,12 +18,12 @@ use clearway_config::model::{Backend, Limits, RetryMethods, RetryOn, ServerProto
 use clearway_http::{HeadLimits, XForwarded};
 use clearway_net::connect::Target;
 use clearway_net::probe::{Http2, Probe, ProbeTls};
-use clearway_net::tls::{ClientTls, Files, Marks, ServerName, ServerTls};
+use clearway_net::tls::{ClientTls, Files, Marks, ServerName, ServerTls, marks};
 use clearway_outcome::{Address, FaultKind};
 use clearway_rules::{Program, Router};
 use ipnet::IpNet;
 
-use crate::board::{BackendEntry, ListenerEntry, ServerEntry};
+use crate::board::{BackendEntry, KeptSessions, ListenerEntry, ServerEntry};
 use crate::issuance::Issuance;
 
 /// Everything the data plane needs to know.
@@ -37,12 +38,52 @@ pub struct Plan {
     pub access_log: bool,
     /// Who obtains certificates, where any listener wants some.
     pub issuance: Option<Arc<dyn Issuance>>,
+    /// Files that were read into it and are not looked at otherwise.
+    pub files: Arc<Marked>,
+}
+
+/// Files as they were when they were read.
+#[derive(Debug, Default)]
+pub struct Marked {
+    paths: Vec<PathBuf>,
+    marks: Marks,
+}
+
+impl Marked {
+    /// Files as they are now.
+    pub(crate) fn new(paths: Vec<PathBuf>) -> Self {
+        let mut files = Self {
+            paths,
+            marks: Marks::new(),
+        };
+        files.marks = files.now();
+        files
+    }
+
+    /// How the files are now.
+    #[must_use]
+    pub fn now(&self) -> Marks {
+        marks(self.paths.iter().map(PathBuf::as_path))
+    }
+
+    /// Whether this is how they were.
+    #[must_use]
+    pub fn are(&self, now: &Marks) -> bool {
+        self.marks == *now
+    }
 }
 
 impl Plan {
     /// Puts in force what the Plan says of things that all Plans share: how many requests a server
-    /// gets at once and how many wait. To be called when the Plan is sure to be used.
-    pub fn set_limits(&self) {
+    /// gets at once and how many wait, what sessions are resumed with. To be called when the Plan is
+    /// sure to be used.
+    pub fn put_in_force(&self) {
+        for listener in &self.listeners {
+            let tls = listener.tls.as_ref();
+            if let Some(kept) = tls.and_then(|tls| tls.sessions.as_ref()) {
+                listener.entry.keep_sessions(kept);
+            }
+        }
         for backend in &self.backends {
             backend.entry.queue.set_bound(backend.config.queue.size);
             for server in &backend.servers {
@@ -124,6 +165,8 @@ pub struct ListenerTlsPlan {
     pub issuance: Option<Arc<dyn Issuance>>,
     /// Names whose certificates are ordered when a client asks for them, exact or with `*.`.
     pub on_demand: Vec<String>,
+    /// What sessions are resumed with, where they are.
+    pub sessions: Option<KeptSessions>,
 }
 
 /// TLS of a backend.

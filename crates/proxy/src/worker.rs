@@ -464,6 +464,7 @@ mod tests {
             backends: Vec::new(),
             access_log: false,
             issuance: None,
+            files: Arc::default(),
         });
         let setup = Setup {
             index: 1,

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Keeper;
 use super::entry::{Entry, Waiter};
+use super::{Event, Keeper};
 use crate::demand::Denial;
 use crate::name::{Name, Names};
 use crate::settings::{Settings, Terms, Wanted};
@@ -37,10 +37,14 @@ impl Keeper {
         let id = Names::one(name.clone()).id();
         if let Some(entry) = self.entries.get(&id) {
             let wait = entry.candidate_wait(now, &self.rests);
-            return match entry.words() {
-                Some(words) if wait > 0 && !entry.running => Err(Denial::Failed(words, wait)),
-                _ => Ok(Some(id)),
-            };
+            let is_under_way = entry.running || !entry.waiters.is_empty();
+            if let Some(words) = entry.words().filter(|_| wait > 0 && !is_under_way) {
+                return Err(Denial::Failed(words, wait));
+            }
+            if entry.on_demand && !is_under_way {
+                self.bucket.take(now).map_err(Denial::TooFast)?;
+            }
+            return Ok(Some(id));
         }
         let is_name = !name.is_wildcard() && name.ip().is_none();
         if !is_name || !demand.allow.iter().any(|pattern| pattern.allows(name)) {
@@ -72,13 +76,19 @@ impl Keeper {
         if self.count_on_demand() < max {
             return;
         }
-        let rests = &self.rests;
-        self.entries.retain(|_, entry| {
-            !entry.on_demand
+        let (rests, receiver) = (&self.rests, &self.receiver);
+        self.entries.retain(|id, entry| {
+            let keep = !entry.on_demand
                 || entry.running
                 || entry.is_usable(now)
                 || !entry.waiters.is_empty()
-                || entry.candidate_wait(now, rests) > 0
+                || entry.candidate_wait(now, rests) > 0;
+            if !keep && entry.current.is_some() {
+                let words = "it has expired, and others need its place".to_owned();
+                let id = id.clone();
+                receiver.event(Event::Dropped { id, words });
+            }
+            keep
         });
     }
 

@@ -86,8 +86,9 @@ impl Entry {
         }
         let (wish, reason) = self.wish(now);
         let (pause, has_failed) = self.pause(rests);
-        // A stranger's name that failed is tried again when somebody asks again.
-        if self.on_demand && has_failed && reason == Reason::Missing && self.waiters.is_empty() {
+        // A stranger's name that never had one is tried again when somebody asks again.
+        let is_strange = self.on_demand && self.current.is_none();
+        if is_strange && has_failed && reason == Reason::Missing && self.waiters.is_empty() {
             return (u64::MAX, Reason::Pause);
         }
         let elsewhere = self.elsewhere.as_ref().map_or(0, |(until, _)| *until);

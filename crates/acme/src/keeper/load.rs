@@ -40,6 +40,10 @@ impl Keeper {
             self.load_on_demand(&demand).await;
         }
         for (id, mut entry) in former {
+            if self.entries.contains_key(&id) {
+                // It was wanted, and is now one that a client has asked for.
+                continue;
+            }
             entry.answer(&Err(crate::demand::Denial::Off));
             let words = "the settings no longer want it".to_owned();
             self.receiver.event(Event::Dropped { id, words });

@@ -63,7 +63,16 @@ impl Bench {
 
     /// Runs a keeper beside `test`, which ends it.
     fn run<F: Future<Output = ()>>(&self, settings: Settings, test: impl FnOnce(Handle) -> F) {
-        let clock = Clock::new(|| IN_2026);
+        self.run_at(Clock::new(|| IN_2026), settings, test);
+    }
+
+    /// The same, with a clock of its own.
+    fn run_at<F: Future<Output = ()>>(
+        &self,
+        clock: Clock,
+        settings: Settings,
+        test: impl FnOnce(Handle) -> F,
+    ) {
         let storage = DiskStorage::open(&self.root(), clock.clone()).unwrap();
         let ear: Arc<dyn Receiver> = Arc::<Ear>::clone(&self.ear);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -257,4 +266,83 @@ fn a_certificate_that_another_process_obtained_is_adopted() {
         "{:#?}",
         bench.ear.told()
     );
+}
+
+#[test]
+fn names_that_failed_are_rationed_like_new_ones() {
+    let bench = Bench::new();
+    let settings = Settings {
+        issuers: vec![Arc::new(Issuer::new("dead", "https://127.0.0.1:1/"))],
+        on_demand: Some(OnDemand {
+            allow: vec![Pattern::parse("*.org").unwrap()],
+            burst: 1,
+            per_hour: 0,
+            max: 5,
+            terms: Terms {
+                challenges: vec![crate::settings::Challenge::Http01],
+                ..Terms::default()
+            },
+        }),
+        ..Settings::default()
+    };
+    let time = Arc::new(std::sync::atomic::AtomicU64::new(IN_2026));
+    let clock = {
+        let time = Arc::clone(&time);
+        Clock::new(move || time.load(std::sync::atomic::Ordering::Relaxed))
+    };
+    bench.run_at(clock, settings, |handle| async move {
+        let first = handle.ask("a.org").await;
+        assert!(matches!(first, Err(Denial::Failed(..))), "{first:?}");
+        let again = handle.ask("a.org").await;
+        assert!(matches!(again, Err(Denial::Failed(..))), "{again:?}");
+        // Its pause is over, the ration is not there again.
+        time.fetch_add(86_400, std::sync::atomic::Ordering::Relaxed);
+        let later = handle.ask("a.org").await;
+        assert!(matches!(later, Err(Denial::TooFast(_))), "{later:?}");
+    });
+}
+
+#[test]
+fn one_that_a_client_asked_for_is_renewed_also_after_it_has_expired() {
+    let bench = Bench::new();
+    let good = certificate(&["a.org"], KeyType::EcdsaP256);
+    let id = names("a.org").id();
+    bench.store(&format!("certificates/{id}.pem"), good.to_file().as_bytes());
+    let settings = Settings {
+        issuers: vec![Arc::new(Issuer::new("dead", "https://127.0.0.1:1/"))],
+        on_demand: Some(OnDemand {
+            allow: vec![Pattern::parse("a.org").unwrap()],
+            burst: 1,
+            per_hour: 0,
+            max: 5,
+            terms: Terms {
+                challenges: vec![crate::settings::Challenge::Http01],
+                ..Terms::default()
+            },
+        }),
+        ..Settings::default()
+    };
+    let time = Arc::new(std::sync::atomic::AtomicU64::new(IN_2026));
+    let clock = {
+        let time = Arc::clone(&time);
+        Clock::new(move || time.load(std::sync::atomic::Ordering::Relaxed))
+    };
+    bench.run_at(clock, settings, |handle| async move {
+        assert_eq!(handle.ask("a.org").await, Ok(()));
+        // Past its end, and past the pause after each failure: nobody asks, the keeper only looks.
+        for failures in 1..3 {
+            time.store(
+                good.facts.validity.not_after + failures * 86_400,
+                std::sync::atomic::Ordering::Relaxed,
+            );
+            let failed = async {
+                while handle.status().certificates[0].failures < u32::try_from(failures).unwrap() {
+                    assert!(!handle.renew("nothing").await);
+                    tokio::task::yield_now().await;
+                }
+            };
+            let limited = tokio::time::timeout(clearway_testkit::wait::LIMIT, failed);
+            limited.await.unwrap();
+        }
+    });
 }

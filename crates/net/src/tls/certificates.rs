@@ -56,6 +56,11 @@ impl Certificate {
         &self.names
     }
 
+    /// Whether it is valid at `now` (seconds since 1970).
+    fn is_valid(&self, now: i64) -> bool {
+        (self.facts.not_before..=self.facts.not_after).contains(&now)
+    }
+
     fn is_rsa(&self) -> bool {
         self.key.key.algorithm() == SignatureAlgorithm::RSA
     }
@@ -146,11 +151,42 @@ impl Issued {
         let index = Index::new(all.values().cloned().collect());
         self.index.store(Arc::new(index));
     }
+}
 
-    /// All of them.
-    #[must_use]
-    pub fn all(&self) -> Vec<Certificate> {
-        self.index.load().all.clone()
+/// What a listener takes of the certificates that are obtained.
+#[derive(Clone, Debug)]
+pub struct Obtained {
+    /// All of them, for whatever listener.
+    pub issued: Arc<Issued>,
+    /// Names that it wants certificates for, exact or with `*.`; the first that has one is the default.
+    pub names: Vec<String>,
+    /// Names that clients may ask for, exact or with `*.`.
+    pub on_demand: Vec<String>,
+}
+
+impl Obtained {
+    /// Whether a name, asked for or of a certificate, is one of the listener's.
+    fn wants(&self, name: &str) -> bool {
+        let mut all = self.names.iter().chain(&self.on_demand);
+        all.any(|pattern| name_matches(pattern, name))
+    }
+}
+
+/// Whether a name is one that a pattern means: itself, or with `*.` any name below.
+#[must_use]
+pub fn name_matches(pattern: &str, name: &str) -> bool {
+    match pattern.strip_prefix("*.") {
+        None => pattern.eq_ignore_ascii_case(name),
+        Some(parent) => {
+            let rest = name.len().checked_sub(parent.len());
+            rest.is_some_and(|at| {
+                at > 1
+                    && name.as_bytes().get(at - 1) == Some(&b'.')
+                    && name
+                        .get(at..)
+                        .is_some_and(|end| end.eq_ignore_ascii_case(parent))
+            })
+        }
     }
 }
 
@@ -159,7 +195,7 @@ impl Issued {
 pub struct Certificates {
     index: ArcSwap<Index>,
     /// Besides its own, after them where both are for a name.
-    issued: Option<Arc<Issued>>,
+    obtained: Option<Obtained>,
     /// Names without a certificate are refused instead of getting the first one.
     strict: bool,
 }
@@ -168,15 +204,15 @@ impl Certificates {
     /// None yet. With `strict`, clients that ask for another name than those of the certificates are
     /// refused (alert `unrecognized_name`'s case); else they get the first certificate.
     #[must_use]
-    pub fn new(strict: bool, issued: Option<Arc<Issued>>) -> Arc<Self> {
+    pub fn new(strict: bool, obtained: Option<Obtained>) -> Arc<Self> {
         Arc::new(Self {
             index: ArcSwap::default(),
-            issued,
+            obtained,
             strict,
         })
     }
 
-    /// Puts others in the place of all.
+    /// Puts others in the place of its own.
     pub fn replace(&self, all: Vec<Certificate>) {
         self.index.store(Arc::new(Index::new(all)));
     }
@@ -185,56 +221,54 @@ impl Certificates {
     #[must_use]
     pub fn all(&self) -> Vec<Certificate> {
         let mut all = self.index.load().all.clone();
-        all.extend(self.issued.iter().flat_map(|issued| issued.all()));
+        if let Some(obtained) = &self.obtained {
+            let is_wanted = |c: &Certificate| c.names.iter().any(|name| obtained.wants(name));
+            let issued = obtained.issued.index.load();
+            all.extend(issued.all.iter().filter(|c| is_wanted(c)).cloned());
+        }
         all
     }
 
     /// Whether there is none at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let is_issued = |issued: &Arc<Issued>| !issued.index.load().all.is_empty();
-        self.index.load().all.is_empty() && !self.issued.as_ref().is_some_and(is_issued)
+        self.index.load().all.is_empty() && self.all().is_empty()
     }
 
-    /// Whether there is one for a name.
+    /// Whether there is one for a name that is valid at `now` (seconds since 1970).
     #[must_use]
-    pub fn has(&self, name: &str) -> bool {
-        let (own, issued) = self.indices();
-        !find(
-            &[Some(&**own), issued.as_ref().map(|issued| &***issued)],
-            name,
-        )
-        .is_empty()
-    }
-
-    fn indices(&self) -> (Guard, Option<Guard>) {
-        let issued = self.issued.as_ref().map(|issued| issued.index.load());
-        (self.index.load(), issued)
+    pub fn has(&self, name: &str, now: i64) -> bool {
+        self.view().find(name).iter().any(|c| c.is_valid(now))
     }
 
     /// Whether what clients get that ask for a name, or for none, is not valid at `now` (seconds since
     /// 1970).
     #[must_use]
     pub fn is_out_of_time(&self, name: Option<&str>, now: i64) -> bool {
-        let (own, issued) = self.indices();
-        let indices = [Some(&**own), issued.as_ref().map(|issued| &***issued)];
-        let found = name.map(|name| find(&indices, name)).unwrap_or_default();
+        let view = self.view();
+        let found = name.map(|name| view.find(name)).unwrap_or_default();
         let candidates = match found {
-            [] => default_of(&indices),
+            [] => view.default(),
             found => found,
         };
-        let is_out = |c: &Certificate| !(c.facts.not_before..=c.facts.not_after).contains(&now);
-        candidates.first().is_some_and(is_out)
+        candidates.first().is_some_and(|c| !c.is_valid(now))
+    }
+
+    fn view(&self) -> View<'_> {
+        let obtained = self.obtained.as_ref();
+        View {
+            own: self.index.load(),
+            obtained: obtained.map(|obtained| (obtained, obtained.issued.index.load())),
+        }
     }
 
     fn choose(&self, hello: &ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let (own, issued) = self.indices();
-        let indices = [Some(&**own), issued.as_ref().map(|issued| &***issued)];
-        let found = hello.server_name().map(|name| find(&indices, name));
+        let view = self.view();
+        let found = hello.server_name().map(|name| view.find(name));
         let candidates = match found {
             Some(found) if !found.is_empty() => found,
             Some(_) if self.strict => return None,
-            _ => default_of(&indices),
+            _ => view.default(),
         };
         let suits = |c: &&Certificate| suits(c, hello);
         // The cheaper signature where the client takes both.
@@ -249,40 +283,47 @@ impl Certificates {
 
 type Guard = arc_swap::Guard<Arc<Index>>;
 
-/// The certificates for a name in the first index that has any: the exact ones before those of a
-/// wildcard.
-fn find<'i>(indices: &[Option<&'i Index>], name: &str) -> &'i [Certificate] {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let lower;
-    let name = if name.bytes().any(|b| b.is_ascii_uppercase()) {
-        lower = name.to_ascii_lowercase();
-        &lower
-    } else {
-        name
-    };
-    let mut exact = indices
-        .iter()
-        .flatten()
-        .filter_map(|index| index.exact(name));
-    let mut wildcard = indices
-        .iter()
-        .flatten()
-        .filter_map(|index| index.wildcard(name));
-    exact.next().or_else(|| wildcard.next()).unwrap_or_default()
+/// What there is to choose from at one moment.
+struct View<'a> {
+    own: Guard,
+    obtained: Option<(&'a Obtained, Guard)>,
 }
 
-/// The first certificate of all, with those for the same names.
-fn default_of<'i>(indices: &[Option<&'i Index>]) -> &'i [Certificate] {
-    let mut some = indices
-        .iter()
-        .flatten()
-        .filter(|index| !index.all.is_empty());
-    let Some((index, first)) = some.next().and_then(|i| Some((i, i.all.first()?))) else {
-        return &[];
-    };
-    let alike = |c: &Certificate| c.names == first.names;
-    let count = index.all.iter().take_while(|c| alike(c)).count();
-    index.all.get(..count).unwrap_or_default()
+impl View<'_> {
+    /// The certificates for a name: exact ones before those of a wildcard, own ones before others.
+    fn find(&self, name: &str) -> &[Certificate] {
+        let name = name.strip_suffix('.').unwrap_or(name);
+        let lower;
+        let name = if name.bytes().any(|b| b.is_ascii_uppercase()) {
+            lower = name.to_ascii_lowercase();
+            &lower
+        } else {
+            name
+        };
+        let wanted = self.obtained.as_ref().filter(|(o, _)| o.wants(name));
+        let issued = wanted.map(|(_, index)| index);
+        let exact = self.own.exact(name);
+        let exact = exact.or_else(|| issued?.exact(name));
+        let own = exact.or_else(|| self.own.wildcard(name));
+        own.or_else(|| issued?.wildcard(name)).unwrap_or_default()
+    }
+
+    /// The first certificate of all, with those for the same names.
+    fn default(&self) -> &[Certificate] {
+        if let Some(first) = self.own.all.first() {
+            let alike = |c: &Certificate| c.names == first.names;
+            let count = self.own.all.iter().take_while(|c| alike(c)).count();
+            return self.own.all.get(..count).unwrap_or_default();
+        }
+        let Some((obtained, index)) = &self.obtained else {
+            return &[];
+        };
+        let of = |name: &String| match name.strip_prefix("*.") {
+            Some(parent) => index.wildcard.get(parent).map(Vec::as_slice),
+            None => index.exact(name),
+        };
+        obtained.names.iter().find_map(of).unwrap_or_default()
+    }
 }
 
 /// Whether a client can use a certificate's signatures.
@@ -313,3 +354,62 @@ impl ResolvesServerCert for Certificates {
 
 /// A chain in the order in which it is sent.
 pub(super) type Chain = Vec<CertificateDer<'static>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_mean_names_below() {
+        assert!(name_matches("a.test", "a.test"));
+        assert!(name_matches("*.a.test", "b.a.test"));
+        assert!(name_matches("*.a.test", "c.b.a.test"));
+        for name in ["a.test", "ba.test", ".a.test", "x.b.test", ""] {
+            assert!(!name_matches("*.a.test", name), "{name}");
+        }
+    }
+
+    fn certificate(names: &[&str]) -> Certificate {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let names = names.iter().map(|name| (*name).to_owned());
+        let made = rcgen::CertificateParams::new(names.collect::<Vec<_>>()).unwrap();
+        let made = made.self_signed(&key).unwrap();
+        super::super::from_pem(&made.pem(), &key.serialize_pem()).unwrap()
+    }
+
+    #[test]
+    fn a_listener_takes_what_it_wants_of_what_is_obtained() {
+        let issued: Arc<Issued> = Arc::default();
+        for (id, name) in [("1", "a.test"), ("2", "b.test"), ("3", "s.shops.test")] {
+            issued.put(id, certificate(&[name]));
+        }
+        let texts = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        let obtained = Obtained {
+            issued: Arc::clone(&issued),
+            names: texts(&["c.test", "b.test"]),
+            on_demand: texts(&["*.shops.test"]),
+        };
+        let certificates = Certificates::new(true, Some(obtained));
+        let found = |name: &str| {
+            let view = certificates.view();
+            view.find(name).first().map(|c| c.names[0].clone())
+        };
+        assert_eq!(found("b.test").as_deref(), Some("b.test"));
+        assert_eq!(found("S.shops.test.").as_deref(), Some("s.shops.test"));
+        // Another listener's.
+        assert_eq!(found("a.test"), None);
+        assert_eq!(certificates.all().len(), 2);
+        // The first of its own wishes that has one, not the first of all.
+        let first = certificates.view().default()[0].names[0].clone();
+        assert_eq!(first, "b.test");
+        // A file goes before it, also with its wildcard after an exact name.
+        certificates.replace(vec![certificate(&["*.test"])]);
+        assert_eq!(found("b.test").as_deref(), Some("b.test"));
+        assert_eq!(found("a.test").as_deref(), Some("*.test"));
+        certificates.replace(vec![certificate(&["b.test"]), certificate(&["x.test"])]);
+        issued.remove("2");
+        assert_eq!(found("b.test").as_deref(), Some("b.test"));
+        assert!(certificates.has("b.test", 1_800_000_000));
+        assert!(!certificates.has("b.test", 99_999_999_999));
+    }
+}

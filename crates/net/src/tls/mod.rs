@@ -22,7 +22,7 @@ mod stream;
 pub use accept::{
     Accepting, CHALLENGE_ALPN, Profile, Refused, ServerSettings, ServerTls, Sessions,
 };
-pub use certificates::{Certificate, Certificates, Issued};
+pub use certificates::{Certificate, Certificates, Issued, Obtained, name_matches};
 pub use client_auth::ClientAuth;
 pub use connect::{ClientSettings, ClientTls, Connecting, Trust, server_name, system_roots};
 pub use fault::{TlsFailure, fault_of};

@@ -38,7 +38,13 @@ async fn tls(conn: &mut Conn, first: Option<Lease>) -> Result<(), ()> {
     let begun = conn.listener().and_then(|l| match &answerer {
         Answerer::Listener => Some(l.tls.as_ref()?.server.clone()),
         Answerer::Challenge(server) => Some(server.clone()),
+        Answerer::Nobody => None,
     });
+    if let Answerer::Nobody = answerer {
+        worker.tick();
+        refuse::handshake(conn, FaultKind::CertificateUnusable);
+        return Err(());
+    }
     let (Some(server), Some(wire)) = (begun, conn.stream.take_plain()) else {
         return Err(());
     };

@@ -60,35 +60,3 @@ fn with_room(worker: &Worker, lease: Lease) -> Lease {
     larger.append(lease.filled());
     larger
 }
-
-/// Whether a name asked for is one that a pattern means: itself, or with `*.` any name below.
-pub(crate) fn is_match(pattern: &str, name: &str) -> bool {
-    match pattern.strip_prefix("*.") {
-        None => pattern.eq_ignore_ascii_case(name),
-        Some(parent) => {
-            let rest = name.len().checked_sub(parent.len());
-            rest.is_some_and(|at| {
-                at > 1
-                    && name.as_bytes().get(at - 1) == Some(&b'.')
-                    && name
-                        .get(at..)
-                        .is_some_and(|end| end.eq_ignore_ascii_case(parent))
-            })
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wildcards_mean_names_below() {
-        assert!(is_match("a.test", "a.test"));
-        assert!(is_match("*.a.test", "b.a.test"));
-        assert!(is_match("*.a.test", "c.b.a.test"));
-        for name in ["a.test", "ba.test", ".a.test", "x.b.test", ""] {
-            assert!(!is_match("*.a.test", name), "{name}");
-        }
-    }
-}

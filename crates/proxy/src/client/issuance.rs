@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use clearway_base::buffer::Lease;
+use clearway_base::clock;
 use clearway_net::tls::hello::Hello;
-use clearway_net::tls::{CHALLENGE_ALPN, ServerTls};
+use clearway_net::tls::{CHALLENGE_ALPN, ServerTls, name_matches};
 
 use super::Conn;
 use super::hello::{self, Seen};
@@ -20,6 +21,8 @@ pub(super) enum Answerer {
     Listener,
     /// The answer to a challenge; nothing else is spoken on the connection.
     Challenge(ServerTls),
+    /// Nobody yet: the certificate that the client wants was not there in time.
+    Nobody,
 }
 
 /// Looks at the hello where it matters, and waits for a certificate that has to be ordered for it. Hands
@@ -38,8 +41,8 @@ pub(super) async fn prepare(conn: &mut Conn, first: Option<Lease>) -> (Option<Le
             if let Some(Ok(server)) = answer {
                 return (Some(lease), Answerer::Challenge(server));
             }
-        } else if is_wanted(conn, name) {
-            ask(conn, &*issuance, name).await;
+        } else if is_wanted(conn, name) && ask(conn, &*issuance, name).await.is_err() {
+            return (Some(lease), Answerer::Nobody);
         }
     }
     (Some(lease), Answerer::Listener)
@@ -62,23 +65,24 @@ fn is_challenge(hello: &Hello) -> bool {
     hello.alpn().eq([CHALLENGE_ALPN])
 }
 
-/// Whether a name is to have a certificate and has none.
+/// Whether a name is to have a certificate and has none that is valid.
 fn is_wanted(conn: &Conn, name: &str) -> bool {
     let tls = conn.listener().and_then(|l| l.tls.as_ref());
+    let now = i64::try_from(clock::wall() / 1_000_000).unwrap_or(i64::MAX);
     tls.is_some_and(|tls| {
-        let allows = |pattern: &String| hello::is_match(pattern, name);
-        tls.on_demand.iter().any(allows) && !tls.server.certificates().has(name)
+        let allows = |pattern: &String| name_matches(pattern, name);
+        tls.on_demand.iter().any(allows) && !tls.server.certificates().has(name, now)
     })
 }
 
-/// Waits for a certificate as long as the handshake may take.
-async fn ask(conn: &mut Conn, issuance: &dyn Issuance, name: &str) {
+/// Waits for a certificate as long as the handshake may take; `Err(())` when that is over.
+async fn ask(conn: &mut Conn, issuance: &dyn Issuance, name: &str) -> Result<(), ()> {
     let mut asked = issuance.ask(name);
     let timer = &mut conn.timer;
     poll_fn(|cx| match asked.as_mut().poll(cx) {
-        Poll::Ready(()) => Poll::Ready(()),
-        Poll::Pending if timer.poll_expired(cx) => Poll::Ready(()),
+        Poll::Ready(()) => Poll::Ready(Ok(())),
+        Poll::Pending if timer.poll_expired(cx) => Poll::Ready(Err(())),
         Poll::Pending => Poll::Pending,
     })
-    .await;
+    .await
 }

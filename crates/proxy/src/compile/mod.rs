@@ -19,11 +19,11 @@ use clearway_http::XForwarded;
 use clearway_outcome::FaultKind;
 
 pub use backend::{Address, Answer, Names, Question};
-pub use tls::files;
 
 use crate::board::Board;
 use crate::plan::{
-    BackendPlan, ErrorPage, ErrorPages, ListenerPlan, Mode, PassPlan, Plan, RetryPlan, RoutePlan,
+    BackendPlan, ErrorPage, ErrorPages, ListenerPlan, Marked, Mode, PassPlan, Plan, RetryPlan,
+    RoutePlan,
 };
 
 /// Compiles a configuration that has passed its checks.
@@ -38,6 +38,8 @@ pub fn compile(
     generation: u64,
     before: Option<&Plan>,
 ) -> Result<Plan, Vec<Diagnostic>> {
+    // Before anything is read: what changes meanwhile is then noticed.
+    let files = Marked::new(tls::files(config));
     let mut diagnostics = Vec::new();
     let mut backends = Vec::with_capacity(config.backends.len());
     for compiled in compile_backends(config, names, board, before) {
@@ -71,6 +73,7 @@ pub fn compile(
         backends,
         access_log,
         issuance: board.issuance().filter(|_| wanted),
+        files: Arc::new(files),
     })
 }
 
@@ -97,6 +100,7 @@ pub fn rename(
         backends,
         access_log: before.access_log,
         issuance: before.issuance.clone(),
+        files: Arc::clone(&before.files),
     })
 }
 

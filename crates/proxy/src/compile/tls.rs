@@ -1,16 +1,16 @@
 //! TLS of listeners and backends: certificates are read, settings compiled.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use clearway_config::Diagnostic;
 use clearway_config::model::{
-    Backend, BackendTls, CertificateFiles, Config, Listener, ListenerTls, Mode, Origin, Server,
-    ServerAddress, ServerProtocol, TlsProfile,
+    Backend, BackendTls, CertificateFiles, Config, HostPattern, Listener, ListenerTls, Mode,
+    Origin, Server, ServerAddress, ServerProtocol, TlsProfile,
 };
 use clearway_net::tls::{
     self, Certificates, ClientAuth, ClientSettings, ClientTls, FileEvent, FileProblem, Files,
-    Profile, ServerName, ServerSettings, ServerTls, Source, Trust,
+    Obtained, Profile, ServerName, ServerSettings, ServerTls, Source, Trust,
 };
 
 use crate::board::ListenerEntry;
@@ -73,9 +73,13 @@ pub(super) fn listener(
     issuance: Option<Arc<dyn Issuance>>,
 ) -> Result<ListenerTlsPlan, Vec<Diagnostic>> {
     let issuance = issuance.filter(|_| settings.is_automatic());
-    let issued = issuance
-        .as_ref()
-        .map(|issuance| Arc::clone(issuance.issued()));
+    let texts = |names: &[HostPattern]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let on_demand = texts(&settings.on_demand);
+    let obtained = issuance.as_ref().map(|issuance| Obtained {
+        issued: Arc::clone(issuance.issued()),
+        names: texts(&settings.acme),
+        on_demand: on_demand.clone(),
+    });
     let origin = settings.origins.field_or_section("certificates");
     let mut files = Files::new(settings.certificates.iter().map(source).collect());
     let mut diagnostics: Vec<Diagnostic> = files
@@ -86,7 +90,7 @@ pub(super) fn listener(
             FileEvent::Loaded(..) | FileEvent::Gone(_) => None,
         })
         .collect();
-    let certificates = Certificates::new(settings.strict_names, issued);
+    let certificates = Certificates::new(settings.strict_names, obtained);
     certificates.replace(files.usable());
     let client_auth = settings.client_certificates.as_ref().and_then(|clients| {
         let origin = clients.origins.field_or_section("ca");
@@ -106,10 +110,10 @@ pub(super) fn listener(
         return Err(diagnostics);
     }
     let whole = |words: String| vec![Diagnostic::error("tls", settings.origins.section(), words)];
-    let sessions = match settings.resumption {
+    let kept = match settings.resumption {
         true => {
-            let sessions = entry.sessions(client_auth.as_ref(), settings.early_data);
-            Some(sessions.map_err(whole)?)
+            let kept = entry.sessions(client_auth.as_ref(), settings.early_data);
+            Some(kept.map_err(whole)?)
         }
         false => None,
     };
@@ -119,7 +123,7 @@ pub(super) fn listener(
             alpn: alpn(settings, listener),
             post_quantum: settings.post_quantum,
             client_auth,
-            sessions,
+            sessions: kept.as_ref().map(|kept| kept.sessions.clone()),
             key_log: settings.key_log.clone(),
         },
         certificates,
@@ -129,7 +133,8 @@ pub(super) fn listener(
         server,
         files: Mutex::new(files),
         issuance,
-        on_demand: settings.on_demand.iter().map(ToString::to_string).collect(),
+        on_demand,
+        sessions: kept,
     })
 }
 
@@ -154,7 +159,8 @@ pub(super) fn backend(
     protocol: ServerProtocol,
     before: Option<(&Backend, &Arc<BackendTlsPlan>)>,
 ) -> Result<Arc<BackendTlsPlan>, Diagnostic> {
-    let marks = tls::marks(files_of(settings));
+    let files: Vec<PathBuf> = files_of(settings).collect();
+    let marks = tls::marks(files.iter().map(PathBuf::as_path));
     if let Some((written, plan)) = before
         && written.tls.as_ref() == Some(settings)
         && written.protocol == protocol
@@ -214,8 +220,7 @@ pub(super) fn backend(
 
 /// Files that are read when a Plan is compiled and not looked at afterwards: authorities, lists of revoked
 /// certificates, what is shown to servers.
-#[must_use]
-pub fn files(config: &Config) -> Vec<PathBuf> {
+pub(super) fn files(config: &Config) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for clients in config
         .listeners
@@ -226,19 +231,24 @@ pub fn files(config: &Config) -> Vec<PathBuf> {
         all.extend(clients.crl.clone());
     }
     let backends = config.backends.iter().filter_map(|b| b.tls.as_ref());
-    all.extend(backends.flat_map(files_of).map(Path::to_path_buf));
+    all.extend(backends.flat_map(files_of));
     all
 }
 
-fn files_of(settings: &BackendTls) -> impl Iterator<Item = &Path> {
+fn files_of(settings: &BackendTls) -> impl Iterator<Item = PathBuf> {
     let own = settings.certificate.as_ref();
+    // The key may lie beside.
+    let key = own.map(|c| match &c.key {
+        Some(key) => key.clone(),
+        None => c.certificate.with_extension("key"),
+    });
     let files = [
-        settings.ca.as_ref(),
-        settings.crl.as_ref(),
-        own.map(|c| &c.certificate),
-        own.and_then(|c| c.key.as_ref()),
+        settings.ca.clone(),
+        settings.crl.clone(),
+        own.map(|c| c.certificate.clone()),
+        key,
     ];
-    files.into_iter().flatten().map(PathBuf::as_path)
+    files.into_iter().flatten()
 }
 
 /// The name that a server is asked for, and its certificate has to have.

@@ -4,10 +4,11 @@ use std::rc::Rc;
 
 use clearway_base::buffer::Lease;
 use clearway_net::tls::hello::Hello;
+use clearway_net::tls::name_matches;
 use clearway_outcome::{FaultKind, TlsFacts};
 
 use crate::client::Conn;
-use crate::client::hello::{self, is_match};
+use crate::client::hello;
 use crate::plan::PassPlan;
 use crate::refuse;
 
@@ -71,7 +72,8 @@ impl PassPlan {
     fn takes(&self, hello: &Hello) -> bool {
         let name = hello.server_name.as_deref();
         let by_name = self.names.is_empty()
-            || name.is_some_and(|name| self.names.iter().any(|pattern| is_match(pattern, name)));
+            || name
+                .is_some_and(|name| self.names.iter().any(|pattern| name_matches(pattern, name)));
         let by_alpn = self.alpn.is_empty()
             || hello
                 .alpn()

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use clearway_acme::Answers;
-use clearway_acme::answers::ALPN;
+use clearway_net::tls::CHALLENGE_ALPN;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, ServerConnection};
@@ -42,7 +42,7 @@ pub(crate) fn tls(answers: &Arc<Answers>) -> SocketAddr {
         .unwrap()
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(Resolver(Arc::clone(answers))));
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![CHALLENGE_ALPN.to_vec()];
     let config = Arc::new(config);
     serve(move |mut stream| {
         let mut connection =
