@@ -172,7 +172,7 @@ impl Exchange<'_> {
     /// Encodes the head and writes it, with the body bytes at hand, in one system call.
     async fn send_first(&mut self, talk: &mut Talk) {
         let worker = std::rc::Rc::clone(&self.conn.worker);
-        self.encode_head();
+        self.encode_head(talk.server.stream.h2().is_some());
         poll_fn(|cx| {
             let out = worker.out.borrow();
             let first = talk.upload.first(&self.lease);
