@@ -136,6 +136,29 @@ fn a_connection_that_ends_without_goaway_was_closed_not_reset() {
 }
 
 #[test]
+fn the_end_of_a_shared_connection_tells_nothing_about_one_request() {
+    let server = Server::script(h2::replies(Play::default(), |_, request| {
+        match request.target.as_str() {
+            "/closes" => Reply::new().whole().close(),
+            _ => Reply::ok("fine"),
+        }
+    }));
+    let clearway = Clearway::start(&one_worker(&[server.address()], H2));
+    let mut client = RawClient::connect(clearway.address("web"));
+    assert_eq!(client.get("/").text(), "fine");
+    let response = client.post("/closes", b"once");
+    let fault = clearway.fault(&response.id());
+    assert_eq!(fault.code(), "reused_closed", "{:#}", fault.json);
+    assert_eq!(fault.attempts()[0]["no_retry"], "method-not-idempotent");
+    let posts = server.seen();
+    assert_eq!(posts.iter().filter(|r| r.method == "POST").count(), 1);
+    // It was in use: how long servers keep idle connections does not follow from it.
+    let closes = "clearway_server_idle_closes_total";
+    assert!(clearway.metrics().has(closes, &[]));
+    assert!(clearway.metrics().sum(closes, &[]) < 1.0);
+}
+
+#[test]
 fn a_refused_stream_is_tried_again_whatever_its_method() {
     let server = Server::script(h2::refuse(1, Reply::echo()));
     let clearway = Clearway::start(&one_worker(&[server.address()], H2));

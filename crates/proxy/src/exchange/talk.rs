@@ -500,7 +500,10 @@ impl Exchange<'_> {
         self.replayable = talk.upload.is_replayable();
         self.kept = talk.upload.take_kept();
         self.note_upload(&talk.upload);
-        if matches!(&failed, Failed::Server(f) if f.kind == FaultKind::ReusedClosed) {
+        self.was_alone = talk.server.stream.h2().is_none();
+        let was_closed = matches!(&failed, Failed::Server(f) if f.kind == FaultKind::ReusedClosed);
+        // One that is shared need not have lain idle.
+        if was_closed && self.was_alone {
             self.learn_close(&talk.server);
         }
         failed
