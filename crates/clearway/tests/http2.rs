@@ -159,6 +159,28 @@ fn the_end_of_a_shared_connection_tells_nothing_about_one_request() {
 }
 
 #[test]
+fn a_server_that_floods_has_broken_the_rules() {
+    let flood = Frame::settings(&[]).bytes().repeat(1_000);
+    let server = Server::script(h2::replies(Play::default(), move |_, request| {
+        let reply = match request.target.as_str() {
+            "/early" => Reply::new(),
+            _ => Reply::new().head(200, &[]).data("half"),
+        };
+        reply.step(Step::Raw(flood.clone())).step(Step::Gone)
+    }));
+    let clearway = Clearway::start(&one_worker(&[server.address()], H2));
+    let mut client = RawClient::connect(clearway.address("web"));
+    let response = client.get("/early");
+    assert_eq!(response.status, 502, "{}", response.text());
+    let fault = clearway.fault(&response.id());
+    assert_eq!(fault.code(), "server_h2_protocol_error", "{:#}", fault.json);
+    let stream = client.ask("/late");
+    client.wait(LIMIT, |c| c.answer(stream).is_over());
+    let record = clearway.access(|r| r["target"] == "/late");
+    assert_eq!(record["fault"], "server_h2_protocol_error", "{record:#}");
+}
+
+#[test]
 fn a_refused_stream_is_tried_again_whatever_its_method() {
     let server = Server::script(h2::refuse(1, Reply::echo()));
     let clearway = Clearway::start(&one_worker(&[server.address()], H2));
