@@ -247,6 +247,28 @@ fn a_body_without_length_is_repeated_as_far_as_it_is_kept() {
 }
 
 #[test]
+fn trailers_of_a_request_are_not_lost_by_a_repeat() {
+    let server = Server::script(h2::replies(Play::default(), |_, _| {
+        Reply::new().whole().reset(code::REFUSED_STREAM)
+    }));
+    let clearway = Clearway::start(&one_worker(&[server.address()], H2));
+    let mut client = RawClient::connect(clearway.address("web"));
+    for body in [&b""[..], b"some"] {
+        let stream = client.begin("/");
+        client.body(stream, body, false);
+        let trailers = Block::of(&[("x-last", "1")]);
+        client.send(&Frame::headers(stream, trailers, true));
+        let response = client.expect_response(stream);
+        assert_eq!(response.status, 503, "{}", response.text());
+        let fault = clearway.fault(&response.id());
+        assert_eq!(fault.attempts()[0]["no_retry"], "body-sent");
+    }
+    let seen = server.seen();
+    assert!(seen.iter().all(|r| r.trailers.has("x-last")), "{seen:?}");
+    assert_eq!(seen.len(), 2);
+}
+
+#[test]
 fn a_stream_that_the_server_resets_is_a_fault_with_its_code() {
     let server = Server::script(h2::replies(Play::default(), |_, request| {
         match request.target.as_str() {

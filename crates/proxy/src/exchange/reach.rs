@@ -44,6 +44,7 @@ impl Exchange<'_> {
                 Ok(conn) => match self.talk(conn, member).await {
                     Ok(mut answer) => {
                         if self.accepts(&mut answer) {
+                            answer.upload.stop_keeping();
                             return Ok(answer);
                         }
                         continue;
