@@ -102,6 +102,10 @@ pub(crate) struct Arrival {
 }
 
 /// One request on its way.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, read by name"
+)]
 pub(crate) struct Exchange<'a> {
     pub(crate) conn: &'a mut Conn,
     pub(crate) request: &'a mut Request,
