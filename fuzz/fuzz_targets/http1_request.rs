@@ -16,6 +16,7 @@ const POLICY: ForwardPolicy<'static> = ForwardPolicy {
     mode: XForwarded::Append,
     forwarded: true,
     trusted: false,
+    frames: false,
 };
 
 fuzz_target!(|data: &[u8]| {

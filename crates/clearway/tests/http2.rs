@@ -136,6 +136,51 @@ fn a_connection_that_ends_without_goaway_was_closed_not_reset() {
 }
 
 #[test]
+fn the_end_of_a_shared_connection_tells_nothing_about_one_request() {
+    let server = Server::script(h2::replies(Play::default(), |_, request| {
+        match request.target.as_str() {
+            "/closes" => Reply::new().whole().close(),
+            _ => Reply::ok("fine"),
+        }
+    }));
+    let clearway = Clearway::start(&one_worker(&[server.address()], H2));
+    let mut client = RawClient::connect(clearway.address("web"));
+    assert_eq!(client.get("/").text(), "fine");
+    let response = client.post("/closes", b"once");
+    let fault = clearway.fault(&response.id());
+    assert_eq!(fault.code(), "reused_closed", "{:#}", fault.json);
+    assert_eq!(fault.attempts()[0]["no_retry"], "method-not-idempotent");
+    let posts = server.seen();
+    assert_eq!(posts.iter().filter(|r| r.method == "POST").count(), 1);
+    // It was in use: how long servers keep idle connections does not follow from it.
+    let closes = "clearway_server_idle_closes_total";
+    assert!(clearway.metrics().has(closes, &[]));
+    assert!(clearway.metrics().sum(closes, &[]) < 1.0);
+}
+
+#[test]
+fn a_server_that_floods_has_broken_the_rules() {
+    let flood = Frame::settings(&[]).bytes().repeat(1_000);
+    let server = Server::script(h2::replies(Play::default(), move |_, request| {
+        let reply = match request.target.as_str() {
+            "/early" => Reply::new(),
+            _ => Reply::new().head(200, &[]).data("half"),
+        };
+        reply.step(Step::Raw(flood.clone())).step(Step::Gone)
+    }));
+    let clearway = Clearway::start(&one_worker(&[server.address()], H2));
+    let mut client = RawClient::connect(clearway.address("web"));
+    let response = client.get("/early");
+    assert_eq!(response.status, 502, "{}", response.text());
+    let fault = clearway.fault(&response.id());
+    assert_eq!(fault.code(), "server_h2_protocol_error", "{:#}", fault.json);
+    let stream = client.ask("/late");
+    client.wait(LIMIT, |c| c.answer(stream).is_over());
+    let record = clearway.access(|r| r["target"] == "/late");
+    assert_eq!(record["fault"], "server_h2_protocol_error", "{record:#}");
+}
+
+#[test]
 fn a_refused_stream_is_tried_again_whatever_its_method() {
     let server = Server::script(h2::refuse(1, Reply::echo()));
     let clearway = Clearway::start(&one_worker(&[server.address()], H2));
@@ -199,6 +244,28 @@ fn a_body_without_length_is_repeated_as_far_as_it_is_kept() {
     let fault = clearway.fault(&response.id());
     assert_eq!(fault.code(), "server_refused_stream");
     assert_eq!(fault.attempts()[0]["no_retry"], "body-sent");
+}
+
+#[test]
+fn trailers_of_a_request_are_not_lost_by_a_repeat() {
+    let server = Server::script(h2::replies(Play::default(), |_, _| {
+        Reply::new().whole().reset(code::REFUSED_STREAM)
+    }));
+    let clearway = Clearway::start(&one_worker(&[server.address()], H2));
+    let mut client = RawClient::connect(clearway.address("web"));
+    for body in [&b""[..], b"some"] {
+        let stream = client.begin("/");
+        client.body(stream, body, false);
+        let trailers = Block::of(&[("x-last", "1")]);
+        client.send(&Frame::headers(stream, trailers, true));
+        let response = client.expect_response(stream);
+        assert_eq!(response.status, 503, "{}", response.text());
+        let fault = clearway.fault(&response.id());
+        assert_eq!(fault.attempts()[0]["no_retry"], "body-sent");
+    }
+    let seen = server.seen();
+    assert!(seen.iter().all(|r| r.trailers.has("x-last")), "{seen:?}");
+    assert_eq!(seen.len(), 2);
 }
 
 #[test]

@@ -3,8 +3,10 @@
 use clearway_testkit::h2::{
     Block, Frame, Play, RawClient, Reply, Step, Stop, behave as h2, code, setting,
 };
+use clearway_testkit::process::{output, program};
 use clearway_testkit::wait::LIMIT;
 use clearway_testkit::{Authority, Clearway, Conn, Server, TlsServer, behave};
+use std::process::Command;
 
 /// Opens a stream for a WebSocket.
 fn open(client: &mut RawClient, path: &str) -> u32 {
@@ -301,5 +303,57 @@ fn where_both_versions_are_offered_websockets_take_the_older() {
         assert_eq!(status(&mut client, stream), 200);
         client.body(stream, b"hello", true);
         assert_eq!(client.expect_response(stream).text(), "hello");
+    }
+}
+
+/// A server that shows what it gets; with `tunnels` it takes WebSockets over HTTP/2.
+fn shows(tunnels: bool) -> impl Fn(Conn) + Send + Sync + 'static {
+    let play = Play::default().with(setting::ENABLE_CONNECT_PROTOCOL, u32::from(tunnels));
+    h2::replies(play, |_, request| {
+        let fields = ["upgrade", "connection", "http2-settings", ":protocol"];
+        let is_plain = fields.iter().all(|name| !request.headers.has(name));
+        match (request.method.as_str(), is_plain) {
+            ("POST", true) => Reply::echo(),
+            ("GET", true) => Reply::ok("in frames"),
+            _ => Reply::status(400, "an upgrade"),
+        }
+    })
+}
+
+#[test]
+fn a_wish_for_another_protocol_is_ignored_where_a_server_speaks_http2() {
+    let root = Authority::new("root");
+    let tls = TlsServer::with(&root.issue(&["app.test"])).alpn(&["h2", "http/1.1"]);
+    let agreed = tls.script(|conn: Conn| match conn.handshake() {
+        Ok(agreed) if agreed.alpn.as_deref() == Some("h2") => shows(false)(conn),
+        Ok(_) | Err(_) => behave::ok("not in frames")(conn),
+    });
+    let auto = "protocol = \"auto\"\ntls = { ca = \"$DIR/ca.pem\", server_name = \"app.test\" }";
+    let (without, with) = (Server::script(shows(false)), Server::script(shows(true)));
+    for (server, backend) in [(&without, H2), (&with, H2), (&agreed, auto)] {
+        let text = clearway_testkit::clearway::simple(&[server.address()], backend);
+        let clearway = Clearway::setup(&text)
+            .with_file("ca.pem", &root.pem())
+            .start();
+        let url = format!("http://{}/", clearway.address("web"));
+        // On a connection without TLS curl asks for HTTP/2 by an upgrade.
+        let curl = |arguments: &[&str]| {
+            let mut curl = Command::new(program("curl", "curl"));
+            let base = ["-s", "-S", "--noproxy", "*", "--http2", "--fail-with-body"];
+            output(curl.args(base).args(arguments).arg(&url))
+        };
+        assert_eq!(curl(&[]), "in frames", "{backend}");
+        assert_eq!(curl(&["--data", "twice"]), "twice", "{backend}");
+        for asked in ["tcp", "websocket, h2c", "websocket/13"] {
+            let mut client = clearway.client();
+            client.send(format!(
+                "POST / HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: {asked}\r\n\
+                 Content-Length: 4\r\n\r\nbody"
+            ));
+            let response = client.response("POST");
+            assert_eq!((response.status, response.text().as_str()), (200, "body"));
+            assert_eq!(client.get("/").text(), "in frames");
+        }
+        assert!(clearway.faults().is_empty(), "{:?}", clearway.faults());
     }
 }

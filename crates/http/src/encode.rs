@@ -39,6 +39,8 @@ pub struct ForwardPolicy<'a> {
     pub forwarded: bool,
     /// Whether the peer's own forwarding fields are believed.
     pub trusted: bool,
+    /// Whether the head goes on in frames of HTTP/2, which know no upgrade but to WebSocket.
+    pub frames: bool,
 }
 
 fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
@@ -155,7 +157,7 @@ pub fn encode_request(
     {
         write_via(out, head.version, via, via_before);
     }
-    write_framing(head, buf, out);
+    write_framing(head, buf, policy.frames, out);
     edits.write(out);
     out.extend_from_slice(b"\r\n");
 }
@@ -178,7 +180,7 @@ fn is_lookalike(name: &[u8]) -> bool {
 }
 
 /// Writes the fields that concern the connection to the server.
-fn write_framing(head: &RequestHead, buf: &[u8], out: &mut Vec<u8>) {
+fn write_framing(head: &RequestHead, buf: &[u8], frames: bool, out: &mut Vec<u8>) {
     match head.framing {
         Framing::Length(length) => {
             out.extend_from_slice(b"Content-Length: ");
@@ -195,7 +197,9 @@ fn write_framing(head: &RequestHead, buf: &[u8], out: &mut Vec<u8>) {
         }
         Framing::None => {}
     }
-    if head.upgrade {
+    if frames && head.opens_websocket(buf) {
+        out.extend_from_slice(b"Connection: upgrade\r\nUpgrade: websocket\r\n");
+    } else if head.upgrade && !frames {
         out.extend_from_slice(b"Connection: upgrade\r\n");
         pass(head, Known::Upgrade, b"Upgrade", buf, out);
     } else if accepts_trailers(head, buf) {

@@ -320,6 +320,18 @@ impl RequestHead {
         Ok(())
     }
 
+    /// Whether the request opens a WebSocket and offers nothing else (RFC 6455 section 4.1).
+    #[must_use]
+    pub fn opens_websocket(&self, buf: &[u8]) -> bool {
+        if !self.upgrade || self.method != Method::Get || self.framing != Framing::None {
+            return false;
+        }
+        let upgrades = self.fields.iter().filter(|f| f.known == Known::Upgrade);
+        let mut protocols = upgrades.flat_map(|f| list(f.value.of(buf)));
+        let is_websocket = |name: &[u8]| name.eq_ignore_ascii_case(b"websocket");
+        protocols.next().is_some_and(is_websocket) && protocols.next().is_none()
+    }
+
     /// The value of the first field of a kind.
     #[must_use]
     pub fn field<'b>(&self, known: Known, buf: &'b [u8]) -> Option<&'b [u8]> {

@@ -304,6 +304,7 @@ fn policy() -> impl Strategy<Value = ForwardPolicy<'static>> {
             mode,
             forwarded,
             trusted,
+            frames: false,
         }
     })
 }

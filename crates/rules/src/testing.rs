@@ -89,6 +89,7 @@ impl Asked {
             mode: XForwarded::Off,
             forwarded: false,
             trusted: true,
+            frames: false,
         };
         let mut out = Vec::new();
         encode_request(&self.head, &self.buf, edits, &policy, &mut out);

@@ -189,3 +189,39 @@ fn what_a_cut_message_lacks_is_not_made_up() {
     let mut client = RawClient::connect(clearway.address("web"));
     assert!(client.ping_works(LIMIT));
 }
+
+#[test]
+fn what_cannot_have_a_status_behind_it_is_reset_when_cut() {
+    // A client of gRPC-Web looks for the status in the body, and where a body has a length nothing
+    // can follow less.
+    let web = "application/grpc-web+proto";
+    for (asked, fields) in [
+        (web, vec![("content-type", web)]),
+        (
+            "application/grpc",
+            vec![
+                ("content-type", "application/grpc"),
+                ("content-length", "13"),
+            ],
+        ),
+    ] {
+        let cut = Reply::new()
+            .whole()
+            .head(200, &fields)
+            .data([0, 0, 0, 0, 8, 1, 2, 3])
+            .reset(code::INTERNAL_ERROR);
+        let server = server::Server::script(h2::answer(cut));
+        let clearway = Clearway::over(&[server.address()], H2);
+        let mut client = RawClient::connect(clearway.address("web"));
+        let head = Block::request("POST", "/").field("content-type", asked);
+        let stream = client.open(&head, false);
+        client.body(stream, &[0; 5], true);
+        let over = client.wait(LIMIT, |c| c.answer(stream).is_over());
+        let answer = client.answer(stream);
+        assert!(over && answer.reset.is_some(), "{asked}: {answer:?}");
+        assert!(!answer.ended && answer.trailers.is_none(), "{answer:?}");
+        let record = clearway.access(|r| r["status"] == 200);
+        assert_eq!(record["fault"], "server_reset_stream");
+        assert!(record.get("grpc_status").is_none(), "{record:#}");
+    }
+}

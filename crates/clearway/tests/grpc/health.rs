@@ -1,8 +1,8 @@
 //! Checks that ask the health service of gRPC, and checks over HTTP/2.
 
 use clearway_testkit::clearway::simple;
-use clearway_testkit::h2::{Play, Reply, behave as h2};
-use clearway_testkit::{Authority, Clearway, Conn, TlsServer, behave, server, wait};
+use clearway_testkit::h2::{Play, Reply, Step, behave as h2};
+use clearway_testkit::{Authority, Clearway, Conn, Gate, TlsServer, behave, server, wait};
 
 use crate::python::{Server, call};
 
@@ -219,6 +219,33 @@ fn checks_by_http_speak_what_the_servers_speak() {
     );
     wait_reason(&clearway, server.address(), "up", "200");
     assert_eq!(lines.wait_requests(1)[0].version, "HTTP/1.1");
+}
+
+#[test]
+fn checks_by_http_read_an_answer_to_its_end() {
+    // The body is on its way when the head has decided.
+    for (path, state, words) in [("/health", "up", "200"), ("/nothing", "down", "404")] {
+        let gate = Gate::new();
+        let opened = gate.clone();
+        let server = server::Server::script(h2::replies(Play::default(), move |_, request| {
+            let status = if request.target == "/health" {
+                200
+            } else {
+                404
+            };
+            let head = Reply::new().whole().head(status, &[]);
+            let head = head.step(Step::Note("head".to_owned()));
+            head.wait(&opened).data("fi").last("ne")
+        }));
+        let text = checked(&[server.address()], &format!("path = {path:?}"));
+        let clearway = Clearway::start(&text);
+        server.wait_note("head");
+        gate.open();
+        wait_reason(&clearway, server.address(), state, words);
+        server.wait_ended(1);
+        let notes = server.notes();
+        assert!(!notes.iter().any(|n| n.starts_with("reset")), "{notes:?}");
+    }
 }
 
 #[test]

@@ -74,8 +74,8 @@ choices! {
         /// HTTP/2: agreed on with TLS, without TLS by prior knowledge. gRPC needs it. WebSocket needs
         /// servers that take it over HTTP/2 (RFC 8441).
         H2 = "h2",
-        /// HTTP/2 where a server agrees on it with TLS, else HTTP/1.1. Upgrades, such as to WebSocket, go
-        /// over HTTP/1.1.
+        /// HTTP/2 where a server agrees on it with TLS, else HTTP/1.1. WebSocket goes over HTTP/1.1;
+        /// other upgrades are not passed on over HTTP/2.
         Auto = "auto",
     }
 }

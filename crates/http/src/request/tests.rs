@@ -262,3 +262,49 @@ fn keep_alive_follows_version_and_connection() {
         "GET / HTTP/1.0\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n"
     ));
 }
+
+#[test]
+fn a_websocket_is_a_get_that_offers_nothing_else() {
+    for (method, fields, expected) in [
+        ("GET", "Connection: upgrade\r\nUpgrade: WebSocket\r\n", true),
+        (
+            "GET",
+            "Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n",
+            true,
+        ),
+        ("GET", "Upgrade: websocket\r\n", false),
+        ("GET", "Connection: upgrade\r\n", false),
+        ("GET", "Connection: upgrade\r\nUpgrade: h2c\r\n", false),
+        (
+            "GET",
+            "Connection: upgrade\r\nUpgrade: websocket, h2c\r\n",
+            false,
+        ),
+        (
+            "GET",
+            "Connection: upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n",
+            false,
+        ),
+        (
+            "GET",
+            "Connection: upgrade\r\nUpgrade: websocket/13\r\n",
+            false,
+        ),
+        (
+            "GET",
+            "Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 1\r\n",
+            false,
+        ),
+        (
+            "POST",
+            "Connection: upgrade\r\nUpgrade: websocket\r\n",
+            false,
+        ),
+    ] {
+        let text = format!("{method} / HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n");
+        let mut head = RequestHead::default();
+        let parsed = head.parse(text.as_bytes(), &HeadLimits::default());
+        assert_eq!(parsed, Ok(Progress::Complete), "{text}");
+        assert_eq!(head.opens_websocket(text.as_bytes()), expected, "{text}");
+    }
+}

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker, ready};
 use clearway_outcome::{FaultKind, FirstBytes, Signal, TcpFacts, TlsFacts};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::fault::{self, Other};
+use super::fault::{self, H2Error, Other};
 use super::meter::{Farewell, Meter};
 use crate::kernel;
 use crate::stream::Stream;
@@ -138,6 +138,11 @@ impl Link {
 
     /// The library's error as one of a stream.
     pub(super) fn error(&self, error: &h2::Error, other: Other) -> io::Error {
+        if other == Other::Server && self.flood().is_some() {
+            // It was left, whatever the library makes of that.
+            let kind = FaultKind::ServerH2Protocol;
+            return H2Error { kind, signal: None }.into();
+        }
         if error.is_io() {
             return self.lost();
         }

@@ -418,7 +418,8 @@ impl H2Stream {
     /// Tells the end of the body that was written, with trailers, a line each.
     ///
     /// # Errors
-    /// When the stream is not open any more.
+    /// When the stream is not open any more, or less was written than the head had announced: then it
+    /// is reset.
     pub fn finish(&mut self, trailers: &[u8]) -> io::Result<()> {
         let Sending::Body(send, body) = &mut self.sending else {
             return Ok(());
@@ -427,7 +428,8 @@ impl H2Stream {
             // Less came than the head had announced.
             Body::Length(1..) => {
                 send.send_reset(Reason::INTERNAL_ERROR);
-                Ok(())
+                self.end();
+                return Err(io::ErrorKind::InvalidData.into());
             }
             Body::None | Body::Open | Body::Length(0) if trailers.is_empty() => {
                 send.send_data(Bytes::new(), true)

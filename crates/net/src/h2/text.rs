@@ -272,6 +272,7 @@ pub(super) fn read_request(text: &[u8], scheme: &Scheme) -> Result<Outgoing, Mal
     let mut request = Request::new(());
     *request.method_mut() = Method::from_bytes(&method).map_err(|_| Malformed)?;
     *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Malformed)?;
+    let upgrade = upgrade.filter(|protocol| protocol.as_ref() == b"websocket");
     let tunnel = upgrade.map(|protocol| Tunnel {
         protocol,
         key: map.remove(header::SEC_WEBSOCKET_KEY),
@@ -280,6 +281,8 @@ pub(super) fn read_request(text: &[u8], scheme: &Scheme) -> Result<Outgoing, Mal
         let protocol = std::str::from_utf8(&tunnel.protocol).map_err(|_| Malformed)?;
         *request.method_mut() = Method::CONNECT;
         request.extensions_mut().insert(Protocol::from(protocol));
+        // A tunnel has no length, not even that of an empty body.
+        map.remove(header::CONTENT_LENGTH);
         body = Body::Open;
     }
     *request.headers_mut() = map;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clearway_base::clock;
 use clearway_outcome::{Attempt, Evidence, Fault, FaultKind, Phase, Side, Signal, errno_name};
+use tokio::time::Instant;
 
 use super::ProbeReport;
 use crate::connect::{self, Target};
@@ -227,9 +228,9 @@ impl Visit {
         self.stage = Stage::Body;
     }
 
-    /// Notes that the response is complete.
+    /// Notes that the response is complete. Over HTTP/2 its end is still to be told.
     pub(super) fn finished(&mut self) {
-        self.unfinished = false;
+        self.unfinished &= self.driver.is_some();
     }
 
     /// Reads more into `buf`; `false` is FIN.
@@ -390,19 +391,7 @@ impl Visit {
     /// Reads the rest of a response within bounds: closing on a server that still writes is a reset to
     /// it, and an error in its log for every probe.
     pub(super) async fn leave(mut self) {
-        if self.driver.is_some() {
-            // The stream's end is told, and that nothing follows it.
-            self.stream = None;
-            let over = poll_fn(|cx| {
-                self.drive(cx);
-                match self.driver {
-                    Some(_) => Poll::Pending,
-                    None => Poll::Ready(()),
-                }
-            });
-            let over = tokio::time::timeout(LEAVE_LIMIT, over).await;
-            return over.unwrap_or_default();
-        }
+        let deadline = Instant::now() + LEAVE_LIMIT;
         let rest = async {
             let mut left = READ_MAX;
             while self.unfinished && left > 0 {
@@ -414,7 +403,22 @@ impl Visit {
             }
         };
         // Whether it came to its end makes no difference.
-        tokio::time::timeout(LEAVE_LIMIT, rest)
+        tokio::time::timeout_at(deadline, rest)
+            .await
+            .unwrap_or_default();
+        if self.driver.is_none() {
+            return;
+        }
+        // The stream's end is told, and that nothing follows it.
+        self.stream = None;
+        let over = poll_fn(|cx| {
+            self.drive(cx);
+            match self.driver {
+                Some(_) => Poll::Pending,
+                None => Poll::Ready(()),
+            }
+        });
+        tokio::time::timeout_at(deadline, over)
             .await
             .unwrap_or_default();
     }

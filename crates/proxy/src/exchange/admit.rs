@@ -194,8 +194,9 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// Encodes the request head for a server into the worker's buffer.
-    pub(super) fn encode_head(&self) {
+    /// Encodes the request head for a server into the worker's buffer; with `frames` it speaks
+    /// HTTP/2.
+    pub(super) fn encode_head(&self, frames: bool) {
         let listener = self.plan.listener(self.conn.listener_at);
         let mut out = self.conn.worker.out.borrow_mut();
         out.clear();
@@ -207,6 +208,7 @@ impl Exchange<'_> {
             mode: listener.x_forwarded,
             forwarded: listener.forwarded,
             trusted: self.conn.trusted,
+            frames,
         };
         encode_request(
             &self.request.head,

@@ -393,7 +393,8 @@ impl Exchange<'_> {
     async fn switch_protocols(&mut self, mut answer: Answer) -> Result<Next, Stop> {
         let head_len = self.request.response.len;
         let first = FirstBytes::of(answer.buffer.filled());
-        if !self.request.head.upgrade {
+        let is_shared = answer.server.stream.h2().is_some();
+        if !self.request.head.upgrade || (is_shared && !self.opens_websocket()) {
             let kind = FaultKind::UpgradeUnexpected;
             let fault = self.server_fault(kind, Phase::ResponseHead, 0);
             self.fail_attempt(&answer, fault, &first, answer.buffer.len() as u64);

@@ -15,7 +15,7 @@ impl Exchange<'_> {
         head.version == Version::Http2
             && head
                 .field(Known::ContentType, self.lease.filled())
-                .is_some_and(|value| value.starts_with(b"application/grpc"))
+                .is_some_and(is_grpc_type)
     }
 
     /// How long the client waits for a call, if it says so.
@@ -93,5 +93,28 @@ impl Exchange<'_> {
         if let Some(value) = line {
             self.grpc_status = GrpcStatus::parse(value.trim_ascii());
         }
+    }
+}
+
+/// Whether a content type is that of gRPC, whatever its messages are written in. Others begin alike,
+/// such as that of gRPC-Web, which has its status in the body.
+fn is_grpc_type(value: &[u8]) -> bool {
+    let rest = value.strip_prefix(b"application/grpc");
+    rest.is_some_and(|rest| matches!(rest.trim_ascii_start(), [] | [b'+' | b';', ..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grpc_is_told_from_what_begins_alike() {
+        for value in ["", "+proto", ";charset=utf-8", " ; charset=utf-8"] {
+            assert!(is_grpc_type(format!("application/grpc{value}").as_bytes()));
+        }
+        for value in ["-web", "-web+proto", "-web-text", "x"] {
+            assert!(!is_grpc_type(format!("application/grpc{value}").as_bytes()));
+        }
+        assert!(!is_grpc_type(b"application/json"));
     }
 }

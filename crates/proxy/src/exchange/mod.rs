@@ -102,6 +102,10 @@ pub(crate) struct Arrival {
 }
 
 /// One request on its way.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, read by name"
+)]
 pub(crate) struct Exchange<'a> {
     pub(crate) conn: &'a mut Conn,
     pub(crate) request: &'a mut Request,
@@ -128,6 +132,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) slot: Option<Slot>,
     /// Whether the request can be sent again from memory, after a failed Attempt.
     pub(crate) replayable: bool,
+    /// Whether the failed Attempt had its connection for itself.
+    pub(crate) was_alone: bool,
     /// What was read of a body whose length nobody knows, as long as it can be sent again.
     pub(crate) kept: Vec<u8>,
     /// Body bytes read from the client beyond those in `lease`.
@@ -177,6 +183,7 @@ pub(crate) async fn run(
         flight: None,
         slot: None,
         replayable: true,
+        was_alone: false,
         kept: Vec::new(),
         upload_read: 0,
         used: None,

@@ -168,12 +168,19 @@ impl Pump {
         self.keep_max = most;
     }
 
-    /// Whether all that was read is kept. Trailers are not.
-    pub(crate) fn is_kept(&self) -> bool {
-        self.kept.len() as u64 == self.taken && self.trailers.is_empty()
+    /// Whether all that was read is there to be sent again: nothing came but what somebody else had
+    /// read, or all is kept. Trailers that follow a body without framing of its own are not.
+    pub(crate) fn is_replayable(&self) -> bool {
+        let lost = matches!(self.source, Source::UntilClose) && !self.trailers.is_empty();
+        !lost && (self.taken == self.begun || self.kept.len() as u64 == self.taken)
     }
 
-    /// Gives up the copy.
+    /// Gives up the copy, and makes no other.
+    pub(crate) fn stop_keeping(&mut self) {
+        (self.kept, self.keep_max) = (Vec::new(), 0);
+    }
+
+    /// Takes the copy out.
     pub(crate) fn take_kept(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.kept)
     }
@@ -455,8 +462,7 @@ impl Pump {
     /// Copies what was just read, unless it becomes too much.
     fn copy(&mut self, count: usize) {
         if self.kept.len() + count > self.keep_max {
-            (self.kept, self.keep_max) = (Vec::new(), 0);
-            return;
+            return self.stop_keeping();
         }
         let ready = self.buffer.as_ref().map(Lease::filled).unwrap_or_default();
         let read = ready.get(self.start..self.start + count);
@@ -595,6 +601,52 @@ impl Pump {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(Cut::SourceError(error))),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(bytes: &[u8]) -> Lease {
+        let mut lease = Pool::new(bytes.len(), 0).lease();
+        lease.append(bytes);
+        lease
+    }
+
+    fn fed(bytes: &[u8]) -> Pump {
+        let mut pump = Pump::new(Source::UntilClose, Coding::Frames);
+        pump.keep(8);
+        pump.feed(lease(bytes), 0).unwrap();
+        pump
+    }
+
+    #[test]
+    fn what_is_kept_is_given_up_when_nothing_can_follow() {
+        let mut pump = fed(b"abc");
+        assert!(pump.is_replayable());
+        pump.stop_keeping();
+        pump.wrote(3, false);
+        pump.compact();
+        pump.feed(lease(b"def"), 0).unwrap();
+        assert!(!pump.is_replayable());
+        assert_eq!(pump.take_kept(), b"");
+        assert_eq!(pump.kept.capacity(), 0);
+    }
+
+    #[test]
+    fn trailers_that_are_not_kept_cannot_be_sent_again() {
+        // With a body that is kept, without one, and with one that came from the copy.
+        let again = {
+            let mut pump = fed(b"abc");
+            pump.begun = pump.taken;
+            pump
+        };
+        for mut pump in [fed(b"abc"), fed(b""), again] {
+            assert!(pump.is_replayable());
+            pump.trailers.extend_from_slice(b"a: b\r\n");
+            assert!(!pump.is_replayable());
         }
     }
 }

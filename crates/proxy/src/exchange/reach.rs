@@ -44,6 +44,7 @@ impl Exchange<'_> {
                 Ok(conn) => match self.talk(conn, member).await {
                     Ok(mut answer) => {
                         if self.accepts(&mut answer) {
+                            answer.upload.stop_keeping();
                             return Ok(answer);
                         }
                         continue;
@@ -117,8 +118,8 @@ impl Exchange<'_> {
         let may_share = match server.plan.protocol {
             ServerProtocol::Http1 => false,
             ServerProtocol::H2 => true,
-            // Upgrades are for HTTP/1.1; few servers take them over HTTP/2.
-            ServerProtocol::Auto => !self.request.head.upgrade && !server.kept.trunks.prefers_h1(),
+            // Few servers take WebSockets over HTTP/2.
+            ServerProtocol::Auto => !self.opens_websocket() && !server.kept.trunks.prefers_h1(),
         };
         if may_share {
             // Boxed: most servers speak HTTP/1.1.
@@ -139,9 +140,15 @@ impl Exchange<'_> {
         Ok(ServerConn::new(stream, self.conn.worker.now()))
     }
 
+    /// Whether the request opens a WebSocket: the one upgrade that HTTP/2 has a form for. Others are a
+    /// wish that may be ignored (RFC 9110 section 7.8), and are not passed on in frames.
+    pub(super) fn opens_websocket(&self) -> bool {
+        self.request.head.opens_websocket(self.lease.filled())
+    }
+
     /// Waits for the word of a server that it takes tunnels, where the request asks for one.
     async fn may_tunnel(&self, mut shared: ServerConn) -> Result<ServerConn, Fault> {
-        if !self.request.head.upgrade {
+        if !self.opens_websocket() {
             return Ok(shared);
         }
         let takes = poll_fn(|cx| {
@@ -244,7 +251,7 @@ impl Exchange<'_> {
         let limit = self.route_plan().timeouts.connect;
         // Boxed: room for opening a connection need not lie between the parts that every request uses.
         let offer = match server.plan.protocol {
-            ServerProtocol::Auto if self.request.head.upgrade => Offer::Http1,
+            ServerProtocol::Auto if self.opens_websocket() => Offer::Http1,
             ServerProtocol::Http1 | ServerProtocol::H2 | ServerProtocol::Auto => Offer::Whatever,
         };
         let stream = Box::pin(open(self.conn, server, limit, offer))

@@ -29,7 +29,9 @@ impl Exchange<'_> {
         );
         let in_vain = |attempt: &Attempt| match fault.kind.retry() {
             Retry::Always => says_so || attempt.connected_us.is_none(),
-            Retry::Reused | Retry::Configured | Retry::Never => never_taken(fault, attempt),
+            Retry::Reused | Retry::Configured | Retry::Never => {
+                never_taken(fault, attempt, self.was_alone)
+            }
         };
         let reached = !self.request.attempts.last().is_some_and(in_vain);
         self.may_try_again(reached, replayable)?;
@@ -114,10 +116,42 @@ impl Exchange<'_> {
 /// that must not be repeated may be sent on another one.
 ///
 /// A FIN acknowledges whatever was received before it: a request of which no byte is acknowledged
-/// when the FIN is here came too late. A reset proves nothing of the kind.
-fn never_taken(fault: &Fault, attempt: &Attempt) -> bool {
+/// when the FIN is here came too late. A reset proves nothing of the kind, and neither does a FIN on a
+/// connection that was not the request's alone: what is not acknowledged may belong to another.
+fn never_taken(fault: &Fault, attempt: &Attempt, was_alone: bool) -> bool {
     let facts = attempt.evidence.as_ref().and_then(|evidence| evidence.tcp);
     fault.kind == FaultKind::ReusedClosed
+        && was_alone
         && attempt.bytes_sent > 0
         && facts.is_some_and(|tcp| tcp.unacked_bytes >= attempt.bytes_sent)
+}
+
+#[cfg(test)]
+mod tests {
+    use clearway_base::clock;
+    use clearway_base::intern::Name;
+    use clearway_outcome::{Evidence, Phase, Side, TcpFacts};
+
+    use super::*;
+
+    #[test]
+    fn only_a_connection_of_its_own_proves_that_a_request_was_not_taken() {
+        let fault = |kind| Fault::new(kind, Phase::Wait, Side::Server);
+        let mut attempt = Attempt::begin(Name::NONE, Name::NONE, Name::NONE, clock::now());
+        let with = |unacked_bytes| TcpFacts {
+            unacked_bytes,
+            ..TcpFacts::default()
+        };
+        attempt.bytes_sent = 100;
+        attempt.evidence = Some(Box::new(Evidence {
+            tcp: Some(with(100)),
+            ..Evidence::default()
+        }));
+        let closed = fault(FaultKind::ReusedClosed);
+        assert!(never_taken(&closed, &attempt, true));
+        assert!(!never_taken(&closed, &attempt, false));
+        assert!(!never_taken(&fault(FaultKind::ReusedReset), &attempt, true));
+        attempt.bytes_sent = 101;
+        assert!(!never_taken(&closed, &attempt, true));
+    }
 }

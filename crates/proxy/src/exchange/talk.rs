@@ -172,7 +172,7 @@ impl Exchange<'_> {
     /// Encodes the head and writes it, with the body bytes at hand, in one system call.
     async fn send_first(&mut self, talk: &mut Talk) {
         let worker = std::rc::Rc::clone(&self.conn.worker);
-        self.encode_head();
+        self.encode_head(talk.server.stream.h2().is_some());
         poll_fn(|cx| {
             let out = worker.out.borrow();
             let first = talk.upload.first(&self.lease);
@@ -500,7 +500,10 @@ impl Exchange<'_> {
         self.replayable = talk.upload.is_replayable();
         self.kept = talk.upload.take_kept();
         self.note_upload(&talk.upload);
-        if matches!(&failed, Failed::Server(f) if f.kind == FaultKind::ReusedClosed) {
+        self.was_alone = talk.server.stream.h2().is_none();
+        let was_closed = matches!(&failed, Failed::Server(f) if f.kind == FaultKind::ReusedClosed);
+        // One that is shared need not have lain idle.
+        if was_closed && self.was_alone {
             self.learn_close(&talk.server);
         }
         failed

@@ -176,9 +176,14 @@ impl Upload {
 
     /// Whether the request can be sent again from what is in memory.
     pub(crate) fn is_replayable(&self) -> bool {
-        self.rest
-            .as_ref()
-            .is_none_or(|rest| rest.taken == rest.begun || rest.is_kept())
+        self.rest.as_ref().is_none_or(Pump::is_replayable)
+    }
+
+    /// No other attempt can follow: what was copied of the body is given up.
+    pub(crate) fn stop_keeping(&mut self) {
+        if let Some(rest) = &mut self.rest {
+            rest.stop_keeping();
+        }
     }
 
     /// What was copied of the body, for another attempt.
