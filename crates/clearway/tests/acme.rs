@@ -110,7 +110,7 @@ fn text(tls: &str) -> String {
     format!(
         "[listener.web]\nbind = \"127.0.0.1:0\"\nbackend = \"app\"\n\
          tls = {{ certificates = \"$DIR/own.pem\"{tls} }}\n\n\
-         [listener.plain]\nbind = \"127.0.0.1:0\"\nbackend = \"app\"\nhttps_redirect = 443\n\n\
+         [listener.plain]\nbind = \"127.0.0.1:0\"\nbackend = \"app\"\nhttps_redirect = true\n\n\
          [backend.app]\nservers = [\"$SERVER\"]\n\n"
     )
 }

@@ -54,7 +54,7 @@ impl Listener {
             }
         }
         if let Some(port) = self.https_redirect {
-            let to = match port {
+            let to = match port.0 {
                 443 => "https://${host}${target}".to_owned(),
                 port => format!("https://${{host}}:{port}${{target}}"),
             };

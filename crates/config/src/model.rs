@@ -10,7 +10,7 @@ pub use crate::concept::forwarded::{Forwarding, XForwarded};
 pub use crate::concept::health::{Health, HealthKind};
 pub use crate::concept::keepalive::Keepalive;
 pub use crate::concept::limits::{LimitOverrides, Limits};
-pub use crate::concept::listener::{Listener, Mode, ProxyProtocol};
+pub use crate::concept::listener::{HttpsPort, Listener, Mode, ProxyProtocol};
 pub use crate::concept::log::{Log, LogFormat, LogLevel};
 pub use crate::concept::matching::{Condition, Match};
 pub use crate::concept::process::{Process, Workers};

@@ -132,6 +132,6 @@ fn port_80(config: &Config, found: &mut Findings) {
         let origin = config.acme.origins.field_or_section("challenges");
         let message = "no listener without TLS could answer http-01";
         let diagnostic = Diagnostic::warning("acme", origin, message);
-        found.push(diagnostic.hint("add: [listener.plain] bind = \":80\", https_redirect = 443"));
+        found.push(diagnostic.hint("add: [listener.plain] bind = \":80\", https_redirect = true"));
     }
 }

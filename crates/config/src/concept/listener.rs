@@ -11,7 +11,8 @@ use super::route::Rule;
 use super::timeouts::TimeoutOverrides;
 use super::tls::{ListenerTls, Passthrough};
 use super::{concept, table_value};
-use crate::value::{Bind, Identifier, Pairs, choices};
+use crate::syntax::Node;
+use crate::value::{Bind, Identifier, Pairs, Reader, Spec, Value, choices};
 
 concept! {
     /// Where clients connect.
@@ -32,8 +33,8 @@ concept! {
     /// Whether HTTP/2 is spoken too: with TLS when it is agreed on (ALPN), without when the client begins
     /// with it.
     http2: bool = true, example = Some("false");
-    /// Sends clients to this port over HTTPS, whatever they ask for.
-    https_redirect: Option<u16> = None, range = Some((1.0, 65_535.0)), example = Some("443");
+    /// Sends clients to this port over HTTPS, whatever they ask for; `true` = 443.
+    https_redirect: Option<HttpsPort> = None, range = Some((1.0, 65_535.0)), example = Some("true");
     /// For how long browsers are to use nothing but HTTPS (`Strict-Transport-Security`, RFC 6797).
     hsts: Option<Duration> = None, example = Some("\"365d\"");
     /// Whether every connection begins with a PROXY header.
@@ -91,5 +92,36 @@ impl Listener {
     #[must_use]
     pub fn accepts_proxy(&self) -> bool {
         self.proxy_protocol == ProxyProtocol::Accept
+    }
+}
+
+/// Where clients are sent to speak HTTPS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpsPort(pub u16);
+
+impl Value for HttpsPort {
+    fn read(node: &Node, spec: &Spec, reader: &mut Reader<'_>) -> Option<Self> {
+        match node.as_bool() {
+            Some(true) => Some(Self(443)),
+            Some(false) => reader.wrong_type(node, "true, or a port; to send nobody leave it out"),
+            None => u16::read(node, spec, reader).map(Self),
+        }
+    }
+
+    fn print(&self, spec: &Spec, out: &mut String) {
+        self.0.print(spec, out);
+    }
+
+    fn kind(spec: &Spec) -> String {
+        format!("true, or {}", u16::kind(spec))
+    }
+
+    fn schema(spec: &Spec) -> serde_json::Value {
+        serde_json::json!({ "anyOf": [{ "const": true }, u16::schema(spec)] })
+    }
+
+    #[cfg(test)]
+    fn sample(rng: &mut clearway_base::rng::Rng, spec: &Spec) -> Self {
+        Self(u16::sample(rng, spec))
     }
 }
