@@ -69,6 +69,7 @@ fn every_kind_of_mistake_has_a_case() {
         })
         .collect();
     let expected = BTreeSet::from([
+        "acme",
         "admin-exposed",
         "all-trusted",
         "contradiction",
@@ -77,6 +78,7 @@ fn every_kind_of_mistake_has_a_case() {
         "duplicate-bind",
         "file",
         "key",
+        "key-log",
         "loop",
         "missing-key",
         "missing-name",
@@ -88,12 +90,14 @@ fn every_kind_of_mistake_has_a_case() {
         "no-servers",
         "no-time-out",
         "no-traffic",
+        "not-verified",
         "nobody-trusted",
         "range",
         "rule",
         "same-file",
         "shadowed",
         "syntax",
+        "tls",
         "type",
         "unknown-key",
         "unknown-name",
