@@ -132,9 +132,18 @@ impl Bucket {
     /// # Errors
     /// Seconds until there is one.
     pub fn take(&mut self, now: u64) -> Result<(), u64> {
+        self.look(now)?;
+        self.level -= COST;
+        Ok(())
+    }
+
+    /// Whether one order could be taken out.
+    ///
+    /// # Errors
+    /// Seconds until there is one.
+    pub fn look(&mut self, now: u64) -> Result<(), u64> {
         self.fill(now);
         if self.level >= COST {
-            self.level -= COST;
             return Ok(());
         }
         let missing = COST - self.level;

@@ -514,3 +514,22 @@ fn a_request_that_was_sent_is_not_repeated_because_tls_failed_afterwards() {
     let record = clearway.fault(&response.id());
     assert_eq!(record.attempts().len(), 2, "{}", record.json);
 }
+
+#[test]
+fn what_is_wrong_with_a_certificate_is_not_asked_for_again() {
+    let root = Authority::new("root");
+    let expired = bad_server(&root.grant(&Wish::of(&["app.test"]).expired()));
+    let again = bad_server(&root.grant(&Wish::of(&["app.test"]).expired()));
+    let retries = "retries = { max = 3, budget_min = 100 }";
+    for (servers, attempts) in [
+        (vec![expired.address()], 1),
+        (vec![expired.address(), again.address()], 2),
+    ] {
+        let clearway = over(&root, &servers, "", retries);
+        assert_eq!(clearway.get("/").status, 502);
+        let record = clearway.fault_with("server_certificate_expired");
+        assert_eq!(record.attempts().len(), attempts, "{}", record.json);
+        let last = &record.attempts()[attempts - 1];
+        assert_eq!(last["no_retry"], "no-other-server");
+    }
+}

@@ -395,6 +395,24 @@ impl FaultKind {
         Self::ALL.get(usize::from(raw)).copied()
     }
 
+    /// Whether the same server fails in the same way a moment later: its certificate or the protocol on
+    /// its port is not what is expected.
+    #[must_use]
+    pub fn is_lasting(self) -> bool {
+        matches!(
+            self,
+            Self::ServerWantsCertificate
+                | Self::ServerSpeaksPlain
+                | Self::ServerTlsIncompatible
+                | Self::ServerCertificateExpired
+                | Self::ServerCertificateNotYetValid
+                | Self::ServerCertificateUntrusted
+                | Self::ServerCertificateName
+                | Self::ServerCertificateRevoked
+                | Self::ServerCertificateInvalid
+        )
+    }
+
     /// Whether the client went away by itself.
     #[must_use]
     pub fn is_client_abort(self) -> bool {

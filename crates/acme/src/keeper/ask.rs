@@ -55,6 +55,11 @@ impl Keeper {
             return Err(Denial::Full(demand.max));
         }
         let mut entry = self.on_demand_entry(name.clone(), demand.terms);
+        if let Err(wait) = self.bucket.look(now)
+            && !self.is_stored(&entry).await
+        {
+            return Err(Denial::TooFast(wait));
+        }
         self.load_stored(&mut entry).await;
         let is_usable = entry.is_usable(now);
         if !is_usable {

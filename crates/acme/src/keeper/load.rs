@@ -142,6 +142,16 @@ impl Keeper {
         Name::parse(stored.facts.names.first()?).ok()
     }
 
+    /// Whether there is something to be loaded that can serve. Tells nobody of what is damaged: strangers
+    /// may ask as often as they like.
+    pub(super) async fn is_stored(&self, entry: &Entry) -> bool {
+        let stored = self.tools.load(&certificate_key(&entry.id)).await;
+        let found = stored.ok().flatten();
+        let found = found.and_then(|bytes| Certificate::from_file(&bytes).ok());
+        let now = self.tools.clock.now();
+        found.is_some_and(|found| found.check(&entry.wanted.names, now).is_ok())
+    }
+
     /// Takes what the storage has of a certificate into use. What cannot be read is told of and left.
     pub(super) async fn load_stored(&mut self, entry: &mut Entry) {
         let key = record_key(&entry.id);

@@ -5,6 +5,7 @@ use clearway_http::{Framing, Method};
 use clearway_outcome::{Attempt, Fault, FaultKind, Retry, RetryRefusal};
 
 use super::Exchange;
+use crate::local::Flight;
 
 impl Exchange<'_> {
     /// Decides whether another Attempt may follow one that ended in `fault`.
@@ -20,6 +21,9 @@ impl Exchange<'_> {
         );
         if !wanted {
             return Err(RetryRefusal::NotConfigured);
+        }
+        if fault.kind.is_lasting() && !self.has_other_server() {
+            return Err(RetryRefusal::NoServer);
         }
         // Nothing of the request reached a server when no connection was made, and where HTTP/2 says so.
         // TLS may fail later, too.
@@ -84,6 +88,19 @@ impl Exchange<'_> {
             return Err(RetryRefusal::Deadline);
         }
         Ok(())
+    }
+
+    /// Whether a server may be chosen that was not tried yet, and is not being tried.
+    fn has_other_server(&self) -> bool {
+        let now = self.flight.as_ref().map(Flight::member);
+        self.backend.as_ref().is_some_and(|backend| {
+            let mut all = backend.servers.iter().enumerate();
+            all.any(|(member, server)| {
+                Some(member) != now
+                    && !self.request.tried.contains(&member)
+                    && server.plan.entry.cell.is_usable()
+            })
+        })
     }
 
     fn take_from_budget(&self) -> Result<(), RetryRefusal> {
