@@ -99,6 +99,8 @@ pub struct Supervisor {
     workers: Vec<Handle>,
     /// Opened at start, handed out when names are known.
     opened: Vec<Opened>,
+    /// Read at start: the certificates that are to be obtained from when it runs.
+    wanted: clearway_acme::Settings,
     open: Vec<Key>,
     names: Followed,
     checks: Checks,
@@ -133,7 +135,7 @@ impl Supervisor {
         let mut board = Board::new(count);
         let issuing = Issuing::new();
         board.set_issuance(Arc::<Issuing>::clone(&issuing));
-        issuance::settings(&config).map_err(StartError::Config)?;
+        let wanted = issuance::settings(&config).map_err(StartError::Config)?;
         let plan = compile::compile(&config, &Names::default(), &mut board, 1, None);
         let plan = Arc::new(plan.map_err(StartError::Config)?);
         let opened = sockets::open_missing(&config, &[], count).map_err(StartError::Open)?;
@@ -149,6 +151,7 @@ impl Supervisor {
             news,
             workers,
             opened,
+            wanted,
             open: Vec::new(),
             names: Followed::default(),
             checks: Checks::default(),
@@ -219,12 +222,11 @@ impl Supervisor {
     }
 
     /// Begins to obtain the certificates of the first configuration; what is stored serves at once.
-    async fn issue(&self, config: &Config) -> Result<(), String> {
-        let lines = |found: Vec<Diagnostic>| lines("[acme]:", found.iter());
-        let settings = issuance::settings(config).map_err(lines)?;
+    async fn issue(&mut self, config: &Config) -> Result<(), String> {
+        let wanted = std::mem::take(&mut self.wanted);
         let issuing = &self.state.issuing;
-        issuing.start(issuing.open(config, &settings)?, &self.state);
-        issuing.follow(settings).await;
+        issuing.start(issuing.open(config, &wanted)?, &self.state);
+        issuing.follow(wanted).await;
         issuing.settle();
         Ok(())
     }
