@@ -533,7 +533,7 @@ impl Drop for H2Stream {
             // The rest of the request is not wanted: the library says NO_ERROR once all that waits is
             // sent (RFC 9113 section 8.1). A reset of ours would throw it away.
             (Other::Client, true) => {}
-            // As here: it says CANCEL, behind what was written.
+            // As here: it says CANCEL. What the socket has not taken yet is lost with it.
             (Other::Client, false) if matches!(self.sending, Sending::Body(..)) => {}
             (Other::Client, false) => self.reset(Reason::INTERNAL_ERROR),
             (Other::Server, _) => self.reset(Reason::CANCEL),
