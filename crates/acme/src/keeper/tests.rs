@@ -1,6 +1,7 @@
 //! The keeper without an authority: what it finds in its storage, and what it refuses.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use clearway_testkit::TempDir;
@@ -268,13 +269,12 @@ fn a_certificate_that_another_process_obtained_is_adopted() {
     );
 }
 
-#[test]
-fn names_that_failed_are_rationed_like_new_ones() {
-    let bench = Bench::new();
-    let settings = Settings {
+/// One order on demand for ever, from an issuer that cannot be reached.
+fn one_order(allow: &str) -> Settings {
+    Settings {
         issuers: vec![Arc::new(Issuer::new("dead", "https://127.0.0.1:1/"))],
         on_demand: Some(OnDemand {
-            allow: vec![Pattern::parse("*.org").unwrap()],
+            allow: vec![Pattern::parse(allow).unwrap()],
             burst: 1,
             per_hour: 0,
             max: 5,
@@ -284,19 +284,27 @@ fn names_that_failed_are_rationed_like_new_ones() {
             },
         }),
         ..Settings::default()
-    };
-    let time = Arc::new(std::sync::atomic::AtomicU64::new(IN_2026));
-    let clock = {
-        let time = Arc::clone(&time);
-        Clock::new(move || time.load(std::sync::atomic::Ordering::Relaxed))
-    };
-    bench.run_at(clock, settings, |handle| async move {
+    }
+}
+
+/// A clock, and what sets it.
+fn hands() -> (Arc<AtomicU64>, Clock) {
+    let time = Arc::new(AtomicU64::new(IN_2026));
+    let read = Arc::clone(&time);
+    (time, Clock::new(move || read.load(Ordering::Relaxed)))
+}
+
+#[test]
+fn names_that_failed_are_rationed_like_new_ones() {
+    let bench = Bench::new();
+    let (time, clock) = hands();
+    bench.run_at(clock, one_order("*.org"), |handle| async move {
         let first = handle.ask("a.org").await;
         assert!(matches!(first, Err(Denial::Failed(..))), "{first:?}");
         let again = handle.ask("a.org").await;
         assert!(matches!(again, Err(Denial::Failed(..))), "{again:?}");
         // Its pause is over, the ration is not there again.
-        time.fetch_add(86_400, std::sync::atomic::Ordering::Relaxed);
+        time.fetch_add(86_400, Ordering::Relaxed);
         let later = handle.ask("a.org").await;
         assert!(matches!(later, Err(Denial::TooFast(_))), "{later:?}");
     });
@@ -308,32 +316,14 @@ fn one_that_a_client_asked_for_is_renewed_also_after_it_has_expired() {
     let good = certificate(&["a.org"], KeyType::EcdsaP256);
     let id = names("a.org").id();
     bench.store(&format!("certificates/{id}.pem"), good.to_file().as_bytes());
-    let settings = Settings {
-        issuers: vec![Arc::new(Issuer::new("dead", "https://127.0.0.1:1/"))],
-        on_demand: Some(OnDemand {
-            allow: vec![Pattern::parse("a.org").unwrap()],
-            burst: 1,
-            per_hour: 0,
-            max: 5,
-            terms: Terms {
-                challenges: vec![crate::settings::Challenge::Http01],
-                ..Terms::default()
-            },
-        }),
-        ..Settings::default()
-    };
-    let time = Arc::new(std::sync::atomic::AtomicU64::new(IN_2026));
-    let clock = {
-        let time = Arc::clone(&time);
-        Clock::new(move || time.load(std::sync::atomic::Ordering::Relaxed))
-    };
-    bench.run_at(clock, settings, |handle| async move {
+    let (time, clock) = hands();
+    bench.run_at(clock, one_order("a.org"), |handle| async move {
         assert_eq!(handle.ask("a.org").await, Ok(()));
         // Past its end, and past the pause after each failure: nobody asks, the keeper only looks.
         for failures in 1..3 {
             time.store(
                 good.facts.validity.not_after + failures * 86_400,
-                std::sync::atomic::Ordering::Relaxed,
+                Ordering::Relaxed,
             );
             let failed = async {
                 while handle.status().certificates[0].failures < u32::try_from(failures).unwrap() {
