@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
+use clearway_testkit::bind::Bind;
 use clearway_testkit::pebble::{self, Pebble};
 use clearway_testkit::process::program;
 use clearway_testkit::wait;
@@ -359,4 +360,32 @@ fn settings_that_cannot_be_are_told_with_their_place() {
         site.clearway.wait_stderr(said);
     }
     assert_eq!(site.clearway.json("/api/v1/certificates"), before);
+}
+
+#[test]
+fn certificates_are_obtained_for_a_bound_account_by_updates_of_a_name_server() {
+    const KEY: &str = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
+    let bind = Bind::start();
+    let mut site = Site::start_with(|setup| pebble::Setup {
+        dns: Some(bind.address),
+        external: Some(("kid-1", KEY)),
+        ..setup
+    });
+    for (name, text) in [("eab.key", KEY), ("tsig.key", bind.secret.as_str())] {
+        std::fs::write(site.clearway.file(name), format!("{text}\n")).unwrap();
+    }
+    site.clearway.set("BIND", &bind.address.to_string());
+    let acme = "[acme]\nstorage = \"$STORAGE\"\nchallenges = [\"dns-01\"]\n\
+        issuers = [{ directory = \"$DIRECTORY\", ca = \"$DIR/pebble-ca.pem\", key_id = \"kid-1\", hmac_key_file = \"$DIR/eab.key\" }]\n\
+        dns = { server = \"$BIND\", key_name = \"update\", key_file = \"$DIR/tsig.key\", propagation = \"0s\" }\n\
+        [resolver]\nservers = [\"$BIND\"]\n";
+    let wanted = text(", acme = [\"*.example.org\"]");
+    let result = site.clearway.reload(&(wanted.clone() + acme));
+    assert_eq!(result, "ok", "{:#?}", site.clearway.stderr());
+    site.wait_for("*.example.org");
+    assert!(site.shown(&to("shop.example.org")).is_some());
+    // A key that is none is told before anything is changed.
+    std::fs::write(site.clearway.file("eab.key"), "!").unwrap();
+    assert_eq!(site.clearway.reload(&(wanted + acme)), "failed");
+    assert!(site.shown(&to("shop.example.org")).is_some());
 }

@@ -15,6 +15,7 @@
 )]
 
 pub mod behave;
+pub mod bind;
 pub mod clearway;
 pub mod client;
 pub mod dns;

@@ -1,6 +1,5 @@
 //! Each way to prove control over a name, each kind of key, what an authority may ask for besides.
 
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +7,10 @@ use clearway_acme::dns::{DnsProvider, Hook, Propagation, TsigAlgorithm, TsigKey,
 use clearway_acme::settings::Terms;
 use clearway_acme::{Answers, Challenge, Event, ExternalAccount, Issuer, KeyType, Settings};
 use clearway_testkit::TempDir;
-use clearway_testkit::process::{Process, program};
+use clearway_testkit::bind::Bind;
+use clearway_testkit::process::program;
 
-use crate::support::pebble::{Dns, Pebble, Setup, ToIssuer, ToResolver, free_address};
+use crate::support::pebble::{Dns, Pebble, Setup, ToIssuer, ToResolver};
 use crate::support::{Running, block_on, http_terms, names, over_http, respond, wanted};
 
 #[test]
@@ -123,51 +123,6 @@ fn a_wildcard_by_dns_01_with_a_hook() {
         calls[1].starts_with("cleanup _acme-challenge.example.org "),
         "{log}"
     );
-}
-
-/// BIND with one zone that a key may change.
-struct Bind {
-    address: std::net::SocketAddr,
-    secret: String,
-    _process: Process,
-    _folder: TempDir,
-}
-
-impl Bind {
-    fn start() -> Self {
-        let folder = TempDir::new();
-        let address = free_address();
-        let secret = "c2VjcmV0IG9mIHRoZSB0ZXN0LCAzMiBieXRlcyBsb25n".to_owned();
-        let zone = "$TTL 60\n@ SOA ns.example.org. admin.example.org. 1 60 60 600 60\n@ NS ns\n\
-                    ns A 127.0.0.1\na A 127.0.0.1\n_acme-challenge.b CNAME b.auth\n";
-        folder.write("zone", zone);
-        let config = format!(
-            r#"options {{ directory "{here}"; listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};
-pid-file none; session-keyfile none; recursion no; dnssec-validation no; notify no; }};
-controls {{ }};
-key "update" {{ algorithm hmac-sha256; secret "{secret}"; }};
-zone "example.org" {{ type primary; file "zone"; allow-update {{ key "update"; }}; }};
-"#,
-            here = folder.path().display(),
-            port = address.port(),
-        );
-        let mut command = Command::new(program("named", "bind9"));
-        command.args(["-g", "-n", "1", "-c", &folder.write("named.conf", &config)]);
-        let process = Process::start(command);
-        let is_up = |line: &str| line.ends_with(" running").then_some(());
-        let up = process.stderr.find(clearway_testkit::wait::LIMIT, is_up);
-        assert!(
-            up.is_some(),
-            "BIND does not start: {}",
-            process.stderr.text()
-        );
-        Self {
-            address,
-            secret,
-            _process: process,
-            _folder: folder,
-        }
-    }
 }
 
 #[test]
