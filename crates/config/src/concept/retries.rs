@@ -14,7 +14,8 @@ overridable! {
     /// Attempts after the first.
     max: u32 = 2, range = Some((0.0, 20.0));
     /// After what: `"connect"` (nothing reached the server), `"reused"` (a kept connection closed
-    /// without a byte of answer), a status, or the code of a fault.
+    /// without a byte of answer), a status, or the code of a fault. A certificate or a protocol that is
+    /// not what is expected is no other a moment later: it is tried again on another server only.
     on: Vec<RetryOn> = vec![RetryOn::Connect, RetryOn::Reused],
         example = Some("[\"connect\", \"reused\", 503, \"response_timeout\"]");
     /// Which methods may be sent again after a server may have seen them.
