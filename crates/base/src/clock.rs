@@ -70,6 +70,12 @@ pub fn wall() -> u64 {
     })
 }
 
+/// Whole seconds since 1970, as the times of certificates are written.
+#[must_use]
+pub fn wall_seconds() -> i64 {
+    i64::try_from(wall() / 1_000_000).unwrap_or(i64::MAX)
+}
+
 /// The wall-clock time (microseconds since the Unix epoch) of a stamp, without reading a clock.
 ///
 /// It is derived from the pair of readings taken at start, so steps of the wall clock after that

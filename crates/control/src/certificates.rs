@@ -149,7 +149,7 @@ pub(crate) fn warnings(plan: &Plan) -> Vec<(LogLevel, String)> {
 
 fn warning(listener: &ListenerPlan, certificate: &Certificate) -> Option<(LogLevel, String)> {
     let facts = certificate.facts();
-    let now = now();
+    let now = clock::wall_seconds();
     let whose = format!(
         "listener {}: the certificate for {}",
         listener.name,
@@ -182,10 +182,6 @@ pub(crate) fn label(certificate: &Certificate) -> &str {
         [first, ..] => first,
         [] => &certificate.facts().subject,
     }
-}
-
-fn now() -> i64 {
-    i64::try_from(clock::wall() / 1_000_000).unwrap_or(i64::MAX)
 }
 
 /// A day and a time, to the second.

@@ -358,7 +358,7 @@ impl Accepting {
 
     /// Whether the certificate that the client got is not valid at this time.
     fn shows_one_out_of_time(&self) -> bool {
-        let now = i64::try_from(clock::wall() / 1_000_000).unwrap_or(i64::MAX);
+        let now = clock::wall_seconds();
         self.certificates
             .is_out_of_time(self.tls.server_name(), now)
     }
