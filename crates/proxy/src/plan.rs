@@ -163,8 +163,6 @@ pub struct ListenerTlsPlan {
     pub files: Mutex<Files>,
     /// Who obtains certificates for it, where somebody does.
     pub issuance: Option<Arc<dyn Issuance>>,
-    /// Names whose certificates are ordered when a client asks for them, exact or with `*.`.
-    pub on_demand: Vec<String>,
     /// What sessions are resumed with, where they are.
     pub sessions: Option<KeptSessions>,
 }

@@ -235,10 +235,23 @@ impl Certificates {
         self.index.load().all.is_empty() && self.all().is_empty()
     }
 
-    /// Whether there is one for a name that is valid at `now` (seconds since 1970).
+    /// Whether certificates are ordered when clients ask for their names.
     #[must_use]
-    pub fn has(&self, name: &str, now: i64) -> bool {
-        self.view().find(name).iter().any(|c| c.is_valid(now))
+    pub fn are_ordered(&self) -> bool {
+        let obtained = self.obtained.as_ref();
+        obtained.is_some_and(|obtained| !obtained.on_demand.is_empty())
+    }
+
+    /// Whether one for a name is to be ordered: clients may ask for it, and none is valid at `now`
+    /// (seconds since 1970).
+    #[must_use]
+    pub fn lacks(&self, name: &str, now: i64) -> bool {
+        let may_ask = |obtained: &Obtained| {
+            let mut patterns = obtained.on_demand.iter();
+            patterns.any(|pattern| name_matches(pattern, name))
+        };
+        self.obtained.as_ref().is_some_and(may_ask)
+            && !self.view().find(name).iter().any(|c| c.is_valid(now))
     }
 
     /// Whether what clients get that ask for a name, or for none, is not valid at `now` (seconds since
@@ -409,7 +422,11 @@ mod tests {
         certificates.replace(vec![certificate(&["b.test"]), certificate(&["x.test"])]);
         issued.remove("2");
         assert_eq!(found("b.test").as_deref(), Some("b.test"));
-        assert!(certificates.has("b.test", 1_800_000_000));
-        assert!(!certificates.has("b.test", 99_999_999_999));
+        // Ordered are those that clients may ask for, when there is none or its time is over.
+        assert!(certificates.are_ordered());
+        assert!(!certificates.lacks("s.shops.test", 1_800_000_000));
+        assert!(certificates.lacks("s.shops.test", 99_999_999_999));
+        assert!(certificates.lacks("other.shops.test", 1_800_000_000));
+        assert!(!certificates.lacks("c.test", 1_800_000_000));
     }
 }

@@ -8,12 +8,12 @@ use std::task::Poll;
 use clearway_base::buffer::Lease;
 use clearway_base::clock;
 use clearway_net::tls::hello::Hello;
-use clearway_net::tls::{CHALLENGE_ALPN, ServerTls, name_matches};
+use clearway_net::tls::{CHALLENGE_ALPN, ServerTls};
 
 use super::Conn;
 use super::hello::{self, Seen};
 use crate::issuance::Issuance;
-use crate::plan::ListenerTlsPlan;
+use crate::plan::ListenerPlan;
 
 /// Who answers a handshake.
 pub(super) enum Answerer {
@@ -49,14 +49,10 @@ pub(super) async fn prepare(conn: &mut Conn, first: Option<Lease>) -> (Option<Le
 }
 
 /// Whom to ask, when a hello has to be looked at before it is answered.
-fn watcher(listener: &crate::plan::ListenerPlan) -> Option<Arc<dyn Issuance>> {
-    let ListenerTlsPlan {
-        issuance,
-        on_demand,
-        ..
-    } = listener.tls.as_ref()?;
-    let issuance = issuance.as_ref()?;
-    let is_watched = !on_demand.is_empty() || issuance.expects_handshake();
+fn watcher(listener: &ListenerPlan) -> Option<Arc<dyn Issuance>> {
+    let tls = listener.tls.as_ref()?;
+    let issuance = tls.issuance.as_ref()?;
+    let is_watched = tls.server.certificates().are_ordered() || issuance.expects_handshake();
     is_watched.then(|| Arc::clone(issuance))
 }
 
@@ -68,11 +64,8 @@ fn is_challenge(hello: &Hello) -> bool {
 /// Whether a name is to have a certificate and has none that is valid.
 fn is_wanted(conn: &Conn, name: &str) -> bool {
     let tls = conn.listener().and_then(|l| l.tls.as_ref());
-    let now = i64::try_from(clock::wall() / 1_000_000).unwrap_or(i64::MAX);
-    tls.is_some_and(|tls| {
-        let allows = |pattern: &String| name_matches(pattern, name);
-        tls.on_demand.iter().any(allows) && !tls.server.certificates().has(name, now)
-    })
+    let now = clock::wall_seconds();
+    tls.is_some_and(|tls| tls.server.certificates().lacks(name, now))
 }
 
 /// Waits for a certificate as long as the handshake may take; `Err(())` when that is over.

@@ -74,11 +74,10 @@ pub(super) fn listener(
 ) -> Result<ListenerTlsPlan, Vec<Diagnostic>> {
     let issuance = issuance.filter(|_| settings.is_automatic());
     let texts = |names: &[HostPattern]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let on_demand = texts(&settings.on_demand);
     let obtained = issuance.as_ref().map(|issuance| Obtained {
         issued: Arc::clone(issuance.issued()),
         names: texts(&settings.acme),
-        on_demand: on_demand.clone(),
+        on_demand: texts(&settings.on_demand),
     });
     let origin = settings.origins.field_or_section("certificates");
     let mut files = Files::new(settings.certificates.iter().map(source).collect());
@@ -133,7 +132,6 @@ pub(super) fn listener(
         server,
         files: Mutex::new(files),
         issuance,
-        on_demand,
         sessions: kept,
     })
 }
