@@ -482,7 +482,6 @@ pub struct TlsServer {
     versions: Versions,
     alpn: Vec<Vec<u8>>,
     demands: Option<CertificateDer<'static>>,
-    has_tickets: bool,
 }
 
 impl TlsServer {
@@ -494,7 +493,6 @@ impl TlsServer {
             versions: &BOTH,
             alpn: Vec::new(),
             demands: None,
-            has_tickets: true,
         }
     }
 
@@ -523,13 +521,6 @@ impl TlsServer {
     #[must_use]
     pub fn demanding(mut self, authority: &Authority) -> Self {
         self.demands = Some(authority.der().clone());
-        self
-    }
-
-    /// Remembers no sessions.
-    #[must_use]
-    pub fn forgetful(mut self) -> Self {
-        self.has_tickets = false;
         self
     }
 
@@ -566,12 +557,7 @@ impl TlsServer {
             .with_single_cert(chain, key)
             .expect("a certificate with its key");
         config.alpn_protocols.clone_from(&self.alpn);
-        if self.has_tickets {
-            config.ticketer = aws_lc_rs::Ticketer::new().expect("keys for tickets");
-        } else {
-            config.send_tls13_tickets = 0;
-            config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-        }
+        config.ticketer = aws_lc_rs::Ticketer::new().expect("keys for tickets");
         config
     }
 }
