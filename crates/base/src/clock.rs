@@ -172,6 +172,57 @@ pub fn rfc3339(unix_micros: u64) -> String {
     String::from_utf8_lossy(&rfc3339_text(unix_micros)).into_owned()
 }
 
+/// Microseconds since the Unix epoch of what [`rfc3339`] wrote; offsets and fractions of any length are
+/// taken too, years before 1970 are not.
+#[must_use]
+pub fn parse_rfc3339(text: &str) -> Option<u64> {
+    let (date, time) = text.split_once(['T', 't', ' '])?;
+    let mut parts = date.splitn(3, '-');
+    let mut next = || parts.next()?.parse::<u64>().ok();
+    let (year, month, day) = (next()?, next()?, next()?);
+    let zone = time.find(['Z', 'z', '+', '-']).unwrap_or(time.len());
+    let (time, zone) = time.split_at_checked(zone)?;
+    let (whole, fraction) = time.split_once('.').unwrap_or((time, ""));
+    let mut parts = whole.splitn(3, ':');
+    let mut next = || parts.next()?.parse::<u64>().ok();
+    let (hour, minute, second) = (next()?, next()?, next()?);
+    if !(1_970..=9_999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    if hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let mut micros = 0;
+    for digit in fraction.bytes().chain(std::iter::repeat(b'0')).take(6) {
+        micros = micros * 10 + u64::from(digit.is_ascii_digit().then_some(digit - b'0')?);
+    }
+    let seconds = days_before(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
+    let seconds = match zone.split_at_checked(1) {
+        Some((sign @ ("+" | "-"), offset)) => {
+            let (hours, minutes) = match offset.split_once(':') {
+                Some(parts) => parts,
+                None => offset.split_at_checked(2)?,
+            };
+            let offset = hours.parse::<u64>().ok()? * 3_600 + minutes.parse::<u64>().ok()? * 60;
+            match sign {
+                "+" => seconds.checked_sub(offset)?,
+                _ => seconds.checked_add(offset)?,
+            }
+        }
+        Some(_) | None => seconds,
+    };
+    seconds.checked_mul(1_000_000)?.checked_add(micros)
+}
+
+/// Days from 1970 to a date of the Gregorian calendar.
+fn days_before(year: u64, month: u64, day: u64) -> u64 {
+    // Years begin in March, so that the leap day is the last.
+    let year = if month > 2 { year } else { year - 1 };
+    let month = if month > 2 { month - 3 } else { month + 9 };
+    let of_year = (153 * month + 2) / 5 + day - 1;
+    year * 365 + year / 4 - year / 100 + year / 400 + of_year - 719_468
+}
+
 /// As [`rfc3339`], without a place of its own in memory. Years beyond 9999 lose their first digits.
 #[must_use]
 pub fn rfc3339_text(unix_micros: u64) -> [u8; 24] {
@@ -220,6 +271,26 @@ fn civil_text(c: &Civil) -> [u8; 24] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_written_is_read() {
+        for micros in [0, 1_000, 951_782_400_000_000, 1_795_296_761_123_000] {
+            assert_eq!(parse_rfc3339(&rfc3339(micros)), Some(micros));
+        }
+        let noon = parse_rfc3339("2026-11-21T12:00:00Z");
+        assert_eq!(parse_rfc3339("2026-11-21T13:30:00+01:30"), noon);
+        assert_eq!(parse_rfc3339("2026-11-21T11:00:00-0100"), noon);
+        assert_eq!(parse_rfc3339("2026-11-21 12:00:00.000"), noon);
+        for wrong in [
+            "",
+            "2026-11-21",
+            "2026-13-01T00:00:00Z",
+            "x-y-zT0:0:0Z",
+            "1960-01-01T00:00:00Z",
+        ] {
+            assert_eq!(parse_rfc3339(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn civil_dates_match_known_days() {

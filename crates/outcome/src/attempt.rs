@@ -170,6 +170,8 @@ pub struct Evidence {
     pub first: FirstBytes,
     /// What is known about its TLS, where that was spoken.
     pub tls: Option<Box<TlsFacts>>,
+    /// The call to connect itself failed: nothing left this host.
+    pub is_immediate: bool,
 }
 
 impl Evidence {

@@ -12,9 +12,13 @@ mod address;
 mod attempt;
 mod errno;
 mod grpc;
+mod host;
 mod kind;
 mod phase;
+mod probed;
 mod record;
+mod remark;
+mod sighting;
 mod signal;
 mod spoken;
 mod tls;
@@ -23,9 +27,19 @@ pub use address::{Address, Bind};
 pub use attempt::{Attempt, Evidence, FirstBytes, RetryRefusal, Reuse, TcpFacts};
 pub use errno::errno_name;
 pub use grpc::{GrpcStatus, grpc_timeout_us};
+pub use host::{
+    Cgroup, Connected, HostCounters, IcmpSeen, KernelLine, Listening, Neighbour, Process, Route,
+    Sockets, UnixListening, Use,
+};
 pub use kind::{Fault, FaultKind, Party, Retry};
 pub use phase::{Phase, Side};
+pub use probed::{
+    Again, Answered, Asked, DnsAnswer, Ending, Handshake, Kept, OldHandshake, Port, Prefaced,
+    RecordKind, Reply, ResolvConf, Silence, TcpPath, TlsVersions, UnixFile, UnixPath,
+};
 pub use record::{Protocol, Record, RequestId, Timings};
+pub use remark::Remark;
+pub use sighting::{Place, Sighting, Speaker, Suspects};
 pub use signal::Signal;
 pub use spoken::Spoken;
 pub use tls::{CertificateFacts, CertificateVerdict, TlsFacts};
