@@ -66,6 +66,8 @@ pub struct ConnectError {
     pub unix: bool,
     /// What was under way.
     pub step: Step,
+    /// Whether the call itself failed: nothing left this host.
+    pub is_immediate: bool,
 }
 
 impl std::fmt::Display for ConnectError {
@@ -163,7 +165,10 @@ async fn tcp(address: SocketAddr, source: Option<IpAddr>) -> Result<TcpStream, C
     };
     let stream = TcpStream::from_std(socket.into()).map_err(failed(Step::Socket))?;
     if under_way {
-        finish(&stream).await.map_err(failed(Step::Connect))?;
+        finish(&stream).await.map_err(|error| ConnectError {
+            is_immediate: false,
+            ..failed(Step::Connect)(error)
+        })?;
     }
     Ok(stream)
 }
@@ -195,6 +200,7 @@ impl ConnectError {
             errno: error.raw_os_error().unwrap_or(0),
             unix,
             step,
+            is_immediate: true,
         }
     }
 }
@@ -292,7 +298,14 @@ mod tests {
 
     #[test]
     fn every_errno_has_a_kind() {
-        let of = |errno, unix, step| fault(&ConnectError { errno, unix, step });
+        let of = |errno, unix, step| {
+            fault(&ConnectError {
+                errno,
+                unix,
+                step,
+                is_immediate: true,
+            })
+        };
         for (errno, kind) in [
             (libc::EHOSTUNREACH, FaultKind::ConnectUnreachable),
             (libc::ENETUNREACH, FaultKind::ConnectUnreachable),

@@ -7,6 +7,7 @@
 //!
 //! Must run on a tokio runtime: the resolver below keeps its connections there.
 
+mod lookup;
 mod query;
 #[cfg(test)]
 mod server;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use clearway_outcome::FaultKind;
 
+pub use lookup::{Lookup, lookup, resolv_conf};
 use query::{Client, Found};
 
 /// How names are resolved.
@@ -272,7 +274,7 @@ impl Resolver {
 }
 
 /// Runs futures side by side and keeps their order.
-async fn join_all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+pub(crate) async fn join_all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
     let mut running: Vec<Pin<Box<F>>> = futures.into_iter().map(Box::pin).collect();
     let mut done: Vec<Option<F::Output>> = running.iter().map(|_| None).collect();
     std::future::poll_fn(|cx| {

@@ -12,9 +12,9 @@ use std::io;
 use std::mem::{offset_of, size_of};
 use std::os::fd::RawFd;
 
-use clearway_outcome::TcpFacts;
+use clearway_outcome::{TcpFacts, TcpPath};
 
-/// The kernel's `struct tcp_info` (`include/uapi/linux/tcp.h`) up to `tcpi_notsent_bytes`.
+/// The kernel's `struct tcp_info` (`include/uapi/linux/tcp.h`) up to `tcpi_snd_wnd`.
 ///
 /// Spelt out because the C libraries differ in how much of it they declare. The kernel writes as much
 /// as the caller has room for, so an older kernel leaves the last fields zero.
@@ -71,6 +71,10 @@ struct TcpInfo {
     delivered_ce: u32,
     bytes_sent: u64,
     bytes_retrans: u64,
+    dsack_dups: u32,
+    reord_seen: u32,
+    rcv_ooopack: u32,
+    snd_wnd: u32,
 }
 
 const _: () = {
@@ -78,24 +82,14 @@ const _: () = {
     assert!(offset_of!(TcpInfo, bytes_acked) == 120);
     assert!(offset_of!(TcpInfo, notsent_bytes) == 144);
     assert!(offset_of!(TcpInfo, bytes_sent) == 200);
+    assert!(offset_of!(TcpInfo, snd_wnd) == 228);
 };
 
 /// What the kernel knows about a TCP connection; `None` when `fd` is none.
 #[must_use]
 pub fn tcp_facts(fd: RawFd) -> Option<TcpFacts> {
-    let mut info = TcpInfo::default();
-    let mut len = libc::socklen_t::try_from(size_of::<TcpInfo>()).ok()?;
-    // SAFETY: `info` is writable for `len` bytes, and every bit pattern is a valid `TcpInfo`.
-    let result = unsafe {
-        libc::getsockopt(
-            fd,
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            (&raw mut info).cast(),
-            &raw mut len,
-        )
-    };
-    (result == 0).then_some(TcpFacts {
+    let (info, _) = tcp_info(fd)?;
+    Some(TcpFacts {
         state: info.state,
         rtt_us: info.rtt,
         unacked: info.unacked,
@@ -111,6 +105,37 @@ pub fn tcp_facts(fd: RawFd) -> Option<TcpFacts> {
             .saturating_sub(info.bytes_acked.saturating_sub(1)),
         last_data_recv_ms: info.last_data_recv,
     })
+}
+
+/// What the kernel knows about the way of a TCP connection; `None` when `fd` is none.
+#[must_use]
+pub fn tcp_path(fd: RawFd) -> Option<TcpPath> {
+    let (info, len) = tcp_info(fd)?;
+    let is_known = len >= size_of::<TcpInfo>();
+    Some(TcpPath {
+        mtu: info.pmtu,
+        segment: info.snd_mss,
+        out_of_order: is_known.then_some(info.rcv_ooopack),
+        window: is_known.then_some(info.snd_wnd),
+    })
+}
+
+/// `TCP_INFO`, and how many bytes of it the kernel knows.
+fn tcp_info(fd: RawFd) -> Option<(TcpInfo, usize)> {
+    let mut info = TcpInfo::default();
+    let mut len = libc::socklen_t::try_from(size_of::<TcpInfo>()).ok()?;
+    // SAFETY: `info` is writable for `len` bytes, and every bit pattern is a valid `TcpInfo`.
+    let result = unsafe {
+        libc::getsockopt(
+            fd,
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut len,
+        )
+    };
+    let len = usize::try_from(len).ok()?;
+    (result == 0).then_some((info, len))
 }
 
 /// Looks at the next unread byte without taking it and without waiting: `Ok(0)` is FIN.
@@ -260,6 +285,10 @@ mod tests {
         assert!((5..=6).contains(&facts.bytes_acked), "{facts:?}");
         assert_eq!((facts.unacked, facts.notsent_bytes), (0, 0));
         assert!(facts.rtt_us > 0);
+        let path = tcp_path(client.as_raw_fd()).unwrap();
+        assert!(path.mtu > 1_000 && path.segment > 500, "{path:?}");
+        assert_eq!(path.out_of_order.unwrap_or(0), 0);
+        assert_ne!(path.window, Some(0));
         drop(server);
         assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
         assert_eq!(
@@ -271,7 +300,7 @@ mod tests {
 
     #[test]
     fn no_facts_without_a_tcp_socket() {
-        assert_eq!(tcp_facts(-1), None);
+        assert_eq!((tcp_facts(-1), tcp_path(-1)), (None, None));
         let (one, _two) = std::os::unix::net::UnixStream::pair().unwrap();
         assert_eq!(tcp_facts(one.as_raw_fd()), None);
     }

@@ -291,7 +291,7 @@ fn asked(config: &ResolverConfig) -> String {
     servers.collect::<Vec<_>>().join(" or ")
 }
 
-fn parse(text: &str) -> Result<Name, Trouble> {
+pub(super) fn parse(text: &str) -> Result<Name, Trouble> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     if text.is_empty() || !text.bytes().all(plain) {
         return Err(invalid(text));
@@ -319,7 +319,7 @@ fn host_text(name: &Name) -> String {
 }
 
 /// The absolute names to try, in order: see `search` and `ndots` in resolv.conf(5).
-fn candidates(name: &Name, search: &[Name], ndots: usize) -> Vec<Name> {
+pub(super) fn candidates(name: &Name, search: &[Name], ndots: usize) -> Vec<Name> {
     let mut absolute = name.clone();
     absolute.set_fqdn(true);
     if name.is_fqdn() {

@@ -1,6 +1,6 @@
 //! The probe that asks the health service of gRPC (`grpc.health.v1.Health/Check`).
 
-use clearway_http::{Method, ResponseHead};
+use clearway_http::{HeadLimits, Method, ResponseHead};
 use clearway_outcome::{FaultKind, GrpcStatus};
 
 use super::http::{self, authority, excerpt, is_header, is_printable};
@@ -83,7 +83,7 @@ impl Grpc {
         visit.end()?;
         visit.sent();
         let mut head = ResponseHead::default();
-        http::read_head(visit, &mut head, Method::Post).await?;
+        http::read_head(visit, &mut head, Method::Post, &HeadLimits::default()).await?;
         visit.head_done(head.status);
         if head.status != 200 {
             let words = format!(

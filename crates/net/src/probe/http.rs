@@ -129,7 +129,7 @@ impl Http {
         visit.send(&self.request(target)).await?;
         visit.sent();
         let mut head = ResponseHead::default();
-        read_head(visit, &mut head, self.method).await?;
+        read_head(visit, &mut head, self.method, &HeadLimits::default()).await?;
         visit.head_done(head.status);
         let reason = head.reason.of(&visit.buf).escape_ascii().to_string();
         let status = format!("{} {reason}", head.status).trim_end().to_owned();
@@ -167,8 +167,8 @@ pub(super) async fn read_head(
     visit: &mut Visit,
     head: &mut ResponseHead,
     method: Method,
+    limits: &HeadLimits,
 ) -> Result<(), Failure> {
-    let limits = HeadLimits::default();
     let mut interim = 0;
     loop {
         if visit.buf.is_empty() {
@@ -177,7 +177,7 @@ pub(super) async fn read_head(
             }
             continue;
         }
-        let parsed = head.parse(&visit.buf, &limits, method);
+        let parsed = head.parse(&visit.buf, limits, method);
         match parsed.map_err(|kind| unreadable(kind, &visit.buf))? {
             Progress::Partial => {
                 if !visit.read().await? {
@@ -235,7 +235,7 @@ async fn read_body(visit: &mut Visit, framing: Framing) -> Result<Vec<u8>, Failu
 }
 
 /// Moves the data out of the chunks in `input`; says whether the last one was there.
-fn extract(
+pub(super) fn extract(
     decoder: &mut ChunkedDecoder,
     input: &mut Vec<u8>,
     body: &mut Vec<u8>,

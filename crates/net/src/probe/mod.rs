@@ -1,8 +1,10 @@
-//! Health probes: Attempts made on purpose, one file per kind.
+//! Probes: Attempts made on purpose. Those of health stand here, one file per kind; those that tell one
+//! cause of a failure from another are in [`diagnose`].
 //!
 //! A probe runs on the control runtime and is told its target and its time; when to run and what
 //! follows from the result is decided above.
 
+pub mod diagnose;
 mod grpc;
 mod http;
 mod tcp;
@@ -13,7 +15,6 @@ use std::time::Duration;
 
 use clearway_base::clock;
 use clearway_base::intern::Name;
-use clearway_http::proxy_protocol;
 use clearway_outcome::Attempt;
 
 pub use grpc::{Grpc, GrpcSettings};
@@ -140,21 +141,11 @@ async fn check(
     tls: ProbeTls<'_>,
 ) -> Result<String, Failure> {
     visit.connect(target, probe.source).await?;
-    let mut header = Vec::new();
-    match probe.proxy_header {
-        ProxyHeader::Off => {}
-        ProxyHeader::V1 => proxy_protocol::write_v1(None, None, &mut header),
-        ProxyHeader::V2 => proxy_protocol::write_v2(None, None, &mut header),
-    }
-    visit.send(&header).await?;
+    visit.introduce(probe.proxy_header).await?;
     if let Some((client, name)) = tls {
         visit.secure(client, name).await?;
     }
-    match probe.http2 {
-        Http2::Always => visit.share().await?,
-        Http2::Agreed if visit.has_agreed_on_http2() => visit.share().await?,
-        Http2::Agreed | Http2::Never => {}
-    }
+    visit.share_if(probe.http2).await?;
     probe.kind.check(visit, target).await
 }
 

@@ -8,12 +8,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use clearway_base::clock;
-use clearway_outcome::{Attempt, Evidence, Fault, FaultKind, Phase, Side, Signal, errno_name};
+use clearway_http::proxy_protocol;
+use clearway_outcome::{
+    Attempt, Ending, Evidence, Fault, FaultKind, Phase, Side, Signal, TcpPath, errno_name,
+};
 use tokio::time::Instant;
 
-use super::ProbeReport;
+use super::{Http2, ProbeReport, ProxyHeader};
 use crate::connect::{self, Target};
 use crate::h2::{Driver, Trunk, TrunkSettings};
+use crate::kernel;
 use crate::stream::{Stream, fault_of};
 use crate::tls::{ClientTls, Connecting, ServerName};
 
@@ -39,6 +43,15 @@ impl Failure {
             words,
         }
     }
+
+    /// A failure in which the server says why.
+    pub(super) fn said(kind: FaultKind, signal: Signal) -> Self {
+        let what = kind.summary().trim_end_matches('.');
+        Self {
+            signal: Some(signal),
+            ..Self::new(kind, format!("{what} ({signal})"))
+        }
+    }
 }
 
 /// A probe under way.
@@ -53,6 +66,8 @@ pub(super) struct Visit {
     evidence: Evidence,
     /// The server may still be writing.
     unfinished: bool,
+    /// How the connection ended, as far as was read.
+    pub(super) ending: Ending,
 }
 
 impl Visit {
@@ -65,11 +80,12 @@ impl Visit {
             buf: Vec::new(),
             evidence: Evidence::default(),
             unfinished: false,
+            ending: Ending::Unconnected,
         }
     }
 
     /// Microseconds since the Attempt began.
-    fn elapsed_us(&self) -> u64 {
+    pub(super) fn elapsed_us(&self) -> u64 {
         clock::now().micros_since(self.attempt.started)
     }
 
@@ -87,8 +103,20 @@ impl Visit {
                 words: error.to_string(),
             })?;
         self.stream = Some(stream);
+        self.ending = Ending::Open;
         self.attempt.connected_us = Some(self.elapsed_us());
         Ok(())
+    }
+
+    /// Sends the PROXY header that the server expects.
+    pub(super) async fn introduce(&mut self, proxy_header: ProxyHeader) -> Result<(), Failure> {
+        let mut header = Vec::new();
+        match proxy_header {
+            ProxyHeader::Off => {}
+            ProxyHeader::V1 => proxy_protocol::write_v1(None, None, &mut header),
+            ProxyHeader::V2 => proxy_protocol::write_v2(None, None, &mut header),
+        }
+        self.send(&header).await
     }
 
     /// Sets up TLS.
@@ -108,6 +136,13 @@ impl Visit {
             let (failure, first, wire) = connecting.refuse(Some(&error));
             self.evidence.keep_first(first.as_bytes());
             self.stream = Some(Stream::Plain(wire));
+            if failure.kind == FaultKind::ServerTlsClosed {
+                self.ending = Ending::Fin;
+            } else if failure.kind == FaultKind::ServerTlsReset {
+                self.ending = Ending::Reset;
+            } else if failure.signal.is_some() {
+                self.ending = Ending::Said;
+            }
             let mut words = failure.kind.summary().trim_end_matches('.').to_owned();
             if let Some(signal) = failure.signal {
                 words.push_str(&format!(" ({signal})"));
@@ -128,13 +163,22 @@ impl Visit {
     }
 
     /// Whether TLS has agreed on HTTP/2.
-    pub(super) fn has_agreed_on_http2(&self) -> bool {
+    fn has_agreed_on_http2(&self) -> bool {
         let alpn = self.stream.as_ref().and_then(Stream::tls_alpn);
         alpn == Some(b"h2")
     }
 
+    /// Speaks HTTP/2 from here on, where it is to be spoken.
+    pub(super) async fn share_if(&mut self, http2: Http2) -> Result<(), Failure> {
+        match http2 {
+            Http2::Always => self.share().await,
+            Http2::Agreed if self.has_agreed_on_http2() => self.share().await,
+            Http2::Agreed | Http2::Never => Ok(()),
+        }
+    }
+
     /// Speaks HTTP/2 from here on, over one stream of the connection.
-    pub(super) async fn share(&mut self) -> Result<(), Failure> {
+    async fn share(&mut self) -> Result<(), Failure> {
         self.stage = Stage::Send;
         let is_refused = matches!(self.stream, Some(Stream::Tls(_))) && !self.has_agreed_on_http2();
         if is_refused {
@@ -183,9 +227,19 @@ impl Visit {
             .unwrap_or_default()
     }
 
-    /// Writes all of `bytes`.
+    /// Notes that what is written from here on by [`Visit::send_raw`] is a handshake of TLS.
+    pub(super) fn begin_tls(&mut self) {
+        self.stage = Stage::Tls;
+    }
+
+    /// Writes all of `bytes`, of a request.
     pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.stage = Stage::Send;
+        self.send_raw(bytes).await
+    }
+
+    /// Writes all of `bytes`.
+    pub(super) async fn send_raw(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let mut rest = bytes;
         while !rest.is_empty() {
             let written = poll_fn(|cx| {
@@ -246,6 +300,7 @@ impl Visit {
         let count = read.await.map_err(|error| self.broken(&error))?;
         if count == 0 {
             self.unfinished = false;
+            self.ending = Ending::Fin;
             return Ok(false);
         }
         self.buf
@@ -269,15 +324,10 @@ impl Visit {
     fn broken(&mut self, error: &io::Error) -> Failure {
         self.unfinished = false;
         if let Some((kind, signal)) = fault_of(error, true) {
-            let mut words = kind.summary().trim_end_matches('.').to_owned();
-            if let Some(signal) = signal {
-                words.push_str(&format!(" ({signal})"));
-            }
-            return Failure {
-                kind,
-                errno: 0,
-                signal,
-                words,
+            self.ending = Ending::Said;
+            return match signal {
+                Some(signal) => Failure::said(kind, signal),
+                None => Failure::new(kind, kind.summary().trim_end_matches('.').to_owned()),
             };
         }
         let ends = [io::ErrorKind::BrokenPipe, io::ErrorKind::UnexpectedEof];
@@ -285,6 +335,10 @@ impl Visit {
             FinOrRst::Fin
         } else {
             FinOrRst::Rst
+        };
+        self.ending = match how {
+            FinOrRst::Fin => Ending::Fin,
+            FinOrRst::Rst => Ending::Reset,
         };
         self.ended(how, error.raw_os_error().unwrap_or(0))
     }
@@ -386,6 +440,23 @@ impl Visit {
             }
         };
         ProbeReport { attempt, words }
+    }
+
+    /// What the kernel knows about the way to the server.
+    pub(super) fn tcp_path(&self) -> Option<TcpPath> {
+        kernel::tcp_path(self.stream.as_ref()?.tcp_fd()?)
+    }
+
+    /// As [`Visit::report`], but what was seen is kept whatever the verdict.
+    pub(super) fn testify(&mut self, verdict: Result<String, Failure>) -> Attempt {
+        let mut evidence = self.evidence.clone();
+        evidence.tcp = self.stream.as_ref().and_then(Stream::tcp_facts);
+        if evidence.tls.is_none() {
+            evidence.tls = self.stream.as_ref().and_then(Stream::tls_facts);
+        }
+        let mut attempt = self.report(verdict).attempt;
+        attempt.evidence = Some(Box::new(evidence));
+        attempt
     }
 
     /// Reads the rest of a response within bounds: closing on a server that still writes is a reset to

@@ -59,8 +59,8 @@ pub struct ClientSettings {
 /// A backend's side of TLS.
 #[derive(Clone, Debug)]
 pub struct ClientTls {
-    config: Arc<ClientConfig>,
-    verifies: bool,
+    pub(super) config: Arc<ClientConfig>,
+    pub(super) verifies: bool,
 }
 
 impl ClientTls {
@@ -71,7 +71,7 @@ impl ClientTls {
     pub fn new(settings: &ClientSettings) -> Result<Self, String> {
         let provider = provider::get(settings.post_quantum);
         let verifies = !matches!(settings.trust, Trust::Nobody);
-        let verifier = Verifier::new(settings, &provider)?;
+        let verifier = Verifier::new(&settings.trust, &settings.revoked, &provider)?;
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(settings.profile.versions())
             .map_err(|error| error.to_string())?
@@ -233,7 +233,7 @@ impl Connecting {
 
 /// Verifies certificates of servers, or not, and notes those that it refuses.
 #[derive(Debug)]
-struct Verifier {
+pub(super) struct Verifier {
     inner: Option<Arc<WebPkiServerVerifier>>,
     /// Certificates that the operator names, as far as they may be a server's own.
     given: Vec<CertificateDer<'static>>,
@@ -241,12 +241,16 @@ struct Verifier {
 }
 
 impl Verifier {
-    fn new(settings: &ClientSettings, provider: &Arc<CryptoProvider>) -> Result<Self, String> {
+    pub(super) fn new(
+        trust: &Trust,
+        revoked: &[CertificateRevocationListDer<'static>],
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Self, String> {
         let mut given = Vec::new();
-        let inner = match &settings.trust {
+        let inner = match trust {
             Trust::Nobody => None,
             Trust::System(roots) | Trust::Roots(roots) => {
-                if let Trust::Roots(roots) = &settings.trust {
+                if let Trust::Roots(roots) = trust {
                     given.clone_from(roots);
                 }
                 let mut store = RootCertStore::empty();
@@ -256,7 +260,7 @@ impl Verifier {
                     Arc::new(store),
                     Arc::clone(provider),
                 )
-                .with_crls(settings.revoked.iter().cloned())
+                .with_crls(revoked.iter().cloned())
                 .allow_unknown_revocation_status();
                 Some(builder.build().map_err(|error| error.to_string())?)
             }

@@ -14,6 +14,7 @@ mod fault;
 mod files;
 mod handshake;
 pub mod hello;
+mod inspect;
 mod key_log;
 mod presented;
 mod provider;
@@ -31,5 +32,6 @@ pub use files::{
     revocation_lists,
 };
 pub use handshake::HandshakeError;
+pub use inspect::{Inspection, InspectionSettings, Presented};
 pub use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName};
 pub use stream::TlsStream;
