@@ -15,6 +15,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<String> {
     section("process", &old.process, &new.process, &mut out);
     section("admin", &old.admin, &new.admin, &mut out);
     section("log", &old.log, &new.log, &mut out);
+    section("incidents", &old.incidents, &new.incidents, &mut out);
     section("resolver", &old.resolver, &new.resolver, &mut out);
     section("acme", &old.acme, &new.acme, &mut out);
     section("timeouts", &old.timeouts, &new.timeouts, &mut out);
@@ -45,6 +46,9 @@ fn section<S: Section>(label: &str, old: &S, new: &S, out: &mut Vec<String>) {
     }
 }
 
+/// Keys whose values may hold secrets: differences are told in logs.
+const SECRET: &[&str] = &["webhooks", "authorization"];
+
 /// The fields that are printed differently.
 fn changes<S: Section>(label: &str, old: &S, new: &S, out: &mut Vec<String>) {
     changes_but(&[], label, old, new, out);
@@ -57,6 +61,10 @@ fn changes_but<S: Section>(but: &[&str], label: &str, old: &S, new: &S, out: &mu
             continue;
         }
         let key = before.key;
+        if SECRET.contains(&key) {
+            out.push(format!("{label}: {key} changed"));
+            continue;
+        }
         out.push(match (short(&before.text), short(&after.text)) {
             (_, None) => format!("{label}: {key} removed"),
             (None, Some(after)) => format!("{label}: {key} set to {after}"),

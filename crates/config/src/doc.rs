@@ -8,10 +8,10 @@ use crate::diagnostic::Lines;
 use crate::model::{
     Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Backend, BackendTls,
     CertificateFiles, ClientCertificates, Condition, CookieSite, Ejection, ErrorPage, Forwarding,
-    Health, HealthKind, Keepalive, Limits, Listener, ListenerTls, Log, LogFormat, LogLevel, Match,
-    Mode, Passthrough, Process, ProxyProtocol, Queue, Redirect, Reply, Resolver, Retries,
-    RetryMethods, Rewrite, Route, Rule, SendProxy, Server, ServerProtocol, ServerState,
-    StickyCookie, Timeouts, TlsProfile, XForwarded,
+    Health, HealthKind, Incidents, Keepalive, Limits, Listener, ListenerTls, Log, LogFormat,
+    LogLevel, Match, Mode, Passthrough, Process, ProxyProtocol, Queue, Redirect, Reply, Resolver,
+    Retries, RetryMethods, Rewrite, Route, Rule, SendProxy, Server, ServerProtocol, ServerState,
+    StickyCookie, Timeouts, TlsProfile, Webhook, XForwarded,
 };
 use crate::syntax::{Kind, Node};
 use crate::value::{Row, Section, Spec, Value, section_schema};
@@ -56,6 +56,7 @@ pub fn json_schema() -> Json {
         ("process", section_schema::<Process>()),
         ("admin", section_schema::<Admin>()),
         ("log", section_schema::<Log>()),
+        ("incidents", section_schema::<Incidents>()),
         ("resolver", section_schema::<Resolver>()),
         ("acme", section_schema::<Acme>()),
         ("timeouts", section_schema::<Timeouts>()),
@@ -100,10 +101,12 @@ const fn chapter<S: Section>(place: &'static str) -> Chapter {
 }
 
 /// The chapters, in the order of the page.
-const CHAPTERS: [Chapter; 34] = [
+const CHAPTERS: [Chapter; 36] = [
     chapter::<Process>(""),
     chapter::<Admin>(""),
     chapter::<Log>(""),
+    chapter::<Incidents>(""),
+    chapter::<Webhook>("`webhooks` of `[incidents]`"),
     chapter::<Resolver>(""),
     chapter::<Acme>(""),
     chapter::<AcmeIssuer>("`issuers` of `[acme]`"),
@@ -346,10 +349,12 @@ impl Part {
 }
 
 /// The sections of the sample. A header that would change something by being there is a comment too.
-const SAMPLE: [Part; 32] = [
+const SAMPLE: [Part; 34] = [
     part::<Process>("[process]"),
     part::<Admin>("[admin]"),
     part::<Log>("[log]"),
+    part::<Incidents>("[incidents]"),
+    part::<Webhook>("# [[incidents.webhooks]]"),
     part::<Resolver>("[resolver]"),
     part::<Acme>("[acme]"),
     part::<AcmeIssuer>("# [[acme.issuers]]"),
@@ -478,6 +483,7 @@ mod tests {
         reads::<Process>();
         reads::<Admin>();
         reads::<Log>();
+        reads::<Incidents>();
         reads::<Resolver>();
         reads::<Acme>();
         reads::<Timeouts>();

@@ -21,6 +21,7 @@ pub mod doc;
 mod lower;
 pub mod model;
 pub mod print;
+pub mod survey;
 mod syntax;
 mod value;
 mod words;

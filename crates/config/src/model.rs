@@ -8,6 +8,7 @@ pub use crate::concept::ejection::Ejection;
 pub use crate::concept::errors::{ErrorPage, ErrorPages};
 pub use crate::concept::forwarded::{Forwarding, XForwarded};
 pub use crate::concept::health::{Health, HealthKind};
+pub use crate::concept::incidents::{Incidents, Webhook, WebhookFormat};
 pub use crate::concept::keepalive::Keepalive;
 pub use crate::concept::limits::{LimitOverrides, Limits};
 pub use crate::concept::listener::{HttpsPort, Listener, Mode, ProxyProtocol};
@@ -40,6 +41,8 @@ pub struct Config {
     pub admin: Admin,
     /// What is written down.
     pub log: Log,
+    /// What is done about failures.
+    pub incidents: Incidents,
     /// How names are looked up.
     pub resolver: Resolver,
     /// Certificates that are obtained by themselves.

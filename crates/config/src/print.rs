@@ -11,6 +11,7 @@ pub fn print(config: &Config) -> String {
     single("process", &config.process, &mut out);
     single("admin", &config.admin, &mut out);
     single("log", &config.log, &mut out);
+    single("incidents", &config.incidents, &mut out);
     single("resolver", &config.resolver, &mut out);
     single("acme", &config.acme, &mut out);
     single("timeouts", &config.timeouts, &mut out);
@@ -100,6 +101,7 @@ mod tests {
             process: Section::sample_section(rng),
             admin: Section::sample_section(rng),
             log: Section::sample_section(rng),
+            incidents: Section::sample_section(rng),
             resolver: Section::sample_section(rng),
             acme: Section::sample_section(rng),
             timeouts: Section::sample_section(rng),

@@ -11,6 +11,7 @@ pub(crate) mod ejection;
 pub(crate) mod errors;
 pub(crate) mod forwarded;
 pub(crate) mod health;
+pub(crate) mod incidents;
 pub(crate) mod keepalive;
 pub(crate) mod limits;
 pub(crate) mod listener;

@@ -11,9 +11,19 @@ use crate::value::{
 use crate::words;
 
 /// The sections of a file.
-pub(crate) const SECTIONS: [&str; 11] = [
-    "process", "admin", "log", "resolver", "acme", "timeouts", "limits", "errors", "listener",
-    "route", "backend",
+pub(crate) const SECTIONS: [&str; 12] = [
+    "process",
+    "admin",
+    "log",
+    "incidents",
+    "resolver",
+    "acme",
+    "timeouts",
+    "limits",
+    "errors",
+    "listener",
+    "route",
+    "backend",
 ];
 
 /// Reads a whole configuration.
@@ -25,6 +35,7 @@ pub(crate) fn config(entries: &[Entry], reader: &mut Reader<'_>) -> Config {
             "process" => section(entry, reader, &mut config.process),
             "admin" => section(entry, reader, &mut config.admin),
             "log" => section(entry, reader, &mut config.log),
+            "incidents" => section(entry, reader, &mut config.incidents),
             "resolver" => section(entry, reader, &mut config.resolver),
             "acme" => section(entry, reader, &mut config.acme),
             "timeouts" => section(entry, reader, &mut config.timeouts),
@@ -168,6 +179,7 @@ mod tests {
             "[process]\nworkers = 4\n",
             "[admin]\nlisten = \"off\"\n",
             "[log]\naccess = \"stdout\"\n",
+            "[incidents]\nprobes = false\n",
             "[resolver]\nattempts = 9\n",
             "[acme]\nstorage = \"/srv/acme\"\n",
             "[timeouts]\nconnect = \"1s\"\n",

@@ -1,6 +1,9 @@
 //! Text to tree: tokens, quoting and positions, never meaning.
 
+pub(crate) mod haproxy;
 pub(crate) mod native;
+pub(crate) mod nginx;
+pub(crate) mod word;
 
 use crate::diagnostic::Span;
 
