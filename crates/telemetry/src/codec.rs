@@ -147,7 +147,7 @@ fn put_attempt(out: &mut Vec<u8>, attempt: &Attempt) {
     let Some(evidence) = &attempt.evidence else {
         return out.push(0);
     };
-    out.push(1);
+    out.extend_from_slice(&[1, u8::from(evidence.is_immediate)]);
     put_text(out, evidence.first());
     tls::put(out, evidence.tls.as_deref());
     let Some(tcp) = &evidence.tcp else {
@@ -340,7 +340,10 @@ impl<'a> Input<'a> {
         if !self.is_there()? {
             return Some(None);
         }
-        let mut evidence = Evidence::default();
+        let mut evidence = Evidence {
+            is_immediate: self.is_there()?,
+            ..Evidence::default()
+        };
         let first = self.text()?;
         evidence.keep_first(first);
         if evidence.first().len() < first.len() {

@@ -12,7 +12,9 @@ mod escape;
 pub mod format;
 mod histogram;
 pub mod proxy_status;
+pub mod read;
 pub mod receipt;
+pub mod redact;
 #[cfg(test)]
 mod sample;
 

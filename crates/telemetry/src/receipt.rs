@@ -6,7 +6,7 @@ use clearway_outcome::{
     Record, TlsFacts, errno_name,
 };
 
-use crate::escape;
+use crate::{escape, format, redact};
 
 /// Most names of a certificate that are listed.
 const NAMES_SHOWN: usize = 8;
@@ -44,6 +44,17 @@ pub fn words(record: &Record<'_>) -> String {
         ));
     }
     out
+}
+
+/// One line of JSON, as in the log, without what may be secret: see [`crate::redact`].
+pub fn json(record: &Record<'_>, out: &mut Vec<u8>) {
+    let (target, referer) = (redact::query(record.target), redact::query(record.referer));
+    let shown = Record {
+        target: &target,
+        referer: &referer,
+        ..record.clone()
+    };
+    format::json::write(&shown, out);
 }
 
 /// One line without a line feed.
@@ -84,8 +95,17 @@ fn headline(record: &Record<'_>) -> String {
                 retries(record)
             )
         }
+        None if is_servers_own(record) => {
+            format!("{time}  {} sent by the server itself", record.status)
+        }
         None => format!("{time}  {}", record.status),
     }
+}
+
+/// Whether the error that the client got was made by the server, not by the balancer.
+fn is_servers_own(record: &Record<'_>) -> bool {
+    let answered = |attempt: &Attempt| attempt.fault.is_none() && attempt.status >= 500;
+    record.attempts.last().is_some_and(answered)
 }
 
 fn retries(record: &Record<'_>) -> String {
@@ -103,24 +123,9 @@ fn request_line(record: &Record<'_>) -> String {
     if record.method.is_empty() {
         return "unreadable request".to_owned();
     }
-    format!("{} {}", record.method.escape_ascii(), redact(record.target))
-}
-
-/// A target with the values of its query replaced by `…`.
-fn redact(target: &[u8]) -> String {
-    let mut parts = target.splitn(2, |&b| b == b'?');
-    let mut out = parts.next().unwrap_or_default().escape_ascii().to_string();
-    let Some(query) = parts.next() else {
-        return out;
-    };
-    for (at, pair) in query.split(|&b| b == b'&').enumerate() {
-        out.push(if at == 0 { '?' } else { '&' });
-        let mut halves = pair.splitn(2, |&b| b == b'=');
-        out.push_str(&halves.next().unwrap_or_default().escape_ascii().to_string());
-        if halves.next().is_some() {
-            out.push_str("=…");
-        }
-    }
+    let mut out = format!("{} ", record.method.escape_ascii());
+    let target = redact::query(record.target);
+    escape::terminal(&String::from_utf8_lossy(&target), &mut out);
     out
 }
 
@@ -189,7 +194,7 @@ fn evidence_words(attempt: &Attempt, evidence: &Evidence) -> String {
     if !evidence.first().is_empty() && !is_tls {
         out.push_str(&format!(
             "; it sent \"{}\"",
-            evidence.first().escape_ascii()
+            redact::first(evidence.first()).escape_ascii()
         ));
     }
     if let Some(tcp) = &evidence.tcp {

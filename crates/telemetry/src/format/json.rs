@@ -6,7 +6,7 @@ use clearway_outcome::{
     TlsFacts, errno_name,
 };
 
-use crate::escape;
+use crate::{escape, redact};
 
 /// A key with the comma before it, ready to be appended in one go.
 macro_rules! key {
@@ -276,10 +276,13 @@ pub(crate) fn write_attempt(out: &mut Vec<u8>, attempt: &Attempt) {
 }
 
 fn write_evidence(out: &mut Vec<u8>, attempt: &Attempt, evidence: &Evidence) {
+    if evidence.is_immediate {
+        raw(out, key!("immediate"), b"true");
+    }
     if let Some(spoken) = attempt.spoken_instead() {
         text(out, key!("spoken"), spoken.to_string().as_bytes());
     }
-    let first = evidence.first();
+    let first = redact::first(evidence.first());
     if !first.is_empty() {
         let shown = first.escape_ascii().to_string();
         text(out, key!("first_bytes"), shown.as_bytes());
@@ -386,6 +389,9 @@ mod tests {
         (first.reuse.uses, first.status) = (1, 200);
         (first.queued_us, first.connected_us) = (Some(1), Some(2));
         (first.sent_us, first.first_byte_us) = (Some(3), Some(4));
+        if let Some(evidence) = &mut first.evidence {
+            evidence.is_immediate = true;
+        }
         let goaway = Signal::H2Goaway {
             code: 0,
             last_stream: 9,
