@@ -291,7 +291,7 @@ async fn connect(
     conn: &Conn,
     server: &Rc<LocalServer>,
     limit: std::time::Duration,
-) -> Result<Stream, (FaultKind, i32)> {
+) -> Result<Stream, Unopened> {
     let worker = Rc::clone(&conn.worker);
     conn.timer.set_after(worker.now(), limit);
     let mut has_shed = false;
@@ -303,14 +303,18 @@ async fn connect(
             Poll::Pending => Poll::Pending,
         })
         .await;
-        let (kind, errno) = match connected {
+        let unopened = match connected {
             Some(Ok(stream)) => return Ok(stream),
-            None => (FaultKind::ConnectTimeout, 0),
-            Some(Err(error)) => (connect::fault(&error), error.errno),
+            None => Unopened::new(FaultKind::ConnectTimeout, 0),
+            Some(Err(error)) => {
+                let mut unopened = Unopened::new(connect::fault(&error), error.errno);
+                unopened.evidence.is_immediate = error.is_immediate;
+                unopened
+            }
         };
         worker.tick();
-        if kind != FaultKind::OutOfFiles || has_shed {
-            return Err((kind, errno));
+        if unopened.kind != FaultKind::OutOfFiles || has_shed {
+            return Err(unopened);
         }
         has_shed = true;
         worker.shed_kept_connections();
@@ -372,9 +376,7 @@ pub(crate) async fn open(
     limit: std::time::Duration,
     offer: Offer,
 ) -> Result<Stream, Unopened> {
-    let mut stream = connect(conn, server, limit)
-        .await
-        .map_err(|(kind, errno)| Unopened::new(kind, errno))?;
+    let mut stream = connect(conn, server, limit).await?;
     server.shard().connects.one();
     send_proxy_header(conn, server, &mut stream).await?;
     match &server.plan.tls {

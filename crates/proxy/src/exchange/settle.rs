@@ -69,7 +69,9 @@ impl Exchange<'_> {
                 shard.faults.one(fault.kind);
             }
         }
-        let failed = self.fault.is_some() || self.request.attempts.len() > 1;
+        // A gateway error is one to the client whoever made it: the server's own are reported, too.
+        let failed =
+            self.fault.is_some() || self.request.attempts.len() > 1 || matches!(status, 502..=504);
         if !log && !failed {
             return;
         }
