@@ -15,9 +15,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use clearway_base::hash::Map;
 use clearway_config::model::Admin;
+use clearway_doctor::report::{Report, verdict_json};
 use clearway_net::listen::{self, SocketFile, StdListener};
 use clearway_outcome::{Bind, RequestId};
-use clearway_telemetry::{catalogue, format, receipt};
+use clearway_telemetry::{catalogue, receipt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -27,6 +28,9 @@ use crate::{metrics, task, view};
 
 /// How many receipts are listed when nobody says how many.
 const LISTED: usize = 100;
+
+/// Columns of texts when nobody says how many.
+const WIDTH: usize = 100;
 
 /// How its socket is opened: alone, so that a second process notices the first.
 const OPTIONS: listen::Options = listen::Options {
@@ -100,6 +104,7 @@ fn routes(state: Arc<State>) -> Router {
         .route("/api/v1/servers/{backend}/{*server}", post(set_server))
         .route("/api/v1/certificates", get(certificates))
         .route("/api/v1/certificates/{id}/renew", post(renew))
+        .route("/api/v1/incidents", get(incidents))
         .route("/api/v1/receipts", get(list_receipts))
         .route("/api/v1/receipts/{id}", get(one_receipt))
         .route("/api/v1/reload", post(reload))
@@ -186,6 +191,15 @@ async fn renew(Extract(state): Extract<Arc<State>>, Path(id): Path<String>) -> R
     (StatusCode::NOT_FOUND, words).into_response()
 }
 
+async fn incidents(Extract(state): Extract<Arc<State>>, query: Words) -> Response {
+    let limit = query.get("limit").and_then(|n| n.parse().ok());
+    let all = state.incidents().json(limit.unwrap_or(LISTED));
+    if wants_text(&query) {
+        return view::incidents::text(&all).into_response();
+    }
+    json(format!("{all}\n"))
+}
+
 async fn list_receipts(Extract(state): Extract<Arc<State>>, query: Words) -> Response {
     let limit = query
         .get("limit")
@@ -206,7 +220,7 @@ async fn list_receipts(Extract(state): Extract<Arc<State>>, query: Words) -> Res
             continue;
         }
         out.extend_from_slice(if at == 0 { b"[" } else { b"," });
-        format::json::write(&record.as_record(), &mut out);
+        receipt::json(&record.as_record(), &mut out);
     }
     drop(receipts);
     if text {
@@ -232,12 +246,26 @@ async fn one_receipt(
         );
         return (StatusCode::NOT_FOUND, words).into_response();
     };
+    let record = record.clone();
+    drop(receipts);
+    let verdict = state.incidents().verdict_for(&record.as_record());
     if wants_text(&query) {
-        return receipt::words(&record.as_record()).into_response();
+        let mut out = receipt::words(&record.as_record());
+        if let Some(verdict) = verdict {
+            let width = query.get("width").and_then(|w| w.parse().ok());
+            let report = Report::new(vec![verdict], 1, Vec::new());
+            out.push('\n');
+            out.push_str(&report.terminal(width.unwrap_or(WIDTH), false));
+        }
+        return out.into_response();
     }
     let mut out = Vec::new();
-    format::json::write(&record.as_record(), &mut out);
-    json(String::from_utf8_lossy(&out).into_owned())
+    receipt::json(&record.as_record(), &mut out);
+    let mut out: serde_json::Value = serde_json::from_slice(&out).unwrap_or_default();
+    if let Some(verdict) = verdict {
+        out["verdict"] = verdict_json(&verdict);
+    }
+    json(format!("{out}\n"))
 }
 
 async fn reload(Extract(state): Extract<Arc<State>>) -> Response {

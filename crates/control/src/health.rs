@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::state::State;
+use crate::story::LastProbe;
 use crate::task;
 
 /// Probes that may be under way at once, over all servers.
@@ -128,7 +129,14 @@ async fn check_for_ever(
             Err(report.words.clone())
         };
         let transition = machine.observe(&result);
-        state.stories().of(key).last_probe = Some((clock::wall(), passed, report.words));
+        state.stories().of(key).last_probe = Some(LastProbe {
+            at: clock::wall(),
+            passed,
+            words: report.words,
+            fault: report.attempt.fault.map(|fault| fault.kind),
+            status: report.attempt.status,
+            took_us: report.attempt.ended_us,
+        });
         if let Some(transition) = transition {
             if machine.status().is_usable() {
                 state.set_flags(key, 0, DOWN);

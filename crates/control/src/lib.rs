@@ -10,7 +10,9 @@
 mod admin;
 pub mod certificates;
 pub mod client;
+pub mod examine;
 mod health;
+mod incidents;
 mod issuance;
 mod logs;
 mod metrics;

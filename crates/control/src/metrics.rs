@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use clearway_base::clock;
+use clearway_doctor::Symptom;
 use clearway_outcome::{FaultKind, GrpcStatus};
 use clearway_proxy::plan::{BackendPlan, ListenerPlan, ServerPlan};
 use clearway_proxy::stats::{
@@ -76,6 +77,7 @@ fn process(state: &State, out: &mut Snapshot) {
         count(state.log_failures.load(Ordering::Relaxed)),
     );
     out.add(Metric::Receipts, &[], count(state.receipts().filed));
+    incidents(state, out);
     for (index, worker) in state.shared.workers.iter().enumerate() {
         let index = index.to_string();
         out.add(Metric::Panics, &[&index], count(worker.panics.value()));
@@ -89,6 +91,20 @@ fn process(state: &State, out: &mut Snapshot) {
             &[&index],
             count(worker.receipts_dropped.value()),
         );
+    }
+}
+
+fn incidents(state: &State, out: &mut Snapshot) {
+    let incidents = state.incidents();
+    let open = u64::try_from(incidents.open()).unwrap_or(u64::MAX);
+    out.add(Metric::IncidentsOpen, &[], level(open));
+    out.add(Metric::IncidentsClosed, &[], count(incidents.ended));
+    out.add(Metric::Probes, &[], count(incidents.probes));
+    let kinds = FaultKind::ALL.iter().map(|kind| Symptom::Fault(*kind));
+    for symptom in kinds.chain([Symptom::ServersOwn]) {
+        if let Some(opened) = incidents.opened.get(symptom.code()) {
+            out.add(Metric::Incidents, &[symptom.code()], count(*opened));
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use clearway_config::model::LogDestination;
 use clearway_outcome::FaultKind;
 use clearway_proxy::board::{DOWN, EJECTED, ServerEntry};
 use clearway_proxy::plan::{BackendPlan, Plan, ServerPlan};
-use clearway_telemetry::{codec, format};
+use clearway_telemetry::{codec, receipt};
 use tokio::time::Instant;
 
 use crate::logs;
@@ -97,6 +97,7 @@ impl Passive {
     fn read_rings(&mut self) {
         let mut lines = Vec::new();
         let logs = self.state.config().log.faults != LogDestination::Off;
+        let mut is_news = false;
         for ring in &mut self.rings {
             let state = &self.state;
             let seen = &mut self.seen;
@@ -111,10 +112,15 @@ impl Passive {
                     }
                 }
                 if logs {
-                    format::json::write(&record.as_record(), &mut lines);
+                    receipt::json(&record.as_record(), &mut lines);
                 }
+                state.incidents().observe(&record.as_record());
                 state.receipts().file(record);
+                is_news = true;
             });
+        }
+        if is_news {
+            self.state.incident_news.notify_one();
         }
         if lines.is_empty() {
             return;

@@ -7,6 +7,7 @@ use clearway_balance::slow_start;
 use clearway_base::clock;
 use clearway_base::hash::Map;
 use clearway_base::intern::Name;
+use clearway_doctor::evidence::ChangeKind;
 use clearway_proxy::board::{CUT, DRAIN, MAINTENANCE, REMOVED};
 use clearway_proxy::plan::{Plan, ServerPlan};
 use tokio::time::Instant;
@@ -21,6 +22,7 @@ type Key = (Name, Name);
 /// removed begin anew.
 pub(crate) fn settle(state: &State, before: &Plan, plan: &Plan) {
     let old = servers_of(before);
+    note_who_came_and_went(state, before, plan);
     for (key, server) in servers(plan) {
         match old.get(&key) {
             Some(known) if known.state != server.state => obey_file(state, key, server.state),
@@ -32,6 +34,26 @@ pub(crate) fn settle(state: &State, before: &Plan, plan: &Plan) {
                     start_slowly(state, key, server);
                 }
             }
+        }
+    }
+}
+
+/// Remembers which servers joined and left, as causes of failures.
+fn note_who_came_and_went(state: &State, before: &Plan, plan: &Plan) {
+    if !state.is_ready() {
+        return;
+    }
+    let (old, new) = (servers_of(before), servers_of(plan));
+    for ((backend, address), server) in servers(plan) {
+        if !old.contains_key(&(backend, address)) {
+            let words = format!("server {} joined backend {backend}", server.name);
+            state.note_change(Some(backend), ChangeKind::ServerJoined, words);
+        }
+    }
+    for ((backend, address), server) in servers(before) {
+        if !new.contains_key(&(backend, address)) {
+            let words = format!("server {} left backend {backend}", server.name);
+            state.note_change(Some(backend), ChangeKind::ServerLeft, words);
         }
     }
 }

@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use clearway_base::clock::{self, Stamp};
 use clearway_base::intern::Name;
 use clearway_config::model::{Config, LogLevel};
+use clearway_doctor::evidence::{Change, ChangeKind};
 use clearway_proxy::board::Board;
 use clearway_proxy::compile::{Names, Question};
 use clearway_proxy::plan::{BackendPlan, Plan};
 use clearway_proxy::worker::Shared;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use crate::incidents::Incidents;
 use crate::issuance::Issuing;
 use crate::receipts::Receipts;
 use crate::story::Stories;
@@ -65,6 +67,9 @@ pub struct State {
     receipts: Mutex<Receipts>,
     names: Mutex<Names>,
     stories: Mutex<Stories>,
+    incidents: Mutex<Incidents>,
+    /// Told when there is something new about incidents.
+    pub(crate) incident_news: Notify,
     /// Who obtains certificates.
     pub(crate) issuing: Arc<Issuing>,
     /// Counters of the workers.
@@ -91,6 +96,17 @@ pub struct State {
     pub log_failures: AtomicU64,
 }
 
+/// The change that a transition of a server is.
+fn change_of(to: &str) -> Option<ChangeKind> {
+    Some(match to {
+        "down" | "ejected" => ChangeKind::ServerDown,
+        "up" | "back" => ChangeKind::ServerUp,
+        "drain" | "maintenance" => ChangeKind::ServerLeft,
+        "ready" => ChangeKind::ServerJoined,
+        _ => return None,
+    })
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -112,6 +128,8 @@ impl State {
             receipts: Mutex::default(),
             names: Mutex::default(),
             stories: Mutex::default(),
+            incidents: Mutex::default(),
+            incident_news: Notify::new(),
             issuing,
             shared,
             asks,
@@ -164,6 +182,18 @@ impl State {
         lock(&self.stories)
     }
 
+    /// The incidents, for as long as the guard lives.
+    pub(crate) fn incidents(&self) -> MutexGuard<'_, Incidents> {
+        lock(&self.incidents)
+    }
+
+    /// Remembers that something changed; `backend` is `None` when it concerns all.
+    pub(crate) fn note_change(&self, backend: Option<Name>, kind: ChangeKind, words: String) {
+        let at_us = i64::try_from(clock::wall()).unwrap_or(i64::MAX);
+        let change = Change { at_us, kind, words };
+        self.incidents().change(backend, change);
+    }
+
     /// What is known about names, for as long as the guard lives.
     pub fn names(&self) -> MutexGuard<'_, Names> {
         lock(&self.names)
@@ -194,6 +224,9 @@ impl State {
         } else {
             format!("server {name} is {to}: {why}")
         };
+        if let Some(kind) = change_of(to) {
+            self.note_change(Some(key.0), kind, words.clone());
+        }
         // A supervisor that is gone does not print any more.
         drop(self.news.send(News { level, words }));
         self.stories().tell(key, to, why);

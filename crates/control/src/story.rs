@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use clearway_base::clock;
 use clearway_base::hash::Map;
 use clearway_base::intern::Name;
+use clearway_outcome::FaultKind;
 
 /// Transitions kept per server.
 const KEEP: usize = 20;
@@ -20,13 +21,30 @@ pub struct Transition {
     pub why: String,
 }
 
+/// What came of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastProbe {
+    /// Microseconds since the Unix epoch.
+    pub at: u64,
+    /// Whether it passed.
+    pub passed: bool,
+    /// In words.
+    pub words: String,
+    /// What went wrong.
+    pub fault: Option<FaultKind>,
+    /// The status that it got; 0 = none.
+    pub status: u16,
+    /// How long it took, in microseconds.
+    pub took_us: u64,
+}
+
 /// The story of one server.
 #[derive(Clone, Debug, Default)]
 pub struct Story {
     /// Newest last.
     pub transitions: VecDeque<Transition>,
-    /// The newest probe result in words, with its wall-clock time in microseconds.
-    pub last_probe: Option<(u64, bool, String)>,
+    /// The newest check.
+    pub last_probe: Option<LastProbe>,
     /// Probe and live traffic disagree: how, in words.
     pub disagreement: Option<String>,
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clearway_config::model::{Config, LogLevel, Workers};
 use clearway_config::{Diagnostic, Loaded, Severity};
+use clearway_doctor::evidence::ChangeKind;
 use clearway_net::kernel;
 use clearway_net::listen::Socket;
 use clearway_proxy::board::Board;
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 use crate::admin;
 use crate::certificates;
 use crate::health::Checks;
+use crate::incidents;
 use crate::issuance::{self, Issuing};
 use crate::logs::{Logs, Sinks};
 use crate::names::Followed;
@@ -181,6 +183,7 @@ impl Supervisor {
         self.names.follow(&config, &self.state);
         self.names.settle(&self.state, NAMES_WAIT).await;
         self.start_passive();
+        self.start_incidents();
         self.issue(&config).await.map_err(StartError::Open)?;
         let opened = std::mem::take(&mut self.opened);
         match self.compile(&config) {
@@ -250,6 +253,29 @@ impl Supervisor {
         }
     }
 
+    /// Begins to look after incidents.
+    fn start_incidents(&self) {
+        let (tell, notices) = mpsc::unbounded_channel();
+        let words = "the balancer started".to_owned();
+        self.state.note_change(None, ChangeKind::Started, words);
+        self.keep_incidents();
+        drop(task::spawn(incidents::run(Arc::clone(&self.state), tell)));
+        let told = incidents::tell(Arc::clone(&self.state), notices, self.logs.queue());
+        drop(task::spawn(told));
+    }
+
+    /// Keeps closed incidents where the configuration in force says.
+    fn keep_incidents(&self) {
+        let config = self.state.config();
+        let settings = &config.incidents;
+        let survey = clearway_config::survey::native(&config);
+        self.state.incidents().set_survey(survey);
+        let path = settings.store.on().map(PathBuf::as_path);
+        if let Err(words) = self.state.incidents().keep_in(path, settings.keep) {
+            self.state.say(LogLevel::Error, words);
+        }
+    }
+
     async fn obey(&mut self, ask: Ask) {
         match ask {
             Ask::Reload(answer) => {
@@ -292,6 +318,12 @@ impl Supervisor {
             Err(_) => &self.state.reloads_refused,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        let (kind, words) = match &result {
+            Ok(words) => (ChangeKind::Reloaded, words),
+            Err(words) => (ChangeKind::ReloadRefused, words),
+        };
+        let first = words.lines().next().unwrap_or_default();
+        self.state.note_change(None, kind, first.to_owned());
         self.emit(Event::Reloaded(result.clone()));
         result
     }
@@ -350,6 +382,7 @@ impl Supervisor {
         self.put_in_force(plan, opened, close).await;
         self.state.issuing.settle();
         self.tell_of_certificates();
+        self.keep_incidents();
         Ok(if changes.is_empty() {
             "nothing changed".to_owned()
         } else {
@@ -456,6 +489,13 @@ impl Supervisor {
         }
         // Receipts of the last requests are still to be read.
         self.state.finish_receipts().await;
+        let troubles = self.state.incidents().end();
+        for words in troubles {
+            self.state.say(LogLevel::Error, words);
+        }
+        while let Ok(news) = self.news.try_recv() {
+            self.emit(Event::News(news));
+        }
         self.logs.finish(&self.state, LOGS_WAIT).await;
     }
 }

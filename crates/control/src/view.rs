@@ -2,6 +2,7 @@
 //! people.
 
 pub(crate) mod certificates;
+pub(crate) mod incidents;
 
 use clearway_base::clock;
 use clearway_proxy::board;
@@ -69,9 +70,12 @@ fn server_json(server: &ServerPlan, story: Option<&Story>) -> Value {
         "successes": server.entry.successes(),
     });
     let Some(story) = story else { return out };
-    if let Some((at, passed, words)) = &story.last_probe {
-        out["last_check"] =
-            json!({ "time": clock::rfc3339(*at), "passed": passed, "words": words });
+    if let Some(probe) = &story.last_probe {
+        out["last_check"] = json!({
+            "time": clock::rfc3339(probe.at),
+            "passed": probe.passed,
+            "words": probe.words,
+        });
     }
     if let Some(words) = &story.disagreement {
         out["disagreement"] = json!(words);
