@@ -64,7 +64,7 @@ fn fails(server: &Server, code: &str) {
     let reason = &record.attempts()[0]["no_retry"];
     assert_ne!(reason, "response-started", "{}", record.json);
     assert!(
-        record.json.to_string().contains("/asked?for=this"),
+        record.json.to_string().contains("/asked?for=…"),
         "{}",
         record.json
     );
@@ -97,11 +97,7 @@ fn cut(server: &Server, code: &str) {
     let attempt = &record.attempts()[0];
     assert_eq!(attempt["no_retry"], "response-started", "{}", record.json);
     let first = attempt["first_bytes"].as_str().unwrap_or_default();
-    assert!(
-        first.starts_with("HTTP/1.1 200 OK\\r\\n"),
-        "{}",
-        record.json
-    );
+    assert!(first == "HTTP/1.1 200 OK", "{}", record.json);
     assert!(attempt["bytes_sent"].as_u64() > Some(0), "{}", record.json);
     assert!(attempt["bytes_received"].as_u64() >= Some(first.len() as u64 / 2));
     counted(&clearway, code, 1);

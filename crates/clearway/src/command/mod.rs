@@ -3,6 +3,7 @@
 mod check;
 mod ctl;
 mod demo;
+mod doctor;
 mod print;
 mod run;
 mod why;
@@ -27,6 +28,9 @@ enum Which {
     Run(run::Args),
     /// Check a configuration and say everything that is wrong with it.
     Check(check::Args),
+    /// Find out why requests fail: from servers, configurations, logs and reports, also of NGINX, HAProxy,
+    /// Envoy and AWS ALB.
+    Doctor(Box<doctor::Args>),
     /// Show the main job on loopback: servers that fail, and what Clearway says about it.
     Demo(demo::Args),
     /// Print a configuration as Clearway understands it.
@@ -97,6 +101,7 @@ impl Command {
         match self.which {
             Which::Run(args) => args.run(),
             Which::Check(args) => args.run(),
+            Which::Doctor(args) => args.run(),
             Which::Demo(args) => args.run(),
             Which::Print(args) => args.run(),
             Which::Ctl(args) => args.run(),
