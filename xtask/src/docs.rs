@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use clearway_doctor::{Cause, Stage};
 use clearway_outcome::FaultKind;
 use clearway_telemetry::catalogue::{Kind, Metric};
 
@@ -15,7 +16,7 @@ pub(crate) struct Args {
 }
 
 struct Page {
-    file: &'static str,
+    file: String,
     text: String,
 }
 
@@ -28,9 +29,9 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
         return check();
     }
     let folder = folder();
-    std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+    std::fs::create_dir_all(folder.join("causes")).map_err(|error| error.to_string())?;
     for page in pages() {
-        let file = folder.join(page.file);
+        let file = folder.join(&page.file);
         std::fs::write(&file, page.text).map_err(|error| format!("{}: {error}", file.display()))?;
         println!("docs: wrote {}", file.display());
     }
@@ -45,7 +46,7 @@ pub(crate) fn check() -> Result<(), String> {
     let differ: Vec<_> = pages()
         .into_iter()
         .filter(|page| {
-            std::fs::read_to_string(folder().join(page.file))
+            std::fs::read_to_string(folder().join(&page.file))
                 .ok()
                 .as_ref()
                 != Some(&page.text)
@@ -67,16 +68,44 @@ fn folder() -> PathBuf {
 }
 
 fn pages() -> Vec<Page> {
-    let page = |file, text| Page { file, text };
-    vec![
+    let page = |file: &str, text| Page {
+        file: file.to_owned(),
+        text,
+    };
+    let mut pages = vec![
         page("reference.md", clearway_config::doc::reference()),
         page(
             "clearway.schema.json",
             format!("{:#}\n", clearway_config::doc::json_schema()),
         ),
+        page(
+            "doctor.schema.json",
+            format!("{:#}\n", clearway_doctor::report::schema()),
+        ),
         page("faults.md", faults()),
         page("metrics.md", metrics()),
-    ]
+        page("causes/README.md", causes()),
+    ];
+    for &cause in Cause::ALL {
+        let text = clearway_doctor::page::markdown(cause.page());
+        pages.push(page(&format!("causes/{cause}.md"), text));
+    }
+    pages
+}
+
+/// The list of all causes.
+fn causes() -> String {
+    let mut out = String::from(
+        "# Why requests fail\n\nEvery cause that `clearway doctor` and the running balancer can name, by the \
+         part of a request's way. `clearway doctor explain CAUSE` prints the same pages.\n",
+    );
+    for &stage in Stage::ALL {
+        let _ = write!(out, "\n## {}\n\n", stage.title());
+        for cause in Cause::ALL.iter().filter(|cause| cause.stage() == stage) {
+            let _ = writeln!(out, "- [`{cause}`]({cause}.md): {}", cause.page().title);
+        }
+    }
+    out
 }
 
 const FAULTS_INTRO: &str = "# Faults

@@ -17,6 +17,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod docs;
 mod nginx;
+mod scenarios;
 mod setup;
 mod shell;
 mod suite;
@@ -41,6 +42,8 @@ enum Command {
     Tidy,
     /// Write the generated pages under docs/.
     Docs(docs::Args),
+    /// Cause real faults in network namespaces and compare what is said about them (needs Linux).
+    Scenarios(scenarios::Args),
     /// Compare Clearway with HAProxy and NGINX side by side on this machine.
     Bench(bench::Args),
 }
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Test(args) | Command::Ci(args) => suite::run(&args),
         Command::Tidy => tidy::run(),
         Command::Docs(args) => docs::run(&args),
+        Command::Scenarios(args) => scenarios::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match result {

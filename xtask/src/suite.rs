@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use clap::ValueEnum;
 use clearway_base::clock;
 
-use crate::{docs, setup, shell, tidy};
+use crate::{docs, scenarios, setup, shell, tidy};
 
 /// Options of `test` and `ci`.
 #[derive(clap::Args, Default)]
@@ -38,6 +38,8 @@ enum Step {
     Build,
     /// Unit and integration tests.
     Unit,
+    /// Real faults between network namespaces, and what is said about them.
+    Scenarios,
     /// Examples in the documentation.
     Doctest,
     /// Layers, files, words, lists, manifests.
@@ -101,7 +103,7 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
 fn obstacle(step: Step, args: &Args, before: &[Line]) -> Option<String> {
     // Without its programs every test that starts one would fail for the same reason, and without the
     // binary as it is now tests would start an old one.
-    let needs: &[Step] = if step == Step::Unit {
+    let needs: &[Step] = if matches!(step, Step::Unit | Step::Scenarios) {
         &[Step::Setup, Step::Build]
     } else {
         &[]
@@ -145,6 +147,7 @@ fn perform(step: Step, args: &Args) -> Result<End, String> {
             count if count.passed == 0 => Err("no test ran".to_owned()),
             count => Ok(End::Passed(count.describe())),
         },
+        Step::Scenarios => scenarios::gate().map(End::Passed),
         Step::Doctest => counted(shell::cargo().args(["test", "--workspace", "--doc"]))
             .map(|count| End::Passed(count.describe())),
         Step::Tidy => tidy::run().map(silent),
@@ -427,7 +430,7 @@ mod tests {
 
     #[test]
     fn steps_have_the_names_of_the_command_line() {
-        assert_eq!(steps().len(), 10);
+        assert_eq!(steps().len(), 11);
         assert!(steps().all(|step| Step::from_str(&name(step), false) == Ok(step)));
         assert_eq!(name(Step::Doctest), "doctest");
     }

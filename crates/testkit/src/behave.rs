@@ -241,8 +241,15 @@ pub fn upgrade_echo(protocol: &str) -> impl Script + use<> {
             conn.send(response(426, "upgrade"));
             return;
         }
+        // The answer to the key of RFC 6455, which is the one that clients of ours send.
+        let is_known = request.header("sec-websocket-key") == Some("dGhlIHNhbXBsZSBub25jZQ==");
+        let accept = if is_known {
+            "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
+        } else {
+            ""
+        };
         conn.send(format!(
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n"
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n{accept}\r\n"
         ));
         echo_bytes(conn);
     }
@@ -346,9 +353,27 @@ pub fn closed_port() -> (String, impl Sized) {
 /// When no socket can be opened or the queue does not fill up.
 #[must_use]
 pub fn full_backlog() -> (String, impl Sized) {
+    full_tcp_backlog(std::net::SocketAddr::from(([127, 0, 0, 1], 0)))
+}
+
+/// As [`full_backlog`], on an address of one's own: of TCP, or `unix:/path`.
+///
+/// # Panics
+/// When no socket can be opened or the queue does not fill up.
+pub fn full_backlog_at(address: &str) -> impl Sized {
+    match address.strip_prefix("unix:") {
+        Some(path) => (Some(full_unix_backlog_at(path)), None),
+        None => {
+            let address = address.parse().expect("an address with a port");
+            (None, Some(full_tcp_backlog(address)))
+        }
+    }
+}
+
+fn full_tcp_backlog(any: std::net::SocketAddr) -> (String, impl Sized) {
     let socket =
         socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
-    let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.set_reuse_address(true).expect("reuse");
     socket.bind(&any.into()).expect("bind");
     socket.listen(0).expect("listen");
     let address = socket.local_addr().expect("own address");
@@ -376,7 +401,12 @@ pub fn full_backlog() -> (String, impl Sized) {
 pub fn full_unix_backlog() -> (String, impl Sized) {
     let folder = crate::temp::TempDir::new();
     let path = folder.file("full.sock");
-    let address = socket2::SockAddr::unix(&path).expect("a short path");
+    let held = full_unix_backlog_at(&path);
+    (format!("unix:{path}"), (held, folder))
+}
+
+fn full_unix_backlog_at(path: &str) -> impl Sized + use<> {
+    let address = socket2::SockAddr::unix(path).expect("a short path");
     let unix = || {
         socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).expect("a socket")
     };
@@ -388,7 +418,7 @@ pub fn full_unix_backlog() -> (String, impl Sized) {
         let filler = unix();
         filler.set_nonblocking(true).expect("non-blocking");
         if filler.connect(&address).is_err() {
-            return (format!("unix:{path}"), (socket, held, folder));
+            return (socket, held);
         }
         held.push(filler);
     }

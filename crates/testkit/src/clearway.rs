@@ -23,6 +23,7 @@ pub struct Setup {
     umask: Option<u32>,
     stderr: Option<String>,
     arguments: Vec<String>,
+    user: Option<String>,
 }
 
 impl Setup {
@@ -44,6 +45,13 @@ impl Setup {
     #[must_use]
     pub fn umask(mut self, mask: u32) -> Self {
         self.umask = Some(mask);
+        self
+    }
+
+    /// Runs the balancer as another user, which only root can.
+    #[must_use]
+    pub fn user(mut self, user: &str) -> Self {
+        self.user = Some(user.to_owned());
         self
     }
 
@@ -112,10 +120,14 @@ impl Setup {
         if let Some(path) = &self.stderr {
             script.push_str(&format!("exec 2>>'{path}' && "));
         }
-        if script.is_empty() {
+        if script.is_empty() && self.user.is_none() {
             return Command::new(binary());
         }
-        script.push_str("exec \"$0\" \"$@\"");
+        script.push_str("exec ");
+        if let Some(user) = &self.user {
+            script.push_str(&format!("setpriv --reuid={user} --clear-groups -- "));
+        }
+        script.push_str("\"$0\" \"$@\"");
         let mut shell = Command::new("sh");
         shell.args(["-c", &script]).arg(binary());
         shell
@@ -162,7 +174,7 @@ impl Setup {
 }
 
 /// Adds what a test does not care about: two workers, an admin listener, JSON logs on the standard
-/// streams, where they can be waited for.
+/// streams, where they can be waited for, and no probes at failures: servers count what comes.
 fn complete(text: &str) -> String {
     let mut text = text.to_owned();
     if !text.contains("[process]") {
@@ -173,6 +185,9 @@ fn complete(text: &str) -> String {
     }
     if !text.contains("[log]") {
         text.push_str("\n[log]\naccess = \"stdout\"\nformat = \"json\"\nfaults = \"stderr\"\n");
+    }
+    if !text.contains("[incidents]") {
+        text.push_str("\n[incidents]\nprobes = false\n");
     }
     text
 }
@@ -187,13 +202,10 @@ pub fn binary() -> PathBuf {
         return path.into();
     }
     let test = std::env::current_exe().expect("own path");
-    let path = test
-        .ancestors()
-        .nth(2)
-        .expect("target/<profile>/deps/<test>")
-        .join("clearway");
-    assert!(path.is_file(), "{} is not built", path.display());
-    path
+    // Beside a program, above a test.
+    let mut folders = test.ancestors().skip(1).take(2);
+    let path = folders.find_map(|f| Some(f.join("clearway")).filter(|p| p.is_file()));
+    path.unwrap_or_else(|| panic!("clearway is not built for {}", test.display()))
 }
 
 /// A running balancer; killed when dropped.
@@ -206,7 +218,7 @@ pub struct Clearway {
 
 impl Clearway {
     /// A configuration to be completed and started. In it `$DIR` is a temporary folder and
-    /// `$NAME` what [`Setup::set`] says; `[process]`, `[admin]` and `[log]` are added when absent.
+    /// `$NAME` what [`Setup::set`] says; `[process]`, `[admin]`, `[log]` and `[incidents]` are added when absent.
     #[must_use]
     pub fn setup(toml: &str) -> Setup {
         Setup {
@@ -217,6 +229,7 @@ impl Clearway {
             umask: None,
             stderr: None,
             arguments: Vec::new(),
+            user: None,
         }
     }
 

@@ -68,7 +68,9 @@ pub fn filter_table() {
     nft("add chain inet test output { type filter hook output priority 0 ; }");
 }
 
-fn is_root() -> bool {
+/// Whether we run as root, who needs no user namespace.
+#[must_use]
+pub fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     Path::new("/proc/self")
         .metadata()

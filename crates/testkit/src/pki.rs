@@ -7,6 +7,7 @@ use rcgen::{
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256,
     RevokedCertParams, RsaKeySize, SerialNumber, date_time_ymd,
 };
+use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 const DAY: u64 = 86_400;
@@ -279,6 +280,22 @@ impl Identity {
         Self::new(vec![own.der().clone()], &key, params)
     }
 
+    /// A chain and a key (PKCS #8) in one text (PEM).
+    ///
+    /// # Panics
+    /// When it is something else.
+    #[must_use]
+    pub fn from_pem(text: &str) -> Self {
+        let chain = CertificateDer::pem_slice_iter(text.as_bytes());
+        let key = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes()).expect("a key");
+        Self {
+            chain: chain.map(|der| der.expect("a certificate")).collect(),
+            key: key.secret_pkcs8_der().to_vec(),
+            // Only whoever issues certificates asks for it.
+            serial: SerialNumber::from(0),
+        }
+    }
+
     /// The certificate alone.
     ///
     /// # Panics
@@ -321,6 +338,42 @@ impl Identity {
         let bytes = self.serial.to_bytes();
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+/// Chain and key (PEM) of a certificate that is described in words: `names=app.test,10.0.0.1`,
+/// `by=root`, `middle`, `other` or `self`, `expired`, `early`, `rsa`, `clients` (not for servers) and
+/// `leaf` (sent without the authorities between it and the root).
+pub(crate) fn wished(words: &str, [root, middle, other]: [&Authority; 3]) -> String {
+    let mut names = vec!["app.test"];
+    let mut by = "root";
+    let mut is_alone = false;
+    let mut change: Vec<fn(Wish) -> Wish> = Vec::new();
+    for word in words.split_whitespace() {
+        match word.split_once('=').unwrap_or((word, "")) {
+            ("names", list) => names = list.split(',').collect(),
+            ("by", name) => by = name,
+            ("expired", _) => change.push(Wish::expired),
+            ("early", _) => change.push(Wish::early),
+            ("rsa", _) => change.push(Wish::rsa),
+            ("clients", _) => change.push(Wish::for_clients_only),
+            ("leaf", _) => is_alone = true,
+            (other, _) => panic!("{other:?} says nothing about certificates"),
+        }
+    }
+    let wish = change
+        .into_iter()
+        .fold(Wish::of(&names), |wish, change| change(wish));
+    let mut identity = match by {
+        "root" => root.grant(&wish),
+        "middle" => middle.grant(&wish),
+        "other" => other.grant(&wish),
+        "self" => Identity::self_signed(&wish),
+        _ => panic!("there is no authority {by:?}"),
+    };
+    if is_alone {
+        identity.chain.truncate(1);
+    }
+    identity.pem()
 }
 
 /// DER as PEM (RFC 7468).

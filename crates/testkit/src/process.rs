@@ -218,12 +218,17 @@ impl Drop for Process {
 /// With the name of the package to install when it is missing.
 #[must_use]
 pub fn program(name: &str, package: &str) -> PathBuf {
+    find(name).unwrap_or_else(|| panic!("{name} is missing: apt-get install {package}"))
+}
+
+/// Finds a program that no package brings.
+#[must_use]
+pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain(["/usr/sbin", "/sbin", "/usr/local/bin"].map(PathBuf::from))
         .map(|folder| folder.join(name))
         .find(|file| file.is_file())
-        .unwrap_or_else(|| panic!("{name} is missing: apt-get install {package}"))
 }
 
 /// Runs a command to its end and gives its standard output.

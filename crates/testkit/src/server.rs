@@ -31,7 +31,7 @@ enum Listening {
     Tcp(TcpListener),
     Unix(
         UnixListener,
-        #[expect(dead_code, reason = "keeps the folder")] TempDir,
+        #[expect(dead_code, reason = "keeps the folder")] Option<TempDir>,
     ),
 }
 
@@ -69,11 +69,7 @@ impl Server {
     /// # Panics
     /// When the socket cannot be opened.
     pub fn script_at(bind: &str, script: impl Fn(Conn) + Send + Sync + 'static) -> Self {
-        // std sets SO_REUSEADDR, so a port with old connections in TIME_WAIT can be taken again.
-        let listener = TcpListener::bind(bind)
-            .unwrap_or_else(|error| panic!("cannot listen on {bind}: {error}"));
-        let address = listener.local_addr().expect("own address").to_string();
-        Self::run(address, Listening::Tcp(listener), |socket| socket, script)
+        Self::script_wrapped(bind, |socket| socket, script)
     }
 
     /// As [`Server::script`], with something around each connection's socket.
@@ -81,10 +77,23 @@ impl Server {
     /// # Panics
     /// When the socket cannot be opened.
     pub(crate) fn script_wrapped(
+        bind: &str,
         wrap: impl Fn(Stream) -> Stream + Send + 'static,
         script: impl Fn(Conn) + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port of 127.0.0.1");
+        let failed = |error| panic!("cannot listen on {bind}: {error}");
+        if let Some(path) = bind.strip_prefix("unix:") {
+            let listener = UnixListener::bind(path).unwrap_or_else(failed);
+            return Self::run(
+                bind.to_owned(),
+                Listening::Unix(listener, None),
+                wrap,
+                script,
+            );
+        }
+        // std sets SO_REUSEADDR, so a port with old connections in TIME_WAIT can be taken again.
+        let failed = |error| panic!("cannot listen on {bind}: {error}");
+        let listener = TcpListener::bind(bind).unwrap_or_else(failed);
         let address = listener.local_addr().expect("own address").to_string();
         Self::run(address, Listening::Tcp(listener), wrap, script)
     }
@@ -99,7 +108,7 @@ impl Server {
         let listener = UnixListener::bind(&path).expect("a Unix socket");
         Self::run(
             format!("unix:{path}"),
-            Listening::Unix(listener, folder),
+            Listening::Unix(listener, Some(folder)),
             |socket| socket,
             script,
         )
@@ -115,7 +124,16 @@ impl Server {
         let accept_log = Arc::clone(&log);
         let script = Arc::new(script);
         let thread = std::thread::spawn(move || {
-            while let Ok(stream) = listening.accept() {
+            loop {
+                let stream = match listening.accept() {
+                    Ok(stream) => stream,
+                    // Out of files: like other servers, ask again until one is free.
+                    Err(error) if matches!(error.raw_os_error(), Some(23 | 24)) => {
+                        crate::wait::elapse(Duration::from_millis(50));
+                        continue;
+                    }
+                    Err(_) => return,
+                };
                 if accept_log.read(|l| l.stopped) {
                     return;
                 }

@@ -19,6 +19,7 @@ use rustls::{
     HandshakeKind, RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
     SupportedProtocolVersion, version,
 };
+use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::client::Client;
@@ -524,11 +525,28 @@ impl TlsServer {
         self
     }
 
+    /// As [`TlsServer::demanding`], from an authority whose certificate is in PEM.
+    ///
+    /// # Panics
+    /// When it is not.
+    #[must_use]
+    pub fn demanding_pem(mut self, pem: &str) -> Self {
+        let root = CertificateDer::from_pem_slice(pem.as_bytes());
+        self.demands = Some(root.expect("a certificate"));
+        self
+    }
+
     /// A server on an ephemeral port of 127.0.0.1 whose connections speak TLS before the script does.
     /// A script that begins with [`Conn::handshake`] learns how that went.
     pub fn script(&self, script: impl Fn(Conn) + Send + Sync + 'static) -> Server {
+        self.script_at("127.0.0.1:0", script)
+    }
+
+    /// As [`TlsServer::script`], on a given address.
+    pub fn script_at(&self, bind: &str, script: impl Fn(Conn) + Send + Sync + 'static) -> Server {
         let config = Arc::new(self.build());
         Server::script_wrapped(
+            bind,
             move |socket| {
                 let tls = ServerConnection::new(Arc::clone(&config)).expect("settings");
                 Stream::Tls(Box::new(TlsStream::new(socket, tls.into())))
