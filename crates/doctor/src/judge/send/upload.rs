@@ -127,12 +127,17 @@ fn is_haproxys_end(view: &View<'_>) -> bool {
         signs::is_near(waited.min, limit, 2, 50_000) && signs::is_near(waited.max, limit, 2, 50_000)
     };
     view.group.speaker == Speaker::Haproxy
+        // Those that it calls a time-out are no end.
+        && !view.group.may_be(&[Kind::ResponseTimeout])
         && waited.count > 0
         && signs::limit_us(view).is_some_and(is_at_limit)
 }
 
 pub(in crate::judge) fn backend_not_reading_body(view: &View<'_>, it: &mut Opinion) {
     if !view.group.may_be(&[Kind::ServerWriteTimeout]) && !is_haproxys_end(view) {
+        return it.rule_out();
+    }
+    if !view.is(&[Kind::ServerWriteTimeout]) && has_no_body(view) {
         return it.rule_out();
     }
     it.hint(view.seen());
@@ -174,6 +179,30 @@ pub(in crate::judge) fn backend_not_reading_body(view: &View<'_>, it: &mut Opini
             it.missing("whether the server's window was closed (ss -ti: timer persist)");
         }
     }
+    weigh_light(view, light, it);
+    if view.is(&[Kind::ServerWriteTimeout]) {
+        it.fair(view.symptom("the time was over while the request was sent, not while waiting"));
+    }
+    it.say(format!(
+        "{} took a part of the request for {} and then stopped reading.",
+        view.address(),
+        signs::path(view)
+    ));
+    it.fix(
+        Site::Server,
+        format!(
+            "Find out what the program does instead of reading the body of {}",
+            signs::path(view)
+        ),
+        format!(
+            "ss -tnpi 'sport = :{}'   # Recv-Q stays large: the program does not read",
+            view.port()
+        ),
+    );
+}
+
+/// What a request without a body meets at the same time.
+fn weigh_light(view: &View<'_>, light: Light, it: &mut Opinion) {
     match light {
         Light::Quick(at) => it.hint(view.probed(format!(
             "{} is answered after {}: only this upload stands still",
@@ -194,25 +223,12 @@ pub(in crate::judge) fn backend_not_reading_body(view: &View<'_>, it: &mut Opini
         }
         Light::Late(_) | Light::Broken(_) | Light::NotAsked => {}
     }
-    if view.is(&[Kind::ServerWriteTimeout]) {
-        it.fair(view.symptom("the time was over while the request was sent, not while waiting"));
-    }
-    it.say(format!(
-        "{} took a part of the request for {} and then stopped reading.",
-        view.address(),
-        signs::path(view)
-    ));
-    it.fix(
-        Site::Server,
-        format!(
-            "Find out what the program does instead of reading the body of {}",
-            signs::path(view)
-        ),
-        format!(
-            "ss -tnpi 'sport = :{}'   # Recv-Q stays large: the program does not read",
-            view.port()
-        ),
-    );
+}
+
+/// Whether all requests are of methods that carry no body.
+fn has_no_body(view: &View<'_>) -> bool {
+    let mut methods = view.group.methods.iter().peekable();
+    methods.peek().is_some() && methods.all(|(method, _)| matches!(method, "GET" | "HEAD"))
 }
 
 /// The path that fails, asked for without a body.
