@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use clearway_base::clock;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{setup, shell};
 
@@ -51,6 +51,15 @@ pub(crate) struct Args {
     /// Try those that failed once more, one at a time.
     #[arg(long)]
     again: bool,
+    /// Write what came of each to this file, as lines of JSON, to compare two runs.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Keep what the peers leave behind in this folder.
+    #[arg(long, value_name = "FOLDER")]
+    keep: Option<PathBuf>,
+    /// Run nothing, and judge anew what peers left behind in this folder.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "keep")]
+    kept: Option<PathBuf>,
 }
 
 /// The balancers that there are besides Clearway.
@@ -83,15 +92,34 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     let files = files(&args.only)?;
     let peers = peers(args)?;
     let program = build()?;
-    let envoy = envoy(&peers)?;
+    let envoy = if args.kept.is_some() {
+        None
+    } else {
+        envoy(&peers)?
+    };
     let lines = Mutex::new(Vec::new());
     let programs = (program.as_path(), envoy.as_deref());
     side_by_side(&files, &peers, args, programs, &lines);
     let mut lines = lock(&lines);
     if args.again {
-        again(&mut lines, &program, envoy.as_deref());
+        again(&mut lines, args, &program, envoy.as_deref());
+    }
+    if let Some(file) = &args.report {
+        write(&lines, file)?;
     }
     table::summary(&lines, args)
+}
+
+/// Writes what came of each, in the order of their names.
+fn write(lines: &[Line], file: &Path) -> Result<(), String> {
+    let line = |line: &Line| {
+        let report = line.report.clone().unwrap_or_default();
+        let told = json!({"name": line.name, "peer": line.peer, "report": report});
+        format!("{told}\n")
+    };
+    let mut texts: Vec<String> = lines.iter().map(line).collect();
+    texts.sort();
+    std::fs::write(file, texts.concat()).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 /// The part of the test run: no other balancers, and what a busy machine disturbs gets a second try. It
@@ -108,18 +136,21 @@ pub(crate) fn gate() -> Result<String, String> {
         peers: Vec::new(),
         only_peers: false,
         again: true,
+        report: None,
+        keep: None,
+        kept: None,
     };
     let files = files(&args.only)?;
     let program = build()?;
     let lines = Mutex::new(Vec::new());
     side_by_side(&files, &[], &args, (&program, None), &lines);
     let mut lines = lock(&lines);
-    again(&mut lines, &program, None);
+    again(&mut lines, &args, &program, None);
     table::gate(&lines)
 }
 
 /// Runs again what failed, unless that is so much that it is no accident.
-fn again(lines: &mut [Line], program: &Path, envoy: Option<&OsStr>) {
+fn again(lines: &mut [Line], args: &Args, program: &Path, envoy: Option<&OsStr>) {
     let failed = lines.iter().filter(|line| !line.is_ok).count();
     if failed > AGAIN_MAX {
         return;
@@ -132,7 +163,7 @@ fn again(lines: &mut [Line], program: &Path, envoy: Option<&OsStr>) {
             file,
             peer: line.peer.clone(),
         };
-        *line = one(program, &task, false, envoy);
+        *line = one(program, &task, args, envoy);
         println!("again: {}", table::describe(line, 0));
     }
 }
@@ -154,7 +185,7 @@ fn side_by_side(
                     // A guard in the head of a `while let` would live as long as its body.
                     let next = lock(&queue).pop_front();
                     let Some(task) = next else { break };
-                    let line = one(program, &task, args.no_verdict, envoy);
+                    let line = one(program, &task, args, envoy);
                     println!("{}", table::describe(&line, width));
                     if !line.is_ok && !args.keep_going {
                         lock(&queue).clear();
@@ -177,7 +208,7 @@ fn peers(args: &Args) -> Result<Vec<String>, String> {
 
 /// Clearway first, and each file behind the others right after it.
 fn tasks(files: &[PathBuf], peers: &[String], args: &Args) -> VecDeque<Task> {
-    let own = (!args.only_peers).then_some(None);
+    let own = (!args.only_peers && args.kept.is_none()).then_some(None);
     let all: Vec<Option<String>> = own
         .into_iter()
         .chain(peers.iter().cloned().map(Some))
@@ -269,7 +300,7 @@ fn build() -> Result<PathBuf, String> {
     Ok(own.with_file_name("scenario"))
 }
 
-fn one(program: &Path, task: &Task, no_verdict: bool, envoy: Option<&OsStr>) -> Line {
+fn one(program: &Path, task: &Task, args: &Args, envoy: Option<&OsStr>) -> Line {
     let begin = clock::now();
     // Its namespaces end with it, and everything in them.
     let mut command = Command::new("timeout");
@@ -277,11 +308,17 @@ fn one(program: &Path, task: &Task, no_verdict: bool, envoy: Option<&OsStr>) -> 
         .args(["-s", "KILL", SECONDS_MAX])
         .arg(program)
         .arg(&task.file);
-    if no_verdict {
+    if args.no_verdict {
         command.arg("--no-verdict");
     }
     if let Some(peer) = &task.peer {
         command.arg(format!("--peer={peer}"));
+        for (option, root) in [("--keep", &args.keep), ("--kept", &args.kept)] {
+            if let Some(root) = root {
+                let folder = root.join(name(&task.file));
+                command.arg(format!("{option}={}", folder.display()));
+            }
+        }
     }
     if let Some(path) = envoy {
         command.env("PATH", path);

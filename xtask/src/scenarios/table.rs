@@ -302,6 +302,9 @@ mod tests {
             peers: Vec::new(),
             only_peers: false,
             again: false,
+            report: None,
+            keep: None,
+            kept: None,
         };
         let fine = || line(json!({"cause": "c", "verdict": {"place": "first"}}), true);
         assert!(summary(&[fine()], &args).is_ok());

@@ -1,4 +1,5 @@
-//! Runs one scenario: `scenario FILE [--no-verdict] [--loud] [--peer=NAME]`.
+//! Runs one scenario: `scenario FILE [--no-verdict] [--loud] [--peer=NAME [--keep=FOLDER]]`; or judges what
+//! a peer left behind when it was run before: `scenario FILE --peer=NAME --kept=FOLDER`.
 //!
 //! It starts itself again inside namespaces of its own (network, mounts, processes), so that nothing
 //! it does outlives it, and prints a line of JSON with what came of it.
@@ -10,10 +11,11 @@
 )]
 
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clearway_testkit::netns;
-use clearway_testkit::scenario::{Kind, Options, Report, Scenario, Verdict, run};
+use clearway_testkit::scenario::{Kind, Options, Report, Scenario, Verdict, judge_kept, run};
 use serde_json::json;
 
 const INSIDE: &str = "--inside";
@@ -22,7 +24,9 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let has = |word: &str| words.iter().any(|known| known == word);
     let Some(file) = words.iter().find(|word| !word.starts_with("--")) else {
-        eprintln!("scenario FILE [--no-verdict] [--loud] [--peer=NAME]");
+        eprintln!(
+            "scenario FILE [--no-verdict] [--loud] [--peer=NAME [--keep=FOLDER | --kept=FOLDER]]"
+        );
         return ExitCode::FAILURE;
     };
     let parsed = std::fs::read_to_string(file)
@@ -35,6 +39,15 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let value = |name: &str| words.iter().find_map(|word| word.strip_prefix(name));
+    let peer = value("--peer=").and_then(Kind::by_name);
+    if let (Some(peer), Some(folder)) = (peer, value("--kept=")) {
+        println!(
+            "{}",
+            told(&scenario, &judge_kept(&scenario, peer, Path::new(folder)))
+        );
+        return ExitCode::SUCCESS;
+    }
     if !has(INSIDE) {
         let error = inside(&words);
         eprintln!("unshare: {error}");
@@ -47,9 +60,8 @@ fn main() -> ExitCode {
     let options = Options {
         asks_verdict: !has("--no-verdict"),
         is_loud: has("--loud"),
-        peer: words
-            .iter()
-            .find_map(|word| Kind::by_name(word.strip_prefix("--peer=")?)),
+        peer,
+        keep: value("--keep=").map(PathBuf::from),
     };
     let report = run(&scenario, &options);
     println!("{}", told(&scenario, &report));

@@ -15,5 +15,5 @@ mod verdict;
 pub use file::{Balancer, Dns, Expect, Request, Scenario, Server, Step, Value, Wait, Way};
 pub use peer::{Kind, Peer};
 pub(crate) use read::duration;
-pub use run::{Options, Report, run};
+pub use run::{Options, Report, judge_kept, run};
 pub use verdict::{Place, Verdict};

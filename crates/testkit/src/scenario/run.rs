@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::expect::{check, fault, records};
@@ -32,6 +33,8 @@ pub struct Options {
     pub is_loud: bool,
     /// The balancer that the fault is behind, where it is not Clearway.
     pub peer: Option<Kind>,
+    /// A folder that gets a copy of what the peer leaves behind.
+    pub keep: Option<PathBuf>,
 }
 
 /// What came of it.
@@ -104,6 +107,26 @@ impl Report {
             problems: Vec::new(),
             time: Duration::ZERO,
         }
+    }
+}
+
+/// Judges anew what a peer left behind in an earlier run, kept in this folder. Nothing is run.
+#[must_use]
+pub fn judge_kept(scenario: &Scenario, kind: Kind, folder: &Path) -> Report {
+    let options = Options {
+        peer: Some(kind),
+        ..Options::default()
+    };
+    let skipped = skipped(scenario, &options);
+    let verdict = if skipped.is_some() || scenario.expect.no_incident {
+        Verdict::not_asked()
+    } else {
+        peer::ask(kind, &Logs::of(kind, folder), scenario)
+    };
+    Report {
+        verdict,
+        skipped,
+        ..Report::empty()
     }
 }
 
@@ -228,6 +251,12 @@ impl<'a> Stage<'a> {
                 .retain(|problem| problem.contains("does not start"));
         }
         let logs = Logs::of(kind, self.folder.path());
+        if let Some(folder) = &options.keep
+            && let Err(error) = logs.copy_to(&folder.join(kind.name()))
+        {
+            self.problems
+                .push(format!("cannot keep its files: {error}"));
+        }
         if let Some(own) = own {
             self.check_peer(own, &logs);
         }
@@ -393,7 +422,7 @@ impl<'a> Stage<'a> {
         let mut process = Process::start(self.lab.command(server.place, &words));
         let at = self.fill(&server.at);
         let listens = || match at.strip_prefix("unix:") {
-            Some(path) => std::path::Path::new(path).exists(),
+            Some(path) => Path::new(path).exists(),
             None => {
                 let port = at.rsplit(':').next().and_then(|port| port.parse().ok());
                 port.is_none_or(|port| self.lab.listens(server.place, port))

@@ -72,6 +72,17 @@ impl Logs {
         text
     }
 
+    /// Copies them to a folder.
+    pub(in crate::scenario) fn copy_to(&self, folder: &Path) -> std::io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        let config = self.config.iter().map(|(_, path)| path);
+        for path in config.chain(&self.logs) {
+            let name = path.file_name().unwrap_or_default();
+            std::fs::copy(path, folder.join(name))?;
+        }
+        Ok(())
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(sibling("clearway"));
         command.arg("doctor");
@@ -99,7 +110,7 @@ pub(in crate::scenario) fn ask(kind: Kind, logs: &Logs, scenario: &Scenario) -> 
         scenario
             .cause
             .iter()
-            .flat_map(|cause| alike::of(Some(kind), *cause)),
+            .flat_map(|cause| alike::of(Some(kind), *cause, &scenario.expect.faults)),
     );
     told(logs, scenario, also)
 }
@@ -111,7 +122,7 @@ pub(in crate::scenario) fn own(logs: &Logs, scenario: &Scenario) -> Verdict {
         scenario
             .cause
             .iter()
-            .flat_map(|cause| alike::of(None, *cause)),
+            .flat_map(|cause| alike::of(None, *cause, &scenario.expect.faults)),
     );
     told(logs, scenario, also)
 }

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use super::syslog::Collector;
 use super::wish::Wish;
-use super::{Kind, Peer, envoy, haproxy, nginx, syslog};
+use super::{Kind, Peer, envoy, haproxy, nginx};
 use crate::client::Client;
 use crate::process::{Process, Signal, find, program};
 use crate::scenario::file::Scenario;
@@ -17,6 +18,7 @@ use crate::wait::{LIMIT, elapse, within};
 pub(in crate::scenario) struct Running {
     kind: Kind,
     process: Process,
+    log: Option<Collector>,
     folder: PathBuf,
     /// Where clients go.
     pub(in crate::scenario) address: String,
@@ -42,13 +44,13 @@ impl Running {
         let config = config.replace("$PEER", &folder.display().to_string());
         let file = folder.join(file_name(kind));
         std::fs::write(&file, config).expect("a configuration");
-        if kind == Kind::Haproxy {
-            syslog::collect(haproxy::SYSLOG, &folder.join("haproxy.log"));
-        }
+        let log = (kind == Kind::Haproxy)
+            .then(|| Collector::start(haproxy::SYSLOG, &folder.join("haproxy.log")));
         let process = Process::start(command(kind, scenario, &file));
         let mut running = Self {
             kind,
             process,
+            log,
             folder,
             address: fill(&wish.bind),
         };
@@ -147,6 +149,9 @@ impl Running {
             if ended.is_none() {
                 self.process.signal(Signal::Kill);
             }
+        }
+        if let Some(log) = &mut self.log {
+            log.drain();
         }
         let said = self.process.stderr.text();
         self.keep(&said);
