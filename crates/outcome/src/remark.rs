@@ -54,10 +54,14 @@ remarks! {
     BackendEmpty = "backend-empty",
     /// The connection was ended because its server was taken out.
     EndedByBalancer = "ended-by-balancer",
+    /// The connection was ended because the balancer's process ended, or an operator said so.
+    EndedWithProcess = "ended-with-process",
     /// All the retries that are allowed were made.
     RetriesUsedUp = "retries-used-up",
     /// The server sent more than it had announced.
     ExcessBody = "excess-body",
+    /// The response is larger than the balancer may keep.
+    ResponseTooLarge = "response-too-large",
     /// The fault was made on purpose, as a test.
     FaultInjected = "fault-injected",
     /// The request is one that two parsers may read differently.

@@ -97,7 +97,7 @@ fn read(fields: &Fields<'_>, context: &mut Context<'_>) {
     let is_whole = server_status == status || status < 500;
     if status > 0 && status < 500 && !is_own {
         let key = (backend, fields.get(Field::AddressPort));
-        return context.stats.answered(key, status, took, at);
+        return context.stats.answered(key, status, took, at, fields.path());
     }
     let mut sighting = Sighting::of(Speaker::Alb, context.place);
     sighting.at_us = at;
@@ -110,7 +110,7 @@ fn read(fields: &Fields<'_>, context: &mut Context<'_>) {
         sighting.server_status = server_status;
         context
             .stats
-            .answered(server_of(&sighting), status, took, at);
+            .answered(server_of(&sighting), status, took, at, b"");
     } else if server_status > 0 {
         // The server began to answer, and what it sent could not be passed on.
         sighting.server_status = server_status;

@@ -41,7 +41,7 @@ impl Lines {
             context.stats.status(status);
             let key = (scan::said(outside.backend), scan::said(outside.server));
             let took = scan::millis(outside.first_byte_ms);
-            context.stats.answered(key, status, took, at);
+            context.stats.answered(key, status, took, at, b"");
             return true;
         }
         let Ok(value) = serde_json::from_slice::<Value>(line) else {
@@ -152,7 +152,7 @@ fn record(value: &Value, began: Option<i64>, context: &mut Context<'_>) {
         sighting.server_status = sighting.status;
         let took = micros(value, "first_byte_ms");
         let (key, at) = (server_of(&sighting), sighting.at_us);
-        context.stats.answered(key, sighting.status, took, at);
+        context.stats.answered(key, sighting.status, took, at, b"");
         context.scratch.words.push_str("answered by the server");
         context.tell(sighting);
     }
@@ -189,7 +189,7 @@ fn attempt(value: &Value, of: Sighting<'_>, context: &mut Context<'_>) {
     if status > 0 {
         context
             .stats
-            .answered(server_of(&sighting), status, took, sighting.at_us);
+            .answered(server_of(&sighting), status, took, sighting.at_us, b"");
     }
     if status >= 500 {
         context.scratch.words.push_str("answered by the server");

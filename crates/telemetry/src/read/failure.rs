@@ -125,6 +125,11 @@ const SERVER_SAYS: &[(&str, FaultKind)] = &[
     ("packet length too long", FaultKind::ServerSpeaksPlain),
     ("unsupported protocol", FaultKind::ServerTlsIncompatible),
     ("no protocols available", FaultKind::ServerTlsIncompatible),
+    (
+        "no supported versions enabled",
+        FaultKind::ServerTlsIncompatible,
+    ),
+    ("legacy sigalg disallowed", FaultKind::ServerTlsIncompatible),
     ("no shared cipher", FaultKind::ServerTlsIncompatible),
     ("wrong cipher", FaultKind::ServerTlsIncompatible),
     ("unknown cipher", FaultKind::ServerTlsIncompatible),

@@ -62,6 +62,8 @@ pub(super) enum Field {
     DurationMs,
     ServiceMs,
     Attempts,
+    /// The balancer's end of the connection to the server.
+    OwnAddress,
     /// ALB: seconds until sent to the server, until it answered, until the answer went out.
     BeforeSeconds,
     ServerSeconds,
@@ -132,6 +134,15 @@ impl<'a> Fields<'a> {
         };
         sighting.status = scan::status(self.get(Field::Status)).unwrap_or(0);
         sighting.request_bytes = scan::number(self.get(Field::RequestBytes));
+    }
+
+    /// The path of the request.
+    pub(super) fn path(&self) -> &'a [u8] {
+        if self.has(Field::Request) {
+            scan::path_of_request(self.get(Field::Request))
+        } else {
+            scan::path(self.get(Field::Target))
+        }
     }
 
     fn client(&self) -> &'a [u8] {

@@ -22,7 +22,7 @@ mod time;
 
 use clearway_outcome::{FaultKind, Place, Sighting, Suspects};
 
-pub use stats::{Stats, Tally, Unknown};
+pub use stats::{Paths, Stats, Tally, Unknown};
 pub use template::TemplateError;
 pub use time::Zone;
 

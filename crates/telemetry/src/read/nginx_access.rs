@@ -141,11 +141,15 @@ fn read(fields: &Fields<'_>, context: &mut Context<'_>) {
     context.stats.status(status);
     let addresses = fields.get(Field::Address);
     let is_list = memchr::memchr2(b',', b' ', addresses).is_some();
-    if status < 400 && status != 9 && !is_list {
+    // 000 is written when nobody made a status; an interim response is none that ends a request.
+    let is_final = status >= 200;
+    if status < 400 && is_final && !is_list {
         let took = scan::seconds(fields.get(Field::Response));
         let took = took.or_else(|| scan::seconds(fields.get(Field::RequestSeconds)));
         let server = (fields.get(Field::Backend), addresses);
-        return context.stats.answered(server, status, took, at);
+        return context
+            .stats
+            .answered(server, status, took, at, fields.path());
     }
     let mut sighting = Sighting::of(Speaker::Nginx, context.place);
     sighting.at_us = at;
@@ -248,14 +252,23 @@ fn attempt(each: &Try, address: &[u8], of: Sighting<'_>, context: &mut Context<'
         sighting.address = scan::text(address);
     }
     let by_server = each.is_by_server();
+    // 009 is no answer: bytes that are no response were passed on.
+    let is_answer = each.outcome() != 9 && each.status != 9;
     if by_server == Some(true) {
         sighting.server_status = each.outcome();
+    }
+    if by_server == Some(true) && is_answer {
         let (key, took) = (server_of(&sighting), each.response);
+        let path = sighting.path.as_bytes();
         context
             .stats
-            .answered(key, each.outcome(), took, sighting.at_us);
+            .answered(key, each.outcome(), took, sighting.at_us, path);
     }
+    // The worker ended before there was an answer.
+    let is_cut = each.status == 0 && each.is_last && each.header.is_none();
+    sighting.remark = is_cut.then_some(Remark::EndedWithProcess);
     sighting.suspects = match (is_group, by_server) {
+        _ if is_cut => Suspects::NONE,
         (true, _) => Suspects::any_of(&[FaultKind::AllServersDown, FaultKind::NoServers]),
         (_, Some(true)) if each.outcome() == 9 || each.status == 9 => Suspects::any_of(&NOT_HTTP),
         (_, Some(true)) if each.status == 499 => Suspects::any_of(&CLIENT_LEFT),
@@ -264,7 +277,8 @@ fn attempt(each: &Try, address: &[u8], of: Sighting<'_>, context: &mut Context<'
         (_, None) if matches!(each.outcome(), 502 | 504) => failed(each),
         (_, None) => own_status(each.outcome()),
     };
-    if sighting.is_failure() || sighting.server_status >= 500 {
+    let is_interim = (100..200).contains(&sighting.server_status);
+    if sighting.is_failure() || is_cut || is_interim || sighting.server_status >= 500 {
         words(each, address, context);
         context.tell(sighting);
     }
@@ -402,7 +416,7 @@ fn unreached(fields: &Fields<'_>, mut sighting: Sighting<'_>, context: &mut Cont
         let took = sighting.elapsed_us;
         return context
             .stats
-            .answered((b"", b""), status, took, sighting.at_us);
+            .answered((b"", b""), status, took, sighting.at_us, b"");
     }
     let words = &mut context.scratch.words;
     words.push_str("status ");

@@ -124,6 +124,12 @@ pub(super) fn request(line: &[u8]) -> (&str, &str) {
     }
 }
 
+/// The path of a request line, whatever else is wrong with it.
+pub(super) fn path_of_request(line: &[u8]) -> &[u8] {
+    let (_, rest) = split(line, b" ").unwrap_or_default();
+    path(before(rest, b' '))
+}
+
 /// Whether it may be a method: short and made of capitals.
 pub(super) fn is_method(method: &[u8]) -> bool {
     (1..=24).contains(&method.len())

@@ -1,6 +1,6 @@
 //! What a reader counted: lines it understood or not, and what went well at which server.
 
-use clearway_base::hash::Map;
+use clearway_base::hash::{Map, stable_seeded};
 
 use super::scan;
 
@@ -38,7 +38,46 @@ pub struct Tally {
     pub timed: u64,
     /// When it last answered, in microseconds since 1970.
     pub last_success_us: Option<i64>,
+    /// Paths that it answered with a status below 500.
+    pub paths: Paths,
     times: Times,
+}
+
+/// A set of paths that never forgets one and may take others for its own: a Bloom filter with one hash.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Paths {
+    bits: [u64; 16],
+}
+
+impl Paths {
+    /// Puts a path in; an empty one is none.
+    pub fn add(&mut self, path: &[u8]) {
+        let (word, bit) = Self::place(path);
+        if let Some(word) = self.bits.get_mut(word).filter(|_| !path.is_empty()) {
+            *word |= bit;
+        }
+    }
+
+    /// Whether it may have been put in; `None` when nothing was.
+    #[must_use]
+    pub fn may_have(&self, path: &str) -> Option<bool> {
+        let (word, bit) = Self::place(path.as_bytes());
+        let is_known = self.bits.iter().any(|word| *word != 0);
+        is_known.then(|| self.bits.get(word).is_some_and(|word| word & bit != 0))
+    }
+
+    /// Puts in what another one has.
+    pub fn join(&mut self, other: &Self) {
+        for (word, more) in self.bits.iter_mut().zip(other.bits) {
+            *word |= more;
+        }
+    }
+
+    fn place(path: &[u8]) -> (usize, u64) {
+        let hash = stable_seeded(path, 4);
+        let word = usize::try_from(hash >> 6 & 15).unwrap_or(0);
+        (word, 1 << (hash & 63))
+    }
 }
 
 /// Answers by the logarithm of their time.
@@ -190,9 +229,13 @@ impl Stats {
         status: u16,
         took_us: Option<u64>,
         at_us: Option<i64>,
+        path: &[u8],
     ) {
         if let Some(tally) = self.tally(server) {
             tally.answered(status, took_us, at_us);
+            if status < 500 {
+                tally.paths.add(path);
+            }
         }
     }
 
@@ -228,17 +271,20 @@ mod tests {
     fn answers_are_counted_by_server() {
         let mut stats = Stats::default();
         for took in [1_000, 2_000, 900_000] {
-            stats.answered((b"app", b"s1"), 200, Some(took), Some(5));
+            stats.answered((b"app", b"s1"), 200, Some(took), Some(5), b"/a");
         }
-        stats.answered((b"app", b"s1"), 503, None, Some(6));
+        stats.answered((b"app", b"s1"), 503, None, Some(6), b"/b");
         stats.failed((b"app", b"s2"));
-        stats.answered((b"app", b"s2"), 200, None, Some(7));
+        stats.answered((b"app", b"s2"), 200, None, Some(7), b"/c");
         let one = stats.server("app", "s1").unwrap();
         assert_eq!((one.successes, one.errors, one.max_us), (3, 1, 900_000));
         assert_eq!((one.at_most(4_000), one.timed), (2, 3));
         assert_eq!(one.last_success_us, Some(5));
         assert_eq!((one.by_class[2], one.by_class[5]), (3, 1));
         assert_eq!((one.before_failure, one.since_failure), (3, 3));
+        let well = ["/a", "/b"].map(|path| one.paths.may_have(path));
+        assert_eq!(well, [Some(true), Some(false)]);
+        assert_eq!(Tally::default().paths.may_have("/a"), None);
         let two = stats.server("app", "s2").unwrap();
         assert_eq!((two.failures, two.before_failure), (1, 0));
         assert_eq!(two.since_failure, 1);

@@ -208,6 +208,9 @@ pub(super) fn tls(
     if let Some(found) = parameters.find("check-ssl") {
         return Setting::written("check-ssl", true, found.origin.clone());
     }
+    if let Some(found) = parameters.find("no-check-ssl") {
+        return Setting::written("check-ssl", false, found.origin.clone());
+    }
     let rule = connect(scope).filter(|line| line.texts(2).any(|word| word == "ssl"));
     if let Some(line) = rule {
         return Setting::written("check-ssl", true, line.origin());

@@ -88,6 +88,8 @@ const ENDED: &[K] = &[
     K::ResponseBodyShort,
     K::TunnelServerReset,
 ];
+/// The head had been passed on.
+const STALLED: &[K] = &[K::ResponseBodyStalled, K::TotalTimeout];
 const CUT: &[K] = &[
     K::ResponseBodyReset,
     K::ResponseBodyShort,
@@ -147,6 +149,25 @@ const BAD_REQUEST: &[K] = &[
     K::BodyTooLarge,
 ];
 
+/// Details of responses that Envoy made itself and gives no flag.
+const DETAILS: &[(&str, FaultKind)] = &[
+    ("request header timeout", K::RequestHeadTimeout),
+    ("request overall timeout", K::RequestBodyTimeout),
+    ("request payload too large", K::BodyTooLarge),
+    ("request headers too large", K::HeadersTooLarge),
+];
+
+/// What a response of its own without a flag was.
+pub(super) fn own(details: &[u8], plain: &mut Vec<u8>) -> Option<(Suspects, Option<Remark>)> {
+    failure::plain(details, plain);
+    if scan::has(plain, "response payload too large") {
+        // To be kept whole, as a filter wants it.
+        return Some((Suspects::NONE, Some(Remark::ResponseTooLarge)));
+    }
+    let row = DETAILS.iter().find(|(words, _)| scan::has(plain, words));
+    row.map(|(_, kind)| (Suspects::just(*kind), None))
+}
+
 /// Tells `sighting` what the flags and the details say.
 pub(super) fn judge(fields: &Fields<'_>, sighting: &mut Sighting<'_>, plain: &mut Vec<u8>) {
     let flags = fields.get(Field::Flags);
@@ -158,7 +179,13 @@ pub(super) fn judge(fields: &Fields<'_>, sighting: &mut Sighting<'_>, plain: &mu
         };
         sighting.remark = sighting.remark.or(*remark);
         if sighting.suspects.is_empty() {
-            sighting.suspects = Suspects::any_of(closer(name, plain).unwrap_or(kinds));
+            let is_late = *name == "UT" && (100..500).contains(&sighting.status);
+            let kinds = if is_late {
+                STALLED
+            } else {
+                closer(name, plain).unwrap_or(kinds)
+            };
+            sighting.suspects = Suspects::any_of(kinds);
         }
     }
     if flags.split(|byte| *byte == b',').any(|flag| flag == b"UF") {
@@ -174,13 +201,16 @@ fn closer(flag: &str, details: &[u8]) -> Option<&'static [FaultKind]> {
         "UC" if is_late => CUT,
         "UC" if has("before response started") => ENDED.get(..8)?,
         "UPE" if is_late => BAD_BODY,
+        "UPE" if has("before response started") => BAD_HEAD.get(..18)?,
         "UPE" if has("header") && has("too large") => &[K::ResponseHeadersTooLarge],
         "UT" if has("per try timeout") => &[
             K::ResponseTimeout,
             K::ResponseHeadStalled,
             K::ServerWriteTimeout,
         ],
-        "UT" if is_late => &[K::ResponseBodyStalled, K::TotalTimeout],
+        "UT" if is_late => STALLED,
+        "UR" if has("refused stream") => &[K::ServerRefusedStream],
+        "UR" if has("remote reset") => &[K::ServerResetStream],
         "UO" if has("overflow") => &[K::QueueFull],
         _ => return None,
     })
@@ -207,6 +237,9 @@ fn not_reached(fields: &Fields<'_>, sighting: &mut Sighting<'_>, plain: &mut Vec
         let (kind, signal) = failure::server_tls(plain);
         sighting.signal = signal;
         sighting.suspects = Suspects::just(kind);
+    } else if has("socket creation failure") {
+        sighting.is_immediate = Some(true);
+        sighting.suspects = Suspects::any_of(&[K::OutOfFiles, K::OutOfMemory]);
     } else if has("timeout") {
         sighting.suspects = Suspects::any_of(&[K::ConnectTimeout, K::ServerTlsTimeout]);
     } else {

@@ -56,6 +56,7 @@ fn field(name: &[u8], argument: &[u8]) -> Field {
         | b"DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" => Field::Client,
         b"DOWNSTREAM_REMOTE_ADDRESS" | b"DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => Field::ClientPort,
         b"UPSTREAM_REQUEST_ATTEMPT_COUNT" => Field::Attempts,
+        b"UPSTREAM_LOCAL_ADDRESS" => Field::OwnAddress,
         _ => Field::Skip,
     }
 }
@@ -94,6 +95,7 @@ pub(super) fn json_field(key: &[u8]) -> Field {
         b"downstream_remote_address" => Field::ClientPort,
         b"downstream_remote_address_without_port" => Field::Client,
         b"upstream_request_attempt_count" => Field::Attempts,
+        b"upstream_local_address" => Field::OwnAddress,
         _ => Field::Skip,
     }
 }

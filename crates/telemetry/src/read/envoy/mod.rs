@@ -2,12 +2,14 @@
 
 mod flags;
 mod format;
+mod ports;
 
 use clearway_outcome::{Sighting, Speaker, Suspects};
 
 use super::field::{Field, Fields};
 use super::template::{self, Template};
 use super::{Context, TemplateError, json, scan, server_of};
+use ports::Ports;
 
 const DEFAULT: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% \
      %PROTOCOL%\" %RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% \
@@ -20,13 +22,14 @@ const MESH: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:
      %CONNECTION_TERMINATION_DETAILS% \"%UPSTREAM_TRANSPORT_FAILURE_REASON%\" %BYTES_RECEIVED% \
      %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% \"%REQ(X-FORWARDED-FOR)%\" \
      \"%REQ(USER-AGENT)%\" \"%REQ(X-REQUEST-ID)%\" \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\" \
-     %UPSTREAM_CLUSTER_RAW% ";
+     %UPSTREAM_CLUSTER_RAW% %UPSTREAM_LOCAL_ADDRESS% ";
 
 /// Reads the lines.
 pub(super) struct Lines {
     templates: Vec<Template>,
     /// Words before each line that are not part of the format.
     prefix: usize,
+    ports: Ports,
 }
 
 impl Lines {
@@ -40,6 +43,7 @@ impl Lines {
         Ok(Self {
             templates,
             prefix: 0,
+            ports: Ports::default(),
         })
     }
 
@@ -47,13 +51,13 @@ impl Lines {
         if line.starts_with(b"{")
             && let Some(fields) = from_json(line)
         {
-            read(&fields, context);
+            read(&fields, &mut self.ports, context);
             return true;
         }
         for template in &self.templates {
             let cut = |rest| template.cut(rest).filter(is_plausible);
             if let Some(fields) = template::cut_behind_prefix(line, &mut self.prefix, cut) {
-                read(&fields, context);
+                read(&fields, &mut self.ports, context);
                 return true;
             }
         }
@@ -92,7 +96,7 @@ fn from_json(line: &[u8]) -> Option<Fields<'_>> {
     (is_own && is_plausible(&fields)).then_some(fields)
 }
 
-fn read(fields: &Fields<'_>, context: &mut Context<'_>) {
+fn read(fields: &Fields<'_>, ports: &mut Ports, context: &mut Context<'_>) {
     let began = fields.at(context.zone);
     context.stats.time(began);
     let status = scan::status(fields.get(Field::Status)).unwrap_or(0);
@@ -100,20 +104,32 @@ fn read(fields: &Fields<'_>, context: &mut Context<'_>) {
     let key = (fields.get(Field::Backend), fields.get(Field::Address));
     let took = scan::millis(fields.get(Field::ServiceMs));
     let took = took.or_else(|| scan::millis(fields.get(Field::DurationMs)));
-    let is_normal = fields.get(Field::Flags).is_empty();
+    let has_no_flag = fields.get(Field::Flags).is_empty();
+    let own = if has_no_flag && status >= 400 {
+        flags::own(fields.get(Field::Details), &mut context.scratch.plain)
+    } else {
+        None
+    };
+    let is_normal = has_no_flag && own.is_none();
     if is_normal && status < 500 {
-        return context.stats.answered(key, status, took, began);
+        ports.used(fields, began);
+        return context
+            .stats
+            .answered(key, status, took, began, fields.path());
     }
     let mut sighting = Sighting::of(Speaker::Envoy, context.place);
     describe(fields, began, &mut sighting);
-    if is_normal {
+    sighting.reuse = ports.reuse(fields, began);
+    if let Some(said) = own {
+        (sighting.suspects, sighting.remark) = said;
+    } else if is_normal {
         let details = fields.get(Field::Details);
         let is_by_server = details.is_empty() || details == b"via_upstream";
         if is_by_server && !sighting.address.is_empty() {
             sighting.server_status = status;
             context
                 .stats
-                .answered(server_of(&sighting), status, took, began);
+                .answered(server_of(&sighting), status, took, began, b"");
         }
     } else {
         flags::judge(fields, &mut sighting, &mut context.scratch.plain);

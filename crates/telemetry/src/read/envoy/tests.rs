@@ -202,3 +202,48 @@ fn text_formats_of_somebodys_own_are_read() {
     assert!(Reader::with_template(Format::Envoy, "%REQ(:METHOD", Zone::default()).is_err());
     assert!(Reader::with_template(Format::Envoy, "hello", Zone::default()).is_err());
 }
+
+#[test]
+fn own_responses_without_a_flag_are_told() {
+    for (code, details, expected) in [
+        ("408", "request_header_timeout", K::RequestHeadTimeout),
+        ("408", "request_overall_timeout", K::RequestBodyTimeout),
+        ("413", "request_payload_too_large", K::BodyTooLarge),
+    ] {
+        let found = told(Format::Envoy, None, &json(code, "-", details, "null"));
+        assert_eq!(found[0].kinds, [expected], "{details}");
+    }
+    let line = json("500", "-", "response_payload_too_large", "null");
+    let found = told(Format::Envoy, None, &line);
+    assert_eq!(found[0].remark, Some(Remark::ResponseTooLarge));
+    // A server's own refusal is none of these.
+    let line = json("413", "-", "via_upstream", "null");
+    assert_eq!(told(Format::Envoy, None, &line).len(), 0);
+}
+
+#[test]
+fn what_came_late_and_what_was_refused_are_told_apart() {
+    for (code, flags, details, expected) in [
+        (
+            "200",
+            "UT",
+            "response_timeout",
+            &[K::ResponseBodyStalled, K::TotalTimeout][..],
+        ),
+        (
+            "503",
+            "UR",
+            "upstream_reset_before_response_started{remote_refused_stream_reset}",
+            &[K::ServerRefusedStream],
+        ),
+        (
+            "503",
+            "UF",
+            "upstream_reset_before_response_started{local_connection_failure|socket_creation_failure}",
+            &[K::OutOfFiles, K::OutOfMemory],
+        ),
+    ] {
+        let found = told(Format::Envoy, None, &json(code, flags, details, "null"));
+        assert_eq!(found[0].kinds, expected, "{details}");
+    }
+}

@@ -48,7 +48,11 @@ impl Lines {
                 return true;
             }
         }
-        server::line(line, context) || no_request(line, context) || is_notice(line)
+        server::line(line, context)
+            || server::connect(line, context)
+            || server::unresolved(line, context)
+            || no_request(line, context)
+            || is_notice(line)
     }
 }
 
@@ -83,7 +87,10 @@ fn read(fields: &Fields<'_>, context: &mut Context<'_>) {
     if is_normal && status < 500 {
         let key = (fields.get(Field::Backend), server);
         let took = scan::millis(fields.get(Field::WaitMs));
-        return context.stats.answered(key, status, took, began);
+        context
+            .stats
+            .answered(key, status, took, began, fields.path());
+        return saved(fields, began, context);
     }
     let mut sighting = Sighting::of(Speaker::Haproxy, context.place);
     describe(fields, began, &mut sighting);
@@ -100,8 +107,37 @@ fn read(fields: &Fields<'_>, context: &mut Context<'_>) {
         let took = scan::millis(fields.get(Field::WaitMs));
         context
             .stats
-            .answered(server_of(&sighting), status, took, sighting.at_us);
+            .answered(server_of(&sighting), status, took, sighting.at_us, b"");
     }
+    words(fields, context);
+    context.tell(sighting);
+}
+
+/// A request that went well once it had been connected anew: `+1` retries were made at another server, `1`
+/// at the same one. By itself HAProxy does so for connections that fail.
+fn saved(fields: &Fields<'_>, began: Option<i64>, context: &mut Context<'_>) {
+    let retries = fields.get(Field::Retries);
+    let (is_elsewhere, made) = match retries.strip_prefix(b"+") {
+        Some(made) => (true, made),
+        None => (false, retries),
+    };
+    let made = scan::number(made).and_then(|made| u32::try_from(made).ok());
+    let Some(made) = made.filter(|made| *made > 0) else {
+        return;
+    };
+    let mut sighting = Sighting::of(Speaker::Haproxy, context.place);
+    describe(fields, began, &mut sighting);
+    if is_elsewhere {
+        (sighting.server, sighting.address) = ("", "");
+    }
+    (
+        sighting.elapsed_us,
+        sighting.connected_us,
+        sighting.header_us,
+    ) = (None, None, None);
+    sighting.attempt = (made, made.saturating_add(1));
+    sighting.suspects = state::unreached();
+    sighting.saved = true;
     words(fields, context);
     context.tell(sighting);
 }

@@ -15,11 +15,11 @@ const REASONS: &[(&str, &[FaultKind])] = &[
     (
         "Layer7 invalid response",
         &[
-            K::ProbeBody,
             K::ResponseNotHttp,
             K::ServerSpeaksTls,
             K::ResponseStatusLineInvalid,
             K::ServerClosedNoResponse,
+            K::ProbeBody,
         ],
     ),
     (
@@ -46,9 +46,69 @@ const REASONS: &[(&str, &[FaultKind])] = &[
     ),
 ];
 
+/// What `connect(2)` met, in lines of their own: `Connect() failed for backend app: no free ports.`
+const CONNECTS: &[(&str, FaultKind)] = &[
+    ("no free ports", K::OutOfPorts),
+    ("local address already in use", K::OutOfPorts),
+    ("check backlog size", K::UnixBacklogFull),
+];
+
+/// Reads what HAProxy says when it does not start for a name: `'server app/s1' : could not resolve address
+/// 'app.test'.`; `false` where it is something else.
+pub(super) fn unresolved(line: &[u8], context: &mut Context<'_>) -> bool {
+    let Some((before, _)) = scan::split(line, b"' : could not resolve address '") else {
+        return false;
+    };
+    let mut sighting = Sighting::of(Speaker::Haproxy, context.place);
+    let name = scan::split(before, b"'server ").map_or(&b""[..], |(_, name)| name);
+    if let Some((backend, server)) = scan::split(name, b"/") {
+        (sighting.backend, sighting.server) = (scan::text(backend), scan::text(server));
+    }
+    sighting.remark = Some(Remark::NameUnknownAtStart);
+    scan::push_words(&mut context.scratch.words, line);
+    context.tell(sighting);
+    true
+}
+
+/// Reads a line on a connection that the system refused; `false` where it is none.
+pub(super) fn connect(line: &[u8], context: &mut Context<'_>) -> bool {
+    let Some((_, rest)) = scan::split(line, b"Connect() failed for backend ") else {
+        return false;
+    };
+    let Some((backend, reason)) = scan::split(rest, b": ") else {
+        return false;
+    };
+    let mut sighting = Sighting::of(Speaker::Haproxy, context.place);
+    sighting.backend = scan::text(backend);
+    sighting.at_us = context.stats.last_us;
+    failure::plain(reason, &mut context.scratch.plain);
+    let plain = &context.scratch.plain;
+    let row = CONNECTS.iter().find(|(words, _)| scan::has(plain, words));
+    let Some((_, kind)) = row else {
+        return true;
+    };
+    sighting.suspects = Suspects::just(*kind);
+    sighting.is_immediate = Some(true);
+    scan::push_words(&mut context.scratch.words, reason);
+    context.tell(sighting);
+    true
+}
+
+/// Why a server has no address, in HAProxy's words.
+const NAMES: &[(&str, FaultKind)] = &[
+    ("dns timeout status", K::NameTimeout),
+    ("dns nx status", K::NameUnresolved),
+    ("dns refused status", K::NameUnresolved),
+    ("unspecified dns error", K::NameUnresolved),
+    ("no ip for server", K::NameUnresolved),
+    ("removed from srv", K::NameUnresolved),
+];
+
 /// Reads such a line; `false` where it is none.
 pub(super) fn line(line: &[u8], context: &mut Context<'_>) -> bool {
     let mut sighting = Sighting::of(Speaker::Haproxy, context.place);
+    // These lines have the time of syslog at most; that of the last request is near.
+    sighting.at_us = context.stats.last_us;
     let said = if let Some((before, _)) = scan::split(line, b" has no server available!") {
         let name = before.rsplit(|byte| *byte == b' ').next().unwrap_or(before);
         let name = name.strip_prefix(b"'").unwrap_or(name);
@@ -76,12 +136,29 @@ pub(super) fn line(line: &[u8], context: &mut Context<'_>) -> bool {
         };
         if sighting.remark == Some(Remark::ServerDown) {
             reason(rest, &mut sighting, &mut context.scratch.plain);
+            maintenance(rest, &mut sighting, &mut context.scratch.plain);
+            if scan::has(rest, "reason: Health analyze") {
+                // `observe` with `on-error`: requests failed, no check.
+                sighting.remark = Some(Remark::ServerDisabled);
+            }
         }
         scan::split(rest, b". ").map_or(rest, |(head, _)| head)
     };
     scan::push_words(&mut context.scratch.words, said);
     context.tell(sighting);
     true
+}
+
+/// `going DOWN for maintenance (DNS timeout status)`: the name gave no address.
+fn maintenance(rest: &[u8], sighting: &mut Sighting<'_>, plain: &mut Vec<u8>) {
+    let Some((_, cause)) = scan::split(rest, b"maintenance (") else {
+        return;
+    };
+    failure::plain(scan::before(cause, b')'), plain);
+    let row = NAMES.iter().find(|(words, _)| scan::has(plain, words));
+    if let Some((_, kind)) = row {
+        sighting.suspects = Suspects::just(*kind);
+    }
 }
 
 /// The reason, the status of `code: 404`, the error of `info: "Connection refused"` and the time.

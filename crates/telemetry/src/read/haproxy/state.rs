@@ -11,7 +11,16 @@ use crate::read::{failure, scan};
 /// A state's first two letters, the statuses they come with (0 = any) and what it is. The first that fits
 /// counts.
 const STATES: &[(&[u8; 2], u16, &[FaultKind])] = &[
-    (b"sC", 0, &[K::ConnectTimeout, K::ServerTlsTimeout]),
+    (
+        b"sC",
+        0,
+        // The last as version 2.6 writes it, whatever ICMP said.
+        &[
+            K::ConnectTimeout,
+            K::ServerTlsTimeout,
+            K::ConnectUnreachable,
+        ],
+    ),
     (b"sQ", 0, &[K::QueueTimeout, K::QueueFull]),
     (b"SQ", 0, &[K::QueueTimeout, K::QueueFull]),
     (b"SH", 0, ENDED),
@@ -34,6 +43,8 @@ const STATES: &[(&[u8; 2], u16, &[FaultKind])] = &[
         &[
             K::ResponseBodyShort,
             K::ResponseBodyReset,
+            // Version 2.6 writes so too what later versions call `PD`.
+            K::ResponseChunkInvalid,
             K::TunnelServerReset,
         ],
     ),
@@ -67,6 +78,7 @@ const STATES: &[(&[u8; 2], u16, &[FaultKind])] = &[
     (b"CQ", 0, GONE),
     (b"CL", 0, GONE),
     (b"CT", 0, GONE),
+    (b"cR", 408, &[K::RequestHeadTimeout]),
     (
         b"cR",
         0,
@@ -134,6 +146,17 @@ const ENDED: &[K] = &[
     K::ResponseHeadTruncated,
     K::ResponseHeadReset,
 ];
+/// The server ended a connection on which the request was still being sent.
+const UNANSWERED: &[K] = &[
+    K::ServerClosedWhileSending,
+    K::ServerResetWhileSending,
+    K::ServerClosedNoResponse,
+    K::ServerResetNoResponse,
+    K::ReusedClosed,
+    K::ReusedReset,
+];
+/// The server was silent, or did not take more of the request.
+const UNREAD: &[K] = &[K::ServerWriteTimeout, K::ResponseTimeout];
 const RESET: &[K] = &[
     K::ServerResetNoResponse,
     K::ReusedReset,
@@ -196,8 +219,9 @@ pub(super) fn judge(fields: &Fields<'_>, state: &[u8]) -> (Suspects, Option<Rema
     let letters = state.get(..2).unwrap_or_default();
     let status = scan::status(fields.get(Field::Status)).unwrap_or(0);
     let remark = match letters {
-        [b'D', _] => Some(Remark::EndedByBalancer),
-        [b'U' | b'K', _] => Some(Remark::EndedByBalancer),
+        [b'D' | b'U', _] => Some(Remark::EndedByBalancer),
+        // By an operator, or by the hard stop of an old process.
+        [b'K', _] => Some(Remark::EndedWithProcess),
         b"PR" if status == 429 => Some(Remark::RateLimited),
         _ => None,
     };
@@ -218,11 +242,22 @@ pub(super) fn judge(fields: &Fields<'_>, state: &[u8]) -> (Suspects, Option<Rema
             remark,
         );
     }
-    let row = STATES
-        .iter()
-        .find(|row| *row.0 == letters && (row.1 == 0 || row.1 == status));
-    let kinds = row.map_or(&[][..], |row| row.2);
-    (Suspects::any_of(kinds), remark)
+    let kinds = match (letters, fields.get(Field::Status)) {
+        // No head had come: the request was still being sent.
+        (b"SD", b"-1") => UNANSWERED,
+        (b"sD", b"-1") => UNREAD,
+        _ => {
+            let row = STATES
+                .iter()
+                .find(|row| *row.0 == letters && (row.1 == 0 || row.1 == status));
+            row.map_or(&[][..], |row| row.2)
+        }
+    };
+    // A response's head came, so that it is no tunnel.
+    let is_response = (200..600).contains(&status);
+    let fits =
+        |kind: &FaultKind| !is_response || !matches!(kind, K::TunnelIdle | K::TunnelServerReset);
+    (kinds.iter().copied().filter(fits).collect(), remark)
 }
 
 /// `SC`: there was no connection, or no server to connect to.
@@ -257,6 +292,11 @@ fn not_reached(fields: &Fields<'_>) -> Suspects {
     if fields.has(Field::ErrorName) && fields.get(Field::ErrorName).is_empty() {
         return Suspects::any_of(&[K::ConnectRefused, K::ConnectUnreachable, K::ConnectReset]);
     }
+    unreached()
+}
+
+/// A server that could not be connected to, in whatever way.
+pub(super) fn unreached() -> Suspects {
     let lists = failure::CONNECT.into_iter().chain(failure::SERVER_TLS);
     lists.collect()
 }

@@ -53,7 +53,11 @@ fn states_have_their_kinds() {
             "0/0/-1/-1/3000",
             "503",
             "sC--",
-            &[K::ConnectTimeout, K::ServerTlsTimeout],
+            &[
+                K::ConnectTimeout,
+                K::ServerTlsTimeout,
+                K::ConnectUnreachable,
+            ],
         ),
         (
             "<NOSRV>",
@@ -70,7 +74,7 @@ fn states_have_their_kinds() {
             &[
                 K::ResponseBodyShort,
                 K::ResponseBodyReset,
-                K::TunnelServerReset,
+                K::ResponseChunkInvalid,
             ],
         ),
         ("s1", "0/0/1/5/9", "101", "sD--", &[K::TunnelIdle]),
@@ -110,6 +114,7 @@ fn the_letters_of_the_kinds_are_understood() {
         let letters = String::from_utf8(kind.haproxy().to_vec()).unwrap();
         let lines = ["s1", "<NOSRV>"].map(|server| {
             let status = match kind.status() {
+                0 if matches!(kind, K::TunnelIdle | K::TunnelServerReset) => "101".to_owned(),
                 0 => "200".to_owned(),
                 status => status.to_string(),
             };
@@ -247,11 +252,69 @@ fn servers_and_connections_are_told_of() {
     );
 }
 
+/// What went well at the second try tells of the first.
+#[test]
+fn saved_requests_are_told() {
+    let line = http("s1", "0/0/1/12/13", "200", "----");
+    let found = told(Format::Haproxy, None, &line);
+    let [one] = &found[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!(
+        (one.server.as_str(), one.saved, one.attempt),
+        ("s1", true, (2, 3))
+    );
+    assert!(one.kinds.contains(&K::ConnectRefused), "{one:?}");
+    // Another server saved it: which one had failed is not told.
+    let found = told(Format::Haproxy, None, &line.replace("/2 0/0", "/+2 0/0"));
+    assert_eq!(
+        (found[0].backend.as_str(), found[0].server.as_str()),
+        ("app", "")
+    );
+}
+
+/// What the system said of a connection has a line of its own.
+#[test]
+fn connections_that_the_system_refuses_are_told() {
+    for (reason, kind) in [
+        ("no free ports.", K::OutOfPorts),
+        (
+            "can't connect to destination unix socket, check backlog size on the server.",
+            K::UnixBacklogFull,
+        ),
+    ] {
+        let found = told(
+            Format::Haproxy,
+            None,
+            &format!("Connect() failed for backend app: {reason}"),
+        );
+        assert_eq!(
+            (found[0].backend.as_str(), &found[0].kinds),
+            ("app", &vec![kind])
+        );
+    }
+    let line = "[ALERT]    (27) : config : [/etc/haproxy/haproxy.cfg:20] : 'server app/s1' : could not resolve address 'app.invalid'.";
+    let found = told(Format::Haproxy, None, line);
+    assert_eq!(
+        (found[0].remark, found[0].server.as_str()),
+        (Some(Remark::NameUnknownAtStart), "s1")
+    );
+    let line = "Server app/s1 is going DOWN for maintenance (DNS timeout status). 0 active and 0 backup servers left.";
+    let found = told(Format::Haproxy, None, line);
+    assert_eq!(
+        (found[0].remark, &found[0].kinds),
+        (Some(Remark::ServerDown), &vec![K::NameTimeout])
+    );
+    let line = "Server app/s1 is DOWN, reason: Health analyze, info: \"Detected 1 consecutive errors, last one was: Wrong http response\". 1 active";
+    let found = told(Format::Haproxy, None, line);
+    assert_eq!(found[0].remark, Some(Remark::ServerDisabled));
+}
+
 #[test]
 fn successes_are_counted() {
     let mut reader = Reader::new(Format::Haproxy, Zone::default()).unwrap();
     for _ in 0..3 {
-        let line = http("s1", "0/0/1/12/13", "200", "----") + "\n";
+        let line = http("s1", "0/0/1/12/13", "200", "----").replace("/2 0/0", "/0 0/0") + "\n";
         reader.feed("-", line.as_bytes(), &mut |_| panic!("nothing to tell"));
     }
     let tally = reader.stats().server("app", "s1").unwrap();

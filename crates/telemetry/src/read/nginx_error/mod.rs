@@ -37,7 +37,11 @@ impl Lines {
         }
         let mut sighting = Sighting::of(Speaker::Nginx, context.place);
         sighting.at_us = at;
-        sighting.suspects = said.suspects;
+        sighting.suspects = if scan::has(entry.fields, "upstream: \"grpc") {
+            in_frames(said.suspects)
+        } else {
+            said.suspects
+        };
         sighting.remark = said.remark;
         sighting.signal = said.signal;
         sighting.errno = said.errno;
@@ -47,6 +51,19 @@ impl Lines {
         context.tell(sighting);
         true
     }
+}
+
+/// On HTTP/2 nothing of a head is cut short: the server said goodbye, or ended the connection.
+fn in_frames(suspects: Suspects) -> Suspects {
+    const NAMES: [(FaultKind, FaultKind); 2] = [
+        (FaultKind::ResponseHeadTruncated, FaultKind::ServerGoaway),
+        (FaultKind::ResponseHeadReset, FaultKind::ServerResetStream),
+    ];
+    let kinds = suspects.iter().map(|kind| {
+        let own = NAMES.iter().find(|(other, _)| *other == kind);
+        own.map_or(kind, |(_, own)| *own)
+    });
+    kinds.collect()
 }
 
 /// What a message says.

@@ -74,7 +74,7 @@ const SERVER: &[Sentence] = &[
     (
         "upstream timed out",
         "while reading upstream",
-        &[K::ResponseBodyStalled, K::TotalTimeout],
+        &[K::ResponseBodyStalled],
     ),
     ("upstream timed out", "while proxying", &[K::TunnelIdle]),
     (
@@ -438,6 +438,13 @@ const OWN: &[(&str, &str, Option<Remark>, &[FaultKind])] = &[
         None,
         &[K::NameUnresolved, K::NameTimeout],
     ),
+    ("send() failed", "while resolving", None, &[K::NameTimeout]),
+    (
+        "inflate() failed",
+        "",
+        None,
+        &[K::ResponseCodingUnsupported],
+    ),
     (
         "",
         "while resolving",
@@ -461,9 +468,20 @@ const OWN: &[(&str, &str, Option<Remark>, &[FaultKind])] = &[
     ),
 ];
 
+/// Whether the file in quotes is a temporary one, whose name is a number of ten digits.
+fn is_temporary(message: &[u8]) -> bool {
+    let (_, rest) = scan::split(message, b"\"").unwrap_or_default();
+    let name = scan::before(rest, b'"');
+    let name = name.rsplit(|byte| *byte == b'/').next().unwrap_or(name);
+    name.len() == 10 && name.iter().all(u8::is_ascii_digit)
+}
+
 /// What a message says; `None` where it is not in the tables. Some of them say nothing that matters.
 pub(super) fn said(message: &[u8], errno: i32) -> Option<Said> {
-    if message.starts_with(b"open() ") && errno == 13 && scan::has(message, "upstream") {
+    if message.starts_with(b"open() ")
+        && errno == 13
+        && (is_temporary(message) || scan::has(message, "upstream"))
+    {
         return Some(Said {
             remark: Some(Remark::TempFilesDenied),
             ..Said::suspects(Suspects::NONE)

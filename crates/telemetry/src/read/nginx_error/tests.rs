@@ -292,7 +292,13 @@ fn groups_sockets_and_streams_are_told_apart() {
 /// What a kind is called there is read back as that kind.
 #[test]
 fn the_phrases_of_the_kinds_are_understood() {
-    for kind in K::ALL.iter().filter(|kind| kind.nginx().is_some()) {
+    // NGINX has no limit of a whole request: what its words mean is another one.
+    let is_own = |kind: &&K| **kind != K::TotalTimeout;
+    for kind in K::ALL
+        .iter()
+        .filter(|kind| kind.nginx().is_some())
+        .filter(is_own)
+    {
         let phrase = kind.nginx().unwrap();
         let message = phrase.replace("ADDR", "10.0.0.2:80");
         let found = kinds(&message);
@@ -315,4 +321,30 @@ fn what_is_not_known_is_counted() {
         "{}",
         first.text
     );
+}
+
+#[test]
+fn more_of_what_goes_wrong_inside_is_understood() {
+    let message = "open() \"/var/cache/x/0000000012\" failed (13: Permission denied)";
+    let line =
+        format!("2026/11/21 04:34:26 [crit] 1#1: *3 {message}, client: 192.0.2.7, server: x");
+    let found = told(Format::NginxError, None, &line);
+    assert_eq!(found[0].remark, Some(Remark::TempFilesDenied));
+    // A page that may not be read is no temporary file.
+    let line = line.replace("0000000012", "index.html");
+    let mut reader = Reader::new(Format::NginxError, Zone::default()).unwrap();
+    reader.feed("-", line.as_bytes(), &mut |_| panic!("nothing to tell"));
+    assert_eq!(
+        kinds("inflate() failed: 5, -3 while sending to client"),
+        [K::ResponseCodingUnsupported]
+    );
+    let ended =
+        "upstream prematurely closed connection while reading response header from upstream";
+    let line = format!(
+        "2026/11/21 04:34:26 [error] 1#1: *3 {ended}, client: 192.0.2.7, server: x, request: \"POST /a HTTP/2.0\", \
+         upstream: \"grpc://10.0.0.2:80\", host: \"x\""
+    );
+    let found = told(Format::NginxError, None, &line);
+    let on_http2 = [K::ServerClosedNoResponse, K::ReusedClosed, K::ServerGoaway];
+    assert_eq!(found[0].kinds, on_http2);
 }
