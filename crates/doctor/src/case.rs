@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use clearway_config::survey::{BackendSurvey, ServerSurvey, Survey};
 use clearway_outcome::{FaultKind, HostCounters, Remark, Sighting, Speaker};
+use clearway_telemetry::read::Paths;
 
 use crate::evidence::{Change, CheckState, Finding, Probe, Where};
 use crate::group::{Group, Spread, Symptom};
@@ -54,6 +55,8 @@ pub struct Successes {
     pub connected: Spread,
     /// Statuses of 500 and more that the server itself sent.
     pub server_errors: u64,
+    /// Their paths, as far as a log tells them.
+    pub paths: Paths,
 }
 
 /// What is known of the other servers of the same backend.

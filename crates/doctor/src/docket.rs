@@ -16,6 +16,7 @@ use clearway_telemetry::read::report::{CapturedError, ServerHealth};
 
 use crate::case::{Backdrop, Case, Subject};
 use crate::evidence::{Change, ChangeKind, CheckState};
+use crate::group::Group;
 use crate::report::Report;
 use crate::verdict::Verdict;
 use pairs::Pairs;
@@ -88,13 +89,25 @@ impl Docket {
         }
         // What changed explains failures and is none itself.
         if seen.remark == Some(Remark::ServerUp) {
+            self.checked(seen);
             return self.change(seen, ChangeKind::ServerUp);
         }
         if seen.remark == Some(Remark::ServerDown) {
+            if !self.checked(seen) {
+                return;
+            }
             self.change(seen, ChangeKind::ServerDown);
+        }
+        if seen.remark == Some(Remark::ServerDisabled) && seen.speaker == Speaker::Haproxy {
+            self.checked(seen);
+            return self.change(seen, ChangeKind::ServerDown);
         }
         let is_access = seen.speaker == Speaker::Nginx && seen.status > 0;
         if is_access && self.is_told(seen) {
+            return;
+        }
+        // An upgrade that went well; the error log has told of others.
+        if is_access && (100..200).contains(&seen.server_status) {
             return;
         }
         let Some(at) = self.case_of(seen) else {
@@ -156,6 +169,33 @@ impl Docket {
         let case = self.cases.get_mut(case);
         if let Some(group) = case.and_then(|case| case.groups.get_mut(group)) {
             pairs::supplement(group, seen);
+        }
+        true
+    }
+
+    /// Takes in what a log says of the check of a server that went or came; `false` when that was known.
+    fn checked(&mut self, seen: &Sighting<'_>) -> bool {
+        let (subject, _) = self.atlas.locate(called(seen));
+        if self.checks.len() >= CASES && !self.checks.contains_key(&subject) {
+            return true;
+        }
+        let state = self.checks.entry(subject).or_default();
+        let is_down = seen.remark == Some(Remark::ServerDown);
+        // What is said on the terminal, too, has no time there.
+        if seen.at_us.is_none() && state.words == seen.words {
+            return false;
+        }
+        if state.is_down != is_down && seen.at_us.is_some() {
+            state.flaps += 1;
+        }
+        state.is_down = is_down;
+        state.is_ejected = seen.remark == Some(Remark::ServerDisabled);
+        if is_down || state.is_ejected {
+            // Where the reason is vague, the most frequent.
+            state.fault = seen.suspects.iter().next();
+            state.status = seen.server_status;
+            seen.words.clone_into(&mut state.words);
+            state.took_us = seen.elapsed_us;
         }
         true
     }
@@ -345,6 +385,7 @@ impl Docket {
     /// Puts around each case what is known of the rest. To be called when everything has been read, and
     /// again when cases were added.
     pub fn settle(&mut self) {
+        self.absorb_checks();
         let around: Vec<Around> = self.cases.iter().map(|case| self.around(case)).collect();
         for (case, around) in self.cases.iter_mut().zip(around) {
             case.backdrop = around.backdrop;
@@ -358,20 +399,46 @@ impl Docket {
         }
     }
 
+    /// Where no server of a backend is left, that checks took them out is part of that, and no failure
+    /// besides.
+    fn absorb_checks(&mut self) {
+        const NONE_LEFT: &[FaultKind] = &[FaultKind::AllServersDown];
+        let is_empty = |case: &&Case| case.groups.iter().any(|group| group.may_be(NONE_LEFT));
+        let empty: Vec<Subject> = self
+            .cases
+            .iter()
+            .filter(is_empty)
+            .map(|case| case.subject.clone())
+            .collect();
+        for case in &mut self.cases {
+            let own = &case.subject;
+            let is_told = empty.iter().any(|other| {
+                other.speaker == own.speaker
+                    && other.backend == own.backend
+                    && !own.backend.is_empty()
+                    && other != own
+            });
+            if is_told {
+                case.groups
+                    .retain(|group| group.remark != Some(Remark::ServerDown));
+            }
+        }
+    }
+
     fn around(&self, case: &Case) -> Around {
         let subject = &case.subject;
         let same =
             |other: &Subject| other.speaker == subject.speaker && other.backend == subject.backend;
         let kinds = kinds(case);
+        let is_own = case.groups.iter().any(Group::is_servers_own);
         let mut servers: BTreeSet<&str> = BTreeSet::new();
         let mut backdrop = Backdrop::default();
         for other in self.cases.iter().filter(|other| same(&other.subject)) {
             let name = label(&other.subject);
             servers.insert(name);
-            let fails_alike = other
-                .groups
-                .iter()
-                .any(|group| !kinds.is_empty() && group.may_be(&kinds));
+            let fails_alike = other.groups.iter().any(|group| {
+                !kinds.is_empty() && group.may_be(&kinds) || is_own && group.is_servers_own()
+            });
             backdrop.failing += u32::from(fails_alike);
             if other.subject == *subject || backdrop.others.len() >= OTHERS {
                 continue;

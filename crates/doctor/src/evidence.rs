@@ -51,6 +51,8 @@ pub struct Fact {
     pub source: Source,
     /// File and line, or a time; may be empty.
     pub place: String,
+    /// Whether it says of which kinds the failures are, and nothing else.
+    pub(crate) is_kind_alone: bool,
 }
 
 impl Fact {
@@ -61,6 +63,7 @@ impl Fact {
             words: words.into(),
             source,
             place: String::new(),
+            is_kind_alone: false,
         }
     }
 
@@ -543,6 +546,10 @@ impl Where {
     pub fn parse(text: &str) -> Self {
         if let Some(path) = text.strip_prefix("unix:") {
             return Self::Unix(path.to_owned());
+        }
+        // As Envoy writes it.
+        if text.starts_with('/') {
+            return Self::Unix(text.to_owned());
         }
         if let Ok(address) = text.parse() {
             return Self::Socket(address);

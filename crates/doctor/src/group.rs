@@ -11,6 +11,29 @@ const TIMES: usize = 64;
 /// Failures of one burst come within this time, in microseconds.
 const BURST_US: i64 = 20_000;
 
+/// Kinds of which a server that has sent nothing is free.
+const NEEDS_BYTES: &[FaultKind] = &[
+    FaultKind::ResponseHeadTruncated,
+    FaultKind::ResponseHeadReset,
+    FaultKind::ResponseHeadStalled,
+    FaultKind::ResponseHeadersTooLarge,
+    FaultKind::ResponseTooManyHeaders,
+    FaultKind::ResponseHeaderInvalid,
+    FaultKind::ResponseStatusLineInvalid,
+    FaultKind::ResponseNotHttp,
+    FaultKind::ResponseBodyShort,
+    FaultKind::ResponseBodyReset,
+    FaultKind::ResponseBodyStalled,
+];
+/// Kinds of which a server that has sent something is free.
+const WITHOUT_BYTES: &[FaultKind] = &[
+    FaultKind::ServerClosedNoResponse,
+    FaultKind::ServerResetNoResponse,
+    FaultKind::ReusedClosed,
+    FaultKind::ReusedReset,
+    FaultKind::ResponseTimeout,
+];
+
 /// Smallest, largest and mean of a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Spread {
@@ -434,16 +457,30 @@ impl Group {
         self.suspects.only()
     }
 
+    /// The kinds that they may be of, without those that the bytes from the server speak against.
+    pub fn kinds(&self) -> impl Iterator<Item = FaultKind> + '_ {
+        let fits = |kind: &FaultKind| match self.received {
+            Spread { count: 0, .. } => true,
+            Spread { max: 0, .. } => !NEEDS_BYTES.contains(kind),
+            Spread { min: 1.., .. } => !WITHOUT_BYTES.contains(kind),
+            Spread { .. } => true,
+        };
+        let is_narrowed = self.suspects.iter().any(|kind| fits(&kind));
+        self.suspects
+            .iter()
+            .filter(move |kind| !is_narrowed || fits(kind))
+    }
+
     /// Whether they failed, for sure, with one of these.
     #[must_use]
     pub fn is(&self, kinds: &[FaultKind]) -> bool {
-        !self.suspects.is_empty() && self.suspects.iter().all(|kind| kinds.contains(&kind))
+        !self.suspects.is_empty() && self.kinds().all(|kind| kinds.contains(&kind))
     }
 
     /// Whether they may have failed with one of these.
     #[must_use]
     pub fn may_be(&self, kinds: &[FaultKind]) -> bool {
-        self.suspects.iter().any(|kind| kinds.contains(&kind))
+        self.kinds().any(|kind| kinds.contains(&kind))
     }
 
     /// On kept connections.
@@ -530,5 +567,30 @@ mod tests {
         group.add(&seen(60_000_000, "/a"));
         assert_eq!(group.burst, 5);
         assert_eq!(group.paths.only(), Some("/a"));
+    }
+
+    #[test]
+    fn bytes_tell_a_head_from_no_answer() {
+        let kinds = [
+            FaultKind::ServerClosedNoResponse,
+            FaultKind::ResponseHeadTruncated,
+        ];
+        let vague = |bytes| {
+            let mut seen = seen(0, "/a");
+            seen.suspects = Suspects::any_of(&kinds);
+            seen.bytes_received = bytes;
+            let mut group = Group::new(&seen);
+            group.add(&seen);
+            group.kinds().collect::<Vec<_>>()
+        };
+        assert_eq!(vague(None), kinds);
+        assert_eq!(vague(Some(0)), [FaultKind::ServerClosedNoResponse]);
+        assert_eq!(vague(Some(27)), [FaultKind::ResponseHeadTruncated]);
+        // What is sure stays, whatever is said of bytes.
+        let mut sure = seen(0, "/a");
+        sure.bytes_received = Some(5);
+        let mut group = Group::new(&sure);
+        group.add(&sure);
+        assert!(group.is(&[FaultKind::ReusedReset]));
     }
 }

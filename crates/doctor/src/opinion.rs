@@ -89,6 +89,8 @@ pub struct Opinion {
     /// Of which.
     pub cause: Cause,
     score: i32,
+    /// Of the kinds that the failures may be of, so many per cent are what the cause shows as.
+    share: i32,
     is_proven: bool,
     is_ruled_out: bool,
     /// A sentence in place of the page's title.
@@ -112,6 +114,7 @@ impl Opinion {
         Self {
             cause,
             score: i32::from(cause.page().often) * 2,
+            share: 100,
             is_proven: false,
             is_ruled_out: false,
             summary: None,
@@ -126,7 +129,18 @@ impl Opinion {
     /// The failures are of kinds that a log does not tell apart, and only so many per cent of these kinds
     /// are what the cause shows as.
     pub(crate) fn discount(&mut self, share: i32) {
+        self.share = share;
         self.score -= HINT * (100 - share) / 200;
+    }
+
+    /// What a fact weighs. That the failures are of some kinds says as much as kinds among these are the
+    /// cause's own.
+    fn weight(&self, fact: &Fact, most: i32) -> i32 {
+        if fact.is_kind_alone {
+            (most * self.share / 100).max(HINT)
+        } else {
+            most
+        }
     }
 
     /// This proves it: no other cause of the catalogue leads to it.
@@ -138,13 +152,13 @@ impl Opinion {
 
     /// This speaks for it, and for hardly anything else.
     pub fn strong(&mut self, fact: Fact) {
-        self.score += STRONG;
+        self.score += self.weight(&fact, STRONG);
         self.evidence.push(fact);
     }
 
     /// This speaks for it, and for a few others.
     pub fn fair(&mut self, fact: Fact) {
-        self.score += FAIR;
+        self.score += self.weight(&fact, FAIR);
         self.evidence.push(fact);
     }
 

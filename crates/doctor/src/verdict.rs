@@ -1,5 +1,7 @@
 //! Verdicts: ranked causes for a group of like failures.
 
+use clearway_outcome::{FaultKind, Speaker};
+
 use crate::case::{Case, View};
 use crate::cause::Cause;
 use crate::evidence::Fact;
@@ -10,6 +12,8 @@ use crate::view::{is_address, shown_address};
 
 /// A cause is named only when at least this much speaks for it.
 const NAMED: i32 = 16;
+/// The same where a log does not tell several kinds apart: what is frequent is worth a look.
+const NAMED_VAGUELY: i32 = 8;
 /// A cause is likely when this much speaks for it,
 const LIKELY: i32 = 44;
 /// and this much more than for any other.
@@ -17,7 +21,7 @@ const LEAD: i32 = 12;
 /// Other causes are told when they are at most this far behind.
 const NEAR: i32 = 34;
 /// Most other causes that are told.
-const ALTERNATIVES: usize = 7;
+const ALTERNATIVES: usize = 20;
 
 /// Another cause that it may be.
 #[derive(Clone, Debug)]
@@ -78,8 +82,10 @@ impl Verdict {
         let view = View { case, group };
         let mut opinions = case.opinions(group);
         opinions.retain(|opinion| !opinion.is_ruled_out());
+        let is_vague = !group.suspects.is_empty() && group.kind().is_none();
+        let least = if is_vague { NAMED_VAGUELY } else { NAMED };
         let (best, rest) = match opinions.split_first() {
-            Some((best, rest)) if best.score() >= NAMED => (Some(best), rest),
+            Some((best, rest)) if best.score() >= least => (Some(best), rest),
             _ => (None, opinions.as_slice()),
         };
         let mut out = Self::empty(case, group);
@@ -94,10 +100,16 @@ impl Verdict {
                     .push("evidence beyond the failure itself".to_owned());
             }
         }
+        if is_vague && out.confidence == Confidence::Possible {
+            out.missing.extend(log_more(group).map(str::to_owned));
+        }
         let confidence = best.map_or(0, Opinion::score);
+        // Where nothing decides, whatever nothing speaks against may be it.
+        let is_open = out.confidence == Confidence::Possible;
         let near = rest.iter().filter(|other| {
             let score = other.score();
-            score >= NAMED / 2 && (score >= confidence - NEAR || 3 * score >= confidence)
+            let is_near = score >= confidence - NEAR || 3 * score >= confidence;
+            score >= NAMED / 2 && is_near || is_open && other.against.is_empty()
         });
         if out.confidence < Confidence::Certain || best.is_none() {
             out.alternatives = near
@@ -113,11 +125,7 @@ impl Verdict {
     }
 
     fn empty(case: &Case, group: &Group) -> Self {
-        let codes: Vec<&str> = group
-            .suspects
-            .iter()
-            .map(clearway_outcome::FaultKind::code)
-            .collect();
+        let codes: Vec<&str> = group.suspects.iter().map(FaultKind::code).collect();
         let kind = group.suspects.iter().next();
         let server = if case.subject.server.is_empty() {
             &case.subject.address
@@ -219,6 +227,30 @@ fn tell_apart(case: &Case, other: &Opinion) -> String {
             .probes
             .first()
             .map_or_else(String::new, crate::evidence::Probe::words),
+    }
+}
+
+/// What the log would have to say for more to be known.
+fn log_more(group: &Group) -> Option<&'static str> {
+    const HAPROXY: &[FaultKind] = &[FaultKind::ConnectRefused, FaultKind::ServerClosedNoResponse];
+    const NGINX: &[FaultKind] = &[
+        FaultKind::ServerClosedNoResponse,
+        FaultKind::ResponseTimeout,
+    ];
+    match group.speaker {
+        Speaker::Haproxy if group.may_be(HAPROXY) => Some(
+            "what the connection met: put %[bc_err_str] and, with TLS, %[ssl_bc_err_str] into log-format",
+        ),
+        Speaker::Nginx if group.may_be(NGINX) && group.received.count == 0 => Some(
+            "what came of each attempt: put $upstream_addr, $upstream_status, $upstream_connect_time, \
+             $upstream_header_time and $upstream_bytes_received into log_format",
+        ),
+        Speaker::Envoy if group.words.split(' ').count() < 3 => Some(
+            "the details: put %RESPONSE_CODE_DETAILS% and %UPSTREAM_TRANSPORT_FAILURE_REASON% into the format",
+        ),
+        Speaker::Clearway | Speaker::Nginx | Speaker::Haproxy | Speaker::Envoy | Speaker::Alb => {
+            None
+        }
     }
 }
 

@@ -17,11 +17,56 @@ use crate::opinion::{Opinion, Site};
 /// Changes count as lately when they are at most this long before the first failure, in microseconds.
 const LATELY_US: i64 = 300_000_000;
 
+/// Kinds that need TLS with the server.
+const OF_TLS: &[FaultKind] = &[
+    FaultKind::ServerTlsClosed,
+    FaultKind::ServerTlsReset,
+    FaultKind::ServerTlsTimeout,
+    FaultKind::ServerTlsAlert,
+    FaultKind::ServerWantsCertificate,
+    FaultKind::ServerTlsIncompatible,
+    FaultKind::ServerTlsProtocol,
+    FaultKind::ServerSpeaksPlain,
+    FaultKind::ServerCertificateUntrusted,
+    FaultKind::ServerCertificateName,
+    FaultKind::ServerCertificateExpired,
+    FaultKind::ServerCertificateNotYetValid,
+    FaultKind::ServerCertificateRevoked,
+    FaultKind::ServerCertificateInvalid,
+];
+
+/// Kinds that need a network between.
+const OF_NETWORKS: &[FaultKind] = &[
+    FaultKind::ConnectUnreachable,
+    FaultKind::ConnectReset,
+    FaultKind::ConnectTimeout,
+    FaultKind::OutOfPorts,
+];
+/// Kinds that need a Unix socket.
+const OF_PATHS: &[FaultKind] = &[FaultKind::UnixMissing, FaultKind::UnixBacklogFull];
+
 impl<'a> View<'a> {
     /// Whether the failures are, for sure, of one of these kinds.
     #[must_use]
     pub fn is(&self, kinds: &[FaultKind]) -> bool {
-        self.group.is(kinds)
+        !self.group.suspects.is_empty() && self.kinds().all(|kind| kinds.contains(&kind))
+    }
+
+    /// The kinds that the failures may be of, as far as logs, bytes and the configuration tell: without TLS
+    /// nothing fails by it, and without a network nothing is unreachable.
+    pub fn kinds(&self) -> impl Iterator<Item = FaultKind> + use<'a> {
+        let backend = self.configured_backend();
+        let is_plain = backend.is_some_and(|backend| backend.tls.is_none());
+        let others = match self.case.site {
+            Where::Unix(_) => OF_NETWORKS,
+            Where::Socket(_) => OF_PATHS,
+            Where::Name(..) | Where::Nowhere => &[],
+        };
+        let fits =
+            move |kind: &FaultKind| !(others.contains(kind) || is_plain && OF_TLS.contains(kind));
+        let group = self.group;
+        let is_narrowed = group.kinds().any(|kind| fits(&kind));
+        group.kinds().filter(move |kind| !is_narrowed || fits(kind))
     }
 
     /// Whether nothing but one kind is possible.
@@ -48,12 +93,18 @@ impl<'a> View<'a> {
         Fact::new(source, words).at(self.group.place.clone())
     }
 
-    /// The failures in words.
+    /// The failures in words. It weighs less the fewer of their kinds are those of a cause.
     #[must_use]
     pub fn seen(&self) -> Fact {
-        let codes: Vec<&str> = self.group.suspects.iter().map(FaultKind::code).collect();
+        let codes: Vec<&str> = self.kinds().map(FaultKind::code).collect();
         let mut words = match codes.as_slice() {
+            [] => format!("{} ×", self.group.count),
             [one] => format!("{} × {one}", self.group.count),
+            [a, b, c, _, _, rest @ ..] => format!(
+                "{} × {a}, {b}, {c} or one of {} other kinds that the log does not tell apart",
+                self.group.count,
+                rest.len() + 2
+            ),
             many => format!("{} × one of {}", self.group.count, many.join(", ")),
         };
         if let Some(name) = self.group.errno().and_then(errno_name) {
@@ -70,7 +121,9 @@ impl<'a> View<'a> {
         if !self.group.words.is_empty() {
             words.push_str(&format!(": \"{}\"", self.group.words));
         }
-        self.symptom(words)
+        let mut fact = self.symptom(words);
+        fact.is_kind_alone = true;
+        fact
     }
 
     /// The backend in the configuration.

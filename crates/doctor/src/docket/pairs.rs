@@ -124,6 +124,7 @@ pub(super) fn supplement(group: &mut Group, seen: &Sighting<'_>) {
         group.waited.add(elapsed.saturating_sub(connected));
     }
     group.saved += u64::from(seen.saved);
+    group.in_vain += u64::from(seen.attempt.1 >= 2 && !seen.saved);
     group.agents.add(seen.user_agent);
     group.statuses.add(&seen.status.to_string());
     if seen.server_status > 0 {

@@ -31,6 +31,7 @@ impl Past {
         for (_, tally) in parts {
             whole += tally.successes;
             out.server_errors += tally.errors;
+            out.paths.join(&tally.paths);
             out.last_us = out.last_us.max(tally.last_success_us);
             if !has_failed {
                 out.before += tally.before_failure;

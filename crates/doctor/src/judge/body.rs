@@ -1,7 +1,7 @@
 //! Judges of causes in the response's body, and of tunnels.
 
 use clearway_config::survey::Spoke;
-use clearway_outcome::{FaultKind as Kind, Speaker};
+use clearway_outcome::{FaultKind as Kind, Remark, Speaker};
 
 use super::Judge;
 use crate::case::View;
@@ -58,7 +58,8 @@ pub(super) const JUDGES: &[Judge] = &[
             Kind::ServerClosedNoResponse,
         ],
         resp_body_too_large,
-    ),
+    )
+    .remarked(&[Remark::ResponseTooLarge]),
 ];
 
 /// How the end of a body is told.
@@ -116,6 +117,10 @@ fn by_hand(view: &View<'_>) -> String {
 
 fn websocket_idle_timeout(view: &View<'_>, it: &mut Opinion) {
     let is_idle = view.is(&[Kind::TunnelIdle]);
+    if view.group.speaker == Speaker::Nginx && view.is(&[Kind::ResponseBodyStalled]) {
+        // Of what it passes on as a tunnel it says "while proxying upgraded connection".
+        return it.rule_out();
+    }
     let is_upgraded = [&view.group.statuses, &view.group.server_statuses]
         .into_iter()
         .any(|statuses| statuses.only() == Some("101"));

@@ -119,7 +119,8 @@ pub(super) const JUDGES: &[Judge] = &[
             Kind::TunnelClientReset,
         ],
         reload_dropped,
-    ),
+    )
+    .remarked(&[Remark::EndedWithProcess]),
 ];
 
 // Connections.

@@ -12,6 +12,8 @@ mod silent;
 mod unix;
 
 const REFUSED: &[Kind] = &[Kind::ConnectRefused];
+/// What a filter's ICMP message may come to; where it is sure to be the second, others have said so.
+const BY_ICMP: &[Kind] = &[Kind::ConnectRefused, Kind::ConnectUnreachable];
 const SILENT: &[Kind] = &[Kind::ConnectTimeout];
 const DENIED: &[Kind] = &[Kind::ConnectDenied];
 /// What a connection that is taken and dropped at once shows as.
@@ -37,7 +39,7 @@ pub(super) const JUDGES: &[Judge] = &[
     Judge::new(Cause::CrashLoop, REFUSED, refused::crash_loop),
     Judge::new(
         Cause::FirewallRejectIcmp,
-        REFUSED,
+        BY_ICMP,
         refused::firewall_reject_icmp,
     ),
     Judge::new(
@@ -52,7 +54,7 @@ pub(super) const JUDGES: &[Judge] = &[
     ),
     Judge::new(Cause::FirewallDrop, SILENT, silent::firewall_drop),
     Judge::new(Cause::LbEgressDrop, SILENT, silent::lb_egress_drop),
-    Judge::new(Cause::LbEgressReject, REFUSED, refused::lb_egress_reject),
+    Judge::new(Cause::LbEgressReject, BY_ICMP, refused::lb_egress_reject),
     Judge::new(Cause::SelinuxDenied, DENIED, denied::selinux_denied),
     Judge::new(
         Cause::CgroupIpDeny,

@@ -50,6 +50,8 @@ pub(super) const JUDGES: &[Judge] = &[
         Cause::DnsNoUsableFamily,
         &[
             Kind::NameUnresolved,
+            Kind::NoServers,
+            Kind::AllServersDown,
             Kind::ConnectUnreachable,
             Kind::ConnectFailed,
             Kind::OutOfPorts,
@@ -88,7 +90,20 @@ fn begins(view: &View<'_>, it: &mut Opinion) -> bool {
         it.rule_out();
         return false;
     } else if name(view).is_some() {
-        it.hint(view.symptom("the backend's servers are given by name"));
+        let backend = view.configured_backend();
+        let mut checks = view.case.backdrop.checks.iter();
+        if checks.any(|(_, state)| state.fault.is_some_and(|fault| NAMES.contains(&fault))) {
+            it.strong(view.symptom("a server went because its name gave no address any more"));
+        }
+        let is_unchecked = backend.is_some_and(|backend| backend.check.is_none());
+        if is_unchecked && view.group.may_be(NAMES) {
+            it.fair(view.symptom(
+                "the backend's servers are given by name and are not checked: nothing but a name without an \
+                 address takes them out",
+            ));
+        } else {
+            it.hint(view.symptom("the backend's servers are given by name"));
+        }
     } else {
         it.missing("whether the backend's servers are given by name");
     }
@@ -272,6 +287,12 @@ fn timeout(view: &View<'_>, it: &mut Opinion) {
 fn no_usable_family(view: &View<'_>, it: &mut Opinion) {
     if view.is(&[Kind::NameUnresolved]) {
         return unresolved_family(view, it);
+    }
+    if view.group.may_be(&[Kind::NameUnresolved]) {
+        if begins(view, it) {
+            it.missing("whether the name has addresses, and of which family");
+        }
+        return;
     }
     let Where::Socket(address) = &view.case.site else {
         return it.rule_out();

@@ -16,6 +16,8 @@ mod size;
 pub(super) mod tests;
 mod upstream;
 
+pub(super) use upstream::is_all_of_them;
+
 pub(super) const JUDGES: &[Judge] = &[
     Judge::new(
         Cause::H2ToH1Backend,
@@ -105,12 +107,13 @@ pub(super) const JUDGES: &[Judge] = &[
             Kind::ServerClosedNoResponse,
             Kind::ServerResetNoResponse,
             Kind::ResponseTimeout,
+            Kind::ResponseBodyStalled,
         ],
         resp_100_only,
     ),
     Judge::new(
         Cause::RespUnsolicited101,
-        &[Kind::UpgradeUnexpected],
+        &[Kind::UpgradeUnexpected, Kind::ResponseBodyStalled],
         resp_unsolicited_101,
     ),
     Judge::new(
@@ -456,14 +459,22 @@ fn resp_100_only(view: &View<'_>, it: &mut Opinion) {
     } else if let Some(status) = status {
         it.strong(view.symptom(format!("the server sent status {status}, which is interim")));
         it.fair(view.seen());
+    } else if view.group.server_statuses.only() == Some("100") {
+        it.strong(
+            view.symptom(
+                "the only status that the server sent was 100, which announces another one",
+            ),
+        );
     } else if view.group.interim > 0 {
         it.strong(view.symptom(format!(
             "to {} of {} requests the server sent an interim response (1xx), and no other",
             view.group.interim, view.group.count
         )));
         it.fair(view.seen());
-    } else if reply.is_none() {
+    } else if reply.is_none() && view.is_sure() {
         return it.rule_out();
+    } else if reply.is_none() {
+        it.missing("whether an interim response (1xx) came");
     }
     let is_upload = |(method, _): (&str, u64)| matches!(method, "POST" | "PUT" | "PATCH");
     if view.group.methods.iter().any(is_upload) {
@@ -487,6 +498,14 @@ fn resp_unsolicited_101(view: &View<'_>, it: &mut Opinion) {
     } else if let Some(Spoken::Http1Response { status: 101, .. }) = view.spoken() {
         it.strong(view.symptom("the server answered with 101"));
         it.fair(view.seen());
+    } else if view.is(&[Kind::ResponseBodyStalled]) {
+        if view.group.server_statuses.only() != Some("101") {
+            return it.rule_out();
+        }
+        it.strong(view.symptom(
+            "the server answered with 101, and the balancer waited for a response as if it had asked for no \
+             upgrade",
+        ));
     } else {
         it.hint(view.seen());
     }

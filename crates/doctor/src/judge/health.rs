@@ -18,6 +18,8 @@ mod tests;
 const NONE_LEFT: &[Kind] = &[Kind::AllServersDown, Kind::NoServers];
 /// What checks alone meet.
 const CHECKED: &[Kind] = &[Kind::ProbeStatus, Kind::ProbeBody];
+/// A server whose name gave no address.
+const NAMELESS: &[Kind] = &[Kind::NameUnresolved, Kind::NameTimeout];
 /// A server that cannot be connected to.
 const UNREACHED: &[Kind] = &[
     Kind::ConnectRefused,
@@ -32,8 +34,7 @@ pub(super) const JUDGES: &[Judge] = &[
         Cause::AllBackendsDown,
         &[Kind::AllServersDown],
         all_backends_down,
-    )
-    .remarked(&[Remark::BackendEmpty]),
+    ),
     Judge::new(
         Cause::HcWrongStatus,
         &[Kind::AllServersDown, Kind::ProbeStatus, Kind::ProbeBody],
@@ -99,7 +100,8 @@ pub(super) const JUDGES: &[Judge] = &[
             Kind::ProbeStatus,
         ],
         eject::fail_open_masks_down,
-    ),
+    )
+    .servers_own(),
 ];
 
 /// What is known of each server by its checks: name, state.
@@ -337,14 +339,38 @@ fn weigh_reached(view: &View<'_>, it: &mut Opinion, down: &[(&str, &CheckState)]
     let all = checks(view);
     let nobody = !down.is_empty() && down.iter().all(is_unreached) && down.len() == all.len();
     // Never a proof: the servers may be well, and something between may keep everybody away.
-    if nobody {
+    let astray = checks_go_astray(view);
+    if nobody && astray == Some(true) {
+        it.against(known(
+            view,
+            "the checks go elsewhere than the traffic, or otherwise",
+        ));
+    } else if nobody {
         it.strong(known(view, "no check could even connect"));
-        if checks_go_astray(view) == Some(false) {
+        if astray == Some(false) {
             it.hint(known(
                 view,
                 "the checks go where the traffic goes, in the same way",
             ));
         }
+    }
+    let is_nameless = |(_, state): &(&str, &CheckState)| {
+        state.fault.is_some_and(|fault| NAMELESS.contains(&fault))
+    };
+    if !down.is_empty() && down.iter().all(is_nameless) {
+        it.strongly_against(known(
+            view,
+            "their names gave no address, whatever the servers do",
+        ));
+    }
+    let is_answered = |(_, state): &(&str, &CheckState)| {
+        state.fault.is_some_and(|fault| CHECKED.contains(&fault))
+    };
+    if !down.is_empty() && down.iter().all(is_answered) {
+        it.against(known(
+            view,
+            "the servers answer their checks, and what they answer is not what is expected",
+        ));
     }
     match view.connection().map(|found| found.fault) {
         Some(Some(fault)) => {

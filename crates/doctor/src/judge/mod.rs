@@ -5,7 +5,6 @@ use clearway_outcome::{FaultKind, Remark};
 
 use crate::case::View;
 use crate::cause::{Cause, Stage};
-use crate::group::Group;
 use crate::opinion::Opinion;
 
 mod body;
@@ -66,17 +65,18 @@ impl Judge {
     }
 
     /// How many per cent of the kinds that the failures may be of are this cause's.
-    fn share(&self, group: &Group) -> i32 {
+    fn share(&self, view: &View<'_>) -> i32 {
         let (mut all, mut own) = (0, 0);
-        for kind in group.suspects.iter() {
+        for kind in view.kinds() {
             all += 1;
             own += i32::from(self.shows_as.contains(&kind));
         }
         if all == 0 { 100 } else { 100 * own / all }
     }
 
-    fn concerns(&self, group: &Group) -> bool {
-        group.may_be(self.shows_as)
+    fn concerns(&self, view: &View<'_>) -> bool {
+        let group = view.group;
+        view.kinds().any(|kind| self.shows_as.contains(&kind))
             || group
                 .remark
                 .is_some_and(|remark| self.remarked.contains(&remark))
@@ -107,7 +107,7 @@ pub(crate) fn opinions(view: &View<'_>) -> Vec<Opinion> {
     let mut out: Vec<Opinion> = Stage::ALL
         .iter()
         .flat_map(|stage| judges(*stage))
-        .filter(|judge| judge.concerns(view.group))
+        .filter(|judge| judge.concerns(view))
         .map(|judge| {
             let mut opinion = Opinion::of(judge.cause);
             if view
@@ -118,7 +118,7 @@ pub(crate) fn opinions(view: &View<'_>) -> Vec<Opinion> {
                 // Words of a log that say so themselves.
                 opinion.strong(view.seen());
             }
-            opinion.discount(judge.share(view.group));
+            opinion.discount(judge.share(view));
             (judge.weigh)(view, &mut opinion);
             opinion
         })

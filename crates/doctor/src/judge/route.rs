@@ -140,7 +140,7 @@ fn icmp_net_unreachable(view: &View<'_>, it: &mut Opinion) {
         None => {}
     }
     if view.group.errno() == Some(NET_UNREACHABLE) {
-        it.strong(view.symptom("the error came after the call, so a router sent it"));
+        it.fair(view.symptom("the error came after the call, so a router sent it"));
     } else if view.is(SILENT) && view.other(UNREACHABLE).is_none() {
         it.against(view.symptom("no attempt was answered with \"unreachable\""));
     } else if view.is(SILENT) {
@@ -161,6 +161,17 @@ fn route_policy_local(view: &View<'_>, it: &mut Opinion) {
     it.wants(Probe::Host);
     if view.group.immediate.1 > 0 {
         return it.rule_out();
+    }
+    if view.group.immediate.0 > 0 {
+        match view.group.errno() {
+            Some(22) => it.strong(view.symptom(
+                "the call itself failed with EINVAL, as it does for a route of type blackhole",
+            )),
+            Some(13 | 113) => it.fair(view.symptom(
+                "the call itself failed, so that nobody on the way said so, and a route of this host may",
+            )),
+            Some(_) | None => {}
+        }
     }
     match view.host().and_then(|host| host.route.as_ref()) {
         Some(Route::Refused { kind }) => {

@@ -57,7 +57,8 @@ fn verdict(out: &mut String, number: usize, verdict: &Verdict) {
     if !verdict.alternatives.is_empty() {
         out.push_str("\n### What else it may be\n\n");
     }
-    for other in &verdict.alternatives {
+    let (first, rest) = super::shown(&verdict.alternatives);
+    for other in first {
         let page = other.cause.page();
         let told = format!(
             "{} ({}): {}",
@@ -74,6 +75,9 @@ fn verdict(out: &mut String, number: usize, verdict: &Verdict) {
         } else {
             code(out, &other.tell_apart);
         }
+    }
+    if let Some(told) = super::also(rest) {
+        out.push_str(&format!("- {told}\n"));
     }
     list(out, "What is not known", &verdict.missing);
     list(out, "Some of the requests", &verdict.requests);

@@ -6,7 +6,7 @@
 use clearway_base::clock;
 
 use crate::opinion::{Confidence, Site};
-use crate::verdict::Verdict;
+use crate::verdict::{Alternative, Verdict};
 
 mod json;
 mod markdown;
@@ -17,6 +17,25 @@ mod tests;
 
 pub use json::{schema, verdict as verdict_json};
 pub use read::verdict as verdict_of_json;
+
+/// Other causes that a reader gets with all there is to say of them; of the rest the names.
+const SHOWN: usize = 6;
+
+/// Those to be told in full, and those to be named.
+fn shown(others: &[Alternative]) -> (&[Alternative], &[Alternative]) {
+    others.split_at_checked(SHOWN).unwrap_or((others, &[]))
+}
+
+/// The names of the rest; `None` when there is none.
+fn also(rest: &[Alternative]) -> Option<String> {
+    let names: Vec<&str> = rest.iter().map(|other| other.cause.id()).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "or {}; `clearway doctor explain CAUSE` says what tells each",
+            names.join(", ")
+        )
+    })
+}
 
 /// What an examination came to.
 #[derive(Clone, Debug, Default)]

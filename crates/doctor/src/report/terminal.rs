@@ -201,8 +201,12 @@ impl Page {
             Some(_) => "What else it may be",
             None => "What it may be",
         });
-        for other in &verdict.alternatives {
+        let (first, rest) = super::shown(&verdict.alternatives);
+        for other in first {
             self.alternative(other);
+        }
+        if let Some(words) = super::also(rest) {
+            self.text("   - ", "     ", &words, Ink::Plain);
         }
     }
 

@@ -118,9 +118,7 @@ pub(super) fn fd_limit(view: &View<'_>, it: &mut Opinion) {
     let sure = view.is(&[Kind::OutOfFiles]);
     it.wants(Probe::Host);
     view.weigh_pitfalls(it, sure);
-    if sure {
-        it.strong(view.seen());
-    }
+    it.strong(view.seen());
     let limit = view
         .case
         .survey()

@@ -98,6 +98,10 @@ pub(super) fn firewall_admin_prohibited(view: &View<'_>, it: &mut Opinion) {
     let quick = view.group.elapsed;
     if !view.is(&[Kind::ConnectUnreachable]) {
         it.missing("whether the address was called unreachable");
+    } else if view.group.errno() == Some(101) {
+        it.note(view.symptom(
+            "ENETUNREACH is what a router without a route causes; filters say EHOSTUNREACH as a rule",
+        ));
     } else if quick.count > 0 && quick.max < 900_000 {
         it.strong(view.symptom(format!(
             "it took {}: a host that is gone takes about 3 s",

@@ -84,10 +84,18 @@ pub(super) fn mesh_sidecar_not_ready(view: &View<'_>, it: &mut Opinion) {
         .lately(&[ChangeKind::ServerJoined, ChangeKind::ServerUp])
         .count();
     let is_first = is_at_the_beginning(view);
-    if came == 0 && !is_first {
+    let is_told = view.group.speaker == Speaker::Clearway || view.case.successes.before > 0;
+    if came == 0 && !is_first && is_told {
         return it.against(view.symptom("no server joined or came up lately"));
     }
-    it.hint(view.seen());
+    if came == 0 && !is_first {
+        it.missing("whether the server joined at that time");
+    } else {
+        it.hint(view.seen());
+    }
+    if let Some(path) = signs::doomed_path(view) {
+        it.against(view.symptom(format!("all were for {path}, and others went well")));
+    }
     if is_first {
         it.hint(view.symptom(format!(
             "nothing went well before, and {} requests did afterwards: it was about to start",
@@ -102,7 +110,9 @@ pub(super) fn mesh_sidecar_not_ready(view: &View<'_>, it: &mut Opinion) {
             reply.status
         )));
     }
-    if view.group.waited.count > 0 && view.group.waited.max < 100_000 && !view.is(REFUSED) {
+    let is_known = came > 0 || is_first;
+    let waited = view.group.waited;
+    if is_known && waited.count > 0 && waited.max < 100_000 && !view.is(REFUSED) {
         it.hint(view.symptom(
             "connections were taken and dropped at once, as a sidecar does without its program",
         ));

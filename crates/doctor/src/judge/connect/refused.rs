@@ -201,7 +201,7 @@ pub(super) fn crash_loop(view: &View<'_>, it: &mut Opinion) {
 }
 
 pub(super) fn firewall_reject_icmp(view: &View<'_>, it: &mut Opinion) {
-    if view.is_unix() {
+    if view.is_unix() || view.is(&[Kind::ConnectUnreachable]) {
         return it.rule_out();
     }
     it.hint(view.seen());
@@ -283,7 +283,7 @@ pub(super) fn firewall_reject_rst(view: &View<'_>, it: &mut Opinion) {
 }
 
 pub(super) fn lb_egress_reject(view: &View<'_>, it: &mut Opinion) {
-    if view.is_unix() {
+    if view.is_unix() || view.is(&[Kind::ConnectUnreachable]) {
         return it.rule_out();
     }
     it.wants(Probe::Connect);

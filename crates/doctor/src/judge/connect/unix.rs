@@ -104,9 +104,13 @@ pub(super) fn unix_socket_backlog_full(view: &View<'_>, it: &mut Opinion) {
         return;
     };
     it.strong(view.seen());
-    it.strong(view.symptom(
+    if !view.is(&[Kind::UnixBacklogFull]) {
+        it.missing("whether connect(2) said EAGAIN");
+    } else {
+        it.strong(view.symptom(
         "on a Unix socket EAGAIN means that the queue of connections is full; nothing waits there",
     ));
+    }
     if let Some(queue) = view.unix().and_then(|look| look.queue) {
         it.proof(view.kernel(format!(
             "{} connections wait, {} may",

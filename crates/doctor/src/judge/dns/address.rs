@@ -19,9 +19,20 @@ const CONNECT: &[Kind] = &[
     Kind::ConnectUnreachable,
 ];
 
+/// The server is known by a name alone, and a log says nothing of its address.
+fn untold(view: &View<'_>, it: &mut Opinion) {
+    match name(view).filter(|name| !is_localhost(name)) {
+        Some(name) if view.group.speaker != Speaker::Clearway => {
+            it.wants(Probe::Lookup(name.clone()));
+            it.missing(format!("which address {name} had led to"));
+        }
+        Some(_) | None => it.rule_out(),
+    }
+}
+
 pub(super) fn stale_ip(view: &View<'_>, it: &mut Opinion) {
     let Where::Socket(address) = &view.case.site else {
-        return it.rule_out();
+        return untold(view, it);
     };
     let Some(name) = name(view).filter(|name| !is_localhost(name)) else {
         if view.configured().is_some() {
@@ -148,7 +159,7 @@ fn stale_fix(view: &View<'_>, it: &mut Opinion, name: &str) {
 
 pub(super) fn wrong_answer(view: &View<'_>, it: &mut Opinion) {
     let Where::Socket(address) = &view.case.site else {
-        return it.rule_out();
+        return untold(view, it);
     };
     let Some(name) = name(view).filter(|name| !is_localhost(name)) else {
         if view.configured().is_some() {

@@ -291,7 +291,8 @@ pub(super) fn fastcgi_uwsgi_mismatch(view: &View<'_>, it: &mut Opinion) {
         say_gateway(view, it, "HTTP", "FastCGI, uwsgi or SCGI");
     } else {
         let is_silent = view.is(&[Kind::ResponseTimeout]);
-        if answered.is_some() || !view.group.may_be(ENDED) || is_silent {
+        let is_other = view.is_sure() && !view.group.may_be(ENDED);
+        if answered.is_some() || is_other || is_silent {
             return it.rule_out();
         }
         let well = view.case.successes.count + view.case.successes.before;

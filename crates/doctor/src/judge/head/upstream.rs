@@ -1,12 +1,23 @@
 //! The judge of errors that the server itself sent.
 
-use clearway_outcome::{FaultKind as Kind, Speaker};
+use clearway_outcome::{FaultKind as Kind, Remark, Speaker};
 
 use super::super::config;
 use super::{by_hand, like_ours};
 use crate::case::View;
 use crate::evidence::Probe;
 use crate::opinion::{Opinion, Site};
+
+/// Whether every one of several servers sends errors and nothing else: a balancer whose checks all fail may
+/// send requests to them all the same.
+pub(in crate::judge) fn is_all_of_them(view: &View<'_>) -> bool {
+    let backdrop = &view.case.backdrop;
+    let successes = &view.case.successes;
+    view.group.speaker == Speaker::Envoy
+        && backdrop.servers >= 2
+        && backdrop.failing >= backdrop.servers
+        && successes.count + successes.before == 0
+}
 
 pub(super) fn upstream_generated_5xx(view: &View<'_>, it: &mut Opinion) {
     it.wants(Probe::Request(view.ask_again()));
@@ -19,6 +30,10 @@ pub(super) fn upstream_generated_5xx(view: &View<'_>, it: &mut Opinion) {
         .map(|(_, count)| count)
         .sum();
     let status = group.server_statuses.first().filter(|text| is_error(text));
+    if group.remark == Some(Remark::ServerDown) {
+        // A check got it, and no request of a client.
+        return it.rule_out();
+    }
     if made > 0 && made == group.count {
         let fact = view.symptom(format!(
             "the server itself sent the status {} in {made} of {} answers, each complete",
@@ -26,7 +41,7 @@ pub(super) fn upstream_generated_5xx(view: &View<'_>, it: &mut Opinion) {
             group.count
         ));
         // Where the server is this balancer, it is known here what it failed with.
-        if config::is_own_front(view) {
+        if config::is_own_front(view) || is_all_of_them(view) {
             it.strong(fact);
         } else {
             it.proof(fact);

@@ -1,6 +1,6 @@
 //! Judges of checks that fail although the server is well.
 
-use clearway_outcome::FaultKind as Kind;
+use clearway_outcome::{FaultKind as Kind, Speaker};
 
 use super::{
     CHECKED, NONE_LEFT, UNREACHED, as_check, as_traffic, backend_name, check_limit_us, checks,
@@ -14,6 +14,9 @@ use crate::view::{shell, time};
 
 /// Transitions from which on a server comes and goes: one up and one down are the begin and the end.
 const FLAPS: u32 = 3;
+
+/// A check that is given up sooner than this is impatient, in microseconds.
+const SHORT_US: u64 = 1_000_000;
 
 /// Servers go down together when it is within this time, in microseconds.
 const TOGETHER_US: i64 = 10_000_000;
@@ -33,6 +36,12 @@ fn failing<'a>(view: &View<'a>) -> Vec<(&'a str, &'a CheckState)> {
     let mut out = checks(view);
     out.retain(|(_, state)| state.fault.is_some() && !state.is_withdrawn);
     out
+}
+
+/// Whether no server is left, and neither a log nor a configuration says anything of checks.
+fn is_untold(view: &View<'_>) -> bool {
+    let is_none_left = view.group.may_be(NONE_LEFT) && view.group.speaker != Speaker::Clearway;
+    is_none_left && view.case.survey().is_none() && checks(view).is_empty()
 }
 
 /// Whether the failures may come from checks that get answers.
@@ -294,6 +303,9 @@ pub(super) fn hc_wrong_port_or_protocol(view: &View<'_>, it: &mut Opinion) {
     if has_no_checks(view) {
         return it.rule_out();
     }
+    if is_untold(view) {
+        return it.missing("where checks go, and what they met");
+    }
     let failing = failing(view);
     if failing.is_empty() {
         return green_but_dead(view, it);
@@ -348,7 +360,7 @@ pub(super) fn hc_wrong_port_or_protocol(view: &View<'_>, it: &mut Opinion) {
             if is_well {
                 it.proof(fact);
             } else {
-                it.fair(fact);
+                it.strong(fact);
             }
         }
         Some(false) => {
@@ -456,6 +468,9 @@ pub(super) fn hc_too_strict(view: &View<'_>, it: &mut Opinion) {
         .filter(|(_, state)| state.fault.is_some_and(|fault| LATE.contains(&fault)))
         .collect();
     let flaps = flaps(view);
+    if is_untold(view) {
+        return it.missing("how long checks may take, and how long they took");
+    }
     if late.is_empty() && (flaps < FLAPS || !view.group.may_be(NONE_LEFT)) {
         return it.rule_out();
     }
@@ -465,8 +480,17 @@ pub(super) fn hc_too_strict(view: &View<'_>, it: &mut Opinion) {
         patience_ms: 10_000,
         ..as_check(view)
     }));
-    if let Some(words) = late.first().and_then(|(_, state)| took(state)) {
-        it.hint(known(view, format!("the check was given up after {words}")));
+    if let Some((_, state)) = late.first()
+        && let Some(words) = took(state)
+    {
+        let fact = known(view, format!("the check was given up after {words}"));
+        // What is busy takes as long now and then.
+        let is_short = state.took_us.is_some_and(|took| took < SHORT_US);
+        if is_short && UNREACHED.iter().all(|kind| state.fault != Some(*kind)) {
+            it.fair(fact);
+        } else {
+            it.hint(fact);
+        }
     }
     weigh_flaps(view, it, flaps);
     let limit = check_limit_us(view);

@@ -185,7 +185,10 @@ pub(super) fn fail_open_masks_down(view: &View<'_>, it: &mut Opinion) {
     let backdrop = &view.case.backdrop;
     let is_down = view.case.check.as_ref().is_some_and(|check| check.is_down);
     let is_all = backdrop.servers > 0 && backdrop.down >= backdrop.servers;
-    if !is_down || !is_all {
+    if view.group.is_servers_own() && super::super::head::is_all_of_them(view) {
+        it.fair(view.symptom("every server sends errors, and none is left out for it"));
+        it.missing("whether their checks fail, too");
+    } else if !is_down || !is_all {
         return it.rule_out();
     }
     match view.group.speaker {

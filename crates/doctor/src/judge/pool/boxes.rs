@@ -90,7 +90,8 @@ fn remedy(view: &View<'_>, it: &mut Opinion) {
                 probes.name
             ),
         )),
-        Some(probes) => it.hint(view.setting(probes, format!("{} is off", probes.name))),
+        // As it is by default, nearly everywhere.
+        Some(probes) => it.note(view.setting(probes, format!("{} is off", probes.name))),
         None => {}
     }
     let least = view.group.idle.min / 1_000;
@@ -132,6 +133,7 @@ pub(in crate::judge) fn nat_idle_drop(view: &View<'_>, it: &mut Opinion) {
     } else {
         it.hint(view.seen());
         it.missing("whether the connections were fresh or kept, and how long they had lain idle");
+        super::idle::weigh_unknown_reuse(view, it);
     }
     match signs::delivery(view) {
         Delivery::Taken | Delivery::NotRead => return it.rule_out(),

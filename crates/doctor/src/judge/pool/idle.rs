@@ -1,5 +1,6 @@
 //! The server's side of kept connections: idle limits, restarts, HTTP/2's farewell.
 
+use clearway_config::survey::Spoke;
 use clearway_outcome::{Again, FaultKind as Kind, Signal, Speaker};
 
 use crate::case::View;
@@ -73,6 +74,12 @@ pub(super) fn weigh_reuse(view: &View<'_>, it: &mut Opinion) -> bool {
     } else {
         it.hint(view.seen());
         it.missing("whether the connections were fresh or kept, and how long they had lain idle");
+        weigh_unknown_reuse(view, it);
+        if signs::was_sent_again(view) {
+            it.strongly_against(view.symptom(
+                "NGINX sends such requests again on a fresh connection when a kept one fails, and that failed, too",
+            ));
+        }
     }
     if signs::ends_again(view) {
         it.strongly_against(
@@ -91,6 +98,23 @@ pub(super) fn weigh_reuse(view: &View<'_>, it: &mut Opinion) -> bool {
         it.hint(view.kernel("the server's host did not take the request any more"));
     }
     true
+}
+
+/// What a log shows that does not tell kept connections from fresh ones.
+pub(super) fn weigh_unknown_reuse(view: &View<'_>, it: &mut Opinion) {
+    if signs::has_never_answered(view) {
+        // A log may leave out what went well.
+        it.against(
+            view.symptom(
+                "the log has no request that it answered: there was no connection to keep",
+            ),
+        );
+    }
+    if let Some(path) = signs::doomed_path(view) {
+        it.against(view.symptom(format!(
+            "all were for {path}, which never went well, while others did"
+        )));
+    }
 }
 
 /// Whether the same requests went well on fresh connections.
@@ -431,9 +455,18 @@ pub(in crate::judge) fn h2_goaway_race(view: &View<'_>, it: &mut Opinion) {
     };
     let is_goaway = view.is(&[Kind::ServerGoaway]);
     if !is_goaway && goaway.is_none() {
-        return it.against(view.symptom("the server sent no GOAWAY"));
+        let backend = view.configured_backend();
+        let is_http2 = backend.is_none_or(|backend| backend.speaks.value == Spoke::Http2);
+        if group.speaker == Speaker::Clearway || !is_http2 {
+            return it.against(view.symptom("the server sent no GOAWAY"));
+        }
+        it.missing("whether the server sent GOAWAY");
+        if backend.is_some() {
+            it.fair(view.symptom("the configuration speaks HTTP/2 with it"));
+        }
+    } else {
+        it.fair(view.seen());
     }
-    it.fair(view.seen());
     match goaway {
         Some((0, last_stream)) => it.fair(view.symptom(format!(
             "GOAWAY says NO_ERROR, and that stream {last_stream} was the last that it worked on"

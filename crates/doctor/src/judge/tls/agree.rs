@@ -301,6 +301,7 @@ pub(super) fn local_policy_refusal(view: &View<'_>, it: &mut Opinion) {
         "unsafe legacy renegotiation",
         "bad ecpoint",
         "key too small",
+        "key too weak",
     ];
     let own = view
         .group

@@ -12,6 +12,14 @@ use crate::view::time;
 
 /// Programs with a watchdog wait at least this long, in microseconds.
 const WATCHDOG_US: u64 = 900_000;
+/// Bodies end too early for reasons of their own, as a rule.
+const BODIES: &[Kind] = &[
+    Kind::ResponseBodyShort,
+    Kind::ResponseBodyReset,
+    Kind::ResponseChunkInvalid,
+    Kind::ServerH2Protocol,
+    Kind::TunnelServerReset,
+];
 /// What ends sooner than this was not waited for.
 const SOON_US: u64 = 1_000_000;
 
@@ -198,6 +206,13 @@ fn weigh_paths_of_crash(view: &View<'_>, it: &mut Opinion) {
     // Where a connection may have been a kept one, or nobody knows that the server took the request, equal
     // paths may be what most of the traffic is.
     let is_telling = signs::is_all_fresh(view) || signs::delivery(view) == Delivery::Taken;
+    if let Some(path) = signs::doomed_path(view) {
+        it.fair(view.symptom(format!(
+            "all {} were for {path}, which never went well, while others did",
+            group.count
+        )));
+        return;
+    }
     match group.paths.only() {
         // Most requests of many sites are for the front page, those that go well, too.
         Some("/") => {}
@@ -298,6 +313,9 @@ fn weigh_again(view: &View<'_>, it: &mut Opinion) {
 pub(in crate::judge) fn oom_kill(view: &View<'_>, it: &mut Opinion) {
     let group = view.group;
     it.hint(view.seen());
+    if signs::has_never_answered(view) {
+        it.against(view.symptom("the log has no request that it answered before"));
+    }
     let different = group.paths.len() >= 2 || group.clients.len() >= 2;
     if group.burst >= 3 && different {
         it.fair(view.symptom(format!(
@@ -312,6 +330,12 @@ pub(in crate::judge) fn oom_kill(view: &View<'_>, it: &mut Opinion) {
             1 => "one request broke, and no other with it",
             _ => "they broke one at a time",
         }));
+    } else if group.burst < 3
+        && group.speaker != Speaker::Clearway
+        && view.is(BODIES)
+        && view.other(&[Kind::ConnectRefused]).is_none()
+    {
+        it.against(view.symptom("few broke together, and no connection was refused afterwards"));
     }
     if signs::is_all_reused(view) && signs::delivery(view) == Delivery::Unacknowledged {
         it.against(view.symptom("the connections were dead before: nobody took the requests"));
@@ -328,7 +352,9 @@ pub(in crate::judge) fn oom_kill(view: &View<'_>, it: &mut Opinion) {
     if let Some(refused) = view.other(&[Kind::ConnectRefused]) {
         it.fair(view.symptom(format!("then {} connections were refused", refused.count)));
     }
-    if group.paths.only().is_some() && group.count >= 3 && group.burst < 3 {
+    if let Some(path) = signs::doomed_path(view) {
+        it.against(view.symptom(format!("all were for {path}, which never went well")));
+    } else if group.paths.only().is_some() && group.count >= 3 && group.burst < 3 {
         it.against(view.symptom(format!("all were for {}", signs::path(view))));
     }
     if group.waited.count >= 2 && signs::round_seconds(&group.waited).is_some() {

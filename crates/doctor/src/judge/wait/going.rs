@@ -204,6 +204,11 @@ pub(in crate::judge) fn backend_graceful_recycle(view: &View<'_>, it: &mut Opini
         );
     }
     weigh_other_ends(view, it);
+    if let Some(path) = signs::doomed_path(view) {
+        it.against(view.symptom(format!(
+            "all were for {path}, which never went well, while others did"
+        )));
+    }
     let is_busy = group.idle.count > 0 && group.idle.max < BUSY_US;
     if is_busy {
         it.fair(view.symptom(format!(

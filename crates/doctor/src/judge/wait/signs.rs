@@ -53,9 +53,47 @@ pub(in crate::judge) fn would_know_successes(view: &View<'_>) -> bool {
     view.group.speaker == Speaker::Clearway || view.case.successes.count > 0
 }
 
+/// The path of all failures, where no request for it went well and others did.
+pub(in crate::judge) fn doomed_path<'a>(view: &View<'a>) -> Option<&'a str> {
+    let path = view.group.paths.only()?;
+    let is_doomed = view.case.successes.paths.may_have(path) == Some(false);
+    // What breaks at once breaks with its server, whatever it is.
+    let together = u64::try_from(broke_together(view)).unwrap_or(u64::MAX);
+    let is_burst = together >= 3 && together * 2 > view.group.count;
+    (view.group.count >= 2 && is_doomed && !is_burst).then_some(path)
+}
+
+/// Whether a log that tells of what went well has nothing of the kind on this server: then there never was
+/// a connection that could have been kept.
+pub(in crate::judge) fn has_never_answered(view: &View<'_>) -> bool {
+    let successes = &view.case.successes;
+    let is_told = match view.group.speaker {
+        // Its access log tells, but not of which server.
+        Speaker::Nginx => !view.group.statuses.is_empty(),
+        Speaker::Clearway => false,
+        Speaker::Haproxy | Speaker::Envoy | Speaker::Alb => true,
+    };
+    is_told && view.group.count >= 2 && successes.count + successes.before == 0
+}
+
+/// Whether the balancer would have sent these requests again if a kept connection had failed: NGINX does so
+/// with what may be sent twice, on a fresh one.
+pub(in crate::judge) fn was_sent_again(view: &View<'_>) -> bool {
+    let group = view.group;
+    let may_twice = |(method, _): (&str, u64)| !matches!(method, "POST" | "PATCH" | "LOCK");
+    group.speaker == Speaker::Nginx
+        && !group.statuses.is_empty()
+        && group.saved == 0
+        && !group.methods.is_empty()
+        && group.methods.iter().all(may_twice)
+}
+
 /// Whether all failures came on kept connections.
 pub(in crate::judge) fn is_all_reused(view: &View<'_>) -> bool {
-    view.group.reused() > 0 && view.group.fresh == 0
+    let group = view.group;
+    // Others do not always tell.
+    let is_known = group.speaker == Speaker::Clearway || group.reused() == group.count;
+    group.reused() > 0 && group.fresh == 0 && is_known
 }
 
 /// Whether all failures came on fresh connections.
@@ -111,6 +149,16 @@ pub(in crate::judge) fn at_once(view: &View<'_>) -> usize {
             .count()
     };
     times.iter().map(|end| before(*end)).max().unwrap_or(0)
+}
+
+/// How many requests under way broke at the same time; 0 where times are told in seconds only.
+fn broke_together(view: &View<'_>) -> usize {
+    let times = view.group.times();
+    if times.iter().all(|time| time % 1_000_000 == 0) {
+        return 0;
+    }
+    let burst = usize::try_from(view.group.burst).unwrap_or(usize::MAX);
+    at_once(view).min(burst)
 }
 
 /// Whether connections are not kept at all, as the configuration says.

@@ -4,11 +4,20 @@
 //! Each entry is a face in the log. Where patterns tell (one path only, round times), there is no entry.
 
 use clearway_doctor::cause::Cause;
+use clearway_outcome::FaultKind;
 
 use super::Kind;
 
+/// What a server does that sends nothing.
+const ENDED: &[FaultKind] = &[
+    FaultKind::ServerClosedNoResponse,
+    FaultKind::ServerResetNoResponse,
+];
+/// Groups of responses that could not be read.
+const UNREADABLE: &[&[Cause]] = &[NOT_HTTP, PH, UPE];
+
 /// Most causes that a verdict names, with all others that it may be.
-pub(in crate::scenario) const NAMED_MAX: usize = 6;
+pub(in crate::scenario) const NAMED_MAX: usize = 12;
 
 /// A connection is refused: by the host, by a rule on the way that says the same, or by our own rules.
 const REFUSED: &[Cause] = &[
@@ -100,6 +109,12 @@ const OLD_ADDRESS: &[Cause] = &[
 const FORBIDDEN_SOCKET: &[Cause] = &[Cause::UnixSocketPermission, Cause::SelinuxDenied];
 const FORBIDDEN_ROUTE: &[Cause] = &[Cause::RoutePolicyLocal, Cause::SelinuxDenied];
 
+/// A body ends too early; how its end was to be told stands in no log.
+const CUT: &[Cause] = &[Cause::RespBodyShort, Cause::RespChunkTruncated];
+
+/// A client that waits for `100 Continue` is as silent as one that is slow.
+const NO_BODY: &[Cause] = &[Cause::Expect100Continue, Cause::ClientSlowUpload];
+
 /// A single path that crashes is told from all others by its being the only one.
 const PATH: &[Cause] = &[Cause::AppCrashOnRequest];
 
@@ -114,6 +129,7 @@ const ONE_WAY: &[&[Cause]] = &[
     OLD_ADDRESS,
     FORBIDDEN_SOCKET,
     FORBIDDEN_ROUTE,
+    NO_BODY,
     PATH,
 ];
 
@@ -128,6 +144,7 @@ const ALL: &[&[Cause]] = &[
     ALERT_40,
     ISSUER,
     LEFT,
+    CUT,
 ];
 
 /// NGINX relays what is no response and says that it was none.
@@ -157,8 +174,6 @@ const SC: &[Cause] = &[
     Cause::RouteMissing,
     Cause::RoutePolicyLocal,
     Cause::HostDown,
-    Cause::EphemeralPorts,
-    Cause::K8sNoEndpoints,
     Cause::SelinuxDenied,
 ];
 
@@ -178,7 +193,19 @@ const SC_TLS: &[Cause] = &[
     Cause::TlsLocalPolicyRefusal,
     Cause::MtlsCertRequired,
     Cause::MtlsCertRejected,
+    // That it was TLS that failed is not told either.
     Cause::PortClosed,
+    Cause::PortWrong,
+    Cause::BindLoopbackOnly,
+    Cause::FirewallRejectRst,
+    Cause::FirewallRejectIcmp,
+    Cause::LbEgressReject,
+    Cause::FirewallAdminProhibited,
+    Cause::IcmpNetUnreachable,
+    Cause::RouteMissing,
+    Cause::RoutePolicyLocal,
+    Cause::HostDown,
+    Cause::SelinuxDenied,
 ];
 
 /// `SC` at a Unix socket.
@@ -187,6 +214,7 @@ const SC_UNIX: &[Cause] = &[
     Cause::UnixSocketStale,
     Cause::UnixSocketPermission,
     Cause::UnixSocketBacklogFull,
+    Cause::SelinuxDenied,
 ];
 
 /// `sC`, at a server with TLS.
@@ -205,7 +233,6 @@ const PH: &[Cause] = &[
     Cause::RespTooManyHeaders,
     Cause::RespDupFraming,
     Cause::RespInvalidStatusLine,
-    Cause::RespHeaderTruncated,
     Cause::RespUnsolicited101,
     Cause::H1ToH2Backend,
     Cause::NotHttpService,
@@ -222,7 +249,80 @@ const NO_ADDRESS: &[Cause] = &[
     Cause::AllBackendsDown,
 ];
 
-const HAPROXY: &[&[Cause]] = &[SC, SC_TLS, SC_UNIX, SC_SILENT_TLS, PH, NO_ADDRESS];
+/// `sC`: no connection in time. Of what ICMP says nothing is written, and the time is waited for all the same.
+const SILENT_OR_ICMP: &[Cause] = &[
+    Cause::FirewallDrop,
+    Cause::AcceptQueueOverflow,
+    Cause::ConntrackFull,
+    Cause::ReturnPathDrop,
+    Cause::LbEgressDrop,
+    Cause::FirewallRejectIcmp,
+    Cause::FirewallAdminProhibited,
+    Cause::IcmpNetUnreachable,
+    Cause::LbEgressReject,
+    Cause::SynFloodProtection,
+    Cause::ConnectTimeoutTooShort,
+];
+
+/// `sH`, of which the bytes that came, and those that were sent, are not told.
+const NO_HEAD: &[&[Cause]] = &[
+    &[Cause::RespHeaderStalled, Cause::AppSlow],
+    &[Cause::Resp100Only, Cause::AppSlow],
+    &[Cause::Expect100Continue, Cause::AppSlow],
+    &[Cause::BackendNotReadingBody, Cause::AppSlow],
+    &[Cause::EarlyResponseReset, Cause::AppCrashOnRequest],
+];
+
+/// `SD`: the body ended otherwise than it should.
+const BAD_BODY: &[Cause] = &[
+    Cause::RespBodyShort,
+    Cause::RespChunkTruncated,
+    Cause::RespChunkInvalid,
+];
+
+/// `SH` of HTTP/2: the end of the connection and that of a stream.
+const STREAM: &[Cause] = &[Cause::H2GoawayRace, Cause::H2StreamRefused];
+
+/// Nothing but HTTP/1 is expected, or HTTP/2 is: the connection fails.
+const NO_H2: &[Cause] = &[Cause::H2ToH1Backend, Cause::PortClosed];
+
+/// `<BADREQ>`
+const BADREQ: &[Cause] = &[Cause::RequestHeaderTooLargeLb, Cause::InvalidClientRequest];
+
+/// The status that a check got may be that of the path, or that of the Host.
+const CHECK_STATUS: &[Cause] = &[Cause::HcWrongStatus, Cause::HcHostHeader];
+
+/// A check gets no answer in time, and nothing else is known of the server.
+const CHECK_LATE: &[Cause] = &[Cause::HcTooStrict, Cause::AllBackendsDown];
+
+/// `SH`, of one that closes without a word and one that closes in the middle of the head.
+const SH: &[Cause] = &[
+    Cause::ContainerPortForwarder,
+    Cause::AppCrashOnRequest,
+    Cause::PlaintextToTls,
+    Cause::ProxyProtocolExpected,
+    Cause::FastcgiUwsgiMismatch,
+    Cause::MeshSidecarNotReady,
+    Cause::RespHeaderTruncated,
+];
+
+const HAPROXY: &[&[Cause]] = &[
+    SH,
+    SILENT_OR_ICMP,
+    SC,
+    SC_TLS,
+    SC_UNIX,
+    SC_SILENT_TLS,
+    PH,
+    NO_ADDRESS,
+    BAD_BODY,
+    STREAM,
+    CHECK_STATUS,
+];
+/// The address of a Service is known as one; others are not taken for it.
+const SERVICE: &[Cause] = &[Cause::K8sNoEndpoints, Cause::FirewallDrop];
+
+const HAPROXY_ONE_WAY: &[&[Cause]] = &[NO_H2, BADREQ, CHECK_LATE, SERVICE];
 
 /// `UH`: nobody is there or healthy, and why stands in no access log.
 const UH: &[Cause] = &[
@@ -276,19 +376,60 @@ const UPE: &[Cause] = &[
     Cause::FastcgiUwsgiMismatch,
 ];
 
-const ENVOY: &[&[Cause]] = &[UH, UF_SILENT, UC, UPE];
+/// `UC` and no request that ever went well: whether TLS was spoken is not told.
+const UC_NEVER: &[Cause] = &[
+    Cause::MtlsCertRejected,
+    Cause::MtlsCertRequired,
+    Cause::AppCrashOnRequest,
+    Cause::ContainerPortForwarder,
+    Cause::PlaintextToTls,
+    Cause::ProxyProtocolExpected,
+    Cause::FastcgiUwsgiMismatch,
+];
+
+/// `remote_refused_stream_reset` is what a stream gets behind GOAWAY, too.
+const REFUSED_STREAM: &[Cause] = &[Cause::H2GoawayRace, Cause::H2StreamRefused];
+
+/// Only the last attempt of a request has a line, and its number is not told.
+const LAST_ATTEMPT: &[Cause] = &[Cause::RetryStormExhausted, Cause::AppSlow];
+
+/// Some of many connections at a time have no answer.
+const LOST: &[Cause] = &[Cause::PacketLoss, Cause::AcceptQueueOverflow];
+
+/// The time for the whole response is over, and how much came is not told of one that began.
+const LATE: &[&[Cause]] = &[
+    &[Cause::RespBodyStalled, Cause::AppSlow],
+    &[Cause::RespHeaderStalled, Cause::AppSlow],
+    &[Cause::Resp100Only, Cause::AppSlow],
+];
+
+const ENVOY: &[&[Cause]] = &[UH, UF_SILENT, UC, UPE, BAD_BODY, REFUSED_STREAM];
+const ENVOY_ONE_WAY: &[&[Cause]] = &[UC_NEVER, LAST_ATTEMPT, LOST];
 
 /// The look-alikes of a cause in the log of a balancer; `None` = Clearway's own log, which has the errno,
 /// the phase and what a server said.
-pub(super) fn of(kind: Option<Kind>, cause: Cause) -> Vec<Cause> {
+///
+/// `faults` are those that Clearway has for the scenario: what ends without a response is none that could not
+/// be read.
+pub(super) fn of(kind: Option<Kind>, cause: Cause, faults: &[FaultKind]) -> Vec<Cause> {
     let special: &[&[Cause]] = match kind {
         Some(Kind::Nginx) => NGINX,
         Some(Kind::Haproxy) => HAPROXY,
         Some(Kind::Envoy) => ENVOY,
         None => &[],
     };
-    let one_way = ONE_WAY.iter().find(|group| group.first() == Some(&cause));
-    let mut groups = special.iter().chain(one_way).chain(ALL);
-    let mine = groups.find(|group| group.contains(&cause));
+    let own: &[&[&[Cause]]] = match kind {
+        Some(Kind::Haproxy) => &[HAPROXY_ONE_WAY, NO_HEAD],
+        Some(Kind::Envoy) => &[ENVOY_ONE_WAY, LATE],
+        Some(Kind::Nginx) | None => &[],
+    };
+    let is_first = |group: &&&[Cause]| group.first() == Some(&cause);
+    let mut one_way = own.iter().copied().flatten().chain(ONE_WAY);
+    let one_way = one_way.find(is_first);
+    let mut groups = one_way.into_iter().chain(special).chain(ALL);
+    let is_ended = faults.iter().any(|fault| ENDED.contains(fault));
+    let fits = |group: &&[Cause]| is_ended || *group != SH || cause == Cause::RespHeaderTruncated;
+    let fits = |group: &&[Cause]| fits(group) && (!is_ended || !UNREADABLE.contains(group));
+    let mine = groups.find(|group| group.contains(&cause) && fits(group));
     mine.map_or_else(Vec::new, |group| group.to_vec())
 }
