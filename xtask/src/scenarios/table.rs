@@ -221,26 +221,40 @@ pub(super) fn summary(lines: &[Line], args: &Args) -> Result<(), String> {
 pub(super) fn gate(lines: &[Line]) -> Result<String, String> {
     /// Of a hundred scenarios so many may be not as their files say.
     const FAILED_MAX: usize = 6;
-    let mut tally = Tally::default();
+    let (mut tally, mut peers) = (Tally::default(), Tally::default());
     for line in lines {
         let none = Value::Null;
         let report = line.report.as_ref().unwrap_or(&none);
-        tally.add(report, &report["verdict"]);
+        let own = if line.peer.is_none() {
+            &mut tally
+        } else {
+            &mut peers
+        };
+        own.add(report, &report["verdict"]);
     }
     let failed: Vec<_> = lines.iter().filter(|line| !line.is_ok).collect();
     let names: Vec<_> = failed.iter().map(|line| line.name.as_str()).collect();
     let told = format!(
-        "{} scenarios, {} not as they should be ({}); right cause first in {} of {}, wrong and certain in {}",
+        "{} runs, {} not as they should be ({}); right cause first in {} of {}, behind peers in {} of {}; wrong \
+         and certain in {}",
         lines.len(),
         failed.len(),
         names.join(", "),
         tally.first,
         tally.decidable,
-        tally.certain
+        peers.first,
+        peers.decidable,
+        tally.certain + peers.certain
     );
     let poor = tally.first * 100 < tally.decidable * super::GATE_MIN;
-    let many = failed.len() * 100 > lines.len() * FAILED_MAX;
-    if tally.certain > 0 || tally.alarms > 0 || poor || many {
+    let too_many = |is_own: bool| {
+        let of = |line: &&Line| line.peer.is_none() == is_own;
+        let failed = lines.iter().filter(of).filter(|line| !line.is_ok).count();
+        failed * 100 > lines.iter().filter(of).count() * FAILED_MAX
+    };
+    let many = too_many(true) || too_many(false);
+    let all = tally.sum(&peers);
+    if all.certain > 0 || all.alarms > 0 || poor || peers.is_poor() || many {
         return Err(told);
     }
     Ok(told)
@@ -310,5 +324,23 @@ mod tests {
         assert!(summary(&[fine()], &args).is_ok());
         let why = summary(&[fine(), line(json!({}), false)], &args).unwrap_err();
         assert_eq!(why, "failed: a/b");
+    }
+
+    #[test]
+    fn the_test_run_fails_for_what_is_wrong_behind_a_peer() {
+        let told = |peer: Option<&str>, is_certain: bool| {
+            let verdict = json!({"place": "first", "wrong_certain": is_certain, "problems": []});
+            let report = json!({"cause": "c", "verdict": verdict});
+            Line {
+                peer: peer.map(str::to_owned),
+                ..line(report, true)
+            }
+        };
+        assert!(gate(&[told(None, false), told(Some("nginx"), false)]).is_ok());
+        assert!(gate(&[told(None, false), told(Some("nginx"), true)]).is_err());
+        // One of Clearway's own that is not as its file says is too many of one.
+        let mut lines = vec![told(None, false), told(Some("nginx"), false)];
+        lines[0].is_ok = false;
+        assert!(gate(&lines).is_err());
     }
 }

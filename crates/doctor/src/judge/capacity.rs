@@ -407,7 +407,13 @@ fn reload_dropped(view: &View<'_>, it: &mut Opinion) {
         return drain_fix(view, it);
     }
     if view.is(&[Kind::ShuttingDown]) {
-        it.proof(view.seen());
+        if view.group.place.is_empty() {
+            it.proof(view.seen());
+        } else {
+            // A log says nothing of servers that left.
+            it.strong(view.seen());
+            it.missing("whether the process ended, or a server was taken out");
+        }
         it.say("The balancer was shut down, and the time for requests under way was over.");
         return drain_fix(view, it);
     }

@@ -41,7 +41,9 @@ pub(super) fn upstream_generated_5xx(view: &View<'_>, it: &mut Opinion) {
             group.count
         ));
         // Where the server is this balancer, it is known here what it failed with.
-        if config::is_own_front(view) || is_all_of_them(view) {
+        let mut others = view.case.backdrop.others.iter();
+        let is_loop = others.any(|(_, kind, _)| *kind == Kind::ProxyLoop);
+        if config::is_own_front(view) || is_all_of_them(view) || is_loop {
             it.strong(fact);
         } else {
             it.proof(fact);
