@@ -1,6 +1,7 @@
 //! Clients that fail: what is recorded of them, and that no server is blamed.
 
-use clearway_testkit::{Clearway, End, Server, behave};
+use clearway_testkit::{Clearway, End, Gate, Server, behave};
+use serde_json::json;
 
 #[test]
 fn clients_that_go_away_are_never_the_servers_fault() {
@@ -46,6 +47,40 @@ fn clients_that_close_while_waiting_are_recorded() {
         0
     );
     server.wait_ended(1);
+}
+
+/// FIN alone does not say whether anybody waits for the response; the answer to what is written does.
+#[test]
+fn clients_that_left_before_the_response_are_told_from_those_that_wait() {
+    let gate = Gate::new();
+    let server = Server::script(behave::gated(&gate, "late"));
+    let clearway = Clearway::over(&[server.address()], "[process]\nworkers = 1\n");
+    let (mut waits, mut leaves) = (clearway.client(), clearway.client());
+    waits.send("GET /waits HTTP/1.1\r\nHost: test\r\n\r\n");
+    waits.half_close();
+    leaves.send("GET /leaves HTTP/1.1\r\nHost: test\r\n\r\n");
+    server.wait_requests(2);
+    drop(leaves);
+    // What comes later is looked at later: then the worker has seen the end.
+    let mut last = clearway.client();
+    last.send("GET / HTTP/1.1\r\nHost: a b\r\n\r\n");
+    assert_eq!(last.response("GET").status, 400);
+    gate.open();
+    let response = waits.response("GET");
+    assert_eq!((response.status, response.text()), (200, "late".to_owned()));
+    let record = clearway.fault_with("client_closed");
+    assert_eq!(record.json["target"], "/leaves", "{}", record.json);
+    let entry = clearway.access(|entry| entry["target"] == "/leaves");
+    assert_eq!(entry["status"], 499, "{entry}");
+    let entry = clearway.access(|entry| entry["target"] == "/waits");
+    assert_eq!(
+        (&entry["status"], &entry["fault"]),
+        (&json!(200), &json!(null))
+    );
+    let faults = clearway
+        .metrics()
+        .count("clearway_server_faults_total", &[]);
+    assert_eq!(faults, 0);
 }
 
 #[test]

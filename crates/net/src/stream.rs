@@ -307,6 +307,15 @@ impl Stream {
         }
     }
 
+    /// The error that a socket of its own has met and nobody has heard of: see [`Wire::take_error`].
+    #[must_use]
+    pub fn take_error(&self) -> Option<io::Error> {
+        match self {
+            Self::H2(_) => None,
+            Self::Plain(_) | Self::Tls(_) | Self::Gone => self.wire()?.take_error().ok().flatten(),
+        }
+    }
+
     /// What the kernel knows about the connection; `None` for a Unix socket.
     #[must_use]
     pub fn tcp_facts(&self) -> Option<TcpFacts> {

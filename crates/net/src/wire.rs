@@ -171,6 +171,18 @@ impl Wire {
         }
     }
 
+    /// The error that the socket has met and nobody has heard of, which is taken: after the end of the peer's
+    /// direction reading tells of none (`SO_ERROR`, socket(7)).
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        match self {
+            Self::Tcp(stream) => stream.take_error(),
+            Self::Unix(stream) => stream.take_error(),
+        }
+    }
+
     /// What the kernel knows about the connection; `None` for a Unix socket.
     #[must_use]
     pub fn tcp_facts(&self) -> Option<TcpFacts> {

@@ -106,7 +106,7 @@ impl Exchange<'_> {
         };
         if transfer.pump.is_done() {
             self.count_body(&transfer.pump, owed);
-            return Ok(self.finish(transfer, keep));
+            return self.delivered(transfer, keep).await;
         }
         let first = FirstBytes::of(transfer.pump.buffered());
         let moved = poll_fn(|cx| self.poll_transfer(cx, &mut transfer)).await;
@@ -114,7 +114,7 @@ impl Exchange<'_> {
         self.note_grpc_trailers(transfer.pump.trailers());
         self.count_body(&transfer.pump, owed);
         let Err(fault) = moved else {
-            return Ok(self.finish(transfer, keep));
+            return self.delivered(transfer, keep).await;
         };
         self.end_grpc(&fault);
         let received = self.received(&transfer.pump);
@@ -128,6 +128,22 @@ impl Exchange<'_> {
             self.conn.stream.reset_on_close();
         }
         Err(Stop::Cut(fault))
+    }
+
+    /// The response is written; whether anybody took it is another matter.
+    async fn delivered(&mut self, transfer: Transfer, keep: bool) -> Result<Next, Stop> {
+        let next = self.finish(transfer, keep);
+        if !self.conn.half_closed {
+            return Ok(next);
+        }
+        // Boxed: a wait that hardly any request has need not be part of every request's room.
+        match Box::pin(self.left_before()).await {
+            Some(fault) => {
+                self.status = fault.kind.status();
+                Err(Stop::Cut(fault))
+            }
+            None => Ok(next),
+        }
     }
 
     /// A server that ignores an upgrade answers the request: for HTTP/1.1 that is a refusal. A client of

@@ -7,6 +7,7 @@ mod admit;
 mod choose;
 mod deliver;
 mod evidence;
+mod gone;
 mod grpc;
 pub(crate) mod pump;
 mod reach;
