@@ -84,7 +84,14 @@ pub(super) const JUDGES: &[Judge] = &[
     ),
     Judge::new(
         Cause::PassiveEjection,
-        &[Kind::AllServersDown],
+        &[
+            Kind::AllServersDown,
+            Kind::ConnectRefused,
+            Kind::ConnectTimeout,
+            Kind::ServerClosedNoResponse,
+            Kind::ServerResetNoResponse,
+            Kind::ResponseTimeout,
+        ],
         eject::passive_ejection,
     )
     .remarked(&[Remark::ServerDisabled]),

@@ -133,7 +133,12 @@ pub(super) const JUDGES: &[Judge] = &[
     ),
     Judge::new(
         Cause::TlsHandshakeClosed,
-        &[Kind::ServerTlsClosed, Kind::ServerTlsReset],
+        &[
+            Kind::ServerTlsClosed,
+            Kind::ServerTlsReset,
+            // A reset may overtake the news that the connection is made.
+            Kind::ConnectReset,
+        ],
         hello::handshake_closed,
     ),
     Judge::new(

@@ -11,6 +11,7 @@ use crate::opinion::{Opinion, Site};
 use crate::view::time;
 
 pub(super) fn container_port_forwarder(view: &View<'_>, it: &mut Opinion) {
+    const IN_HANDSHAKES: &[Kind] = &[Kind::ServerTlsClosed, Kind::ServerTlsReset];
     it.hint(view.seen());
     it.wants(Probe::Connect);
     if view.group.received.max > 0 {
@@ -25,7 +26,7 @@ pub(super) fn container_port_forwarder(view: &View<'_>, it: &mut Opinion) {
                 "a connection that says nothing is taken and dropped after {}: nothing is behind it",
                 time(after)
             ));
-            if view.is(&[Kind::ServerTlsClosed, Kind::ServerTlsReset]) {
+            if view.is(IN_HANDSHAKES) || view.other(IN_HANDSHAKES).is_some() {
                 // Servers that do not want to shake hands with us do so, too.
                 it.hint(fact);
             } else {

@@ -1,9 +1,9 @@
 //! Judges of servers that are left out for failed requests, and of such that are used although they are
 //! down.
 
-use clearway_outcome::Speaker;
+use clearway_outcome::{Remark, Speaker};
 
-use super::{checks, good_replies, known, path_of};
+use super::{NONE_LEFT, checks, good_replies, known, path_of};
 use crate::case::View;
 use crate::evidence::{ChangeKind, Probe};
 use crate::opinion::{Opinion, Site};
@@ -13,6 +13,20 @@ pub(super) fn passive_ejection(view: &View<'_>, it: &mut Opinion) {
     let backend = view.backend();
     if backend.is_some_and(|backend| backend.ejection.is_none()) {
         return it.rule_out();
+    }
+    let is_remarked = view.group.remark == Some(Remark::ServerDisabled);
+    if !is_remarked && !view.group.may_be(NONE_LEFT) {
+        // What took it out is the cause, and that it is out is what comes of it.
+        let is_out = view
+            .case
+            .check
+            .as_ref()
+            .is_some_and(|check| check.is_ejected);
+        if !is_out {
+            return it.rule_out();
+        }
+        it.hint(view.symptom("it is left out for these failures now, and others do its work"));
+        return fix(view, it);
     }
     it.hint(view.seen());
     it.wants(Probe::Request(view.ask_again()));

@@ -181,8 +181,18 @@ pub(super) fn handshake_closed(view: &View<'_>, it: &mut Opinion) {
     }
     it.wants(Probe::Connect);
     it.wants(Probe::Hello(Greeting::default()));
-    if view.is(&[Kind::ServerTlsClosed, Kind::ServerTlsReset]) {
+    const IN_HANDSHAKES: &[Kind] = &[Kind::ServerTlsClosed, Kind::ServerTlsReset];
+    if view.is(IN_HANDSHAKES) {
         it.fair(view.seen());
+    } else if view.is(&[Kind::ConnectReset]) {
+        let Some(others) = view.other(IN_HANDSHAKES) else {
+            return it.rule_out();
+        };
+        it.hint(view.seen());
+        it.fair(view.symptom(format!(
+            "{} connections got as far as the handshake and ended there",
+            others.count
+        )));
     }
     if let Some(number) = alert(view).map(|(number, _)| number) {
         it.strongly_against(

@@ -17,6 +17,12 @@ mod tests;
 
 /// Connected, and nothing comes.
 const SILENT: &[Kind] = &[Kind::ResponseTimeout, Kind::TotalTimeout];
+/// Nothing comes in time, or not all of the head.
+const SLOW: &[Kind] = &[
+    Kind::ResponseTimeout,
+    Kind::TotalTimeout,
+    Kind::ResponseHeadStalled,
+];
 /// The same where a server does not even take the request, or the handshake before it.
 const FROZEN: &[Kind] = &[
     Kind::ResponseTimeout,
@@ -132,7 +138,7 @@ pub(super) const JUDGES: &[Judge] = &[
         SWALLOWED,
         around::pmtu_blackhole_response,
     ),
-    Judge::new(Cause::AppSlow, SILENT, silence::app_slow),
+    Judge::new(Cause::AppSlow, SLOW, silence::app_slow),
     Judge::new(Cause::AppHung, FROZEN, silence::app_hung),
     Judge::new(Cause::WorkersSaturated, SILENT, silence::workers_saturated),
     Judge::new(
