@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// Look at what is on the wire and in the logs, but not at verdicts.
     #[arg(long)]
     no_verdict: bool,
+    /// Have the verdict count that stands after 8 s, and not the first that is right.
+    #[arg(long)]
+    patient: bool,
     /// Go on when one has failed.
     #[arg(long)]
     keep_going: bool,
@@ -135,6 +138,7 @@ pub(crate) fn gate() -> Result<String, String> {
     let args = Args {
         only: Vec::new(),
         no_verdict: false,
+        patient: false,
         keep_going: true,
         peers: GATE_PEERS.map(str::to_owned).to_vec(),
         only_peers: false,
@@ -315,6 +319,9 @@ fn one(program: &Path, task: &Task, args: &Args, envoy: Option<&OsStr>) -> Line 
         .arg(&task.file);
     if args.no_verdict {
         command.arg("--no-verdict");
+    }
+    if args.patient {
+        command.arg("--patient");
     }
     if let Some(peer) = &task.peer {
         command.arg(format!("--peer={peer}"));

@@ -312,6 +312,7 @@ mod tests {
         let args = Args {
             only: Vec::new(),
             no_verdict: false,
+            patient: false,
             keep_going: true,
             peers: Vec::new(),
             only_peers: false,

@@ -21,7 +21,7 @@ impl Exchange<'_> {
     /// waiting for two round trips costs nobody anything.
     ///
     /// `Some` where the client had left. Not cancel safe: the exchange's timer is used.
-    pub(super) async fn left_before(&mut self) -> Option<Fault> {
+    pub(super) async fn left_before(&self) -> Option<Fault> {
         let facts = self.conn.stream.tcp_facts()?;
         let trip = Duration::from_micros(u64::from(facts.rtt_us));
         let wait = (trip * 2 + SLACK).min(LONGEST);

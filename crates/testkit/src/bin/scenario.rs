@@ -1,4 +1,4 @@
-//! Runs one scenario: `scenario FILE [--no-verdict] [--loud] [--peer=NAME [--keep=FOLDER]]`; or judges what
+//! Runs one scenario: `scenario FILE [--no-verdict | --patient] [--loud] [--peer=NAME [--keep=FOLDER]]`; or judges what
 //! a peer left behind when it was run before: `scenario FILE --peer=NAME --kept=FOLDER`.
 //!
 //! It starts itself again inside namespaces of its own (network, mounts, processes), so that nothing
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     let has = |word: &str| words.iter().any(|known| known == word);
     let Some(file) = words.iter().find(|word| !word.starts_with("--")) else {
         eprintln!(
-            "scenario FILE [--no-verdict] [--loud] [--peer=NAME [--keep=FOLDER | --kept=FOLDER]]"
+            "scenario FILE [--no-verdict | --patient] [--loud] [--peer=NAME [--keep=FOLDER | --kept=FOLDER]]"
         );
         return ExitCode::FAILURE;
     };
@@ -59,6 +59,7 @@ fn main() -> ExitCode {
     }
     let options = Options {
         asks_verdict: !has("--no-verdict"),
+        is_patient: has("--patient"),
         is_loud: has("--loud"),
         peer,
         keep: value("--keep=").map(PathBuf::from),

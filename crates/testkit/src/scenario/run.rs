@@ -29,6 +29,8 @@ const PEER_PAUSE: Duration = Duration::from_millis(400);
 pub struct Options {
     /// Whether the balancer is asked for its verdict.
     pub asks_verdict: bool,
+    /// Whether the verdict counts that stands after a while, and not the first that is right.
+    pub is_patient: bool,
     /// Whether everything that was recorded is printed.
     pub is_loud: bool,
     /// The balancer that the fault is behind, where it is not Clearway.
@@ -219,7 +221,7 @@ impl<'a> Stage<'a> {
         if !options.asks_verdict {
             return none();
         }
-        let live = verdict::ask(clearway, scenario);
+        let live = verdict::ask(clearway, scenario, options.is_patient);
         let text = clearway.stderr().join("\n");
         let log = self.folder.write("clearway.log", &format!("{text}\n"));
         let is_silent = records(clearway).is_empty();

@@ -79,8 +79,9 @@ impl Verdict {
     }
 }
 
-/// Asks the balancer for its incidents until the expected cause is named, or time is over.
-pub(super) fn ask(clearway: &Clearway, scenario: &Scenario) -> Verdict {
+/// Asks the balancer for its incidents until the expected cause is named, or time is over. Who `is_patient`
+/// asks on: then the verdict counts that stands at the end, and no other may have been certain meanwhile.
+pub(super) fn ask(clearway: &Clearway, scenario: &Scenario, is_patient: bool) -> Verdict {
     let also = &scenario.expect.also;
     if scenario.cause.is_none() {
         return judged(&incidents(clearway), scenario, also);
@@ -89,15 +90,22 @@ pub(super) fn ask(clearway: &Clearway, scenario: &Scenario) -> Verdict {
         return Verdict::not_asked();
     }
     let mut last = Verdict::not_asked();
+    let mut was_wrong = false;
     within(LIMIT, || {
         last = judged(&incidents(clearway), scenario, also);
+        was_wrong |= last.is_wrong_certain;
         let least = scenario.expect.confidence.as_ref();
         if last.place == Place::First && least.is_some_and(|least| is_weaker(&last.named, least)) {
             last.problems
                 .push(format!("the verdict is {} only", last.named));
         }
-        last.problems.is_empty().then_some(())
+        (last.problems.is_empty() && !is_patient).then_some(())
     });
+    if was_wrong && !last.is_wrong_certain {
+        last.is_wrong_certain = true;
+        last.problems
+            .push("a wrong cause was called certain for a while".to_owned());
+    }
     last
 }
 
