@@ -10,26 +10,49 @@ use clearway_outcome::{FaultKind, Remark, Sighting, Speaker, Suspects};
 use super::time;
 use super::{Context, TemplateError, failure, scan};
 
+/// Most messages that are remembered with what they say; a log has few different ones.
+const KNOWN_MAX: usize = 64;
+
 /// Reads the lines.
-pub(super) struct Lines;
+#[derive(Default)]
+pub(super) struct Lines {
+    /// What was read before: nearly every line says what another one has said.
+    known: Vec<Known>,
+}
+
+/// A message, and what it says.
+struct Known {
+    message: Vec<u8>,
+    scheme: Scheme,
+    is_serious: bool,
+    said: Option<Said>,
+    /// Its words as they are shown.
+    words: String,
+}
+
+/// What stands at the upstream's front: some messages mean other things by it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Other,
+    Tls,
+    Grpc,
+    Unix,
+}
 
 impl Lines {
     pub(super) fn new(text: Option<&str>) -> Result<Self, TemplateError> {
-        text.map_or(Ok(Self), |_| Err(TemplateError::NoTemplate))
+        text.map_or_else(|| Ok(Self::default()), |_| Err(TemplateError::NoTemplate))
     }
 
-    #[expect(
-        clippy::needless_pass_by_ref_mut,
-        clippy::unused_self,
-        reason = "readers of other formats learn from their lines"
-    )]
     pub(super) fn line(&mut self, line: &[u8], context: &mut Context<'_>) -> bool {
         let Some(entry) = Entry::of(line) else {
             return false;
         };
         let at = time::parse(entry.time, context.zone);
         context.stats.time(at);
-        let Some(said) = entry.said(&mut context.scratch.plain) else {
+        let fields = Fields::of(entry.fields);
+        let known = self.known(&entry, fields.scheme(), &mut context.scratch.plain);
+        let Some(said) = &known.said else {
             return !entry.is_serious;
         };
         if said.suspects.is_empty() && said.remark.is_none() {
@@ -37,19 +60,50 @@ impl Lines {
         }
         let mut sighting = Sighting::of(Speaker::Nginx, context.place);
         sighting.at_us = at;
-        sighting.suspects = if scan::has(entry.fields, "upstream: \"grpc") {
-            in_frames(said.suspects)
-        } else {
-            said.suspects
-        };
+        sighting.suspects = said.suspects;
         sighting.remark = said.remark;
         sighting.signal = said.signal;
         sighting.errno = said.errno;
         sighting.is_immediate = said.is_immediate;
-        entry.describe(&mut sighting);
-        scan::push_words(&mut context.scratch.words, entry.message);
+        fields.describe(&mut sighting);
+        context.scratch.words.push_str(&known.words);
         context.tell(sighting);
         true
+    }
+
+    /// What a message says, as it was read before or is now.
+    fn known(&mut self, entry: &Entry<'_>, scheme: Scheme, plain: &mut Vec<u8>) -> &Known {
+        let is_same = |known: &Known| {
+            known.message == entry.message
+                && known.scheme == scheme
+                && known.is_serious == entry.is_serious
+        };
+        let at = match self.known.iter().position(is_same) {
+            Some(at) => at,
+            None => {
+                if self.known.len() == KNOWN_MAX {
+                    self.known.clear();
+                }
+                let mut words = String::new();
+                scan::push_words(&mut words, entry.message);
+                self.known.push(Known {
+                    message: entry.message.to_vec(),
+                    scheme,
+                    is_serious: entry.is_serious,
+                    said: entry.said(scheme, plain),
+                    words,
+                });
+                self.known.len() - 1
+            }
+        };
+        // The oldest that is asked for comes nearer to the front.
+        let at = if at > 0 {
+            self.known.swap(at, at - 1);
+            at - 1
+        } else {
+            at
+        };
+        &self.known[at]
     }
 }
 
@@ -144,12 +198,12 @@ impl<'a> Entry<'a> {
         })
     }
 
-    fn said(&self, plain: &mut Vec<u8>) -> Option<Said> {
+    fn said(&self, scheme: Scheme, plain: &mut Vec<u8>) -> Option<Said> {
         let message = self.message;
         let errno = errno(message);
         let mut said =
             if message.starts_with(b"connect() ") && !scan::has(message, "while resolving") {
-                self.connect(errno)
+                self.connect(scheme, errno)
             } else if is_tls(message) {
                 failure::plain(message, plain);
                 tls(message, plain, errno)
@@ -157,18 +211,21 @@ impl<'a> Entry<'a> {
                 sentence::said(message, errno)?
             };
         said.errno = errno;
+        if scheme == Scheme::Grpc {
+            said.suspects = in_frames(said.suspects);
+        }
         Some(said)
     }
 
     /// `connect() to ADDRESS failed (` is what the call itself returned; without the address it is what
     /// came later.
-    fn connect(&self, errno: i32) -> Said {
-        let unix = scan::has(self.message, "unix:") || scan::has(self.fields, "unix:");
+    fn connect(&self, scheme: Scheme, errno: i32) -> Said {
+        let unix = scan::has(self.message, "unix:") || scheme == Scheme::Unix;
         let is_immediate = self.message.starts_with(b"connect() to ");
         // NGINX asks for the outcome once more before it sends the request, when TLS may be done.
         let late: &[FaultKind] = match errno {
             104 if is_immediate => &[],
-            104 if scan::has(self.fields, "upstream: \"https:") => &[
+            104 if scheme == Scheme::Tls => &[
                 FaultKind::ConnectReset,
                 FaultKind::ServerWantsCertificate,
                 FaultKind::ServerTlsReset,
@@ -187,16 +244,66 @@ impl<'a> Entry<'a> {
             ..Said::suspects(suspects)
         }
     }
+}
 
-    /// Tells `sighting` what the fields behind the message say.
+/// What stands behind a message; empty where it does not.
+#[derive(Default)]
+struct Fields<'a> {
+    client: &'a [u8],
+    server: &'a [u8],
+    request: &'a [u8],
+    upstream: &'a [u8],
+    host: &'a [u8],
+    /// Of streams: bytes from and to the upstream.
+    bytes: Option<(u64, u64)>,
+}
+
+impl<'a> Fields<'a> {
+    /// Reads `, client: 192.0.2.7, server: x, request: "GET / HTTP/1.1", …`.
+    fn of(text: &'a [u8]) -> Self {
+        let mut out = Self::default();
+        let mut rest = text;
+        while let Some(field) = rest.strip_prefix(b", ") {
+            let Some((name, value)) = split_at(field, b':') else {
+                break;
+            };
+            let value = value.strip_prefix(b" ").unwrap_or(value);
+            let (value, after) = match value.strip_prefix(b"\"") {
+                Some(inside) => quoted(inside),
+                None => bare(value),
+            };
+            rest = after;
+            match name {
+                b"client" => out.client = value,
+                b"server" => out.server = value,
+                b"request" => out.request = value,
+                b"upstream" => out.upstream = value,
+                b"host" => out.host = value,
+                b"bytes from/to upstream" => out.bytes = pair(value),
+                _ => {}
+            }
+        }
+        out
+    }
+
+    fn scheme(&self) -> Scheme {
+        let (scheme, place) = scan::split(self.upstream, b"://").unwrap_or((b"", self.upstream));
+        match scheme {
+            _ if place.starts_with(b"unix:") => Scheme::Unix,
+            b"https" => Scheme::Tls,
+            b"grpc" | b"grpcs" => Scheme::Grpc,
+            _ => Scheme::Other,
+        }
+    }
+
+    /// Tells `sighting` what they say.
     fn describe(&self, sighting: &mut Sighting<'a>) {
-        let client = self.bare(b", client: ");
-        sighting.client = scan::text(client);
-        sighting.listener = scan::text(self.bare(b", server: "));
-        let (method, path) = scan::request(self.quoted(b", request: \""));
+        sighting.client = scan::text(self.client);
+        sighting.listener = scan::text(self.server);
+        let (method, path) = scan::request(self.request);
         (sighting.method, sighting.path) = (method, path);
-        sighting.host = scan::text(self.quoted(b", host: \""));
-        let upstream = self.quoted(b", upstream: \"");
+        sighting.host = scan::text(self.host);
+        let upstream = self.upstream;
         let (_, authority) = scan::split(upstream, b"://").unwrap_or((b"", upstream));
         let place = match authority.strip_prefix(b"unix:") {
             Some(socket) => {
@@ -210,32 +317,43 @@ impl<'a> Entry<'a> {
         } else {
             sighting.backend = scan::text(place);
         }
-        let pair = |name| {
-            let (_, rest) = scan::split(self.fields, name)?;
-            let (to, rest) = scan::leading_number(rest)?;
-            let (from, _) = scan::leading_number(rest.strip_prefix(b"/")?)?;
-            Some((to, from))
-        };
-        // Of streams: "from/to upstream".
-        if let Some((from, to)) = pair(b", bytes from/to upstream:") {
+        if let Some((from, to)) = self.bytes {
             sighting.bytes_received = Some(from);
             sighting.bytes_sent = Some(to);
         }
     }
+}
 
-    /// A field without quotes.
-    fn bare(&self, name: &[u8]) -> &'a [u8] {
-        let (_, value) = scan::split(self.fields, name).unwrap_or_default();
-        scan::before(value, b',')
-    }
+/// What stands before and behind the first `byte`.
+fn split_at(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
+    let at = memchr::memchr(byte, text)?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
 
-    /// A field in quotes, whose name ends with the first of them. A request line has no `", `: its spaces
-    /// would make it one that NGINX refuses.
-    fn quoted(&self, name: &[u8]) -> &'a [u8] {
-        let (_, value) = scan::split(self.fields, name).unwrap_or_default();
-        let (value, _) = scan::split(value, b"\", ").unwrap_or((value, b""));
-        value.strip_suffix(b"\"").unwrap_or(value)
-    }
+/// A value in quotes, and what follows. A request line has no `", `: its spaces would make it one that NGINX
+/// refuses.
+fn quoted(inside: &[u8]) -> (&[u8], &[u8]) {
+    let mut ends = memchr::memchr_iter(b'"', inside);
+    let end = ends.find(|at| {
+        let after = inside.get(at + 1..).unwrap_or_default();
+        after.is_empty() || after.starts_with(b", ")
+    });
+    let end = end.unwrap_or(inside.len());
+    let value = inside.get(..end).unwrap_or(inside);
+    (value, inside.get(end + 1..).unwrap_or_default())
+}
+
+/// A value without quotes, and what follows.
+fn bare(value: &[u8]) -> (&[u8], &[u8]) {
+    let end = memchr::memchr(b',', value).unwrap_or(value.len());
+    value.split_at_checked(end).unwrap_or((value, b""))
+}
+
+/// `3/4`
+fn pair(value: &[u8]) -> Option<(u64, u64)> {
+    let (first, rest) = scan::leading_number(value)?;
+    let (second, _) = scan::leading_number(rest.strip_prefix(b"/")?)?;
+    Some((first, second))
 }
 
 /// The error number of `failed (111: Connection refused)`.
