@@ -1,5 +1,6 @@
 //! Failures of the same kind on one server, condensed: bounded, however many there are.
 
+use clearway_base::hash::stable_seeded;
 use clearway_outcome::{
     FaultKind, FirstBytes, Remark, Sighting, Signal, Speaker, Suspects, TcpFacts, TlsFacts,
 };
@@ -102,9 +103,17 @@ impl Spread {
 /// How often each of a few texts was met.
 #[derive(Clone, Debug, Default)]
 pub struct Tops {
-    texts: Vec<(String, u64)>,
+    texts: Vec<Top>,
     /// Those beyond the first [`TOPS`].
     pub others: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Top {
+    /// Tells most others apart without a look at the text.
+    hash: u64,
+    text: String,
+    count: u64,
 }
 
 impl Tops {
@@ -113,10 +122,16 @@ impl Tops {
         if text.is_empty() {
             return;
         }
-        if let Some((_, count)) = self.texts.iter_mut().find(|(known, _)| known == text) {
-            *count += 1;
+        let hash = stable_seeded(text.as_bytes(), 5);
+        let mut known = self.texts.iter_mut();
+        if let Some(top) = known.find(|top| top.hash == hash && top.text == text) {
+            top.count += 1;
         } else if self.texts.len() < TOPS {
-            self.texts.push((text.to_owned(), 1));
+            self.texts.push(Top {
+                hash,
+                text: text.to_owned(),
+                count: 1,
+            });
         } else {
             self.others += 1;
         }
@@ -125,15 +140,15 @@ impl Tops {
     /// The most frequent.
     #[must_use]
     pub fn first(&self) -> Option<&str> {
-        let most = self.texts.iter().max_by_key(|(_, count)| *count);
-        most.map(|(text, _)| text.as_str())
+        let most = self.texts.iter().max_by_key(|top| top.count);
+        most.map(|top| top.text.as_str())
     }
 
     /// The text, where there is just one.
     #[must_use]
     pub fn only(&self) -> Option<&str> {
         match (self.texts.as_slice(), self.others) {
-            ([(text, _)], 0) => Some(text),
+            ([top], 0) => Some(&top.text),
             _ => None,
         }
     }
@@ -152,9 +167,7 @@ impl Tops {
 
     /// Each with its count.
     pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.texts
-            .iter()
-            .map(|(text, count)| (text.as_str(), *count))
+        self.texts.iter().map(|top| (top.text.as_str(), top.count))
     }
 }
 

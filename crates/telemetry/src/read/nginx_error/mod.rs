@@ -286,8 +286,20 @@ impl<'a> Fields<'a> {
         out
     }
 
+    /// The upstream's scheme and what follows.
+    fn place(&self) -> (&'a [u8], &'a [u8]) {
+        let upstream = self.upstream;
+        // The first colon is the scheme's, where it has one.
+        match split_at(upstream, b':') {
+            Some((scheme, rest)) if rest.starts_with(b"//") => {
+                (scheme, rest.get(2..).unwrap_or_default())
+            }
+            Some(_) | None => (b"", upstream),
+        }
+    }
+
     fn scheme(&self) -> Scheme {
-        let (scheme, place) = scan::split(self.upstream, b"://").unwrap_or((b"", self.upstream));
+        let (scheme, place) = self.place();
         match scheme {
             _ if place.starts_with(b"unix:") => Scheme::Unix,
             b"https" => Scheme::Tls,
@@ -303,8 +315,7 @@ impl<'a> Fields<'a> {
         let (method, path) = scan::request(self.request);
         (sighting.method, sighting.path) = (method, path);
         sighting.host = scan::text(self.host);
-        let upstream = self.upstream;
-        let (_, authority) = scan::split(upstream, b"://").unwrap_or((b"", upstream));
+        let (_, authority) = self.place();
         let place = match authority.strip_prefix(b"unix:") {
             Some(socket) => {
                 let len = scan::before(socket, b':').len() + b"unix:".len();
