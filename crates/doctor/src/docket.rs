@@ -226,8 +226,16 @@ impl Docket {
         }
         if let Some(candidates) = self.by_words.get(self.words.as_str()) {
             let at = self.atlas.choose(candidates, seen);
-            let candidate = candidates.get(at)?.clone();
-            return self.opened(&candidate);
+            let candidate = candidates.get(at)?;
+            if candidate.case.is_some() {
+                return candidate.case;
+            }
+            let case = self.opened(&candidate.clone());
+            let candidates = self.by_words.get_mut(self.words.as_str());
+            if let Some(candidate) = candidates.and_then(|all| all.get_mut(at)) {
+                candidate.case = case;
+            }
+            return case;
         }
         let candidates = self.atlas.candidates(called(seen));
         let at = self.atlas.choose(&candidates, seen);

@@ -58,6 +58,8 @@ pub(super) struct Candidate {
     pub(super) survey: Option<usize>,
     /// Its backends that have the server, by their places.
     backends: Vec<usize>,
+    /// Its case, once there is one.
+    pub(super) case: Option<usize>,
 }
 
 /// Configurations, and the addresses behind the names in them.
@@ -102,6 +104,7 @@ impl Atlas {
                     subject: subject(called, backend, server),
                     survey: Some(at),
                     backends: vec![index],
+                    case: None,
                 };
                 let known = out
                     .iter_mut()
@@ -118,6 +121,7 @@ impl Atlas {
                 // What holds for all of it is worth knowing even so.
                 survey: own.map(|(at, _)| at).next(),
                 backends: Vec::new(),
+                case: None,
             });
         }
         out
