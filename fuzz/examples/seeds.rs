@@ -29,6 +29,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("record_codec", records()?),
         ("h2_session", frames()),
         ("pem", pem()?),
+        ("log_lines", numbered(LINES)),
+        ("doctor_files", numbered(FILES)),
     ] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("corpus")
@@ -40,6 +42,29 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{target}: {} seeds", seeds.len());
     }
     Ok(())
+}
+
+/// A line or two of each log.
+const LINES: &[&[u8]] = &[
+    b"192.0.2.7:4000 [21/Nov/2026:07:30:00.123] web app/s1 0/0/-1/-1/0 503 217 - - SC-- 1/1/0/0/0 0/0 \"GET / HTTP/1.1\"\n",
+    b"Server app/s1 is DOWN, reason: Layer7 wrong status, code: 404, info: \"x\", check duration: 0ms. 0 active\n",
+    b"2026/11/21 07:30:00 [error] 1#1: *2 connect() failed (111: Connection refused) while connecting to upstream, client: 192.0.2.7, server: x, request: \"GET /a HTTP/1.1\", upstream: \"http://10.0.0.2:8080/a\", host: \"x\"\n",
+    b"192.0.2.7 - - [21/Nov/2026:07:30:00 +0000] \"GET /a HTTP/1.1\" 502 157 \"-\" \"curl\"\n",
+    b"[2026-11-21T07:30:00.123Z] \"GET / HTTP/1.1\" 503 UF 0 91 7 - \"-\" \"curl/8\" \"abc\" \"x\" \"10.0.0.2:8080\"\n",
+];
+/// A configuration and a log.
+const FILES: &[&[u8]] = &[
+    b"defaults\n mode http\nbackend app\n server s1 10.0.0.2:8080 check\n\n---\n192.0.2.7:4000 [21/Nov/2026:07:30:00.123] web app/s1 0/0/-1/-1/0 503 217 - - SC-- 1/1/0/0/0 0/0 \"GET / HTTP/1.1\"\n",
+    b"http { upstream app { server 10.0.0.2:8080; } server { location / { proxy_pass http://app; } } }\n\n---\n2026/11/21 07:30:00 [error] 1#1: *2 upstream timed out (110: Connection timed out) while connecting to upstream, client: 192.0.2.7, server: x, request: \"GET /a HTTP/1.1\", upstream: \"http://10.0.0.2:8080/a\", host: \"x\"\n",
+];
+
+/// Each behind a byte that says how it is taken.
+fn numbered(texts: &[&[u8]]) -> Vec<Vec<u8>> {
+    let with = |(at, text): (usize, &&[u8])| {
+        let first = u8::try_from(at).unwrap_or_default();
+        [&[first][..], text].concat()
+    };
+    texts.iter().enumerate().map(with).collect()
 }
 
 /// Frames as curl sends them: settings, a window, a request; then one with a body and trailers.

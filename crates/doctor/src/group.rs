@@ -354,14 +354,20 @@ impl Group {
         if seen.server_status > 0 {
             self.server_statuses.add(&seen.server_status.to_string());
         }
-        if self.requests.len() < 3 && !seen.request.is_empty() {
-            self.requests.push(seen.request.to_owned());
-        }
+        self.name_request(seen.request);
         if self.words.is_empty() {
             seen.words.clone_into(&mut self.words);
             if seen.place.line > 0 {
                 self.place = format!("{}:{}", seen.place.file, seen.place.line);
             }
+        }
+    }
+
+    /// Remembers the id of a request, if it is one of the first few; each once, however often it was tried.
+    pub(crate) fn name_request(&mut self, id: &str) {
+        let is_known = self.requests.iter().any(|known| known == id);
+        if self.requests.len() < 3 && !id.is_empty() && !is_known {
+            self.requests.push(id.to_owned());
         }
     }
 

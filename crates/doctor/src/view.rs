@@ -17,23 +17,10 @@ use crate::opinion::{Opinion, Site};
 /// Changes count as lately when they are at most this long before the first failure, in microseconds.
 const LATELY_US: i64 = 300_000_000;
 
-/// Kinds that need TLS with the server.
-const OF_TLS: &[FaultKind] = &[
-    FaultKind::ServerTlsClosed,
-    FaultKind::ServerTlsReset,
-    FaultKind::ServerTlsTimeout,
-    FaultKind::ServerTlsAlert,
-    FaultKind::ServerWantsCertificate,
-    FaultKind::ServerTlsIncompatible,
-    FaultKind::ServerTlsProtocol,
-    FaultKind::ServerSpeaksPlain,
-    FaultKind::ServerCertificateUntrusted,
-    FaultKind::ServerCertificateName,
-    FaultKind::ServerCertificateExpired,
-    FaultKind::ServerCertificateNotYetValid,
-    FaultKind::ServerCertificateRevoked,
-    FaultKind::ServerCertificateInvalid,
-];
+/// Whether nothing fails so without TLS with the server.
+fn needs_tls(kind: FaultKind) -> bool {
+    kind == FaultKind::ServerTlsTimeout || FaultKind::OF_SERVER_TLS.contains(&kind)
+}
 
 /// Kinds that need a network between.
 const OF_NETWORKS: &[FaultKind] = &[
@@ -62,8 +49,7 @@ impl<'a> View<'a> {
             Where::Socket(_) => OF_PATHS,
             Where::Name(..) | Where::Nowhere => &[],
         };
-        let fits =
-            move |kind: &FaultKind| !(others.contains(kind) || is_plain && OF_TLS.contains(kind));
+        let fits = move |kind: &FaultKind| !(others.contains(kind) || is_plain && needs_tls(*kind));
         let group = self.group;
         let is_narrowed = group.kinds().any(|kind| fits(&kind));
         group.kinds().filter(move |kind| !is_narrowed || fits(kind))

@@ -322,6 +322,23 @@ kinds! {
 }
 
 impl FaultKind {
+    /// Kinds of a TLS handshake with a server that failed, other than by time.
+    pub const OF_SERVER_TLS: [Self; 13] = [
+        Self::ServerTlsClosed,
+        Self::ServerTlsReset,
+        Self::ServerTlsAlert,
+        Self::ServerWantsCertificate,
+        Self::ServerSpeaksPlain,
+        Self::ServerTlsIncompatible,
+        Self::ServerCertificateUntrusted,
+        Self::ServerCertificateName,
+        Self::ServerCertificateExpired,
+        Self::ServerCertificateNotYetValid,
+        Self::ServerCertificateRevoked,
+        Self::ServerCertificateInvalid,
+        Self::ServerTlsProtocol,
+    ];
+
     /// Stable code for logs, metrics and documentation.
     #[must_use]
     pub fn code(self) -> &'static str {

@@ -130,9 +130,7 @@ pub(super) fn supplement(group: &mut Group, seen: &Sighting<'_>) {
     if seen.server_status > 0 {
         group.server_statuses.add(&seen.server_status.to_string());
     }
-    if group.requests.len() < 3 && !seen.request.is_empty() {
-        group.requests.push(seen.request.to_owned());
-    }
+    group.name_request(seen.request);
 }
 
 fn second(seen: &Sighting<'_>) -> Option<i64> {

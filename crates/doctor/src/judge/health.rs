@@ -340,11 +340,13 @@ fn weigh_real_failures(view: &View<'_>, it: &mut Opinion) {
 
 /// Whether servers can be reached, by checks that go where traffic goes, and by probes.
 fn weigh_reached(view: &View<'_>, it: &mut Opinion, down: &[(&str, &CheckState)]) {
-    let is_unreached = |(_, state): &(&str, &CheckState)| {
-        state.fault.is_some_and(|fault| UNREACHED.contains(&fault))
+    let all_met = |kinds: &[Kind]| {
+        let met = |(_, state): &(&str, &CheckState)| {
+            state.fault.is_some_and(|fault| kinds.contains(&fault))
+        };
+        !down.is_empty() && down.iter().all(met)
     };
-    let all = checks(view);
-    let nobody = !down.is_empty() && down.iter().all(is_unreached) && down.len() == all.len();
+    let nobody = all_met(UNREACHED) && down.len() == checks(view).len();
     // Never a proof: the servers may be well, and something between may keep everybody away.
     let astray = checks_go_astray(view);
     if nobody && astray == Some(true) {
@@ -361,19 +363,13 @@ fn weigh_reached(view: &View<'_>, it: &mut Opinion, down: &[(&str, &CheckState)]
             ));
         }
     }
-    let is_nameless = |(_, state): &(&str, &CheckState)| {
-        state.fault.is_some_and(|fault| NAMELESS.contains(&fault))
-    };
-    if !down.is_empty() && down.iter().all(is_nameless) {
+    if all_met(NAMELESS) {
         it.strongly_against(known(
             view,
             "their names gave no address, whatever the servers do",
         ));
     }
-    let is_answered = |(_, state): &(&str, &CheckState)| {
-        state.fault.is_some_and(|fault| CHECKED.contains(&fault))
-    };
-    if !down.is_empty() && down.iter().all(is_answered) {
+    if all_met(CHECKED) {
         it.against(known(
             view,
             "the servers answer their checks, and what they answer is not what is expected",

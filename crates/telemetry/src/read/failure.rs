@@ -66,23 +66,6 @@ pub(super) const CONNECT: [FaultKind; 10] = [
     FaultKind::ConnectFailed,
 ];
 
-/// Every kind of a TLS handshake with a server that failed, other than by time.
-pub(super) const SERVER_TLS: [FaultKind; 13] = [
-    FaultKind::ServerTlsClosed,
-    FaultKind::ServerTlsReset,
-    FaultKind::ServerTlsAlert,
-    FaultKind::ServerWantsCertificate,
-    FaultKind::ServerSpeaksPlain,
-    FaultKind::ServerTlsIncompatible,
-    FaultKind::ServerCertificateUntrusted,
-    FaultKind::ServerCertificateName,
-    FaultKind::ServerCertificateExpired,
-    FaultKind::ServerCertificateNotYetValid,
-    FaultKind::ServerCertificateRevoked,
-    FaultKind::ServerCertificateInvalid,
-    FaultKind::ServerTlsProtocol,
-];
-
 /// What a TLS library says in words; letters in lower case, `_` as space.
 const SERVER_SAYS: &[(&str, FaultKind)] = &[
     (

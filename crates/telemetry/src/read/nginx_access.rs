@@ -345,7 +345,7 @@ fn failed(each: &Try) -> Suspects {
         502 if is_connected && each.received == Some(0) => Suspects::any_of(&ENDED),
         502 if is_connected => several(&[&ENDED, &BAD_HEAD]),
         502 if each.knows_connect => {
-            several(&[&super::failure::CONNECT, &super::failure::SERVER_TLS])
+            several(&[&super::failure::CONNECT, &FaultKind::OF_SERVER_TLS])
         }
         502 => BAD_GATEWAY.iter().copied().collect(),
         499 => Suspects::any_of(&CLIENT_LEFT),

@@ -247,7 +247,7 @@ fn not_reached(fields: &Fields<'_>, sighting: &mut Sighting<'_>, plain: &mut Vec
         let lists = failure::CONNECT
             .into_iter()
             .chain(timeouts)
-            .chain(failure::SERVER_TLS);
+            .chain(FaultKind::OF_SERVER_TLS);
         // Whoever has no memory or no files left has other troubles first.
         let lists = lists.filter(|kind| !matches!(kind, K::OutOfMemory | K::ServerTlsProtocol));
         sighting.suspects = lists.collect();

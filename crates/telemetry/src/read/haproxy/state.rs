@@ -297,7 +297,7 @@ fn not_reached(fields: &Fields<'_>) -> Suspects {
 
 /// A server that could not be connected to, in whatever way.
 pub(super) fn unreached() -> Suspects {
-    let lists = failure::CONNECT.into_iter().chain(failure::SERVER_TLS);
+    let lists = failure::CONNECT.into_iter().chain(FaultKind::OF_SERVER_TLS);
     lists.collect()
 }
 
@@ -436,7 +436,7 @@ fn tls_error(fields: &Fields<'_>) -> Option<Suspects> {
     let (kind, _) = tls_parts(fields)?;
     // OpenSSL says that a certificate was refused, and not why.
     if kind == K::ServerCertificateInvalid {
-        let certificates = failure::SERVER_TLS.into_iter().filter(|kind| {
+        let certificates = FaultKind::OF_SERVER_TLS.into_iter().filter(|kind| {
             matches!(
                 kind,
                 K::ServerCertificateUntrusted

@@ -260,8 +260,6 @@ const SILENT_OR_ICMP: &[Cause] = &[
     Cause::FirewallAdminProhibited,
     Cause::IcmpNetUnreachable,
     Cause::LbEgressReject,
-    Cause::SynFloodProtection,
-    Cause::ConnectTimeoutTooShort,
 ];
 
 /// `sH`, of which the bytes that came, and those that were sent, are not told.
@@ -319,6 +317,19 @@ const HAPROXY: &[&[Cause]] = &[
     STREAM,
     CHECK_STATUS,
 ];
+/// `SH` after requests that went well: whether the connection had been kept is not told.
+const MAYBE_KEPT: &[&[Cause]] = &[
+    &[Cause::MeshSidecarNotReady, Cause::KeepaliveRace],
+    &[Cause::H2GoawayRace, Cause::KeepaliveRace],
+    &[Cause::RequestHeaderTooLargeBackend, Cause::KeepaliveRace],
+];
+
+/// Some attempts are answered, so that nothing on the way drops them all.
+const NOW_AND_THEN: &[&[Cause]] = &[
+    &[Cause::ConnectTimeoutTooShort, Cause::AcceptQueueOverflow],
+    &[Cause::SynFloodProtection, Cause::AcceptQueueOverflow],
+];
+
 /// The address of a Service is known as one; others are not taken for it.
 const SERVICE: &[Cause] = &[Cause::K8sNoEndpoints, Cause::FirewallDrop];
 
@@ -351,15 +362,8 @@ const UF_SILENT: &[Cause] = &[
     Cause::TlsToPlaintext,
 ];
 
-/// `UC`, whether the connection was a new one or not.
-const UC: &[Cause] = &[
-    Cause::KeepaliveRace,
-    Cause::NatIdleRst,
-    Cause::AppCrashOnRequest,
-    Cause::BackendGracefulRecycle,
-    Cause::StalePoolAfterReboot,
-    Cause::RollingDeploy,
-];
+/// `UC` on a connection that the log shows to have carried requests before.
+const UC: &[Cause] = REUSED;
 
 /// `protocol_error`: what was wrong with the response stands in no access log.
 const UPE: &[Cause] = &[
@@ -419,14 +423,22 @@ pub(super) fn of(kind: Option<Kind>, cause: Cause, faults: &[FaultKind]) -> Vec<
         None => &[],
     };
     let own: &[&[&[Cause]]] = match kind {
-        Some(Kind::Haproxy) => &[HAPROXY_ONE_WAY, NO_HEAD],
+        Some(Kind::Haproxy) => &[HAPROXY_ONE_WAY, NO_HEAD, MAYBE_KEPT, NOW_AND_THEN],
         Some(Kind::Envoy) => &[ENVOY_ONE_WAY, LATE],
         Some(Kind::Nginx) | None => &[],
     };
     let is_first = |group: &&&[Cause]| group.first() == Some(&cause);
     let mut one_way = own.iter().copied().flatten().chain(ONE_WAY);
     let one_way = one_way.find(is_first);
-    let mut groups = one_way.into_iter().chain(special).chain(ALL);
+    // What a peer does not tell is more than what no log tells; but patterns tell everywhere.
+    let is_pattern = one_way.is_some_and(|group| *group == PATH);
+    let is_own = own.iter().copied().flatten().any(|group| is_first(&group));
+    let (before, after) = if is_pattern || is_own {
+        (one_way, None)
+    } else {
+        (None, one_way)
+    };
+    let mut groups = before.into_iter().chain(special).chain(after).chain(ALL);
     let is_ended = faults.iter().any(|fault| ENDED.contains(fault));
     let fits = |group: &&[Cause]| is_ended || *group != SH || cause == Cause::RespHeaderTruncated;
     let fits = |group: &&[Cause]| fits(group) && (!is_ended || !UNREADABLE.contains(group));
