@@ -61,6 +61,14 @@ fn in_frames(framing: Framing, end_follows: bool) -> Shape {
     }
 }
 
+/// What became of a response that is written.
+enum Delivered {
+    /// The client has it, as far as anybody knows.
+    To(Next),
+    /// The client had ended its side: it may have left.
+    MaybeToNobody,
+}
+
 impl Exchange<'_> {
     /// Writes the response and relays its body; the Attempt is finished here.
     pub(super) async fn deliver(&mut self, mut answer: Answer) -> Result<Next, Stop> {
@@ -106,7 +114,11 @@ impl Exchange<'_> {
         };
         if transfer.pump.is_done() {
             self.count_body(&transfer.pump, owed);
-            return self.delivered(transfer, keep).await;
+            return match self.delivered(transfer, keep) {
+                Delivered::To(next) => Ok(next),
+                // Boxed: a wait that hardly any request has need not be part of every request's room.
+                Delivered::MaybeToNobody => Box::pin(self.after_the_end()).await,
+            };
         }
         let first = FirstBytes::of(transfer.pump.buffered());
         let moved = poll_fn(|cx| self.poll_transfer(cx, &mut transfer)).await;
@@ -114,7 +126,10 @@ impl Exchange<'_> {
         self.note_grpc_trailers(transfer.pump.trailers());
         self.count_body(&transfer.pump, owed);
         let Err(fault) = moved else {
-            return self.delivered(transfer, keep).await;
+            return match self.delivered(transfer, keep) {
+                Delivered::To(next) => Ok(next),
+                Delivered::MaybeToNobody => Box::pin(self.after_the_end()).await,
+            };
         };
         self.end_grpc(&fault);
         let received = self.received(&transfer.pump);
@@ -130,19 +145,24 @@ impl Exchange<'_> {
         Err(Stop::Cut(fault))
     }
 
-    /// The response is written; whether anybody took it is another matter.
-    async fn delivered(&mut self, transfer: Transfer, keep: bool) -> Result<Next, Stop> {
+    /// The response is written; whether anybody took it is another matter where the client had ended its side.
+    fn delivered(&mut self, transfer: Transfer, keep: bool) -> Delivered {
         let next = self.finish(transfer, keep);
-        if !self.conn.half_closed {
-            return Ok(next);
+        if self.conn.half_closed {
+            Delivered::MaybeToNobody
+        } else {
+            Delivered::To(next)
         }
-        // Boxed: a wait that hardly any request has need not be part of every request's room.
-        match Box::pin(self.left_before()).await {
+    }
+
+    /// What comes after a response to a client that had ended its side.
+    async fn after_the_end(&mut self) -> Result<Next, Stop> {
+        match self.left_before().await {
             Some(fault) => {
                 self.status = fault.kind.status();
                 Err(Stop::Cut(fault))
             }
-            None => Ok(next),
+            None => Ok(Next::Close),
         }
     }
 
