@@ -4,14 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use clearway_config::survey::{
-    BackendSurvey, ServerSurvey, Setting, Spoke, Survey, TimeoutSurvey, TlsSurvey,
-};
+use clearway_config::survey::{BackendSurvey, Setting, Spoke, Survey, TlsSurvey};
 use clearway_outcome::{FaultKind as K, FirstBytes, Place, Reuse, Sighting, Speaker, Suspects};
 
 use crate::case::{Case, Subject};
 use crate::cause::Cause;
 use crate::evidence::{Ask, Connection, Finding, Probe, Reply, Then};
+use crate::judge::dns::scene;
 use crate::opinion::Confidence;
 use crate::verdict::Verdict;
 
@@ -49,47 +48,17 @@ pub(in crate::judge) fn survey(
     speaker: Speaker,
     edit: impl FnOnce(&mut BackendSurvey),
 ) -> Arc<Survey> {
-    let none = || Setting::by_default("timeout", None);
     let mut backend = BackendSurvey {
-        places: Vec::new(),
-        name: "app".to_owned(),
         origin: None,
-        pass_origin: None,
-        speaks: Setting::by_default("protocol", Spoke::Http1),
-        servers: vec![ServerSurvey {
-            name: "a".to_owned(),
-            origin: None,
-            host: "10.0.0.2".to_owned(),
-            port: 8080,
-            is_unix: false,
-            backup: false,
-            down: false,
-            maxconn: 0,
-            is_checked: true,
-        }],
-        timeouts: TimeoutSurvey {
-            connect: none(),
-            send: none(),
-            response: none(),
-            queue: none(),
-            tunnel: Setting::by_default("timeout tunnel", Some(Duration::from_secs(60))),
-        },
-        tls: None,
-        check: None,
-        ejection: None,
-        keepalive: Setting::by_default("keepalive", true),
-        keepalive_idle: None,
-        tcp_keepalive: None,
-        proxy_header: Setting::by_default("send_proxy", 0),
-        host: None,
-        passes_upgrade: Setting::by_default("upgrade", true),
-        response_header_limit: None,
-        response_header_count: None,
-        buffers_request: None,
-        sticky: None,
-        retries: None,
         resolves_at_run_time: Setting::by_default("resolve", true),
+        ..scene::backend(ADDRESS)
     };
+    backend.timeouts.tunnel = Setting::by_default("timeout tunnel", Some(Duration::from_secs(60)));
+    for server in &mut backend.servers {
+        server.name = "a".to_owned();
+        server.origin = None;
+        server.is_checked = true;
+    }
     edit(&mut backend);
     let mut survey = Survey::new(speaker);
     survey.backends.push(backend);
@@ -100,13 +69,7 @@ pub(in crate::judge) fn survey(
 pub(in crate::judge) fn tls() -> TlsSurvey {
     TlsSurvey {
         verify: Setting::by_default("verify", false),
-        sni: Setting::by_default("sni", None),
-        expected_name: None,
-        ca: None,
-        certificate: None,
-        min_version: None,
-        max_version: None,
-        ciphers: None,
+        ..scene::tls(None)
     }
 }
 

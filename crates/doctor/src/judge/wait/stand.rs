@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use clearway_config::Origin;
-use clearway_config::survey::{
-    BackendSurvey, BindSurvey, FrontSurvey, ServerSurvey, Setting, Spoke, Survey, TimeoutSurvey,
-};
+use clearway_config::survey::{BackendSurvey, FrontSurvey, Setting, Survey, TimeoutSurvey};
 use clearway_outcome::{FaultKind, Place, Reuse, Sighting, Speaker, Suspects, TcpFacts};
 
 use super::signs;
 use crate::case::{Case, Subject, View};
 use crate::cause::{Cause, Stage};
 use crate::evidence::{Ask, Change, ChangeKind, Finding, HostLook, Probe, ProcessLook, Reply};
+use crate::judge::dns::scene;
+pub(in crate::judge) use crate::judge::dns::scene::line;
 use crate::opinion::Confidence;
 use crate::verdict::Verdict;
 
@@ -303,36 +302,11 @@ pub(in crate::judge) fn not_read() -> Option<TcpFacts> {
     })
 }
 
-/// A place in a configuration.
-pub(in crate::judge) fn line(number: u32) -> Origin {
-    Origin {
-        file: "lb.conf".into(),
-        line: number,
-        column: 5,
-        len: 10,
-    }
-}
-
 fn survey(speaker: Speaker) -> Survey {
     let mut out = Survey::new(speaker);
     out.fronts.push(FrontSurvey {
-        name: "web".to_owned(),
-        origin: Some(line(1)),
-        binds: vec![BindSurvey {
-            address: ":80".to_owned(),
-            tls: false,
-            proxy_header: false,
-            origin: Some(line(2)),
-        }],
         hosts: vec!["shop.example".to_owned()],
-        backends: vec!["app".to_owned()],
-        has_default: true,
-        client_timeout: None,
-        body_limit: None,
-        header_limit: None,
-        maxconn: None,
-        access_logs: Vec::new(),
-        error_logs: Vec::new(),
+        ..scene::front(":80")
     });
     out.backends.push(backend());
     out
@@ -340,23 +314,7 @@ fn survey(speaker: Speaker) -> Survey {
 
 fn backend() -> BackendSurvey {
     let seconds = |name, seconds| Setting::by_default(name, Some(Duration::from_secs(seconds)));
-    BackendSurvey {
-        places: Vec::new(),
-        name: "app".to_owned(),
-        origin: Some(line(10)),
-        pass_origin: None,
-        speaks: Setting::by_default("protocol", Spoke::Http1),
-        servers: vec![ServerSurvey {
-            name: "a1".to_owned(),
-            origin: Some(line(11)),
-            host: "10.0.0.2".to_owned(),
-            port: 8080,
-            is_unix: false,
-            backup: false,
-            down: false,
-            maxconn: 0,
-            is_checked: false,
-        }],
+    let mut out = BackendSurvey {
         timeouts: TimeoutSurvey {
             connect: seconds("connect", 5),
             send: seconds("send", 60),
@@ -364,20 +322,11 @@ fn backend() -> BackendSurvey {
             queue: seconds("queue", 10),
             tunnel: seconds("tunnel", 3_600),
         },
-        tls: None,
-        check: None,
-        ejection: None,
-        keepalive: Setting::by_default("keepalive", true),
-        keepalive_idle: None,
-        tcp_keepalive: None,
-        proxy_header: Setting::by_default("send_proxy", 0),
-        host: None,
-        passes_upgrade: Setting::by_default("upgrade", true),
-        response_header_limit: None,
-        response_header_count: None,
-        buffers_request: None,
-        sticky: None,
-        retries: None,
         resolves_at_run_time: Setting::by_default("resolve", true),
+        ..scene::backend("10.0.0.2:8080")
+    };
+    for server in &mut out.servers {
+        server.name = "a1".to_owned();
     }
+    out
 }
