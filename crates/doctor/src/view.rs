@@ -384,6 +384,21 @@ impl<'a> View<'a> {
         self.backend().or_else(by_server)
     }
 
+    /// `in nginx.conf:12:5, ` of the server's own line, to put before what is to be done there; empty where it is
+    /// not known.
+    #[must_use]
+    pub fn place_of_server(&self) -> String {
+        let found = self.configured();
+        place(found.and_then(|(_, server)| server.origin.as_ref()))
+    }
+
+    /// The same of where requests are passed on to the backend, or else of the backend.
+    #[must_use]
+    pub fn place_of_pass(&self) -> String {
+        let backend = self.configured_backend();
+        place(backend.and_then(|backend| backend.pass_origin.as_ref().or(backend.origin.as_ref())))
+    }
+
     /// Weighs what the configuration says already without any traffic. `is_sure`: the failures are of no
     /// other kind than those the cause shows as.
     pub fn weigh_pitfalls(&self, it: &mut Opinion, is_sure: bool) {

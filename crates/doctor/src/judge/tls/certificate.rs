@@ -207,14 +207,8 @@ pub(super) fn name_mismatch(view: &View<'_>, it: &mut Opinion) {
 
 fn name_fix(view: &View<'_>, it: &mut Opinion, name: Option<&str>) {
     let name = name.unwrap_or("NAME");
-    let server = place(
-        view.configured()
-            .and_then(|(_, server)| server.origin.as_ref()),
-    );
-    let pass = place(
-        view.configured_backend()
-            .and_then(|backend| backend.pass_origin.as_ref().or(backend.origin.as_ref())),
-    );
+    let server = view.place_of_server();
+    let pass = view.place_of_pass();
     let (words, line) = match view.dialect() {
         Speaker::Nginx => (
             format!("{pass}expect the name that the certificate has"),

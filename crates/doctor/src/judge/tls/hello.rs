@@ -10,7 +10,7 @@ use super::{
 use crate::case::View;
 use crate::evidence::{Greeting, Handshake, Probe, SniWord, Then};
 use crate::opinion::{Opinion, Site};
-use crate::view::{place, time};
+use crate::view::time;
 
 // The name asked for.
 
@@ -134,14 +134,8 @@ fn certificate_of(found: &Handshake) -> Option<&clearway_outcome::CertificateFac
 }
 
 fn sni_fix(view: &View<'_>, it: &mut Opinion, name: &str, is_verified: bool) {
-    let server = place(
-        view.configured()
-            .and_then(|(_, server)| server.origin.as_ref()),
-    );
-    let pass = place(
-        view.configured_backend()
-            .and_then(|backend| backend.pass_origin.as_ref().or(backend.origin.as_ref())),
-    );
+    let server = view.place_of_server();
+    let pass = view.place_of_pass();
     let (words, line) = match view.dialect() {
         Speaker::Nginx => (
             format!("{pass}ask for the name"),

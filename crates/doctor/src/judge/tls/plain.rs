@@ -122,10 +122,7 @@ fn is_certain_status(reply: &Reply) -> bool {
 fn without_tls(view: &View<'_>, it: &mut Opinion, is_verified: bool) {
     let found = view.configured();
     let server = place(found.and_then(|(_, server)| server.origin.as_ref()));
-    let pass = place(
-        view.configured_backend()
-            .and_then(|backend| backend.pass_origin.as_ref().or(backend.origin.as_ref())),
-    );
+    let pass = view.place_of_pass();
     let (words, line) = match view.dialect() {
         Speaker::Nginx => (
             format!("{pass}speak plain HTTP"),
@@ -243,14 +240,8 @@ fn hello(view: &View<'_>, it: &mut Opinion, knows_plain: bool) {
 }
 
 fn with_tls(view: &View<'_>, it: &mut Opinion, is_verified: bool) {
-    let server = place(
-        view.configured()
-            .and_then(|(_, server)| server.origin.as_ref()),
-    );
-    let pass = place(
-        view.configured_backend()
-            .and_then(|backend| backend.pass_origin.as_ref().or(backend.origin.as_ref())),
-    );
+    let server = view.place_of_server();
+    let pass = view.place_of_pass();
     let (words, line) = match view.dialect() {
         Speaker::Nginx => (
             format!("{pass}speak TLS"),
