@@ -20,6 +20,7 @@ pub mod diff;
 pub mod doc;
 mod lower;
 pub mod model;
+pub mod pattern;
 pub mod print;
 pub mod survey;
 mod syntax;

@@ -8,7 +8,6 @@ mod input;
 mod live;
 mod logs;
 mod look;
-mod names;
 mod options;
 mod output;
 mod pages;

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use clearway_config::pattern;
 use clearway_telemetry::read::{self, Format};
 
 use super::Examination;
 use super::input::{self, Input};
-use super::names;
 
 /// Everything that is to be examined.
 #[derive(Debug, Default)]
@@ -125,10 +125,11 @@ impl Sources {
         if text == "-" {
             return self.add_log("-".to_owned(), From::Stdin);
         }
-        if Path::new(text).exists() || !names::is_pattern(text) {
+        if Path::new(text).exists() || !pattern::is_pattern(text) {
             return self.add_log(text.to_owned(), From::File(text.into()));
         }
-        let found = names::matching(text);
+        let mut found = pattern::matching(Path::new(text));
+        found.retain(|path| path.is_file());
         if found.is_empty() {
             on.trouble(&format!("{text}: no file has such a name"));
         }
