@@ -5,7 +5,7 @@ use std::time::Duration;
 use clearway_testkit::h2::{RawClient, Stop, code};
 use clearway_testkit::stream::Stream;
 
-use crate::case::{Case, Must, Trial};
+use super::case::{Case, Must, Trial};
 
 /// How long the reaction to an error may take before PING asks whether one is to come at all.
 const REACTION: Duration = Duration::from_millis(1000);
@@ -101,7 +101,7 @@ pub(crate) fn run_all(address: &str, skip_floods: bool) -> Report {
         skip_floods,
         memory: None,
     };
-    run(&target, &crate::all())
+    run(&target, &super::all())
 }
 
 /// Runs some cases against a server.

@@ -4,7 +4,7 @@ use clearway_testkit::h2::code::{FLOW_CONTROL_ERROR, PROTOCOL_ERROR};
 use clearway_testkit::h2::{Block, Frame, RawClient, setting};
 use clearway_testkit::wait::LIMIT;
 
-use crate::case::{Case, Must, NO_WINDOW, Trial, case};
+use super::case::{Case, Must, NO_WINDOW, Trial, case};
 
 const TOO_MUCH: Must = Must::Connection(&[FLOW_CONTROL_ERROR]);
 

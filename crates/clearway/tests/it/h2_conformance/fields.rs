@@ -2,7 +2,7 @@
 
 use clearway_testkit::h2::{Block, Frame};
 
-use crate::case::{Case, Must, Trial, case};
+use super::case::{Case, Must, Trial, case};
 
 /// Values that only advice forbids.
 const ADVISED: Must = Must::Should(&Must::Malformed, &Must::Responded);

@@ -3,7 +3,7 @@
 use clearway_testkit::h2::code::FRAME_SIZE_ERROR;
 use clearway_testkit::h2::{Block, Frame, flag, kind, setting};
 
-use crate::case::{Case, Must, Trial, case};
+use super::case::{Case, Must, Trial, case};
 
 /// A type that no RFC gives a meaning.
 const UNKNOWN: u8 = 0xee;

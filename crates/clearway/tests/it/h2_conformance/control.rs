@@ -4,7 +4,7 @@ use clearway_testkit::h2::code::{CANCEL, FLOW_CONTROL_ERROR, PROTOCOL_ERROR};
 use clearway_testkit::h2::{Frame, RawClient, flag, setting};
 use clearway_testkit::wait::LIMIT;
 
-use crate::case::{Case, Must, Trial, case};
+use super::case::{Case, Must, Trial, case};
 
 const WRONG: Must = Must::Connection(&[PROTOCOL_ERROR]);
 

@@ -4,7 +4,7 @@ use clearway_testkit::clearway::simple;
 use clearway_testkit::h2::{Play, Reply, Step, behave as h2};
 use clearway_testkit::{Authority, Clearway, Conn, Gate, TlsServer, behave, server, wait};
 
-use crate::python::{Server, call};
+use super::python::{Server, call};
 
 const FAST: &str = "interval = \"50ms\", fast_interval = \"50ms\", timeout = \"2s\"";
 

@@ -27,7 +27,7 @@ use std::collections::BTreeSet;
 use clearway_testkit::peers::{Nghttpd, Nginx};
 use clearway_testkit::{Clearway, Server, behave, h2};
 
-use crate::case::{Case, Must};
+use case::{Case, Must};
 
 /// All tables.
 fn all() -> Vec<Case> {

@@ -6,7 +6,7 @@ use clearway_testkit::wait::LIMIT;
 use clearway_testkit::{Clearway, behave, server};
 use serde_json::json;
 
-use crate::python::{Running, Server, call};
+use super::python::{Running, Server, call};
 
 const H2: &str = "protocol = \"h2\"";
 const CALLS: &str = "clearway_grpc_calls_total";

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clearway_testkit::h2::{Block, Form, Frame, RawClient, flag, hpack::FIRST_DYNAMIC, setting};
 
-use crate::case::{Case, Must, NO_WINDOW, Trial, case};
+use super::case::{Case, Must, NO_WINDOW, Trial, case};
 
 /// Too many for a server that pays attention, and sent in less than a second.
 const MANY: usize = 10_000;

@@ -3,7 +3,7 @@
 use clearway_testkit::h2::{Block, Frame, PREFACE, code::PROTOCOL_ERROR, setting};
 use clearway_testkit::wait::LIMIT;
 
-use crate::case::{Case, Must, case};
+use super::case::{Case, Must, case};
 
 pub(crate) const CASES: &[Case] = &[
     case(

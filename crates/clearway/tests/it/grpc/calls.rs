@@ -4,7 +4,7 @@ use clearway_testkit::clearway::{secure, simple};
 use clearway_testkit::{Authority, Clearway};
 use serde_json::{Value, json};
 
-use crate::python::{Server, call, call_secure};
+use super::python::{Server, call, call_secure};
 
 const CALLS: &str = "clearway_grpc_calls_total";
 

@@ -5,7 +5,7 @@ use clearway_testkit::h2::hpack::FIRST_DYNAMIC;
 use clearway_testkit::h2::huffman::{EOS, Padding, encode_symbols};
 use clearway_testkit::h2::{Block, Form, Frame, setting};
 
-use crate::case::{Case, Must, Trial, case, remembered};
+use super::case::{Case, Must, Trial, case, remembered};
 
 const BROKEN: Must = Must::Connection(&[COMPRESSION_ERROR]);
 

@@ -25,7 +25,7 @@ fn script(name: &str) -> Command {
         "gRPC for {PYTHON} is missing: apt-get install python3-grpcio"
     );
     let mut command = Command::new(PYTHON);
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/grpc");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/grpc");
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     command.arg(format!("{folder}/{name}"));
     command

@@ -2,7 +2,7 @@
 
 use clearway_testkit::h2::{Block, setting};
 
-use crate::case::{Case, Must, Trial, case};
+use super::case::{Case, Must, Trial, case};
 
 const WEBSOCKET: &[(&str, &str)] = &[
     (":method", "CONNECT"),

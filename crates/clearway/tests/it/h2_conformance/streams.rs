@@ -4,7 +4,7 @@ use clearway_testkit::h2::code::{CANCEL, PROTOCOL_ERROR, REFUSED_STREAM, STREAM_
 use clearway_testkit::h2::{Block, Frame, kind, setting};
 use clearway_testkit::wait::LIMIT;
 
-use crate::case::{Case, Must, NO_WINDOW, case};
+use super::case::{Case, Must, NO_WINDOW, case};
 
 const WRONG: Must = Must::Connection(&[PROTOCOL_ERROR]);
 

@@ -3,7 +3,7 @@
 use clearway_testkit::h2::code::{FRAME_SIZE_ERROR, PROTOCOL_ERROR, STREAM_CLOSED};
 use clearway_testkit::h2::{Block, Form, Frame, flag, kind};
 
-use crate::case::{Case, Must, Trial, case};
+use super::case::{Case, Must, Trial, case};
 
 const WRONG: Must = Must::Connection(&[PROTOCOL_ERROR]);
 
