@@ -133,7 +133,7 @@ fn connect_timeout() {
 
 #[test]
 fn connect_unreachable() {
-    netns::run_in_new("connect_unreachable", || {
+    netns::run_in_new("faults::connect_unreachable", || {
         netns::ip("route add unreachable 192.0.2.0/24");
         let clearway = Clearway::over(&["192.0.2.1:80"], ONCE);
         explained(&clearway, &clearway.get("/"), "connect_unreachable");
@@ -142,7 +142,7 @@ fn connect_unreachable() {
 
 #[test]
 fn connect_unreachable_without_any_route() {
-    netns::run_in_new("connect_unreachable_without_any_route", || {
+    netns::run_in_new("faults::connect_unreachable_without_any_route", || {
         let clearway = Clearway::over(&["192.0.2.1:80"], ONCE);
         explained(&clearway, &clearway.get("/"), "connect_unreachable");
     });
@@ -150,7 +150,7 @@ fn connect_unreachable_without_any_route() {
 
 #[test]
 fn connect_denied() {
-    netns::run_in_new("connect_denied", || {
+    netns::run_in_new("faults::connect_denied", || {
         netns::ip("route add prohibit 192.0.2.0/24");
         let clearway = Clearway::over(&["192.0.2.1:80"], ONCE);
         explained(&clearway, &clearway.get("/"), "connect_denied");
@@ -159,7 +159,7 @@ fn connect_denied() {
 
 #[test]
 fn connect_timeout_behind_a_packet_filter() {
-    netns::run_in_new("connect_timeout_behind_a_packet_filter", || {
+    netns::run_in_new("faults::connect_timeout_behind_a_packet_filter", || {
         let server = Server::script(behave::ok("never"));
         let (_, port) = server.address().split_once(':').unwrap();
         netns::filter_table();
@@ -172,7 +172,7 @@ fn connect_timeout_behind_a_packet_filter() {
 
 #[test]
 fn out_of_ports() {
-    netns::run_in_new("out_of_ports", || {
+    netns::run_in_new("faults::out_of_ports", || {
         let server = Server::script(behave::never_answer());
         let config = format!(
             "[listener.web]\nbind = \"unix:$DIR/web.sock\"\n[admin]\nlisten = \"unix:$DIR/admin.sock\"\n\

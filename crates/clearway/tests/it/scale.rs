@@ -84,7 +84,7 @@ fn starts_serves_and_reloads(test: &str, backend: &str, look: impl Fn(&Clearway,
 #[test]
 fn a_thousand_backends_of_ten_servers_start_serve_and_reload() {
     starts_serves_and_reloads(
-        "a_thousand_backends_of_ten_servers_start_serve_and_reload",
+        "scale::a_thousand_backends_of_ten_servers_start_serve_and_reload",
         "",
         |clearway, _| assert_eq!(clearway.admin().get("/healthz").status, 200),
     );
@@ -93,7 +93,7 @@ fn a_thousand_backends_of_ten_servers_start_serve_and_reload() {
 #[test]
 fn ten_thousand_servers_are_checked() {
     starts_serves_and_reloads(
-        "ten_thousand_servers_are_checked",
+        "scale::ten_thousand_servers_are_checked",
         "health = { path = \"/check\", interval = \"5s\", timeout = \"4s\" }",
         |clearway, crowd| {
             let before = crowd.requests();
