@@ -6,7 +6,9 @@
 use clearway_rules::{CompileError, Program, Router, ast};
 
 use crate::diagnostic::{Diagnostic, Origin};
-use crate::model::{Actions, HeaderName, Listener, Pairs, Redirect, Route, TemplateText};
+use crate::model::{
+    Actions, Backend, HeaderName, Listener, Pairs, Redirect, Route, Rule, TemplateText,
+};
 use crate::value::{Section, Text};
 
 /// Code of the diagnostics about rules that cannot work.
@@ -24,12 +26,7 @@ impl Listener {
             when: self.origin(),
             actions,
         });
-        let rules = self.rules.iter().map(|rule| Written {
-            condition: rule.when.lowered(),
-            when: rule.origins.field_or_section("when"),
-            actions: &rule.actions,
-        });
-        program(short.chain(rules))
+        program(short.chain(self.rules.iter().map(Written::of)))
     }
 
     /// What browsers are told about HTTPS in each response, those of the balancer itself included
@@ -70,7 +67,25 @@ impl Listener {
     }
 }
 
+impl Backend {
+    /// Its rules, compiled; `None` when there are none.
+    ///
+    /// # Errors
+    /// Rules that cannot work, each at its key.
+    pub fn program(&self) -> Result<Option<Program>, Vec<Diagnostic>> {
+        program(self.rules.iter().map(Written::of))
+    }
+}
+
 impl Route {
+    /// What a request has to be like for it.
+    pub(crate) fn lowered(&self) -> ast::RouteMatch {
+        ast::RouteMatch {
+            when: self.when.lowered(),
+            ..self.matching.lowered()
+        }
+    }
+
     /// What is done with its requests, compiled; `None` when nothing is.
     ///
     /// # Errors
@@ -90,10 +105,7 @@ impl Route {
 /// # Errors
 /// Conditions that cannot work, each at its route.
 pub fn router(routes: &[&Route]) -> Result<Router, Vec<Diagnostic>> {
-    let matches: Vec<_> = routes
-        .iter()
-        .map(|route| route.matching.lowered())
-        .collect();
+    let matches: Vec<_> = routes.iter().map(|route| route.lowered()).collect();
     Router::compile(&matches).map_err(|errors| {
         let told = errors.into_iter().filter_map(|error| {
             let route = routes.get(error.rule)?;
@@ -109,6 +121,16 @@ struct Written<'a> {
     /// Where the condition stands.
     when: &'a Origin,
     actions: &'a Actions,
+}
+
+impl<'a> Written<'a> {
+    fn of(rule: &'a Rule) -> Self {
+        Self {
+            condition: rule.when.lowered(),
+            when: rule.origins.field_or_section("when"),
+            actions: &rule.actions,
+        }
+    }
 }
 
 fn program<'a>(

@@ -1,7 +1,7 @@
 //! The model: what the operator wrote, as plain typed data with the place of every value.
 
 pub use crate::concept::acme::{Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey};
-pub use crate::concept::actions::{Actions, Redirect, Reply, Rewrite};
+pub use crate::concept::actions::{Actions, Redirect, Replacement, Reply, Rewrite};
 pub use crate::concept::admin::Admin;
 pub use crate::concept::backend::{Backend, SendProxy, ServerProtocol};
 pub use crate::concept::ejection::Ejection;
@@ -13,7 +13,7 @@ pub use crate::concept::keepalive::Keepalive;
 pub use crate::concept::limits::{LimitOverrides, Limits};
 pub use crate::concept::listener::{HttpsPort, Listener, Mode, ProxyProtocol};
 pub use crate::concept::log::{Log, LogFormat, LogLevel};
-pub use crate::concept::matching::{Condition, Match};
+pub use crate::concept::matching::{Condition, Match, ValueTest};
 pub use crate::concept::process::{Process, Workers};
 pub use crate::concept::queue::Queue;
 pub use crate::concept::resolver::Resolver;
@@ -27,9 +27,9 @@ pub use crate::concept::tls::{
 };
 pub use crate::diagnostic::{Origin, Origins};
 pub use crate::value::{
-    Bind, CookieName, ErrorKey, FieldTest, HashKey, HeaderName, HeaderValue, HostPattern,
-    Identifier, LogDestination, MethodName, OrOff, Pairs, PathPattern, PathPrefix, Pattern,
-    QueryName, RegexText, RetryOn, ServerAddress, Statuses, TemplateText, Token,
+    Bind, CookieName, ErrorKey, FetchText, FieldTest, HashKey, HeaderName, HeaderValue,
+    HostPattern, Identifier, LogDestination, MethodName, OrOff, Pairs, PathPattern, PathPrefix,
+    Pattern, QueryName, RegexText, RetryOn, ServerAddress, Statuses, TemplateText, Token,
 };
 
 /// A whole configuration.

@@ -17,6 +17,7 @@ pub struct Edits {
     edits: Vec<Edit>,
     target: Option<Span>,
     host: Option<Span>,
+    status: Option<u16>,
 }
 
 impl Edits {
@@ -24,7 +25,7 @@ impl Edits {
     pub fn clear(&mut self) {
         self.text.clear();
         self.edits.clear();
-        (self.target, self.host) = (None, None);
+        (self.target, self.host, self.status) = (None, None, None);
     }
 
     /// Replaces all fields with a name by one.
@@ -55,6 +56,17 @@ impl Edits {
         self.host = Some(self.keep(host));
     }
 
+    /// Replaces the status of a response.
+    pub fn set_status(&mut self, status: u16) {
+        self.status = Some(status);
+    }
+
+    /// The new status, if any.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        self.status
+    }
+
     /// The new target, if any.
     #[must_use]
     pub fn target(&self) -> Option<&[u8]> {
@@ -73,8 +85,9 @@ impl Edits {
         self.edits.is_empty()
     }
 
-    /// Whether fields of the message with this name are dropped.
-    pub(crate) fn drops(&self, name: &[u8]) -> bool {
+    /// Whether the fields of the message with this name are dropped.
+    #[must_use]
+    pub fn drops(&self, name: &[u8]) -> bool {
         self.edits.iter().any(|edit| match edit {
             Edit::Set { name: n, .. } | Edit::Remove { name: n } => {
                 n.of(&self.text).eq_ignore_ascii_case(name)
@@ -83,11 +96,11 @@ impl Edits {
         })
     }
 
-    /// Writes the fields that were set or added and not set or removed again later.
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        for (at, edit) in self.edits.iter().enumerate() {
+    /// Names and values of the fields that were set or added and not set or removed again later.
+    pub fn written(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.edits.iter().enumerate().filter_map(|(at, edit)| {
             let (Edit::Set { name, value } | Edit::Add { name, value }) = edit else {
-                continue;
+                return None;
             };
             let name = name.of(&self.text);
             let later = self.edits.get(at + 1..).unwrap_or_default();
@@ -97,12 +110,17 @@ impl Edits {
                 }
                 Edit::Add { .. } => false,
             });
-            if !undone {
-                out.extend_from_slice(name);
-                out.extend_from_slice(b": ");
-                out.extend_from_slice(value.of(&self.text));
-                out.extend_from_slice(b"\r\n");
-            }
+            (!undone).then(|| (name, value.of(&self.text)))
+        })
+    }
+
+    /// Writes the fields that were set or added and not set or removed again later.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        for (name, value) in self.written() {
+            out.extend_from_slice(name);
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value);
+            out.extend_from_slice(b"\r\n");
         }
     }
 

@@ -364,7 +364,10 @@ pub fn encode_response(
     options: &ResponseOptions<'_>,
     out: &mut Vec<u8>,
 ) {
-    write_status(head, buf, out);
+    match edits.status() {
+        Some(status) => write_status(status, b"", out),
+        None => write_status(head.status, head.reason.of(buf), out),
+    }
     let changed = !edits.is_empty();
     let mut length = None;
     let mut run = Run::default();
@@ -413,20 +416,19 @@ pub fn encode_response(
 
 /// Writes an interim response (1xx) for the client.
 pub fn encode_interim(head: &ResponseHead, buf: &[u8], out: &mut Vec<u8>) {
-    write_status(head, buf, out);
+    write_status(head.status, head.reason.of(buf), out);
     for f in head.fields.iter().filter(|f| !f.hop) {
         field(out, f.name.of(buf), f.value.of(buf));
     }
     out.extend_from_slice(b"\r\n");
 }
 
-fn write_status(head: &ResponseHead, buf: &[u8], out: &mut Vec<u8>) {
+fn write_status(status: u16, phrase: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 ");
-    decimal::write(out, u64::from(head.status));
+    decimal::write(out, u64::from(status));
     out.push(b' ');
-    let phrase = head.reason.of(buf);
     if phrase.is_empty() {
-        out.extend_from_slice(reason(head.status).as_bytes());
+        out.extend_from_slice(reason(status).as_bytes());
     } else {
         out.extend_from_slice(phrase);
     }

@@ -315,6 +315,8 @@ pub struct BackendPlan {
     pub servers: Vec<Arc<ServerPlan>>,
     /// Why there are no servers, if there are none.
     pub empty_because: FaultKind,
+    /// Its rules.
+    pub program: Option<Program>,
     /// What is kept of connections.
     pub keep: Keep,
     /// Cookie stickiness.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
+pub use crate::convert::Convert;
 pub use crate::fetch::{Fetch, FetchDoc, Since};
 pub use crate::route_match::{FieldTest, RouteMatch};
 pub use crate::template::{Piece, Template, TemplateError};
@@ -168,6 +169,21 @@ pub enum Action {
     },
     /// Removes a header from the response.
     RemoveResponseHeader(String),
+    /// Puts a text in place of each value of a header that a pattern matches.
+    ReplaceHeader {
+        /// Whether it is one of the response.
+        response: bool,
+        /// Name.
+        name: String,
+        /// What is looked for.
+        pattern: String,
+        /// What takes the place of all that the pattern matched; `$1` is a group of it.
+        replacement: Template,
+        /// Whether each item between commas is looked at by itself.
+        items: bool,
+    },
+    /// Replaces the status of the response.
+    SetStatus(u16),
     /// Puts `to` in place of `from` at the begin of the path, at a boundary of segments.
     RewritePrefix {
         /// What the path has to be or be below of.
@@ -183,6 +199,8 @@ pub enum Action {
         /// stands before the query there was.
         replacement: Template,
     },
+    /// Replaces path and query by a text that is sent as it is.
+    SetTarget(Template),
     /// Replaces the path.
     SetPath(Template),
     /// Replaces the query; an empty one is no query.
@@ -202,6 +220,8 @@ pub enum Action {
         status: u16,
         /// Where to.
         location: Template,
+        /// Further headers.
+        headers: Vec<(String, Template)>,
     },
     /// Answers with a text.
     Reply {
@@ -210,13 +230,19 @@ pub enum Action {
         /// Media type of the body.
         content_type: String,
         /// Body.
-        body: String,
+        body: Template,
+        /// Further headers.
+        headers: Vec<(String, Template)>,
     },
     /// Refuses.
     Deny {
         /// Status, from 400.
         status: u16,
     },
+    /// Ends the connection without an answer.
+    Drop,
+    /// Leaves the rules behind it in its list alone.
+    Finish,
 }
 
 /// What is done when.

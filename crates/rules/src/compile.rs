@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clearway_base::intern::Name;
 
 use crate::ast::{Condition, Definitions, Fetch, Map, Piece, Since, Template, Test};
+use crate::convert::Converter;
 use crate::fetch::{Source, Text};
 use crate::map::MapTable;
 use crate::matcher::{Check, Matcher, Networks};
@@ -93,6 +94,11 @@ impl<'d> Compiler<'d> {
         }
         if let Fetch::Map(name) = fetch {
             return self.map(name).map(Source::Map);
+        }
+        if let Fetch::Converted(fetch, converts) = fetch {
+            let source = self.source(fetch)?;
+            let converters: Result<_, String> = converts.iter().map(Converter::new).collect();
+            return Ok(Source::Converted(Arc::new((source, converters?))));
         }
         Ok(Source::Literal(fetch.to_string().into_bytes().into()))
     }

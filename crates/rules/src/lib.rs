@@ -14,6 +14,7 @@
 mod action;
 pub mod ast;
 mod compile;
+pub mod convert;
 mod fetch;
 mod map;
 mod matcher;

@@ -96,15 +96,17 @@ impl Program {
     pub fn run_request(&self, view: &View<'_>, scratch: &mut Scratch, edits: &mut Edits) -> Flow {
         scratch.begin(view);
         for (rule, index) in self.rules.iter().zip(0_u32..) {
-            if rule.since == Since::Response || !rule.holds(view, scratch) {
+            if rule.since == Since::Response || !rule.holds(&view.with(edits), scratch) {
                 continue;
             }
             if !rule.response.is_empty() {
                 scratch.hold(self.token, index);
             }
             for step in &rule.request {
-                if let reply @ Flow::Reply(_) = step.apply(view, scratch, edits) {
-                    return reply;
+                match step.apply(view, scratch, edits) {
+                    Flow::Continue => {}
+                    Flow::Finish => return Flow::Continue,
+                    end @ (Flow::Reply(_) | Flow::Drop) => return end,
                 }
             }
         }
@@ -123,14 +125,16 @@ impl Program {
             }
             let holds = match rule.since {
                 Since::Request => scratch.held(self.token, index),
-                Since::Response => rule.holds(view, scratch),
+                Since::Response => rule.holds(&view.with(edits), scratch),
             };
             if !holds {
                 continue;
             }
             for step in &rule.response {
-                if let reply @ Flow::Reply(_) = step.apply(view, scratch, edits) {
-                    return reply;
+                match step.apply(view, scratch, edits) {
+                    Flow::Continue => {}
+                    Flow::Finish => return Flow::Continue,
+                    end @ (Flow::Reply(_) | Flow::Drop) => return end,
                 }
             }
         }

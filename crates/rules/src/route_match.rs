@@ -39,6 +39,8 @@ pub struct RouteMatch {
     pub listeners: Vec<String>,
     /// Subject of the client's certificate.
     pub client_cert: Option<FieldTest>,
+    /// What has to hold besides.
+    pub when: Condition,
 }
 
 /// A path pattern, understood.
@@ -93,6 +95,9 @@ impl RouteMatch {
             all.push(Condition::test(Fetch::Method, texts(&self.methods)));
         }
         all.extend(self.path_condition());
+        if self.when != Condition::Always {
+            all.push(self.when.clone());
+        }
         if !self.sources.is_empty() {
             let networks = Test::Network(self.sources.clone());
             all.push(Condition::test(Fetch::Source, networks));

@@ -2,7 +2,7 @@
 
 use clearway_base::hash::Map;
 
-use crate::ast::{FieldTest, RouteMatch};
+use crate::ast::{Condition, FieldTest, RouteMatch};
 use crate::matcher;
 use crate::route_match::PathPattern;
 use crate::router::folded;
@@ -55,7 +55,8 @@ fn covering_hosts(host: Option<&str>) -> Vec<String> {
 
 /// Whether every request that `route` matches is matched by `earlier`.
 fn takes_all(earlier: &RouteMatch, route: &RouteMatch) -> bool {
-    covers(&earlier.hosts, &route.hosts, |a, b| covers_host(a, b))
+    (earlier.when == Condition::Always || earlier.when == route.when)
+        && covers(&earlier.hosts, &route.hosts, |a, b| covers_host(a, b))
         && covers(&earlier.paths, &route.paths, |a, b| covers_path(a, b))
         && covers(&earlier.methods, &route.methods, |a, b| a == b)
         && covers(&earlier.listeners, &route.listeners, |a, b| a == b)

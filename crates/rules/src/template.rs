@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::ast::Fetch;
+use crate::convert::split;
 
 /// One part of a template.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -72,7 +73,7 @@ impl Template {
                 template.text("$");
                 tail
             } else if let Some(tail) = after.strip_prefix('{') {
-                let Some((name, tail)) = tail.split_once('}') else {
+                let Some((name, tail)) = split(tail, '}') else {
                     return Err(error("`${` without `}`".to_owned()));
                 };
                 let fetch = Fetch::parse(name).map_err(error)?;

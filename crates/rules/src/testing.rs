@@ -76,6 +76,8 @@ impl Asked {
                 .map(|(head, buf)| (head, buf.as_slice())),
             backend: Name::new("app"),
             server: Name::new("app1"),
+            port: Some(80),
+            edits: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use clearway_base::intern::Name;
-use clearway_http::{RequestHead, ResponseHead};
+use clearway_http::{Edits, RequestHead, ResponseHead};
 use clearway_outcome::{Address, FaultKind, RequestId, TlsFacts};
 
 /// One request, and its response once there is one.
@@ -29,6 +29,10 @@ pub struct View<'a> {
     pub backend: Name,
     /// The server, once it is known.
     pub server: Name,
+    /// The port that the client connected to; none on a Unix socket.
+    pub port: Option<u16>,
+    /// What rules have changed so far: of the request before there is a response, then of that.
+    pub edits: Option<&'a Edits>,
 }
 
 impl<'a> View<'a> {
@@ -39,6 +43,17 @@ impl<'a> View<'a> {
             return b"/";
         }
         path
+    }
+
+    /// The same with what rules have changed so far.
+    pub(crate) fn with<'b>(&self, edits: &'b Edits) -> View<'b>
+    where
+        'a: 'b,
+    {
+        View {
+            edits: Some(edits),
+            ..*self
+        }
     }
 
     /// The client's address; an IPv4 address in IPv6 clothes is the IPv4 address.
@@ -54,6 +69,10 @@ pub enum Flow {
     Continue,
     /// It is answered here and now.
     Reply(LocalReply),
+    /// The connection is ended without an answer.
+    Drop,
+    /// The rest of the rules does not apply. Only between rules: whoever runs a program never sees it.
+    Finish,
 }
 
 /// An answer of the balancer itself.

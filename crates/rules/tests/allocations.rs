@@ -126,6 +126,8 @@ fn routing_and_constant_edits_allocate_nothing() {
             response: None,
             backend: Name::NONE,
             server: Name::NONE,
+            port: Some(80),
+            edits: None,
         };
         scratch.clear();
         edits.clear();

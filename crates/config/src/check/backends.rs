@@ -4,7 +4,7 @@ use clearway_balance::{Algorithm, Bound, Spread};
 use clearway_base::hash::{Map, Set};
 use clearway_outcome::Retry;
 
-use super::{Findings, limits, time_outs};
+use super::{Findings, limits, routes, time_outs};
 use crate::diagnostic::{Diagnostic, Origin};
 use crate::model::{
     Backend, Bind, Config, CookieSite, Health, HealthKind, RetryMethods, RetryOn, SendProxy,
@@ -47,6 +47,11 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
         balancing(backend, found);
         health(backend, found);
         retries(backend, found);
+        found.extend(backend.program().err());
+        for rule in &backend.rules {
+            routes::actions(&rule.actions, found);
+            routes::condition_listeners(config, &rule.when, found);
+        }
         if uses.tcp.contains(name) && !uses.http.contains(name) {
             tcp(backend, found);
         }

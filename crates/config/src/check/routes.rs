@@ -45,6 +45,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
         actions(&route.actions, found);
         found.extend(route.program().err());
         match_listeners(config, &route.matching, found);
+        condition_listeners(config, &route.when, found);
         time_outs(&label, &route.timeouts, Some(&ROUTE_TIME_OUTS), found);
         limits(&label, &route.limits, &ROUTE_LIMITS, found);
         if let Some(on) = &route.retries.on {
@@ -53,10 +54,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
     }
     let routes: Vec<&Route> = config.routes.iter().collect();
     found.extend(router(&routes).err());
-    let matches: Vec<_> = routes
-        .iter()
-        .map(|route| route.matching.lowered())
-        .collect();
+    let matches: Vec<_> = routes.iter().map(|route| route.lowered()).collect();
     for (hidden, by) in clearway_rules::shadowed(&matches) {
         let (Some(route), Some(first)) = (config.routes.get(hidden), config.routes.get(by)) else {
             continue;
@@ -74,7 +72,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
 
 /// A route ends in exactly one way.
 fn target(config: &Config, route: &Route, backends: &Map<&str, ()>, found: &mut Findings) {
-    let ways = ["backend", "redirect", "reply", "deny"];
+    let ways = ["backend", "redirect", "reply", "deny", "drop"];
     let written: Vec<&str> = ways
         .into_iter()
         .filter(|key| route.origin_of(key).is_some())
@@ -83,13 +81,13 @@ fn target(config: &Config, route: &Route, backends: &Map<&str, ()>, found: &mut 
         let origin = route.origin_of(second).unwrap_or_else(|| route.origin());
         let message = format!("this route has both `{first}` and `{second}`");
         let diagnostic = Diagnostic::error("contradiction", origin, message);
-        found.push(diagnostic.expected("one of backend, redirect, reply, deny"));
+        found.push(diagnostic.expected("one of backend, redirect, reply, deny, drop"));
     }
     let Some(name) = &route.backend else {
         if written.is_empty() {
             let diagnostic =
                 Diagnostic::error(NO_BACKEND, route.origin(), "this route leads nowhere");
-            found.push(diagnostic.expected("one of backend, redirect, reply, deny"));
+            found.push(diagnostic.expected("one of backend, redirect, reply, deny, drop"));
         }
         return;
     };

@@ -18,6 +18,12 @@ concept! {
     strip_prefix: Option<PathPrefix> = None, example = Some("\"/api\"");
     /// Changes the path.
     rewrite: Option<Rewrite> = None, example = Some("{ prefix = \"/old/\", to = \"/new/\" }");
+    /// Replaces the path; what is left of the target, its query, stays.
+    set_path: Option<TemplateText> = None, example = Some("\"/${var:tenant}${path}\"");
+    /// Replaces the query; an empty text is none.
+    set_query: Option<TemplateText> = None, example = Some("\"user=${client_cert_serial}\"");
+    /// Replaces path and query by a text that is sent as it is, not brought into normal form.
+    set_target: Option<TemplateText> = None, example = Some("\"/v2${sent_target}\"");
     /// The `Host` the server sees.
     set_host: Option<TemplateText> = None, example = Some("\"app.internal\"");
     /// Headers the server sees, in place of what the client sent.
@@ -28,6 +34,14 @@ concept! {
         example = Some("{ x-via = \"edge\" }");
     /// Headers the server does not see.
     remove_request_headers: Vec<HeaderName> = Vec::new(), example = Some("[\"x-debug\"]");
+    /// Values of headers that a pattern matches, replaced for the server.
+    replace_request_headers: Vec<Replacement> = Vec::new(),
+        example = Some("{ header = \"cookie\", regex = \"^a=b; (.*)$\", to = \"$1\" }");
+    /// The same for the client.
+    replace_response_headers: Vec<Replacement> = Vec::new(),
+        example = Some("{ header = \"location\", regex = \"^http:\", to = \"https:\" }");
+    /// The status the client sees.
+    set_status: Option<u16> = None, range = Some((100.0, 999.0)), example = Some("503");
     /// Headers the client sees, in place of what the server sent.
     set_response_headers: Pairs<HeaderName, TemplateText> = Pairs::default(),
         example = Some("{ x-frame-options = \"DENY\" }");
@@ -42,13 +56,17 @@ concept! {
     reply: Option<Reply> = None, example = Some("{ status = 200, body = \"ok\" }");
     /// Refuses with this status.
     deny: Option<u16> = None, range = Some((400.0, 599.0)), example = Some("403");
+    /// Ends the connection without an answer.
+    drop: bool = false, example = Some("true");
+    /// Leaves the rules behind this one in its list alone.
+    finish: bool = false, example = Some("true");
 }
 
 impl Actions {
     /// Whether the request is answered without a server.
     #[must_use]
     pub fn answers(&self) -> bool {
-        self.redirect.is_some() || self.reply.is_some() || self.deny.is_some()
+        self.redirect.is_some() || self.reply.is_some() || self.deny.is_some() || self.drop
     }
 }
 
@@ -66,6 +84,21 @@ concept! {
 table_value!(Rewrite);
 
 concept! {
+    /// A pattern in the values of a header, and what takes the place of all that matched.
+    Replacement, "replacement";
+
+    /// The header.
+    header: HeaderName = HeaderName::default(), required = true, example = Some("\"cookie\"");
+    /// What is looked for.
+    regex: RegexText = RegexText::default(), required = true, example = Some("\"^a=(.*)$\"");
+    /// What takes the place of the whole value, with `$1` for a group of the match.
+    to: TemplateText = TemplateText::default(), required = true, example = Some("\"b=$1\"");
+    /// Whether each item between commas is looked at by itself.
+    items: bool = false, example = Some("true");
+}
+table_value!(Replacement);
+
+concept! {
     /// A redirection.
     Redirect, "redirect";
 
@@ -74,6 +107,9 @@ concept! {
         example = Some("\"https://${host}${target}\"");
     /// 301, 302, 303, 307 or 308.
     status: u16 = 308, range = Some((300.0, 399.0)), example = Some("302");
+    /// Further headers.
+    headers: Pairs<HeaderName, TemplateText> = Pairs::default(),
+        example = Some("{ cache-control = \"no-cache\" }");
 }
 table_value!(Redirect);
 
@@ -85,6 +121,11 @@ concept! {
     status: u16 = 200, range = Some((200.0, 599.0)), example = Some("404");
     /// Its body.
     body: String = String::new(), example = Some("\"User-agent: *\"");
+    /// Its body with values of the request, in place of `body`.
+    template: Option<TemplateText> = None, example = Some("\"you are ${client_ip}\"");
+    /// Further headers.
+    headers: Pairs<HeaderName, TemplateText> = Pairs::default(),
+        example = Some("{ retry-after = \"60\" }");
     /// Media type of the body.
     content_type: HeaderValue = HeaderValue::parse("text/plain; charset=utf-8").unwrap_or_default(),
         example = Some("\"text/html\"");

@@ -11,6 +11,7 @@ use super::keepalive::Keepalive;
 use super::limits::LimitOverrides;
 use super::queue::Queue;
 use super::retries::Retries;
+use super::route::Rule;
 use super::server::Server;
 use super::sticky::StickyCookie;
 use super::timeouts::TimeoutOverrides;
@@ -40,6 +41,10 @@ concept! {
     queue: Queue = Queue::default(), example = Some("{ size = 100 }");
     /// A cookie that keeps a client on its server.
     sticky: Option<StickyCookie> = None, example = Some("{ cookie = \"SRV\" }");
+    /// What is done with all its requests and responses, after the rules of listener and route; with
+    /// responses before those.
+    rules: Vec<Rule> = Vec::new(), key = "rule",
+        example = Some("[{ set_request_headers = { x-backend = \"app\" } }]");
     /// What is spoken with the servers.
     protocol: ServerProtocol = ServerProtocol::Http1, example = Some("\"h2\"");
     /// TLS with the servers; `true` for the defaults.

@@ -1,10 +1,10 @@
 //! Conditions of routes and rules.
 
-use super::concept;
+use super::{concept, table_value};
 use crate::syntax::Node;
 use crate::value::{
-    CookieName, FieldTest, HeaderName, HostPattern, Identifier, MethodName, Pairs, PathPattern,
-    QueryName, Reader, Spec, Value, print_inline, read_table,
+    CookieName, FetchText, FieldTest, HeaderName, HostPattern, Identifier, MethodName, Pairs,
+    PathPattern, QueryName, Reader, RegexText, Spec, Value, print_inline, read_table,
 };
 use ipnet::IpNet;
 
@@ -49,6 +49,8 @@ concept! {
         matching: Match
     };
 
+    /// Tests of values, all of which have to hold. They see what the rules before have changed.
+    value: Vec<ValueTest> = Vec::new(), example = Some("{ of = \"header:x-a\", begins = \"b\" }");
     /// What must not hold.
     not: Vec<Condition> = Vec::new(), example = Some("{ source = \"10.0.0.0/8\" }");
     /// One of these has to hold.
@@ -56,6 +58,37 @@ concept! {
     /// All of these have to hold.
     all: Vec<Condition> = Vec::new(), example = Some("[{ path = \"/a/\" }, { method = \"POST\" }]");
 }
+
+concept! {
+    /// A test of a value. One of the tests that are written has to hold, for one of several values.
+    ValueTest, "value test";
+
+    /// The value, as in templates: `"path"`, `"header:x-a|lower"`.
+    of: FetchText = FetchText::default(), required = true, example = Some("\"header:x-a|lower\"");
+    /// The value is one of these. When no test is written, the value has to be there.
+    is: Vec<String> = Vec::new(), example = Some("[\"a\", \"b\"]");
+    /// It begins with one of these.
+    begins: Vec<String> = Vec::new(), example = Some("\"/a\"");
+    /// It ends with one of these.
+    ends: Vec<String> = Vec::new(), example = Some("[\".png\", \".jpg\"]");
+    /// It contains one of these.
+    contains: Vec<String> = Vec::new(), example = Some("\"bot\"");
+    /// One of these matches somewhere in it.
+    regex: Vec<RegexText> = Vec::new(), example = Some("\"^[0-9]+$\"");
+    /// It is an address in one of these networks.
+    within: Vec<IpNet> = Vec::new(), example = Some("\"10.0.0.0/8\"");
+    /// It is a number, at least this.
+    min: Option<u64> = None, example = Some("1");
+    /// It is a number, at most this.
+    max: Option<u64> = None, example = Some("100");
+    /// It has at least so many bytes.
+    least_bytes: Option<usize> = None, example = Some("1");
+    /// It has at most so many bytes.
+    most_bytes: Option<usize> = None, example = Some("64");
+    /// Whether `A` is `a`.
+    ignore_case: bool = false, example = Some("true");
+}
+table_value!(ValueTest);
 
 /// Conditions hold conditions, so the schema refers to itself.
 impl Value for Condition {

@@ -20,6 +20,8 @@ concept! {
 
     /// Its name in logs and metrics; `route-N` when absent.
     name: Option<Identifier> = None, example = Some("\"api\"");
+    /// What has to hold besides, after the listener's rules have done their work.
+    when: Condition = Condition::default(), example = Some("{ value = { of = \"var:group\", is = \"b\" } }");
     /// The backend; not needed with `redirect`, `reply` or `deny`.
     backend: Option<Identifier> = None, example = Some("\"app\"");
     /// Time-outs in place of those of the process, the listener and the backend.

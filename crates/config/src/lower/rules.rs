@@ -2,7 +2,9 @@
 
 use clearway_rules::ast;
 
-use crate::model::{Actions, Condition, FieldTest, HeaderName, Match, TemplateText};
+use crate::model::{
+    Actions, Condition, FieldTest, HeaderName, Match, Replacement, TemplateText, ValueTest,
+};
 use crate::value::{Pairs, Problem};
 use crate::words;
 
@@ -25,6 +27,15 @@ pub(crate) fn check_template(text: &str) -> Result<(), Problem> {
             .map(|close| format!("did you mean `{close}`?"));
     }
     Err(problem)
+}
+
+/// Checks a value.
+pub(crate) fn check_fetch(text: &str) -> Result<(), Problem> {
+    let expected = "a value such as host, path, header:NAME, perhaps with converters: host|lower";
+    match ast::Fetch::parse(text) {
+        Ok(_) => Ok(()),
+        Err(message) => Err(Problem::new(message, expected)),
+    }
 }
 
 /// A template that was checked when it was read.
@@ -66,6 +77,7 @@ impl Match {
             sources: self.source.clone(),
             listeners: strings(&self.listeners),
             client_cert: self.client_cert.as_ref().map(field_test),
+            when: ast::Condition::Always,
         }
     }
 }
@@ -78,6 +90,7 @@ impl Condition {
         if !self.matching.is_always() {
             all.push(self.matching.lowered().condition());
         }
+        all.extend(self.value.iter().map(ValueTest::lowered));
         all.extend(self.not.iter().map(|inner| inner.lowered().negated()));
         if !self.any.is_empty() {
             all.push(ast::Condition::Any(
@@ -89,6 +102,49 @@ impl Condition {
             0 => ast::Condition::Always,
             1 => all.pop().unwrap_or_default(),
             _ => ast::Condition::All(all),
+        }
+    }
+}
+
+impl ValueTest {
+    /// As the rule engine wants it: one of the tests that are written has to hold.
+    fn lowered(&self) -> ast::Condition {
+        let fetch = ast::Fetch::parse(self.of.as_str())
+            .unwrap_or_else(|_| ast::Fetch::Literal(self.of.to_string()));
+        let texts = |list: &[String], test: fn(Vec<String>) -> ast::Test| {
+            (!list.is_empty()).then(|| test(list.to_vec()))
+        };
+        let range = (self.min.is_some() || self.max.is_some()).then_some(ast::Test::Range {
+            min: self.min,
+            max: self.max,
+        });
+        let length = (self.least_bytes.is_some() || self.most_bytes.is_some()).then_some(
+            ast::Test::Length {
+                min: self.least_bytes.unwrap_or(0),
+                max: self.most_bytes,
+            },
+        );
+        let regex = strings(&self.regex);
+        let tests = [
+            texts(&self.is, ast::Test::Exact),
+            texts(&self.begins, ast::Test::Prefix),
+            texts(&self.ends, ast::Test::Suffix),
+            texts(&self.contains, ast::Test::Contains),
+            texts(&regex, ast::Test::Regex),
+            (!self.within.is_empty()).then(|| ast::Test::Network(self.within.clone())),
+            range,
+            length,
+        ];
+        let test = |test| ast::Condition::Test {
+            fetch: fetch.clone(),
+            test,
+            ignore_case: self.ignore_case,
+        };
+        let mut any: Vec<_> = tests.into_iter().flatten().map(test).collect();
+        match any.len() {
+            0 => test(ast::Test::Exists),
+            1 => any.pop().unwrap_or_default(),
+            _ => ast::Condition::Any(any),
         }
     }
 }
@@ -111,19 +167,33 @@ impl Actions {
         }
         self.headers(&mut out);
         if let Some(redirect) = &self.redirect {
-            let (status, location) = (redirect.status, template(&redirect.to));
-            out.push(("redirect", ast::Action::Redirect { status, location }));
+            let action = ast::Action::Redirect {
+                status: redirect.status,
+                location: template(&redirect.to),
+                headers: fields(&redirect.headers),
+            };
+            out.push(("redirect", action));
         }
         if let Some(reply) = &self.reply {
             let action = ast::Action::Reply {
                 status: reply.status,
                 content_type: reply.content_type.as_str().to_owned(),
-                body: reply.body.clone(),
+                body: match &reply.template {
+                    Some(text) => template(text),
+                    None => ast::Template::literal(&reply.body),
+                },
+                headers: fields(&reply.headers),
             };
             out.push(("reply", action));
         }
         if let Some(status) = self.deny {
             out.push(("deny", ast::Action::Deny { status }));
+        }
+        if self.drop {
+            out.push(("drop", ast::Action::Drop));
+        }
+        if self.finish {
+            out.push(("finish", ast::Action::Finish));
         }
         out
     }
@@ -135,6 +205,15 @@ impl Actions {
                 to: ast::Template::literal("/"),
             };
             out.push(("strip_prefix", action));
+        }
+        if let Some(path) = &self.set_path {
+            out.push(("set_path", ast::Action::SetPath(template(path))));
+        }
+        if let Some(query) = &self.set_query {
+            out.push(("set_query", ast::Action::SetQuery(template(query))));
+        }
+        if let Some(target) = &self.set_target {
+            out.push(("set_target", ast::Action::SetTarget(template(target))));
         }
         let Some(rewrite) = &self.rewrite else { return };
         if let Some(prefix) = &rewrite.prefix {
@@ -170,6 +249,15 @@ impl Actions {
             let action = ast::Action::AddRequestHeader { name, value };
             out.push(("add_request_headers", action));
         }
+        for replacement in &self.replace_request_headers {
+            out.push(("replace_request_headers", replacement.lowered(false)));
+        }
+        for replacement in &self.replace_response_headers {
+            out.push(("replace_response_headers", replacement.lowered(true)));
+        }
+        if let Some(status) = self.set_status {
+            out.push(("set_status", ast::Action::SetStatus(status)));
+        }
         for name in &self.remove_response_headers {
             let action = ast::Action::RemoveResponseHeader(own(name));
             out.push(("remove_response_headers", action));
@@ -185,6 +273,25 @@ impl Actions {
             out.push(("add_response_headers", action));
         }
     }
+}
+
+impl Replacement {
+    fn lowered(&self, response: bool) -> ast::Action {
+        ast::Action::ReplaceHeader {
+            response,
+            name: self.header.as_str().to_owned(),
+            pattern: self.regex.as_str().to_owned(),
+            replacement: template(&self.to),
+            items: self.items,
+        }
+    }
+}
+
+/// Headers of an answer.
+fn fields(pairs: &Pairs<HeaderName, TemplateText>) -> Vec<(String, ast::Template)> {
+    let field =
+        |(name, value): &(HeaderName, TemplateText)| (name.as_str().to_owned(), template(value));
+    pairs.iter().map(field).collect()
 }
 
 #[cfg(test)]

@@ -81,8 +81,14 @@ wrappers! {
     PathPrefix, "path", check_prefix, "/a /a/ /old/x";
     /// A regular expression.
     RegexText, "regular expression", check_regex, "^/a/(.*)$ x+";
+    /// A value of requests and responses, as in templates but without `${` and `}`.
+    FetchText, "value such as \"header:x-a\"", check_fetch, "host header:x-a|lower client_ip";
     /// Text with `${…}` in it.
     TemplateText, "text with ${…}", check_template, "https://${host}${path} plain $$ ${client_ip}";
+}
+
+fn check_fetch(text: &str) -> Result<(), Problem> {
+    crate::lower::rules::check_fetch(text)
 }
 
 fn check_token(text: &str) -> Result<(), Problem> {

@@ -156,12 +156,18 @@ pub(super) fn compile(
         },
     };
     let servers = server_plans(backend, name, (&places, tls.as_ref()), board, before)?;
+    let program = backend.program().map_err(|found| {
+        let first = found.into_iter().next();
+        // The checks have compiled the same rules.
+        first.unwrap_or_else(|| Diagnostic::error("rule", backend.origin(), "a rule cannot work"))
+    })?;
     let entry = board.backend(name);
     Ok(Arc::new(BackendPlan {
         name,
         algorithm: backend.algorithm(),
         has_maxconn: servers.iter().any(|s| s.maxconn > 0),
         empty_because,
+        program,
         keep: Keep {
             max_idle: backend.keepalive.max_idle,
             idle_us: micros(backend.keepalive.idle_timeout),

@@ -6,7 +6,7 @@ use std::task::Poll;
 use clearway_base::intern::Name;
 use clearway_http::{ForwardPolicy, Framing, encode_request};
 use clearway_net::stream::fault_of;
-use clearway_outcome::{FaultKind, Phase};
+use clearway_outcome::{Fault, FaultKind, Phase};
 use clearway_rules::{Flow, LocalReply, Program, View};
 
 use super::talk::Answer;
@@ -104,12 +104,15 @@ impl Exchange<'_> {
         {
             self.request_rules(program)?;
         }
-        if self.backend.is_none() {
+        let Some(backend) = self.backend.clone() else {
             return Err(Stop::Fault(
                 self.local_fault(FaultKind::NoRoute, Phase::Route),
             ));
+        };
+        match &backend.plan.program {
+            Some(program) => self.request_rules(program),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn request_rules(&mut self, program: &Program) -> Result<(), Stop> {
@@ -124,12 +127,20 @@ impl Exchange<'_> {
             response: None,
             backend: Name::NONE,
             server: Name::NONE,
+            port: self.conn.port(),
+            edits: None,
         };
         let (scratch, edits) = (&mut self.request.scratch, &mut self.request.edits);
         match program.run_request(&view, scratch, edits) {
-            Flow::Continue => Ok(()),
+            Flow::Continue | Flow::Finish => Ok(()),
             Flow::Reply(reply) => Err(Stop::Reply(reply)),
+            Flow::Drop => Err(Stop::Cut(self.dropped())),
         }
+    }
+
+    /// A rule wants the client to hear nothing.
+    fn dropped(&self) -> Fault {
+        self.local_fault(FaultKind::Denied, Phase::Admit)
     }
 
     /// Largest request body allowed here, in bytes.
@@ -151,11 +162,12 @@ impl Exchange<'_> {
         let Some(backend) = &self.backend else {
             return Ok(());
         };
+        let programs = [&backend.plan.program, &listener.program, &route.program];
         let server = backend
             .servers
             .get(answer.member)
             .map_or(Name::NONE, |s| s.plan.name);
-        for program in [&listener.program, &route.program].into_iter().flatten() {
+        for program in programs.into_iter().flatten() {
             if !program.has_response_rules() {
                 continue;
             }
@@ -170,14 +182,18 @@ impl Exchange<'_> {
                 response: Some((&self.request.response, answer.buffer.filled())),
                 backend: backend.plan.name,
                 server,
+                port: self.conn.port(),
+                edits: None,
             };
             let flow = program.run_response(
                 &view,
                 &mut self.request.scratch,
                 &mut self.request.response_edits,
             );
-            if let Flow::Reply(reply) = flow {
-                return Err(Stop::Reply(reply));
+            match flow {
+                Flow::Continue | Flow::Finish => {}
+                Flow::Reply(reply) => return Err(Stop::Reply(reply)),
+                Flow::Drop => return Err(Stop::Cut(self.dropped())),
             }
         }
         if let Some(member) = self.stick_to

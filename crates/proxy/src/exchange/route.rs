@@ -25,6 +25,8 @@ impl Exchange<'_> {
             response: None,
             backend: clearway_base::intern::Name::NONE,
             server: clearway_base::intern::Name::NONE,
+            port: self.conn.port(),
+            edits: Some(&self.request.edits),
         };
         let route = match listener.router.find(&view, &mut self.request.scratch) {
             Some(route) => route,

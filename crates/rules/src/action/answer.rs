@@ -12,12 +12,18 @@ use crate::view::{LocalReply, View};
 pub(crate) struct Answer {
     reply: LocalReply,
     location: Option<Text>,
+    body: Option<Text>,
+    headers: Vec<(String, Text)>,
 }
 
 impl Answer {
     /// # Errors
     /// Another status than those of redirections with a place to go to.
-    pub(super) fn redirect(status: u16, location: Text) -> Result<Self, String> {
+    pub(super) fn redirect(
+        status: u16,
+        location: Text,
+        headers: Vec<(String, Text)>,
+    ) -> Result<Self, String> {
         if !matches!(status, 301 | 302 | 303 | 307 | 308) {
             return Err(format!(
                 "{status} is no status of a redirection: 301, 302, 303, 307 and 308 are"
@@ -34,34 +40,44 @@ impl Answer {
         Ok(Self {
             reply,
             location: Some(location),
+            body: None,
+            headers,
         })
     }
 
     /// # Errors
     /// A status out of bounds, a body with a status that has none, an impossible media type.
-    pub(super) fn reply(status: u16, content_type: &str, body: &str) -> Result<Self, String> {
+    pub(super) fn reply(
+        status: u16,
+        content_type: &str,
+        body: Text,
+        own: Vec<(String, Text)>,
+    ) -> Result<Self, String> {
         if !(200..600).contains(&status) {
             return Err(format!("{status} is no status of an answer"));
         }
-        if matches!(status, 204 | 205 | 304) && !body.is_empty() {
+        let is_empty = body.constant() == Some(b"");
+        if matches!(status, 204 | 205 | 304) && !is_empty {
             return Err(format!("an answer with status {status} has no body"));
         }
         if !is_value(content_type.as_bytes()) {
             return Err(format!("{content_type:?} cannot stand in a header"));
         }
         let mut headers = Vec::new();
-        if !content_type.is_empty() && !body.is_empty() {
+        if !content_type.is_empty() && !is_empty {
             headers.push(("Content-Type".to_owned(), content_type.as_bytes().to_vec()));
         }
         let reply = LocalReply {
             status,
             headers,
-            body: body.as_bytes().to_vec(),
+            body: body.constant().unwrap_or_default().to_vec(),
             fault: None,
         };
         Ok(Self {
             reply,
             location: None,
+            body: Some(body).filter(|body| body.constant().is_none()),
+            headers: own,
         })
     }
 
@@ -81,16 +97,29 @@ impl Answer {
         Ok(Self {
             reply,
             location: None,
+            body: None,
+            headers: Vec::new(),
         })
     }
 
     /// The answer to a request.
     pub(super) fn to(&self, view: &View<'_>, scratch: &Scratch) -> LocalReply {
-        let Some(location) = &self.location else {
-            return self.reply.clone();
-        };
         let mut room = Vec::new();
         let at = Context::for_templates(view, scratch);
+        let mut reply = self.reply.clone();
+        for (name, value) in &self.headers {
+            let value = value.render(&at, &mut room);
+            if !is_value(value) {
+                return LocalReply::rewrite_invalid();
+            }
+            reply.headers.push((name.clone(), value.to_vec()));
+        }
+        if let Some(body) = &self.body {
+            reply.body = body.render(&at, &mut room).to_vec();
+        }
+        let Some(location) = &self.location else {
+            return reply;
+        };
         let text = location.render(&at, &mut room);
         let chosen_by_client = location.constant().is_none()
             && location.first_literal().is_none_or(|first| first == b"/");
@@ -101,7 +130,6 @@ impl Answer {
         if text.is_empty() || !is_value(text) {
             return LocalReply::rewrite_invalid();
         }
-        let mut reply = self.reply.clone();
         reply.headers.push(("Location".to_owned(), text.to_vec()));
         reply
     }

@@ -1,10 +1,12 @@
 //! Headers of requests and responses, and the host.
 
 use clearway_http::{Edits, Known, uri};
+use regex::bytes::Regex;
 
 use super::{Invalid, VALUE_MAX};
-use crate::fetch::{Context, Text};
-use crate::scratch::Scratch;
+use crate::fetch::{Context, Text, edited};
+use crate::matcher;
+use crate::scratch::{Captures, Scratch};
 use crate::view::View;
 
 /// Headers that say how a message is transferred: the encoder writes them.
@@ -65,7 +67,7 @@ impl Header {
         scratch.lend(|scratch, room| {
             let value = self
                 .value
-                .render(&Context::for_templates(view, scratch), room);
+                .render(&Context::for_templates(&view.with(edits), scratch), room);
             if !is_value(value) {
                 return Err(Invalid);
             }
@@ -78,6 +80,98 @@ impl Header {
             }
             Ok(())
         })
+    }
+}
+
+/// A pattern in the values of a header, and what takes its place.
+#[derive(Debug)]
+pub(crate) struct Replace {
+    response: bool,
+    name: Box<str>,
+    regex: Regex,
+    replacement: Text,
+    items: bool,
+}
+
+/// The values that a header gets.
+pub(super) struct Replaced<'a> {
+    name: &'a str,
+    values: Option<Vec<Vec<u8>>>,
+}
+
+impl Replaced<'_> {
+    /// Writes them down as changes.
+    pub(super) fn write(self, edits: &mut Edits) -> Result<(), Invalid> {
+        let values = self.values.unwrap_or_default();
+        if !values.iter().all(|value| is_value(value)) {
+            return Err(Invalid);
+        }
+        for (index, value) in values.iter().enumerate() {
+            if index == 0 {
+                edits.set(self.name, value);
+            } else {
+                edits.add(self.name, value);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Replace {
+    /// # Errors
+    /// Names and values that HTTP does not allow, a pattern that is none.
+    pub(super) fn new(
+        response: bool,
+        name: &str,
+        pattern: &str,
+        replacement: Text,
+        items: bool,
+    ) -> Result<Self, String> {
+        check_name(name)?;
+        check_constant(&replacement)?;
+        Ok(Self {
+            response,
+            name: name.into(),
+            regex: matcher::regex(pattern, false)?,
+            replacement,
+            items,
+        })
+    }
+
+    /// What becomes of the values; nothing is changed where the pattern does not match.
+    pub(super) fn apply(&self, view: &View<'_>, scratch: &Scratch) -> Replaced<'_> {
+        let at = Context::for_templates(view, scratch);
+        let (mut values, mut is_changed) = (Vec::new(), false);
+        for line in edited::lines_of(&at, &self.name, self.response) {
+            let parts: Vec<&[u8]> = if self.items {
+                edited::items(&[line])
+            } else {
+                vec![line]
+            };
+            let mut value = Vec::new();
+            for (index, part) in parts.iter().enumerate() {
+                if index > 0 {
+                    value.extend_from_slice(b", ");
+                }
+                is_changed |= self.replace(part, &at, &mut value);
+            }
+            values.push(value);
+        }
+        Replaced {
+            name: &self.name,
+            values: is_changed.then_some(values),
+        }
+    }
+
+    fn replace(&self, value: &[u8], at: &Context<'_>, out: &mut Vec<u8>) -> bool {
+        let Some(found) = self.regex.captures(value) else {
+            out.extend_from_slice(value);
+            return false;
+        };
+        let captures = Captures::new(&found, value);
+        let captures = &captures;
+        self.replacement.write(&Context { captures, ..*at }, out);
+        true
     }
 }
 
@@ -109,7 +203,7 @@ impl Host {
         scratch.lend(|scratch, room| {
             let host = self
                 .value
-                .render(&Context::for_templates(view, scratch), room);
+                .render(&Context::for_templates(&view.with(edits), scratch), room);
             if !is_host(host) {
                 return Err(Invalid);
             }
@@ -140,7 +234,7 @@ pub(super) fn check_constant(value: &Text) -> Result<(), String> {
     }
 }
 
-fn check_name(name: &str) -> Result<(), String> {
+pub(super) fn check_name(name: &str) -> Result<(), String> {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     if name.is_empty() || !name.bytes().all(token) {
         return Err(format!("{name:?} is not the name of a header"));

@@ -7,7 +7,7 @@ mod variable;
 
 use clearway_http::Edits;
 
-use crate::ast::{Action, Since};
+use crate::ast::{Action, Since, Template};
 use crate::compile::Compiler;
 use crate::scratch::Scratch;
 use crate::view::{Flow, LocalReply, View};
@@ -22,7 +22,11 @@ pub(crate) enum Step {
     Host(header::Host),
     Path(path::Rewrite),
     Variable(variable::Variable),
+    Replace(header::Replace),
+    Status(u16),
     Answer(answer::Answer),
+    Drop,
+    Finish,
 }
 
 impl Step {
@@ -33,10 +37,17 @@ impl Step {
             Self::Host(step) => step.apply(view, scratch, edits),
             Self::Path(step) => step.apply(view, scratch, edits),
             Self::Variable(step) => {
-                step.apply(view, scratch);
+                step.apply(&view.with(edits), scratch);
                 Ok(())
             }
-            Self::Answer(step) => return Flow::Reply(step.to(view, scratch)),
+            Self::Replace(step) => step.apply(&view.with(edits), scratch).write(edits),
+            Self::Status(status) => {
+                edits.set_status(*status);
+                Ok(())
+            }
+            Self::Drop => return Flow::Drop,
+            Self::Finish => return Flow::Finish,
+            Self::Answer(step) => return Flow::Reply(step.to(&view.with(edits), scratch)),
         };
         match done {
             Ok(()) => Flow::Continue,
@@ -82,33 +93,57 @@ pub(crate) fn compile(
     Ok((since, step))
 }
 
-fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), String> {
-    use header::{Header, Operation};
-    let header = |when, operation, name: &str, value| {
-        Header::new(operation, name, value).map(|step| (when, Step::Header(step)))
-    };
-    match action {
+/// The step of an action on headers.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "only those on headers are brought here"
+)]
+fn header_step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), String> {
+    use When::{Request, Response};
+    use header::Operation::{Add, Remove, Set};
+    let (when, operation, name, value) = match action {
         Action::SetRequestHeader { name, value } if name.eq_ignore_ascii_case("host") => {
-            header::Host::new(compiler.text(value)?).map(|step| (When::Request, Step::Host(step)))
+            return host_step(value, compiler);
         }
-        Action::SetRequestHeader { name, value } => {
-            let value = compiler.text(value)?;
-            header(When::Request, Operation::Set, name, Some(value))
+        Action::SetRequestHeader { name, value } => (Request, Set, name, Some(value)),
+        Action::AddRequestHeader { name, value } => (Request, Add, name, Some(value)),
+        Action::RemoveRequestHeader(name) => (Request, Remove, name, None),
+        Action::SetResponseHeader { name, value } => (Response, Set, name, Some(value)),
+        Action::AddResponseHeader { name, value } => (Response, Add, name, Some(value)),
+        Action::RemoveResponseHeader(name) => (Response, Remove, name, None),
+        Action::ReplaceHeader {
+            response,
+            name,
+            pattern,
+            replacement,
+            items,
+        } => {
+            let when = if *response { Response } else { Request };
+            let replacement = compiler.text(replacement)?;
+            let step = header::Replace::new(*response, name, pattern, replacement, *items)?;
+            return Ok((when, Step::Replace(step)));
         }
-        Action::AddRequestHeader { name, value } => {
-            let value = compiler.text(value)?;
-            header(When::Request, Operation::Add, name, Some(value))
-        }
-        Action::RemoveRequestHeader(name) => header(When::Request, Operation::Remove, name, None),
-        Action::SetResponseHeader { name, value } => {
-            let value = compiler.text(value)?;
-            header(When::Response, Operation::Set, name, Some(value))
-        }
-        Action::AddResponseHeader { name, value } => {
-            let value = compiler.text(value)?;
-            header(When::Response, Operation::Add, name, Some(value))
-        }
-        Action::RemoveResponseHeader(name) => header(When::Response, Operation::Remove, name, None),
+        other => return Err(format!("{other:?} is not about headers")),
+    };
+    let value = value.map(|value| compiler.text(value)).transpose()?;
+    let step = header::Header::new(operation, name, value)?;
+    Ok((when, Step::Header(step)))
+}
+
+fn host_step(value: &Template, compiler: &mut Compiler<'_>) -> Result<(When, Step), String> {
+    let host = header::Host::new(compiler.text(value)?)?;
+    Ok((When::Request, Step::Host(host)))
+}
+
+fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), String> {
+    match action {
+        Action::SetRequestHeader { .. }
+        | Action::AddRequestHeader { .. }
+        | Action::RemoveRequestHeader(_)
+        | Action::SetResponseHeader { .. }
+        | Action::AddResponseHeader { .. }
+        | Action::RemoveResponseHeader(_)
+        | Action::ReplaceHeader { .. } => header_step(action, compiler),
         Action::RewritePrefix { from, to } => {
             let to = compiler.text(to)?;
             path::Rewrite::prefix(from, to).map(|step| (When::Request, Step::Path(step)))
@@ -120,6 +155,16 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
             let replacement = compiler.text(replacement)?;
             path::Rewrite::regex(pattern, replacement).map(|step| (When::Request, Step::Path(step)))
         }
+        Action::SetStatus(status) => match status {
+            100..=999 => Ok((When::Response, Step::Status(*status))),
+            _ => Err(format!("{status} is no status")),
+        },
+        Action::Drop => Ok((When::Either, Step::Drop)),
+        Action::Finish => Ok((When::Either, Step::Finish)),
+        Action::SetTarget(target) => {
+            let step = path::Rewrite::target(compiler.text(target)?)?;
+            Ok((When::Request, Step::Path(step)))
+        }
         Action::SetPath(path) => {
             let step = path::Rewrite::path(compiler.text(path)?)?;
             Ok((When::Request, Step::Path(step)))
@@ -128,26 +173,46 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
             let step = path::Rewrite::query(compiler.text(query)?)?;
             Ok((When::Request, Step::Path(step)))
         }
-        Action::SetHost(host) => {
-            header::Host::new(compiler.text(host)?).map(|step| (When::Request, Step::Host(step)))
-        }
+        Action::SetHost(host) => host_step(host, compiler),
         Action::SetVariable { name, value } => {
             let step = variable::Variable::new(name, compiler.text(value)?);
             Ok((When::Either, Step::Variable(step)))
         }
-        Action::Redirect { status, location } => {
+        Action::Redirect {
+            status,
+            location,
+            headers,
+        } => {
             let location = compiler.text(location)?;
-            answer::Answer::redirect(*status, location)
+            answer::Answer::redirect(*status, location, fields(headers, compiler)?)
                 .map(|step| (When::Either, Step::Answer(step)))
         }
         Action::Reply {
             status,
             content_type,
             body,
-        } => answer::Answer::reply(*status, content_type, body)
-            .map(|step| (When::Either, Step::Answer(step))),
+            headers,
+        } => {
+            let body = compiler.text(body)?;
+            answer::Answer::reply(*status, content_type, body, fields(headers, compiler)?)
+                .map(|step| (When::Either, Step::Answer(step)))
+        }
         Action::Deny { status } => {
             answer::Answer::deny(*status).map(|step| (When::Either, Step::Answer(step)))
         }
     }
+}
+
+/// Headers of an answer.
+fn fields(
+    headers: &[(String, Template)],
+    compiler: &mut Compiler<'_>,
+) -> Result<Vec<(String, crate::fetch::Text)>, String> {
+    let field = |(name, value): &(String, Template)| {
+        header::check_name(name)?;
+        let value = compiler.text(value)?;
+        header::check_constant(&value)?;
+        Ok((name.clone(), value))
+    };
+    headers.iter().map(field).collect()
 }

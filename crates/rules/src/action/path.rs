@@ -20,6 +20,8 @@ pub(crate) enum Rewrite {
     Path(Text),
     /// The whole query.
     Query(Text),
+    /// Path and query, as they are.
+    Target(Text),
 }
 
 impl Rewrite {
@@ -70,6 +72,13 @@ impl Rewrite {
         Ok(Self::Query(query))
     }
 
+    /// # Errors
+    /// A text that cannot stand in a target.
+    pub(super) fn target(target: Text) -> Result<Self, String> {
+        check_literals(&target)?;
+        Ok(Self::Target(target))
+    }
+
     pub(super) fn apply(
         &self,
         view: &View<'_>,
@@ -78,10 +87,11 @@ impl Rewrite {
     ) -> Result<(), Invalid> {
         scratch.lend(|scratch, room| {
             room.clear();
-            if !self.write(view, scratch, room) {
+            if !self.write(&view.with(edits), scratch, room) {
                 return Ok(());
             }
             match self {
+                Self::Target(_) => return take_target(scratch, room, edits),
                 Self::Query(_) if !room.iter().all(|&b| is_target(b)) => return Err(Invalid),
                 Self::Query(_) => scratch.set_query(room),
                 // What a client sent for a part of the path must not make the rest of it a query.
@@ -129,12 +139,26 @@ impl Rewrite {
                 out.extend_from_slice(path.get(end..).unwrap_or_default());
                 true
             }
-            Self::Path(text) | Self::Query(text) => {
+            Self::Path(text) | Self::Query(text) | Self::Target(text) => {
                 text.write(&at, out);
                 true
             }
         }
     }
+}
+
+/// Takes over a whole target, which is sent as it is.
+fn take_target(scratch: &mut Scratch, new: &[u8], edits: &mut Edits) -> Result<(), Invalid> {
+    let mut parts = new.splitn(2, |&b| b == b'?');
+    let (path, query) = (parts.next().unwrap_or_default(), parts.next());
+    let is_fine = new.len() <= VALUE_MAX && new.iter().all(|&b| is_target(b));
+    if !is_fine || !is_path(path) {
+        return Err(Invalid);
+    }
+    scratch.set_path(path);
+    scratch.set_query(query.unwrap_or_default());
+    edits.set_target(new);
+    Ok(())
 }
 
 /// Takes over a new path; a query in it goes before the query there was.

@@ -18,6 +18,12 @@ pub(super) fn source_port(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>)
     }
 }
 
+pub(super) fn port(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    at.view
+        .port
+        .is_some_and(|port| visit(Short::of(port).as_bytes()))
+}
+
 pub(super) fn listener(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
     visit(at.view.listener.as_str().as_bytes())
 }

@@ -3,6 +3,7 @@
 //! To add one: a function in a file of this folder and an entry in the list.
 
 mod connection;
+pub(crate) mod edited;
 mod request;
 mod response;
 mod source;
@@ -10,6 +11,7 @@ mod tls;
 
 use clearway_http::Known;
 
+use crate::convert::{Convert, split};
 use crate::scratch::{Captures, Scratch};
 use crate::view::View;
 
@@ -110,6 +112,8 @@ macro_rules! fetches {
             Map(String),
             /// This text.
             Literal(String),
+            /// What becomes of a value that goes through converters.
+            Converted(Box<Self>, Vec<Convert>),
         }
 
         impl Fetch {
@@ -142,7 +146,11 @@ macro_rules! fetches {
                     $(Self::$plain => Some(($get, Argument::new(""), Since::$since)),)+
                     $(Self::$named(argument) =>
                         Some(($named_get, Argument::new(argument), Since::$named_since)),)+
-                    Self::Capture(_) | Self::Variable(_) | Self::Map(_) | Self::Literal(_) => None,
+                    Self::Capture(_)
+                    | Self::Variable(_)
+                    | Self::Map(_)
+                    | Self::Literal(_)
+                    | Self::Converted(..) => None,
                 }
             }
         }
@@ -156,6 +164,10 @@ macro_rules! fetches {
                     Self::Variable(name) => write!(f, "var:{name}"),
                     Self::Map(name) => write!(f, "map:{name}"),
                     Self::Literal(text) => f.write_str(text),
+                    Self::Converted(fetch, converts) => {
+                        fetch.fmt(f)?;
+                        converts.iter().try_for_each(|convert| write!(f, "|{convert}"))
+                    }
                 }
             }
         }
@@ -171,8 +183,14 @@ fetches! {
         Path = "path" Request request::path;
         /// Path as the client wrote it.
         RawPath = "raw_path" Request request::raw_path;
+        /// Path as the server will see it: after rewrites, not brought into normal form.
+        SentPath = "sent_path" Request edited::path;
+        /// Path and query as the server will see them.
+        SentTarget = "sent_target" Request edited::target;
         /// Query without `?`. Follows rewrites.
         Query = "query" Request request::query;
+        /// `?` when there is a query, else nothing.
+        QuerySign = "query_sign" Request request::query_sign;
         /// Path and query as the client wrote them.
         Target = "target" Request request::target;
         /// Method.
@@ -183,6 +201,8 @@ fetches! {
         Source = "client_ip" Request connection::source;
         /// Port of the client.
         SourcePort = "client_port" Request connection::source_port;
+        /// Port that the client connected to.
+        Port = "port" Request connection::port;
         /// Name of the listener.
         Listener = "listener" Request connection::listener;
         /// `http` or `https`, as the client speaks it.
@@ -224,12 +244,30 @@ fetches! {
     named {
         /// A header of the request. Tests hold when they do for one of several.
         Header = "header" Request request::header;
+        /// Lines of a header as the rules before have left them; in templates the last one. With `,N` the
+        /// one with a number from 1, or from the end with a negative one.
+        HeaderLine = "header_line" Request edited::header_line;
+        /// Items of a header as the rules before have left it, with commas between; in templates the
+        /// last one. With `,N` the one with a number.
+        HeaderItem = "header_item" Request edited::header_item;
+        /// Count of the items of a header, with commas between.
+        HeaderItems = "header_items" Request edited::header_items;
+        /// Count of the lines of a header.
+        HeaderLines = "header_lines" Request edited::header_lines;
         /// A cookie.
         Cookie = "cookie" Request request::cookie;
         /// A parameter of the query: decoded in tests, as it came in templates.
         QueryParam = "query" Request request::query_param;
         /// A header of the response.
         ResponseHeader = "response_header" Response response::header;
+        /// Lines of a header of the response, as `header_line`.
+        ResponseHeaderLine = "response_header_line" Response edited::response_line;
+        /// Items of a header of the response, as `header_item`.
+        ResponseHeaderItem = "response_header_item" Response edited::response_item;
+        /// Count of the items of a header of the response.
+        ResponseHeaderItems = "response_header_items" Response edited::response_items;
+        /// Count of the lines of a header of the response.
+        ResponseHeaderLines = "response_header_lines" Response edited::response_lines;
     }
 }
 
@@ -239,6 +277,15 @@ impl Fetch {
     /// # Errors
     /// A sentence that says what is wrong and what would be right.
     pub fn parse(text: &str) -> Result<Self, String> {
+        if let Some((fetch, mut rest)) = split(text, '|') {
+            let mut converts = Vec::new();
+            while let Some((convert, more)) = split(rest, '|') {
+                converts.push(Convert::parse(convert)?);
+                rest = more;
+            }
+            converts.push(Convert::parse(rest)?);
+            return Ok(Self::parse(fetch)?.through(converts));
+        }
         if let Some(fetch) = Self::plain(text) {
             return Ok(fetch);
         }
@@ -253,6 +300,21 @@ impl Fetch {
             return Err(format!("{text:?} lacks a name behind the colon"));
         }
         Ok(fetch)
+    }
+}
+
+impl Fetch {
+    /// The same with converters behind those it goes through already.
+    #[must_use]
+    pub fn through(self, mut more: Vec<Convert>) -> Self {
+        if more.is_empty() {
+            return self;
+        }
+        if let Self::Converted(fetch, mut converts) = self {
+            converts.append(&mut more);
+            return Self::Converted(fetch, converts);
+        }
+        Self::Converted(Box::new(self), more)
     }
 }
 

@@ -20,6 +20,10 @@ pub(super) fn query(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bo
     at.scratch.query(at.view).is_some_and(visit)
 }
 
+pub(super) fn query_sign(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    at.scratch.query(at.view).is_some() && visit(b"?")
+}
+
 /// Origin form, also when the target came in absolute form.
 pub(super) fn target(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
     let head = at.view.head;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clearway_base::intern::Name;
 
 use super::{Argument, Context, Get, Visit};
+use crate::convert::Converter;
 use crate::map::MapTable;
 
 /// A compiled fetch.
@@ -20,6 +21,8 @@ pub(crate) enum Source {
     Variable(Name),
     /// What a map yields.
     Map(Arc<MapTable>),
+    /// What becomes of another value.
+    Converted(Arc<(Self, Box<[Converter]>)>),
 }
 
 impl Source {
@@ -31,8 +34,28 @@ impl Source {
             Self::Capture(group) => at.captures.group(*group).is_some_and(visit),
             Self::Variable(name) => at.scratch.variable(*name).is_some_and(visit),
             Self::Map(map) => map.visit(at, visit),
+            Self::Converted(both) => {
+                let (source, converters) = &**both;
+                source.visit(at, &mut |value| match converted(converters, value) {
+                    Some(value) => visit(&value),
+                    None => false,
+                })
+            }
         }
     }
+}
+
+/// What comes out behind the last converter; `None` when one of them yields nothing.
+fn converted(converters: &[Converter], value: &[u8]) -> Option<Vec<u8>> {
+    let mut value = value.to_vec();
+    for converter in converters {
+        let mut out = Vec::new();
+        if !converter.apply(&value, &mut out) {
+            return None;
+        }
+        value = out;
+    }
+    Some(value)
 }
 
 /// A compiled template.
@@ -61,7 +84,11 @@ impl Text {
     pub(crate) fn literals(&self) -> impl Iterator<Item = &[u8]> {
         self.parts.iter().filter_map(|part| match part {
             Source::Literal(text) => Some(&**text),
-            Source::Listed(..) | Source::Capture(_) | Source::Variable(_) | Source::Map(_) => None,
+            Source::Listed(..)
+            | Source::Capture(_)
+            | Source::Variable(_)
+            | Source::Map(_)
+            | Source::Converted(_) => None,
         })
     }
 
@@ -69,7 +96,11 @@ impl Text {
     pub(crate) fn first_literal(&self) -> Option<&[u8]> {
         match self.parts.first()? {
             Source::Literal(text) => Some(text),
-            Source::Listed(..) | Source::Capture(_) | Source::Variable(_) | Source::Map(_) => None,
+            Source::Listed(..)
+            | Source::Capture(_)
+            | Source::Variable(_)
+            | Source::Map(_)
+            | Source::Converted(_) => None,
         }
     }
 

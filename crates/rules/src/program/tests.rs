@@ -52,6 +52,7 @@ fn forwarded(asked: &Asked, rules: &[Rule]) -> Result<String, LocalReply> {
     match program.run_request(&asked.view(), &mut Scratch::default(), &mut edits) {
         Flow::Continue => Ok(asked.forwarded(&edits)),
         Flow::Reply(reply) => Err(reply),
+        Flow::Drop | Flow::Finish => unreachable!(),
     }
 }
 
@@ -75,5 +76,6 @@ fn redirect(location: &str) -> Action {
     Action::Redirect {
         status: 302,
         location: template(location),
+        headers: Vec::new(),
     }
 }

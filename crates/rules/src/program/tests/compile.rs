@@ -83,7 +83,8 @@ fn mistakes_are_found_when_compiling() {
     let answer = |status, body: &str| Action::Reply {
         status,
         content_type: String::new(),
-        body: body.to_owned(),
+        body: Template::literal(body),
+        headers: Vec::new(),
     };
     for (action, words) in [
         (response("x a", "1"), "not the name of a header"),
@@ -116,6 +117,7 @@ fn mistakes_are_found_when_compiling() {
             Action::Redirect {
                 status: 200,
                 location: template("/"),
+                headers: Vec::new(),
             },
             "no status of a redirection",
         ),

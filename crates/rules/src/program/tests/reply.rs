@@ -16,7 +16,8 @@ fn answers_end_the_program() {
     let text = Action::Reply {
         status: 404,
         content_type: "text/plain".to_owned(),
-        body: "no".to_owned(),
+        body: Template::literal("no"),
+        headers: Vec::new(),
     };
     let reply = reply(&asked, text);
     assert_eq!(

@@ -1,0 +1,393 @@
+//! Converters: what a value goes through on its way from a fetch to a test or a text.
+//!
+//! `${header:host|lower|field(1,":")}` takes a header, makes it lower case and takes what stands before
+//! the first colon. One list gives the spellings, the documentation and the code. To add one: a
+//! function in a file of this folder that reads the arguments and returns the code, and an entry in
+//! the list.
+
+mod encode;
+mod number;
+mod text;
+
+use std::fmt;
+
+/// A converter as it is written: a name and arguments.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Convert {
+    /// Its name.
+    pub name: String,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
+
+impl Convert {
+    /// A converter without arguments.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self::with(name, &[])
+    }
+
+    /// A converter with arguments.
+    #[must_use]
+    pub fn with(name: &str, arguments: &[&str]) -> Self {
+        Self {
+            name: name.to_owned(),
+            arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
+        }
+    }
+
+    /// Reads `name` or `name(a,"b")`.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let Some((name, rest)) = text.split_once('(') else {
+            return Ok(Self::new(text.trim()));
+        };
+        let Some(inner) = rest.trim_end().strip_suffix(')') else {
+            return Err(format!("{text:?} lacks a closing parenthesis"));
+        };
+        Ok(Self {
+            name: name.trim().to_owned(),
+            arguments: arguments(inner)?,
+        })
+    }
+}
+
+/// The written form, which [`Convert::parse`] reads back.
+impl fmt::Display for Convert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        if self.arguments.is_empty() {
+            return Ok(());
+        }
+        f.write_str("(")?;
+        for (index, argument) in self.arguments.iter().enumerate() {
+            if index > 0 {
+                f.write_str(",")?;
+            }
+            let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:".contains(&b);
+            if !argument.is_empty() && argument.bytes().all(is_plain) {
+                f.write_str(argument)?;
+            } else {
+                write!(
+                    f,
+                    "\"{}\"",
+                    argument.replace('\\', "\\\\").replace('"', "\\\"")
+                )?;
+            }
+        }
+        f.write_str(")")
+    }
+}
+
+/// Arguments between commas; one in double quotes may hold anything, with `\"` and `\\`.
+fn arguments(text: &str) -> Result<Vec<String>, String> {
+    let (mut all, mut current) = (Vec::new(), String::new());
+    let mut chars = text.chars();
+    let mut is_quoted = false;
+    while let Some(next) = chars.next() {
+        match next {
+            '"' => is_quoted = !is_quoted,
+            '\\' if is_quoted => current.extend(chars.next()),
+            ',' if !is_quoted => all.push(std::mem::take(&mut current)),
+            _ => current.push(next),
+        }
+    }
+    if is_quoted {
+        return Err(format!("a quote in {text:?} is not closed"));
+    }
+    all.push(current);
+    Ok(all)
+}
+
+/// Cuts an expression at a mark that stands outside of quotes and parentheses.
+pub(crate) fn split(text: &str, mark: char) -> Option<(&str, &str)> {
+    let (mut is_quoted, mut is_escaped, mut depth) = (false, false, 0_u32);
+    for (at, next) in text.char_indices() {
+        if is_escaped {
+            is_escaped = false;
+            continue;
+        }
+        match next {
+            '\\' if is_quoted => is_escaped = true,
+            '"' => is_quoted = !is_quoted,
+            _ if is_quoted => {}
+            _ if next == mark && depth == 0 => {
+                let rest = text.get(at + next.len_utf8()..).unwrap_or_default();
+                return Some((text.get(..at).unwrap_or_default(), rest));
+            }
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Writes what becomes of a value; `false` when nothing does.
+pub(crate) type Code = Box<dyn Fn(&[u8], &mut Vec<u8>) -> bool + Send + Sync>;
+
+/// Arguments to code.
+type Make = fn(&[String]) -> Result<Code, String>;
+
+/// A compiled converter.
+pub(crate) struct Converter {
+    name: &'static str,
+    code: Code,
+}
+
+impl fmt::Debug for Converter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl Converter {
+    /// # Errors
+    /// A sentence about a name that is not known or arguments that do not fit.
+    pub(crate) fn new(written: &Convert) -> Result<Self, String> {
+        let known = REFERENCE.iter().find(|doc| doc.name == written.name);
+        let Some(doc) = known else {
+            let names: Vec<&str> = REFERENCE.iter().map(|doc| doc.name).collect();
+            let (name, names) = (&written.name, names.join(", "));
+            return Err(format!("{name:?} is no converter; known are {names}"));
+        };
+        let count = written.arguments.len();
+        if !(doc.least..=doc.most).contains(&count) {
+            let (least, most) = (doc.least, doc.most);
+            let wanted = match (least, most) {
+                (0, 0) => "no argument".to_owned(),
+                (least, most) if least == most => format!("{least} argument(s)"),
+                (least, most) => format!("{least} to {most} arguments"),
+            };
+            return Err(format!("{} takes {wanted}, not {count}", doc.name));
+        }
+        let code = (doc.make)(&written.arguments);
+        Ok(Self {
+            name: doc.name,
+            code: code.map_err(|message| format!("{}: {message}", doc.name))?,
+        })
+    }
+
+    /// Writes what becomes of a value; `false` when nothing does.
+    pub(crate) fn apply(&self, value: &[u8], out: &mut Vec<u8>) -> bool {
+        (self.code)(value, out)
+    }
+}
+
+/// One line of the reference of converters.
+#[derive(Clone, Copy)]
+pub struct ConvertDoc {
+    /// Its name.
+    pub name: &'static str,
+    /// Its arguments, as words.
+    pub arguments: &'static str,
+    /// What it does.
+    pub summary: &'static str,
+    least: usize,
+    most: usize,
+    make: Make,
+}
+
+macro_rules! converters {
+    ($($(#[doc = $doc:literal])+ $name:literal ($arguments:literal) $least:literal $most:literal $make:path;)+) => {
+        /// The reference, one entry per converter.
+        pub const REFERENCE: &[ConvertDoc] = &[
+            $(ConvertDoc { name: $name, arguments: $arguments, summary: concat!($($doc,)+),
+                least: $least, most: $most, make: $make },)+
+        ];
+    };
+}
+
+converters! {
+    /// ASCII letters in lower case.
+    "lower" ("") 0 0 text::lower;
+    /// ASCII letters in upper case.
+    "upper" ("") 0 0 text::upper;
+    /// The part with a number, from 1, or from the end with a negative one, between any of the
+    /// delimiters; with a third argument so many parts, 0 = all that follow.
+    "field" ("NUMBER,DELIMITERS[,COUNT]") 2 3 text::field;
+    /// As `field`, but several delimiters in a row are one.
+    "word" ("NUMBER,DELIMITERS[,COUNT]") 2 3 text::word;
+    /// What a regular expression matches replaced; `\1` is a group of it. Flags: `i` whatever the
+    /// case, `g` each time.
+    "regsub" ("REGEX,TEXT[,FLAGS]") 2 3 text::regsub;
+    /// So many bytes from an offset; to the end without a count.
+    "bytes" ("OFFSET[,COUNT]") 1 2 text::bytes;
+    /// Without these characters at the begin.
+    "ltrim" ("CHARACTERS") 1 1 text::ltrim;
+    /// Without these characters at the end.
+    "rtrim" ("CHARACTERS") 1 1 text::rtrim;
+    /// With texts before and behind.
+    "concat" ("BEFORE,AFTER") 2 2 text::concat;
+    /// One text when the value is true (not empty, 0 or `false`), else another.
+    "iif" ("TRUE,FALSE") 2 2 text::iif;
+    /// The value of a parameter in a query, between delimiters (`&`).
+    "param" ("NAME[,DELIMITERS]") 1 2 text::param;
+    /// The network that an address is in, by prefix length or mask: of IPv4, and of IPv6.
+    "network" ("IPV4[,IPV6]") 1 2 text::network;
+    /// Count of bytes.
+    "length" ("") 0 0 number::length;
+    /// Sum.
+    "add" ("NUMBER") 1 1 number::add;
+    /// Difference.
+    "sub" ("NUMBER") 1 1 number::sub;
+    /// Product.
+    "mul" ("NUMBER") 1 1 number::mul;
+    /// Quotient; by zero the greatest number.
+    "div" ("NUMBER") 1 1 number::div;
+    /// Rest of a division; by zero zero.
+    "mod" ("NUMBER") 1 1 number::rem;
+    /// Negated number.
+    "neg" ("") 0 0 number::neg;
+    /// 1 for a number other than 0, else 0.
+    "bool" ("") 0 0 number::bool;
+    /// 0 for a number other than 0, else 1.
+    "not" ("") 0 0 number::not;
+    /// 1 for an odd number, else 0.
+    "odd" ("") 0 0 number::odd;
+    /// 1 for an even number, else 0.
+    "even" ("") 0 0 number::even;
+    /// Bits of both.
+    "and" ("NUMBER") 1 1 number::and;
+    /// Bits of either.
+    "or" ("NUMBER") 1 1 number::or;
+    /// Bits of one of both.
+    "xor" ("NUMBER") 1 1 number::xor;
+    /// Bits turned round.
+    "cpl" ("") 0 0 number::cpl;
+    /// Base64 (RFC 4648 section 4).
+    "base64" ("") 0 0 encode::base64;
+    /// What Base64 says; nothing where it is none.
+    "b64dec" ("") 0 0 encode::b64dec;
+    /// Base64 for URLs without padding (RFC 4648 section 5).
+    "ub64enc" ("") 0 0 encode::ub64enc;
+    /// What Base64 for URLs says.
+    "ub64dec" ("") 0 0 encode::ub64dec;
+    /// Hexadecimal in upper case.
+    "hex" ("") 0 0 encode::hex;
+    /// The number that hexadecimal says.
+    "hex2i" ("") 0 0 encode::hex2i;
+    /// Percent signs resolved; with an argument of 1 `+` is a space everywhere, else in the query alone.
+    "url_dec" ("[FORM]") 0 1 encode::url_dec;
+    /// What a query must not hold written with percent signs.
+    "url_enc" ("[SET]") 0 1 encode::url_enc;
+    /// Escaped for a string of JSON.
+    "json" ("[ENCODING]") 0 1 encode::json;
+    /// CRC-32 (that of gzip).
+    "crc32" ("[AVALANCHE]") 0 1 encode::crc32;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn convert(written: &str, value: &str) -> Option<String> {
+        let converter = Converter::new(&Convert::parse(written).unwrap()).unwrap();
+        let mut out = Vec::new();
+        let is_there = converter.apply(value.as_bytes(), &mut out);
+        is_there.then(|| String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn values_are_converted() {
+        for (written, value, wanted) in [
+            ("lower", "AbÖ", Some("abÖ")),
+            ("upper", "ab", Some("AB")),
+            ("field(1,:)", "a:b:c", Some("a")),
+            ("field(2,\":,\")", "a:b,c", Some("b")),
+            ("field(-1,:)", "a:b:c", Some("c")),
+            ("field(2,:,0)", "a:b:c", Some("b:c")),
+            ("field(2,:,2)", "a:b:c:d", Some("b:c")),
+            ("field(-2,:,2)", "a:b:c:d", Some("b:c")),
+            ("field(2,:)", "a::b", Some("")),
+            ("field(4,:)", "a:b:c", None),
+            ("word(2,:)", "a::b", Some("b")),
+            ("word(-1,:)", "a:b:", Some("b")),
+            ("word(3,:)", "a::b", None),
+            ("regsub(^/api,\"\",i)", "/API/x", Some("/x")),
+            ("regsub(\"o\",0)", "foo", Some("f0o")),
+            ("regsub(\"o\",0,g)", "foo", Some("f00")),
+            ("regsub(\"(a)(b)\",\"\\\\2\\\\1\")", "xab", Some("xba")),
+            ("bytes(1,2)", "abcd", Some("bc")),
+            ("bytes(2)", "abcd", Some("cd")),
+            ("bytes(9)", "abcd", None),
+            ("ltrim(\" \")", "  a ", Some("a ")),
+            ("rtrim(\" \")", "  a ", Some("  a")),
+            ("concat(\"<\",\">\")", "a", Some("<a>")),
+            ("iif(yes,no)", "1", Some("yes")),
+            ("iif(yes,no)", "0", Some("no")),
+            ("param(b)", "a=1&b=2", Some("2")),
+            ("param(c)", "a=1&b=2", None),
+            ("network(24)", "192.0.2.7", Some("192.0.2.0")),
+            ("network(24,64)", "2001:db8:0:1::2", Some("2001:db8:0:1::")),
+            ("length", "abc", Some("3")),
+            ("add(2)", "3", Some("5")),
+            ("sub(5)", "3", Some("-2")),
+            ("mul(2)", "3", Some("6")),
+            ("div(2)", "7", Some("3")),
+            ("mod(2)", "7", Some("1")),
+            ("neg", "7", Some("-7")),
+            ("not", "0", Some("1")),
+            ("bool", "5", Some("1")),
+            ("odd", "5", Some("1")),
+            ("add(1)", "x", None),
+            ("base64", "ab", Some("YWI=")),
+            ("b64dec", "YWI=", Some("ab")),
+            ("b64dec", "%", None),
+            ("ub64enc", "??>", Some("Pz8-")),
+            ("hex", "aK", Some("614B")),
+            ("hex2i", "ff", Some("255")),
+            ("url_dec", "/a%20b+?c+d", Some("/a b+?c d")),
+            ("url_dec(1)", "a+b", Some("a b")),
+            ("url_enc", "a b&", Some("a%20b%26")),
+            ("json", "a\"b\n", Some("a\\\"b\\n")),
+            ("crc32", "abc", Some("891568578")),
+        ] {
+            assert_eq!(
+                convert(written, value).as_deref(),
+                wanted,
+                "{written} {value:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_printed_is_read_back() {
+        for written in [
+            Convert::new("lower"),
+            Convert::with("field", &["1", ":"]),
+            Convert::with("regsub", &["^/(a|b)\\.\"x", "", "i"]),
+            Convert::with("rtrim", &["}"]),
+        ] {
+            assert_eq!(Convert::parse(&written.to_string()), Ok(written));
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        for bad in [
+            "lover",
+            "field(1)",
+            "field(x,:)",
+            "regsub(\"(\",x)",
+            "lower(1)",
+            "network(33)",
+        ] {
+            assert!(
+                Converter::new(&Convert::parse(bad).unwrap()).is_err(),
+                "{bad}"
+            );
+        }
+        assert!(Convert::parse("field(1").is_err());
+        assert!(Convert::parse("field(\"1)").is_err());
+    }
+
+    #[test]
+    fn expressions_are_cut_outside_of_quotes() {
+        assert_eq!(split("a|b", '|'), Some(("a", "b")));
+        assert_eq!(split("a(\"|\\\"|\")|b", '|'), Some(("a(\"|\\\"|\")", "b")));
+        assert_eq!(split("a(|)", '|'), None);
+    }
+}

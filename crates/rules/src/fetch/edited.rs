@@ -1,0 +1,166 @@
+//! Parts of heads as the rules before have left them.
+
+use clearway_http::{Edits, Field, Known};
+
+use super::{Argument, Context, Short, Visit};
+
+/// A name, and which of several is meant.
+fn parts(argument: &Argument) -> (&str, Option<i64>) {
+    match argument.text.split_once(',') {
+        Some((name, number)) => (name, number.trim().parse().ok()),
+        None => (&argument.text, None),
+    }
+}
+
+/// The lines of a header, those that came and are still there first.
+fn lines<'a>(
+    edits: Option<&'a Edits>,
+    fields: &'a [Field],
+    buf: &'a [u8],
+    name: &str,
+) -> Vec<&'a [u8]> {
+    let name = name.as_bytes();
+    let known = Known::of(name);
+    let came = fields.iter().filter(|field| {
+        field.known == known
+            && (known != Known::Other || field.name.of(buf).eq_ignore_ascii_case(name))
+    });
+    let came = came.map(|field| field.value.of(buf));
+    let Some(edits) = edits else {
+        return came.collect();
+    };
+    if known == Known::Host
+        && let Some(host) = edits.host()
+    {
+        return vec![host];
+    }
+    let written = edits.written();
+    let written = written.filter(|(own, _)| own.eq_ignore_ascii_case(name));
+    let written = written.map(|(_, value)| value);
+    if edits.drops(name) {
+        return written.collect();
+    }
+    came.chain(written).collect()
+}
+
+/// Items between commas outside of quotes, without the space around them.
+pub(crate) fn items<'a>(lines: &[&'a [u8]]) -> Vec<&'a [u8]> {
+    let mut items = Vec::new();
+    for line in lines {
+        let (mut is_quoted, mut is_escaped) = (false, false);
+        let parts = line.split(|&byte| {
+            match byte {
+                _ if is_escaped => is_escaped = false,
+                b'\\' if is_quoted => is_escaped = true,
+                b'"' => is_quoted = !is_quoted,
+                b',' if !is_quoted => return true,
+                _ => {}
+            }
+            false
+        });
+        items.extend(parts.map(<[u8]>::trim_ascii));
+    }
+    items
+}
+
+/// Shows the one that is meant: with a number that, else the last one to templates and all to tests.
+fn show(values: &[&[u8]], number: Option<i64>, raw: bool, visit: &mut Visit<'_>) -> bool {
+    let number = number.or_else(|| raw.then_some(-1));
+    let Some(number) = number else {
+        return values.iter().any(|value| visit(value));
+    };
+    let place = usize::try_from(number.unsigned_abs()).unwrap_or(usize::MAX);
+    let index = if number > 0 {
+        place.checked_sub(1)
+    } else {
+        values.len().checked_sub(place.max(1))
+    };
+    let found = index.and_then(|index| values.get(index));
+    found.is_some_and(|value| visit(value))
+}
+
+fn count(count: usize, visit: &mut Visit<'_>) -> bool {
+    visit(Short::of(count).as_bytes())
+}
+
+/// The lines of a header of the request or the response.
+pub(crate) fn lines_of<'a>(at: &Context<'a>, name: &str, response: bool) -> Vec<&'a [u8]> {
+    if response {
+        answered(at, name)
+    } else {
+        asked(at, name)
+    }
+}
+
+/// Lines of the request. When there is a response, what rules change is that.
+fn asked<'a>(at: &Context<'a>, name: &str) -> Vec<&'a [u8]> {
+    let edits = at.view.edits.filter(|_| at.view.response.is_none());
+    lines(edits, &at.view.head.fields, at.view.buf, name)
+}
+
+fn answered<'a>(at: &Context<'a>, name: &str) -> Vec<&'a [u8]> {
+    let Some((head, buf)) = at.view.response else {
+        return Vec::new();
+    };
+    lines(at.view.edits, &head.fields, buf, name)
+}
+
+pub(super) fn header_line(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -> bool {
+    let (name, number) = parts(name);
+    show(&asked(at, name), number, at.raw, visit)
+}
+
+pub(super) fn header_item(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -> bool {
+    let (name, number) = parts(name);
+    show(&items(&asked(at, name)), number, at.raw, visit)
+}
+
+pub(super) fn header_items(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -> bool {
+    count(items(&asked(at, &name.text)).len(), visit)
+}
+
+pub(super) fn header_lines(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -> bool {
+    count(asked(at, &name.text).len(), visit)
+}
+
+pub(super) fn response_line(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -> bool {
+    let (name, number) = parts(name);
+    show(&answered(at, name), number, at.raw, visit)
+}
+
+pub(super) fn response_item(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -> bool {
+    let (name, number) = parts(name);
+    show(&items(&answered(at, name)), number, at.raw, visit)
+}
+
+pub(super) fn response_items(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -> bool {
+    count(items(&answered(at, &name.text)).len(), visit)
+}
+
+pub(super) fn response_lines(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -> bool {
+    count(answered(at, &name.text).len(), visit)
+}
+
+/// The target as rules have left it.
+fn new_target<'a>(at: &Context<'a>) -> Option<&'a [u8]> {
+    at.view.edits?.target()
+}
+
+pub(super) fn path(at: &Context<'_>, argument: &Argument, visit: &mut Visit<'_>) -> bool {
+    match new_target(at) {
+        Some(target) => visit(
+            target
+                .split(|&byte| byte == b'?')
+                .next()
+                .unwrap_or_default(),
+        ),
+        None => super::request::raw_path(at, argument, visit),
+    }
+}
+
+pub(super) fn target(at: &Context<'_>, argument: &Argument, visit: &mut Visit<'_>) -> bool {
+    match new_target(at) {
+        Some(target) => visit(target),
+        None => super::request::target(at, argument, visit),
+    }
+}
