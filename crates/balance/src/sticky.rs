@@ -18,6 +18,8 @@ pub enum SameSite {
     Lax,
     /// Always; browsers then insist on `secure`.
     None,
+    /// As each browser sees fit.
+    Unset,
 }
 
 impl SameSite {
@@ -26,12 +28,17 @@ impl SameSite {
             Self::Strict => "Strict",
             Self::Lax => "Lax",
             Self::None => "None",
+            Self::Unset => "",
         }
     }
 }
 
 /// The cookie to set.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent attributes, read by name"
+)]
 pub struct Policy {
     /// Its name.
     pub name: String,
@@ -45,6 +52,12 @@ pub struct Policy {
     pub same_site: SameSite,
     /// How long browsers keep it; `None` = until they are closed.
     pub max_age: Option<Duration>,
+    /// The domain whose hosts they send it to; `None` = the host that set it.
+    pub domain: Option<String>,
+    /// Whether servers are kept from seeing it.
+    pub hidden: bool,
+    /// Whether caches are told to keep nothing of a response that sets it.
+    pub private: bool,
 }
 
 impl Default for Policy {
@@ -56,6 +69,9 @@ impl Default for Policy {
             secure: false,
             same_site: SameSite::default(),
             max_age: None,
+            domain: None,
+            hidden: false,
+            private: false,
         }
     }
 }
@@ -66,8 +82,8 @@ pub struct Sticky {
     policy: Policy,
     /// The Set-Cookie line of each server, ready to send.
     cookies: Vec<String>,
-    /// Hash and position of each server, sorted by hash.
-    by_hash: Vec<(u64, usize)>,
+    /// Token and position of each server, sorted by token.
+    by_token: Vec<(Box<[u8]>, usize)>,
 }
 
 impl Sticky {
@@ -82,18 +98,26 @@ impl Sticky {
         secret: u64,
         servers: impl IntoIterator<Item = &'a str>,
     ) -> Self {
-        let mut by_hash = Vec::new();
+        let token = |server: &str| format!("{:016x}", stable_seeded(server.as_bytes(), secret));
+        Self::with_tokens(policy, servers.into_iter().map(token))
+    }
+
+    /// Takes tokens as they are, in the order of the servers; one that is empty ties nobody.
+    #[must_use]
+    pub fn with_tokens(policy: Policy, tokens: impl IntoIterator<Item = String>) -> Self {
+        let mut by_token = Vec::new();
         let mut cookies = Vec::new();
-        for (index, server) in servers.into_iter().enumerate() {
-            let hash = stable_seeded(server.as_bytes(), secret);
-            by_hash.push((hash, index));
-            cookies.push(policy.cookie(hash));
+        for (index, token) in tokens.into_iter().enumerate() {
+            cookies.push(policy.cookie(&token));
+            if !token.is_empty() {
+                by_token.push((token.into_bytes().into_boxed_slice(), index));
+            }
         }
-        by_hash.sort_unstable();
+        by_token.sort_unstable();
         Self {
             policy,
             cookies,
-            by_hash,
+            by_token,
         }
     }
 
@@ -107,24 +131,37 @@ impl Sticky {
     /// be a server that is gone or a client's invention.
     #[must_use]
     pub fn find(&self, value: &[u8]) -> Option<usize> {
-        let hash = parse(value)?;
-        let at = self.by_hash.partition_point(|&(h, _)| h < hash);
-        self.by_hash
-            .get(at)
-            .filter(|&&(h, _)| h == hash)
+        let at = self.by_token.partition_point(|(token, _)| **token < *value);
+        let found = self.by_token.get(at);
+        found
+            .filter(|(token, _)| **token == *value)
             .map(|&(_, index)| index)
+    }
+
+    /// What the cookie is for, beside tying clients.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// The value of the `Set-Cookie` header that ties a client to a server.
     #[must_use]
     pub fn set_cookie(&self, server: usize) -> Option<&str> {
-        self.cookies.get(server).map(String::as_str)
+        let cookie = self.cookies.get(server).map(String::as_str);
+        cookie.filter(|cookie| !cookie.is_empty())
     }
 }
 
 impl Policy {
-    fn cookie(&self, hash: u64) -> String {
-        let mut text = format!("{}={hash:016x}; Path={}", self.name, self.path);
+    fn cookie(&self, token: &str) -> String {
+        if token.is_empty() {
+            return String::new();
+        }
+        let mut text = format!("{}={token}; Path={}", self.name, self.path);
+        if let Some(domain) = &self.domain {
+            text.push_str("; Domain=");
+            text.push_str(domain);
+        }
         if let Some(age) = self.max_age {
             // Writing to a string cannot fail.
             let _ = write!(text, "; Max-Age={}", age.as_secs());
@@ -135,25 +172,12 @@ impl Policy {
         if self.secure {
             text.push_str("; Secure");
         }
-        text.push_str("; SameSite=");
-        text.push_str(self.same_site.attribute());
+        if self.same_site != SameSite::Unset {
+            text.push_str("; SameSite=");
+            text.push_str(self.same_site.attribute());
+        }
         text
     }
-}
-
-/// Exactly sixteen lower-case hexadecimal digits.
-fn parse(value: &[u8]) -> Option<u64> {
-    if value.len() != TOKEN_LEN {
-        return None;
-    }
-    value.iter().try_fold(0, |sum: u64, &byte| {
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            _ => return None,
-        };
-        Some((sum << 4) | u64::from(digit))
-    })
 }
 
 #[cfg(test)]
@@ -198,6 +222,7 @@ mod tests {
             secure: true,
             same_site: SameSite::None,
             max_age: Some(Duration::from_secs(3_600)),
+            ..Policy::default()
         };
         let full = Sticky::new(policy, 1, SERVERS);
         assert_eq!(

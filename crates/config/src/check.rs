@@ -29,6 +29,14 @@ pub fn check(config: &Config) -> Vec<Diagnostic> {
     found.0
 }
 
+/// Checks what was lowered from another language: what the author of that could not know is not
+/// told, only what makes it impossible to run.
+pub(crate) fn foreign(config: &Config) -> Vec<Diagnostic> {
+    let mut found = check(config);
+    found.retain(|found| found.severity == crate::Severity::Error && found.code != NO_BACKEND);
+    found
+}
+
 /// Code of the diagnostic about an admin API that others can reach.
 pub(crate) const ADMIN_EXPOSED: &str = "admin-exposed";
 

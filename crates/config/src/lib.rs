@@ -18,6 +18,7 @@ mod concept;
 mod diagnostic;
 pub mod diff;
 pub mod doc;
+pub mod foreign;
 mod lower;
 pub mod model;
 pub mod pattern;

@@ -4,11 +4,11 @@
 //! A survey is for reading only: it never becomes a Plan. What a file does not say stands here with
 //! that balancer's own default and without an origin.
 
-mod haproxy;
+pub(crate) mod haproxy;
 mod loops;
 mod native;
 mod nginx;
-mod units;
+pub(crate) mod units;
 
 use std::time::Duration;
 

@@ -56,7 +56,7 @@ impl Checks {
             let Some(check) = &backend.check else {
                 continue;
             };
-            for server in &backend.servers {
+            for server in backend.servers.iter().filter(|server| server.checked) {
                 wanted.insert(
                     (backend.name, server.address),
                     (Arc::clone(server), Arc::clone(check)),

@@ -18,8 +18,17 @@ pub enum XForwarded {
     Append,
     /// Always replaced.
     Replace,
+    /// Passed on as they came, whoever sent them.
+    Keep,
     /// Passed on as trusted peers sent them, and removed from others.
     Off,
+}
+
+impl XForwarded {
+    /// Whether we write some of our own.
+    fn writes(self) -> bool {
+        matches!(self, Self::Append | Self::Replace)
+    }
 }
 
 /// What is said about the client.
@@ -90,7 +99,8 @@ pub fn encode_request(
     let host = edits.host().unwrap_or_else(|| head.host.of(buf));
     field(out, b"Host", host);
     let changed = !edits.is_empty();
-    let replaces = policy.mode == XForwarded::Replace || !policy.trusted;
+    let believed = policy.trusted || policy.mode == XForwarded::Keep;
+    let replaces = policy.mode == XForwarded::Replace || !believed;
     let mut via_before: Option<&[u8]> = None;
     let (mut for_before, mut proto_seen, mut host_seen, mut forwarded_before) =
         (None, false, false, None);
@@ -120,8 +130,8 @@ pub fn encode_request(
             {
                 continue;
             }
-            Known::Other if !policy.trusted && is_lookalike(f.name.of(buf)) => continue,
-            Known::XForwardedFor if policy.mode != XForwarded::Off => {
+            Known::Other if !believed && is_lookalike(f.name.of(buf)) => continue,
+            Known::XForwardedFor if policy.mode.writes() => {
                 if let Some(earlier) = for_before.replace(value) {
                     field(out, b"X-Forwarded-For", earlier);
                 }
@@ -145,7 +155,7 @@ pub fn encode_request(
     run.flush(buf, out);
     // A rule that sets or removes one of these fields has the last word.
     let ours = |name: &str| !changed || !edits.drops(name.as_bytes());
-    if policy.mode != XForwarded::Off {
+    if policy.mode.writes() {
         let seen = (for_before, proto_seen, host_seen);
         write_x_forwarded(out, policy, seen, host, &ours);
     }

@@ -380,6 +380,10 @@ pub struct ServerPlan {
     pub state: u32,
     /// Time over which it gets its full weight after it came up.
     pub slow_start: Duration,
+    /// Whether it is checked where its backend has checks.
+    pub checked: bool,
+    /// What the sticky cookie says of it, where that is given.
+    pub cookie: Option<String>,
     /// What is sent before the first byte.
     pub send_proxy: SendProxy,
     /// What is spoken with it.
@@ -402,7 +406,8 @@ impl ServerPlan {
         all(self) == all(other)
             && (self.state, self.slow_start, self.send_proxy)
                 == (other.state, other.slow_start, other.send_proxy)
-            && self.protocol == other.protocol
+            && (self.protocol, self.checked, &self.cookie)
+                == (other.protocol, other.checked, &other.cookie)
             && self.has_same_tls(other)
             && Arc::ptr_eq(&self.entry, &other.entry)
     }

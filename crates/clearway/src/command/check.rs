@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use clearway_config::Severity;
+use clearway_config::foreign::{Foreign, Treatment};
 
-use super::{ConfigArg, complain, run, say};
+use super::{ConfigArg, complain, run, say, tell};
 
 /// Arguments of `check`.
 #[derive(clap::Args)]
@@ -15,7 +16,14 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> ExitCode {
-        let mut loaded = self.config.load();
+        let mut loaded = match self.config.foreign() {
+            Some(foreign) => {
+                say(&report(&foreign));
+                foreign.loaded
+            }
+            None => self.config.read(),
+        };
+        tell(&loaded);
         if !loaded.has_errors() {
             match clearway_control::certificates::try_out(&loaded.config) {
                 Ok(warnings) => warnings
@@ -40,7 +48,7 @@ impl Args {
         let config = &loaded.config;
         say(&format!(
             "{}: {} listener(s), {} route(s), {} backend(s); {errors} error(s), {warnings} warning(s)\n",
-            self.config.config.display(),
+            self.config.name(),
             config.listeners.len(),
             config.routes.len(),
             config.backends.len(),
@@ -51,4 +59,39 @@ impl Args {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What becomes of every directive, one line each, and how many of each kind there are.
+fn report(foreign: &Foreign) -> String {
+    let mut out = String::new();
+    for directive in &foreign.directives {
+        let text: String = directive.text.chars().take(72).collect();
+        let place = format!("{}:{}", directive.origin.file, directive.origin.line);
+        let kind = directive.treatment.name();
+        out.push_str(&format!("{place}  {kind:<19}  {text}\n"));
+        for remark in &directive.remarks {
+            out.push_str(&format!(
+                "{:width$}{remark}\n",
+                "",
+                width = place.len() + 23
+            ));
+        }
+    }
+    let kinds = [
+        Treatment::Honoured,
+        Treatment::Equivalent,
+        Treatment::Harmless,
+        Treatment::Ineffective,
+        Treatment::Refused,
+    ];
+    let counts: Vec<String> = kinds
+        .iter()
+        .map(|kind| format!("{} {}", foreign.count(*kind), kind.name()))
+        .collect();
+    out.push_str(&format!(
+        "{} directives: {}\n",
+        foreign.directives.len(),
+        counts.join(", ")
+    ));
+    out
 }

@@ -1,6 +1,7 @@
 //! The subcommands. Each is one file with its arguments and a `run`.
 
 mod check;
+mod convert;
 mod ctl;
 mod demo;
 mod doctor;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use clearway_config::Loaded;
+use clearway_config::foreign::{self, Foreign};
 
 /// A load balancer for layers 4 and 7 that explains every gateway error.
 #[derive(Parser)]
@@ -35,6 +37,8 @@ enum Which {
     Demo(demo::Args),
     /// Print a configuration as Clearway understands it.
     Print(print::Args),
+    /// Print a configuration of another balancer in Clearway's language.
+    Convert(convert::Args),
     /// Control a running balancer: reload, servers, drain.
     Ctl(ctl::Args),
     /// Explain a failed request by its id.
@@ -42,7 +46,7 @@ enum Which {
 }
 
 /// Where the configuration is.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 struct ConfigArg {
     /// The configuration file.
     #[arg(
@@ -52,16 +56,53 @@ struct ConfigArg {
         default_value = "clearway.toml"
     )]
     config: PathBuf,
+    /// A configuration of HAProxy instead: a file, or a directory of files that end in .cfg. May be given
+    /// several times.
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    haproxy: Vec<PathBuf>,
+    /// Leave out directives that begin with this word where they would be refused.
+    #[arg(long, value_name = "WORD", requires = "haproxy")]
+    ignore: Vec<String>,
 }
 
 impl ConfigArg {
+    /// Reads the configuration without saying anything.
+    fn read(&self) -> Loaded {
+        self.foreign().map_or_else(
+            || clearway_config::load(&self.config),
+            |foreign| foreign.loaded,
+        )
+    }
+
+    /// The configuration in another language, if it is in one.
+    fn foreign(&self) -> Option<Foreign> {
+        let is_one = !self.haproxy.is_empty();
+        is_one.then(|| foreign::load_haproxy(&self.haproxy, &self.ignore))
+    }
+
+    /// What to call it.
+    fn name(&self) -> String {
+        match self.haproxy.as_slice() {
+            [] => self.config.display().to_string(),
+            files => {
+                let files: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
+                files.join(", ")
+            }
+        }
+    }
+
     /// Loads the configuration and prints everything that is wrong with it.
     fn load(&self) -> Loaded {
-        let loaded = clearway_config::load(&self.config);
-        for diagnostic in &loaded.diagnostics {
-            complain(&format!("{}\n", run::render(diagnostic)));
-        }
+        let loaded = self.read();
+        tell(&loaded);
         loaded
+    }
+}
+
+/// Prints everything that is wrong with a configuration.
+fn tell(loaded: &Loaded) {
+    for diagnostic in &loaded.diagnostics {
+        complain(&format!("{}\n", run::render(diagnostic)));
     }
 }
 
@@ -104,6 +145,7 @@ impl Command {
             Which::Doctor(args) => args.run(),
             Which::Demo(args) => args.run(),
             Which::Print(args) => args.run(),
+            Which::Convert(args) => args.run(),
             Which::Ctl(args) => args.run(),
             Which::Why(args) => args.run(),
         }

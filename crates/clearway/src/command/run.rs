@@ -24,9 +24,9 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn run(self) -> ExitCode {
-        let (path, admin) = (self.config.config, self.admin);
+        let (config, admin) = (self.config, self.admin);
         let source = move || -> Loaded {
-            let mut loaded = clearway_config::load(&path);
+            let mut loaded = config.read();
             if let Some(admin) = &admin {
                 loaded.override_admin(admin);
             }

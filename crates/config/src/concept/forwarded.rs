@@ -24,6 +24,8 @@ choices! {
         Append = "append",
         /// What was sent is replaced.
         Replace = "replace",
+        /// They are passed on as they came, whoever sent them: servers must not believe them.
+        Keep = "keep",
         /// They are passed on as they came from trusted clients, and removed from others.
         Off = "off",
     }

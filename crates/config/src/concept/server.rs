@@ -33,6 +33,10 @@ concept! {
     maxconn: Option<u32> = None, example = Some("100");
     /// What it may be used for.
     state: ServerState = ServerState::Ready, example = Some("\"drain\"");
+    /// Whether it is checked where the backend has checks.
+    checked: bool = true, example = Some("false");
+    /// What the sticky cookie says of it, in place of a token that says nothing.
+    cookie: Option<String> = None, example = Some("\"a\"");
     /// How long it takes to get its full part after it came up. The backend's when absent.
     slow_start: Option<Duration> = None, example = Some("\"30s\"");
 }

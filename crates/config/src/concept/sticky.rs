@@ -22,6 +22,12 @@ concept! {
     secure: bool = false;
     /// Whether browsers send it along with requests from other sites.
     same_site: CookieSite = CookieSite::Lax;
+    /// The domain whose hosts browsers send it to; only the host that set it when absent.
+    domain: Option<String> = None, example = Some("\"example.org\"");
+    /// Whether servers are kept from seeing it.
+    hidden: bool = false, example = Some("true");
+    /// Whether caches are told to keep nothing of a response that sets it (`Cache-Control: private`).
+    private: bool = false, example = Some("true");
     /// How long browsers keep it; until they are closed when absent.
     max_age: Option<Duration> = None, example = Some("\"1h\"");
 }
@@ -36,6 +42,8 @@ choices! {
         Lax = "lax",
         /// Always; browsers then insist on `secure`.
         None = "none",
+        /// As each browser sees fit: the cookie says nothing about it.
+        Unset = "unset",
     }
 }
 
@@ -52,8 +60,12 @@ impl StickyCookie {
                 CookieSite::Strict => SameSite::Strict,
                 CookieSite::Lax => SameSite::Lax,
                 CookieSite::None => SameSite::None,
+                CookieSite::Unset => SameSite::Unset,
             },
             max_age: self.max_age,
+            domain: self.domain.clone(),
+            hidden: self.hidden,
+            private: self.private,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Tree to model: puts the sections of a file together.
 
+pub(crate) mod haproxy;
 pub(crate) mod rules;
 
 use crate::diagnostic::Span;

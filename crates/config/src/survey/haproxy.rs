@@ -13,7 +13,7 @@ use scope::Scope;
 mod backend;
 mod check;
 mod front;
-mod parameters;
+pub(crate) mod parameters;
 mod pitfall;
 mod scope;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// A time of NGINX: `60`, `60s`, `1m30s`, `1h 30m`. Seconds where no unit is written.
-pub(super) fn nginx_time(text: &str) -> Option<Duration> {
+pub(crate) fn nginx_time(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text.trim();
     if rest.is_empty() {
@@ -30,7 +30,7 @@ pub(super) fn nginx_time(text: &str) -> Option<Duration> {
 }
 
 /// A time of HAProxy: `30s`, `500`. Milliseconds where no unit is written.
-pub(super) fn haproxy_time(text: &str) -> Option<Duration> {
+pub(crate) fn haproxy_time(text: &str) -> Option<Duration> {
     let (number, unit) = number(text)?;
     match unit {
         "us" => Some(Duration::from_micros(number)),
@@ -44,7 +44,7 @@ pub(super) fn haproxy_time(text: &str) -> Option<Duration> {
 }
 
 /// A size in bytes: `8k`, `10M`, `1g`, `512`.
-pub(super) fn size(text: &str) -> Option<u64> {
+pub(crate) fn size(text: &str) -> Option<u64> {
     let (number, unit) = number(text)?;
     let factor = match unit {
         "" => 1,
@@ -57,7 +57,7 @@ pub(super) fn size(text: &str) -> Option<u64> {
 }
 
 /// A host and a port: `a:80`, `[::1]:80`. No port is 0. Brackets are taken off.
-pub(super) fn host_and_port(text: &str) -> (String, u16) {
+pub(crate) fn host_and_port(text: &str) -> (String, u16) {
     let bare = |host: &str| {
         let inner = host
             .strip_prefix('[')

@@ -349,6 +349,13 @@ impl Statuses {
         Self(vec![(from, to)])
     }
 
+    /// A set of several; `None` when one of them is none, or there are none.
+    pub(crate) fn of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Option<Self> {
+        let ranges = texts.into_iter().map(|text| Self::parse_one(text).ok());
+        let ranges: Option<Vec<_>> = ranges.collect();
+        ranges.filter(|ranges| !ranges.is_empty()).map(Self)
+    }
+
     /// The ranges, both ends included.
     #[must_use]
     pub fn ranges(&self) -> &[(u16, u16)] {

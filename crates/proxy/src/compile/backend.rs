@@ -175,6 +175,11 @@ pub(super) fn compile(
             max_age_us: micros(backend.keepalive.max_age),
         },
         sticky: backend.sticky.as_ref().map(|sticky| {
+            let named = servers.iter().any(|server| server.cookie.is_some());
+            if named {
+                let tokens = servers.iter().map(|s| s.cookie.clone().unwrap_or_default());
+                return Sticky::with_tokens(sticky.policy(), tokens);
+            }
             let secret = hash::stable(name.as_str().as_bytes());
             Sticky::new(
                 sticky.policy(),
@@ -299,6 +304,8 @@ fn server_plan(backend: &Backend, name: Name, place: &Place<'_>, board: &mut Boa
         maxconn: backend.maxconn_of(server),
         state: flags,
         slow_start: backend.slow_start_of(server),
+        checked: server.checked,
+        cookie: server.cookie.clone(),
         send_proxy: match backend.send_proxy {
             SendProxyConfig::Off => SendProxy::Off,
             SendProxyConfig::V1 => SendProxy::V1,

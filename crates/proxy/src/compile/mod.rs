@@ -189,6 +189,7 @@ fn compile_listener(
         x_forwarded: match listener.forwarded.x_forwarded {
             XForwardedConfig::Append => XForwarded::Append,
             XForwardedConfig::Replace => XForwarded::Replace,
+            XForwardedConfig::Keep => XForwarded::Keep,
             XForwardedConfig::Off => XForwarded::Off,
         },
         forwarded: listener.forwarded.forwarded,

@@ -221,6 +221,8 @@ converters! {
     "rtrim" ("CHARACTERS") 1 1 text::rtrim;
     /// With texts before and behind.
     "concat" ("BEFORE,AFTER") 2 2 text::concat;
+    /// 1 when the value is this text, else 0.
+    "is" ("TEXT") 1 1 text::is;
     /// One text when the value is true (not empty, 0 or `false`), else another.
     "iif" ("TRUE,FALSE") 2 2 text::iif;
     /// The value of a parameter in a query, between delimiters (`&`).

@@ -195,6 +195,14 @@ pub(super) fn concat(arguments: &[String]) -> Result<Code, String> {
     }))
 }
 
+pub(super) fn is(arguments: &[String]) -> Result<Code, String> {
+    let wanted = argument(arguments, 0).as_bytes().to_vec();
+    Ok(Box::new(move |value, out| {
+        out.push(if value == wanted { b'1' } else { b'0' });
+        true
+    }))
+}
+
 pub(super) fn iif(arguments: &[String]) -> Result<Code, String> {
     let yes = argument(arguments, 0).as_bytes().to_vec();
     let no = argument(arguments, 1).as_bytes().to_vec();

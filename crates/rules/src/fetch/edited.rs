@@ -158,6 +158,17 @@ pub(super) fn path(at: &Context<'_>, argument: &Argument, visit: &mut Visit<'_>)
     }
 }
 
+pub(super) fn base(at: &Context<'_>, argument: &Argument, visit: &mut Visit<'_>) -> bool {
+    let mut text = asked(at, "host")
+        .first()
+        .map_or_else(Vec::new, |host| host.to_vec());
+    path(at, argument, &mut |path| {
+        text.extend_from_slice(path);
+        true
+    });
+    visit(&text)
+}
+
 pub(super) fn target(at: &Context<'_>, argument: &Argument, visit: &mut Visit<'_>) -> bool {
     match new_target(at) {
         Some(target) => visit(target),

@@ -187,6 +187,8 @@ fetches! {
         SentPath = "sent_path" Request edited::path;
         /// Path and query as the server will see them.
         SentTarget = "sent_target" Request edited::target;
+        /// Host as the server will see it, and the path behind it.
+        Base = "base" Request edited::base;
         /// Query without `?`. Follows rewrites.
         Query = "query" Request request::query;
         /// `?` when there is a query, else nothing.
@@ -304,6 +306,16 @@ impl Fetch {
 }
 
 impl Fetch {
+    /// The text when it is always the same.
+    #[must_use]
+    pub fn constant(&self) -> Option<&str> {
+        if let Self::Literal(text) = self {
+            Some(text)
+        } else {
+            None
+        }
+    }
+
     /// The same with converters behind those it goes through already.
     #[must_use]
     pub fn through(self, mut more: Vec<Convert>) -> Self {

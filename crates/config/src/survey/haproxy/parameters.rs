@@ -76,21 +76,21 @@ const WITH_VALUE: &[&str] = &[
 
 /// One parameter.
 #[derive(Clone)]
-pub(super) struct Parameter<'a> {
-    name: &'a str,
-    pub(super) value: &'a str,
-    pub(super) origin: Origin,
+pub(crate) struct Parameter<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) value: &'a str,
+    pub(crate) origin: Origin,
 }
 
 /// Parameters of a server; of those that are written twice the last one holds.
 #[derive(Clone, Default)]
-pub(super) struct Parameters<'a> {
+pub(crate) struct Parameters<'a> {
     all: Vec<Parameter<'a>>,
 }
 
 impl<'a> Parameters<'a> {
     /// Adds those of a line, from a word on.
-    pub(super) fn add(&mut self, line: &'a Line, from: usize) {
+    pub(crate) fn add(&mut self, line: &'a Line, from: usize) {
         let mut words = line.words.iter().skip(from);
         while let Some(word) = words.next() {
             let name = word.text.as_str();
@@ -105,7 +105,7 @@ impl<'a> Parameters<'a> {
     }
 
     /// A parameter, unless it was taken back with `no-`.
-    pub(super) fn find(&self, name: &str) -> Option<&Parameter<'a>> {
+    pub(crate) fn find(&self, name: &str) -> Option<&Parameter<'a>> {
         let fits = |found: &&Parameter<'_>| {
             found.name == name || found.name.strip_prefix("no-") == Some(name)
         };
@@ -116,16 +116,21 @@ impl<'a> Parameters<'a> {
             .filter(|found| found.name == name)
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
+    /// All of them, those of defaults first.
+    pub(crate) fn all(&self) -> &[Parameter<'a>] {
+        &self.all
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.find(name).is_some()
     }
 
-    pub(super) fn value(&self, name: &str) -> Option<&'a str> {
+    pub(crate) fn value(&self, name: &str) -> Option<&'a str> {
         self.find(name).map(|found| found.value)
     }
 
     /// The version of the PROXY header that is sent, and where that is written.
-    pub(super) fn proxy_header(&self) -> Option<(u8, Origin)> {
+    pub(crate) fn proxy_header(&self) -> Option<(u8, Origin)> {
         let first = self
             .find("send-proxy")
             .map(|found| (1, found.origin.clone()));

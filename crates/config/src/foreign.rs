@@ -1,0 +1,86 @@
+//! Configurations in the languages of other balancers: what becomes of each of their directives.
+
+use crate::diagnostic::{Diagnostic, Origin};
+use crate::{Loaded, lower};
+
+pub use lower::haproxy::load as load_haproxy;
+
+/// What is done about a directive, from the best to the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Treatment {
+    /// It is done.
+    Honoured,
+    /// Something else is done that comes to the same.
+    Equivalent,
+    /// Nothing is done about it, and nobody notices.
+    Harmless,
+    /// Nothing is done about it, and something is different then.
+    Ineffective,
+    /// It changes who gets what, and cannot be done: nothing is run.
+    Refused,
+}
+
+impl Treatment {
+    /// As it stands in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Honoured => "honoured",
+            Self::Equivalent => "equivalent",
+            Self::Harmless => "harmless to ignore",
+            Self::Ineffective => "ignored with effect",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// A directive of a foreign file, and what becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directive {
+    /// Where it stands.
+    pub origin: Origin,
+    /// Its text, words with single spaces between.
+    pub text: String,
+    /// What is done about it.
+    pub treatment: Treatment,
+    /// Why, or what is different.
+    pub remarks: Vec<String>,
+}
+
+/// A foreign configuration as Clearway understands it.
+#[derive(Clone, Debug)]
+pub struct Foreign {
+    /// What it says, in Clearway's model, with everything that is wrong with it.
+    pub loaded: Loaded,
+    /// Every directive, in the order of the files.
+    pub directives: Vec<Directive>,
+}
+
+impl Foreign {
+    /// How many directives are treated in a way.
+    #[must_use]
+    pub fn count(&self, treatment: Treatment) -> usize {
+        let directives = self.directives.iter();
+        directives.filter(|d| d.treatment == treatment).count()
+    }
+}
+
+/// What is wrong with directives that are not honoured, as diagnostics.
+pub(crate) fn complaints(directives: &[Directive]) -> Vec<Diagnostic> {
+    let complaint = |directive: &Directive| {
+        let remarks = directive.remarks.join("; ");
+        match directive.treatment {
+            Treatment::Honoured | Treatment::Equivalent | Treatment::Harmless => None,
+            Treatment::Ineffective => {
+                let message = format!("this is ignored: {remarks}");
+                Some(Diagnostic::warning("ignored", &directive.origin, message))
+            }
+            Treatment::Refused => {
+                let word = directive.text.split(' ').next().unwrap_or_default();
+                let hint = format!("take it out, or run without it by --ignore {word}");
+                Some(Diagnostic::error("refused", &directive.origin, remarks).hint(hint))
+            }
+        }
+    };
+    directives.iter().filter_map(complaint).collect()
+}

@@ -1,0 +1,219 @@
+//! Health checks: `option httpchk`, `http-check`, and the words of servers about them.
+
+use std::time::Duration;
+
+use super::notes::Notes;
+use super::proxy::Proxy;
+use super::server::{Member, seconds};
+use crate::diagnostic::Origins;
+use crate::model::{
+    HeaderName, HeaderValue, Health, HealthKind, HostPattern, MethodName, Pattern, Statuses,
+};
+use crate::syntax::haproxy::Line;
+use crate::value::Text;
+
+/// The checks of a backend; none when no server is checked.
+pub(super) fn read(proxy: &Proxy, members: &[Member<'_>], notes: &mut Notes) -> Option<Health> {
+    let first = members
+        .iter()
+        .find(|member| member.parameters.has("check"))?;
+    let time = |name: &str| {
+        let mut found = members.iter().filter_map(|m| m.parameters.value(name));
+        found.next().and_then(seconds)
+    };
+    let interval = time("inter").unwrap_or(Duration::from_secs(2));
+    let count = |name: &str, default: u32| {
+        let value = first
+            .parameters
+            .value(name)
+            .and_then(|text| text.parse().ok());
+        value.unwrap_or(default).max(1)
+    };
+    let mut health = Health {
+        interval: interval.max(Duration::from_millis(10)),
+        fast_interval: time("fastinter")
+            .unwrap_or(interval)
+            .max(Duration::from_millis(10)),
+        timeout: proxy.timeout("check").unwrap_or(interval),
+        rise: count("rise", 2),
+        fall: count("fall", 3),
+        port: first
+            .parameters
+            .value("port")
+            .and_then(|text| text.parse().ok()),
+        tls: first.parameters.has("ssl") && !first.parameters.has("no-check-ssl"),
+        origins: Origins::new(first.server.origin().clone()),
+        ..Health::default()
+    };
+    // A port of its own speaks TLS only when it is told to.
+    if health.port.is_some() {
+        health.tls = first.parameters.has("check-ssl");
+    }
+    if let Some(line) = proxy.httpchk.as_ref().filter(|_| proxy.option("httpchk")) {
+        health.kind = HealthKind::Http;
+        health.method = MethodName::parse("OPTIONS").unwrap_or_default();
+        request(line, &mut health);
+    }
+    for line in &proxy.http_check {
+        notes.begin(line);
+        match line.word(1) {
+            "send" => send(line, &mut health, notes),
+            "expect" => expect(line, &mut health, notes),
+            "connect" => connect(line, &mut health, notes),
+            "disable-on-404" => {
+                notes.ineffective("a status outside of those expected is a failure");
+            }
+            "send-state" => notes.ineffective("checks say nothing about the server"),
+            "comment" => {}
+            other => notes.ineffective(format!("{other:?} is not known here")),
+        }
+    }
+    Some(health)
+}
+
+/// `option httpchk [METHOD] [URI] [VERSION…]`: behind the version there may be headers.
+fn request(line: &Line, health: &mut Health) {
+    let words: Vec<&str> = line.texts(2).collect();
+    match words.as_slice() {
+        [] => {}
+        [uri] => path(uri, health),
+        [method, uri, rest @ ..] => {
+            if let Ok(method) = MethodName::parse(method) {
+                health.method = method;
+            }
+            path(uri, health);
+            let version = rest.join(" ");
+            for field in version.replace("\\r\\n", "\r\n").split("\r\n").skip(1) {
+                if let Some((name, value)) = field.split_once(':') {
+                    header(name, value, health);
+                }
+            }
+        }
+    }
+}
+
+fn path(text: &str, health: &mut Health) {
+    if let Ok(path) = HeaderValue::parse(text) {
+        health.path = path;
+    }
+}
+
+fn header(name: &str, value: &str, health: &mut Health) {
+    let (name, value) = (name.trim(), value.trim());
+    if name.eq_ignore_ascii_case("host") {
+        let host = value.rsplit_once(':').map_or(value, |(host, _)| host);
+        health.host = HostPattern::parse(host).ok();
+        return;
+    }
+    // Which connection it is on is the check's own affair.
+    if name.eq_ignore_ascii_case("connection") {
+        return;
+    }
+    if let (Ok(name), Ok(value)) = (HeaderName::parse(name), HeaderValue::parse(value)) {
+        health.headers.0.push((name, value));
+    }
+}
+
+fn send(line: &Line, health: &mut Health, notes: &mut Notes) {
+    let words: Vec<&str> = line.texts(2).collect();
+    let mut rest = words.as_slice();
+    while let [word, tail @ ..] = rest {
+        rest = match (*word, tail) {
+            ("meth", [method, tail @ ..]) => {
+                health.method = MethodName::parse(method).unwrap_or_default();
+                tail
+            }
+            ("uri" | "uri-lf", [uri, tail @ ..]) => {
+                path(uri, health);
+                tail
+            }
+            ("ver" | "comment", [_, tail @ ..]) => tail,
+            ("hdr", [name, value, tail @ ..]) => {
+                header(name, value, health);
+                tail
+            }
+            (word, tail) => {
+                notes.ineffective(format!("{word:?} is not known here"));
+                tail.get(1..).unwrap_or_default()
+            }
+        };
+    }
+}
+
+fn expect(line: &Line, health: &mut Health, notes: &mut Notes) {
+    let words: Vec<&str> = line.texts(2).collect();
+    let mut rest = words.as_slice();
+    // What is said about the outcome stands before the test.
+    while let [word, _, tail @ ..] = rest {
+        let is_option = [
+            "min-recv",
+            "ok-status",
+            "error-status",
+            "tout-status",
+            "on-success",
+            "on-error",
+            "status-code",
+            "comment",
+        ];
+        if !is_option.contains(word) {
+            break;
+        }
+        rest = tail;
+    }
+    match rest {
+        ["status", list, ..] => {
+            let text = list.split(',').map(str::trim);
+            match Statuses::of(text) {
+                Some(statuses) => health.expect = statuses,
+                None => notes.wrong(
+                    &line.origin(),
+                    format!("{list:?} is no list of statuses"),
+                    "",
+                ),
+            }
+        }
+        ["rstatus", pattern, ..] => match statuses(pattern) {
+            Some(statuses) => health.expect = statuses,
+            None => notes.ineffective(format!("{pattern:?} fits no range of statuses")),
+        },
+        ["string", text, ..] => health.body = Some(Pattern::Text((*text).to_owned())),
+        ["rstring", pattern, ..] => match Pattern::parse(&format!("~{pattern}")) {
+            Ok(pattern) => health.body = Some(pattern),
+            Err(problem) => notes.ineffective(problem.message),
+        },
+        _ => notes.ineffective("such an expectation is not known here"),
+    }
+    if matches!(rest.first(), Some(&"string" | &"rstring")) {
+        health.expect = Statuses::range(100, 599);
+    }
+}
+
+/// The statuses that a pattern matches.
+fn statuses(pattern: &str) -> Option<Statuses> {
+    let regex = regex::Regex::new(pattern).ok()?;
+    let all = (100..=599_u16).filter(|status| regex.is_match(&status.to_string()));
+    let all: Vec<String> = all.map(|status| status.to_string()).collect();
+    Statuses::of(all.iter().map(String::as_str))
+}
+
+fn connect(line: &Line, health: &mut Health, notes: &mut Notes) {
+    let words: Vec<&str> = line.texts(2).collect();
+    let mut rest = words.as_slice();
+    while let [word, tail @ ..] = rest {
+        rest = match (*word, tail) {
+            ("port", [port, tail @ ..]) => {
+                health.port = port.parse().ok();
+                tail
+            }
+            ("ssl", tail) => {
+                health.tls = true;
+                tail
+            }
+            ("default" | "linger", tail) => tail,
+            (word, tail) => {
+                notes.ineffective(format!("{word:?} is not known here"));
+                tail
+            }
+        };
+    }
+}

@@ -1,0 +1,550 @@
+//! Proxies to the model: frontends become listeners and routes, backends backends.
+
+use std::time::Duration;
+
+use clearway_balance::{Algorithm, Bound};
+use clearway_outcome::FaultKind;
+
+use super::bind::{self, Seat};
+use super::global::Global;
+use super::notes::Notes;
+use super::proxy::Proxy;
+use super::rules::rule;
+use super::{check, server};
+use crate::diagnostic::{Origin, Origins};
+use crate::model::{
+    Actions, Backend, Bind, Condition, Config, ErrorKey, ErrorPage, ErrorPages, Forwarding,
+    HashKey, HeaderName, HeaderValue, Identifier, Keepalive, LimitOverrides, Listener, OrOff,
+    Pairs, ProxyProtocol, Reply, Retries, RetryMethods, RetryOn, Route, Rule, TemplateText,
+    TimeoutOverrides, ValueTest, XForwarded,
+};
+use crate::value::Text;
+
+/// Puts a frontend into the model.
+pub(super) fn frontend(proxy: &Proxy, global: &Global, config: &mut Config, notes: &mut Notes) {
+    let mut seats: Vec<Seat> = Vec::new();
+    for line in &proxy.binds {
+        notes.begin(line);
+        bind::read(line, global, &mut seats, notes);
+    }
+    if proxy.disabled {
+        return;
+    }
+    let mut names = Vec::new();
+    for (index, seat) in seats.into_iter().enumerate() {
+        let name = match (index, &seat.tls) {
+            (0, _) => proxy.name.clone(),
+            (1, Some(_)) => format!("{}-tls", proxy.name),
+            (index, _) => format!("{}-{}", proxy.name, index + 1),
+        };
+        let Ok(name) = Identifier::parse(&name) else {
+            let message = format!("{name:?} cannot be a name");
+            notes.wrong(&proxy.origin, message, "letters, digits and _ - . : @");
+            return;
+        };
+        names.push(name.clone());
+        config.listeners.push(listener(proxy, seat, name, global));
+    }
+    for switch in &proxy.switches {
+        let Ok(backend) = Identifier::parse(&switch.backend) else {
+            continue;
+        };
+        let mut route = Route {
+            backend: Some(backend),
+            when: switch.condition.clone(),
+            origins: Origins::new(switch.origin.clone()),
+            ..Route::default()
+        };
+        route.origins.set("backend", switch.origin.clone());
+        route.matching.listeners.clone_from(&names);
+        if proxy.is_http() {
+            config.routes.push(route);
+        }
+    }
+}
+
+/// An address of IPv6 that takes IPv4 too leaves that to a listener that asks for it alone.
+pub(super) fn part_families(config: &mut Config) {
+    let mut ports = clearway_base::hash::Set::default();
+    for bind in config.listeners.iter().flat_map(|listener| &listener.bind) {
+        if let Bind::Ip { address, .. } = bind
+            && address.ip() == std::net::Ipv4Addr::UNSPECIFIED
+        {
+            ports.insert(address.port());
+        }
+    }
+    for bind in config
+        .listeners
+        .iter_mut()
+        .flat_map(|listener| &mut listener.bind)
+    {
+        if let Bind::Ip { address, dual } = bind
+            && address.is_ipv6()
+            && ports.contains(&address.port())
+        {
+            *dual = false;
+        }
+    }
+}
+
+fn listener(proxy: &Proxy, seat: Seat, name: Identifier, global: &Global) -> Listener {
+    let own = if proxy.serves() && !proxy.servers.is_empty() {
+        Some((proxy.name.as_str(), &proxy.origin))
+    } else {
+        None
+    };
+    let default = proxy.default_backend.as_ref();
+    let default = default
+        .map(|found| (found.value.as_str(), &found.origin))
+        .or(own);
+    let mut origins = Origins::new(proxy.origin.clone());
+    let backend = default.and_then(|(name, origin)| {
+        origins.set("backend", origin.clone());
+        Identifier::parse(name).ok()
+    });
+    let is_http = proxy.is_http();
+    let anyone = || {
+        ["0.0.0.0/0", "::/0"]
+            .iter()
+            .filter_map(|net| net.parse().ok())
+            .collect()
+    };
+    let mut listener = Listener {
+        name,
+        bind: seat.binds,
+        mode: proxy.mode.0,
+        backend,
+        tls: seat.tls,
+        proxy_protocol: if seat.accepts_proxy {
+            ProxyProtocol::Accept
+        } else {
+            ProxyProtocol::Off
+        },
+        trusted: if seat.accepts_proxy {
+            anyone()
+        } else {
+            Vec::new()
+        },
+        defer_accept: seat.defers,
+        forwarded: Forwarding {
+            x_forwarded: XForwarded::Keep,
+            via: OrOff::Off,
+            ..Forwarding::default()
+        },
+        timeouts: client_timeouts(proxy),
+        limits: limits(proxy, global),
+        errors: pages(proxy),
+        origins,
+        ..Listener::default()
+    };
+    if listener.backend.is_none() && is_http {
+        nowhere(&mut listener.errors);
+    }
+    if let Some(backlog) = seat.backlog {
+        listener.backlog = backlog;
+    } else if let Some(backlog) = &proxy.backlog {
+        listener.backlog = u32::try_from(backlog.value).unwrap_or(u32::MAX);
+    }
+    if is_http {
+        listener.rules = rules(proxy);
+    }
+    listener
+}
+
+/// All rules of a section in the order in which they are looked at.
+fn rules(proxy: &Proxy) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    if let Some(monitor) = proxy.monitor.as_ref().filter(|_| proxy.listens()) {
+        rules.push(monitor_rule(&monitor.value, &monitor.origin));
+    }
+    rules.extend(proxy.connection.iter().cloned());
+    rules.extend(proxy.request.iter().cloned());
+    for (condition, redirect, origin) in &proxy.redirects {
+        let actions = Actions {
+            redirect: Some(redirect.clone()),
+            ..Actions::default()
+        };
+        rules.push(rule(condition.clone(), actions, "redirect", origin));
+    }
+    rules.extend(proxy.response.iter().cloned());
+    rules
+}
+
+/// `monitor-uri`: answered without a server.
+fn monitor_rule(path: &str, origin: &Origin) -> Rule {
+    let test = ValueTest {
+        of: crate::model::FetchText::parse("sent_target").unwrap_or_default(),
+        is: vec![path.to_owned()],
+        ..ValueTest::default()
+    };
+    let reply = Reply {
+        status: 200,
+        body: "<html><body><h1>200 OK</h1>\nService ready.\n</body></html>\n".to_owned(),
+        content_type: HeaderValue::parse("text/html").unwrap_or_default(),
+        headers: Pairs(header("cache-control", "no-cache").into_iter().collect()),
+        ..Reply::default()
+    };
+    let actions = Actions {
+        reply: Some(reply),
+        ..Actions::default()
+    };
+    rule(super::acl::value(test), actions, "reply", origin)
+}
+
+fn header(name: &str, value: &str) -> Option<(HeaderName, TemplateText)> {
+    Some((
+        HeaderName::parse(name).ok()?,
+        TemplateText::parse(value).ok()?,
+    ))
+}
+
+/// `option forwardfor`: a header with the client's address behind those that came.
+fn forwarded_for(words: &[&str], origin: &Origin) -> Option<Rule> {
+    let after = |name: &str| {
+        let at = words.iter().position(|word| *word == name)?;
+        words.get(at + 1).copied()
+    };
+    let name = after("header").unwrap_or("X-Forwarded-For");
+    let mut not = Vec::new();
+    if let Some(network) = after("except").and_then(|text| {
+        text.parse()
+            .ok()
+            .or_else(|| text.parse::<std::net::IpAddr>().ok().map(Into::into))
+    }) {
+        let test = ValueTest {
+            of: crate::model::FetchText::parse("client_ip").unwrap_or_default(),
+            within: vec![network],
+            ..ValueTest::default()
+        };
+        not.push(super::acl::value(test));
+    }
+    if words.contains(&"if-none") {
+        let of = crate::model::FetchText::parse(&format!("header_line:{name}"));
+        let test = ValueTest {
+            of: of.unwrap_or_default(),
+            ..ValueTest::default()
+        };
+        not.push(super::acl::value(test));
+    }
+    let actions = Actions {
+        add_request_headers: Pairs(vec![header(name, "${client_ip}")?]),
+        ..Actions::default()
+    };
+    let condition = Condition {
+        not,
+        ..Condition::default()
+    };
+    Some(rule(condition, actions, "add_request_headers", origin))
+}
+
+/// No limit where nothing is written.
+fn limit(time: Option<Duration>) -> Option<Duration> {
+    Some(time.unwrap_or(Duration::ZERO))
+}
+
+fn client_timeouts(proxy: &Proxy) -> TimeoutOverrides {
+    let client = proxy.timeout("client");
+    let request = proxy.first_timeout(&["http-request", "client"]);
+    let mut timeouts = TimeoutOverrides {
+        client_write: limit(client),
+        tls_handshake: limit(client),
+        proxy_header: limit(client),
+        tunnel: limit(proxy.first_timeout(&["tunnel", "client"])),
+        half_closed: limit(proxy.first_timeout(&["client-fin", "client"])),
+        origins: Origins::new(proxy.origin.clone()),
+        ..TimeoutOverrides::default()
+    };
+    if proxy.is_http() {
+        timeouts.client_idle =
+            limit(proxy.first_timeout(&["http-keep-alive", "http-request", "client"]));
+        timeouts.request_head = limit(request);
+        timeouts.request_body = limit(client);
+    }
+    timeouts
+}
+
+fn server_timeouts(proxy: &Proxy) -> TimeoutOverrides {
+    let server = proxy.timeout("server");
+    TimeoutOverrides {
+        connect: limit(proxy.timeout("connect")),
+        queue: limit(proxy.first_timeout(&["queue", "connect"])),
+        server_write: limit(server),
+        response: limit(server),
+        server_idle: limit(server),
+        tunnel: limit(proxy.first_timeout(&["tunnel", "server"])),
+        half_closed: limit(proxy.first_timeout(&["server-fin", "server"])),
+        origins: Origins::new(proxy.origin.clone()),
+        ..TimeoutOverrides::default()
+    }
+}
+
+fn limits(proxy: &Proxy, global: &Global) -> LimitOverrides {
+    let connections = proxy
+        .maxconn
+        .as_ref()
+        .map(|found| found.value)
+        .or(global.maxconn);
+    let mut limits = LimitOverrides {
+        connections: connections.and_then(|count| usize::try_from(count).ok()),
+        origins: Origins::new(proxy.origin.clone()),
+        ..LimitOverrides::default()
+    };
+    if proxy.is_http() {
+        let bytes = global.buffer.clamp(1_024, 65_536);
+        limits.request_line = Some(bytes);
+        limits.header_bytes = Some(bytes);
+        limits.header_count = Some(global.headers.clamp(8, 1_000));
+    }
+    limits
+}
+
+/// The pages of `errorfile`: the file is a whole response.
+fn pages(proxy: &Proxy) -> ErrorPages {
+    let mut pages = Vec::new();
+    for (status, page) in &proxy.pages {
+        let Ok(text) = std::fs::read_to_string(&page.value) else {
+            continue;
+        };
+        pages.push((ErrorKey::Status(*status), error_page(&text)));
+    }
+    Pairs(pages)
+}
+
+/// What is answered where no backend is named: as if it had no server.
+fn nowhere(pages: &mut ErrorPages) {
+    let own = pages.iter().find(|(key, _)| *key == ErrorKey::Status(503));
+    let page = own.map(|(_, page)| page.clone()).unwrap_or_else(|| ErrorPage {
+        body: Some("<html><body><h1>503 Service Unavailable</h1>\nNo server is available to handle this request.\n</body></html>\n".to_owned()),
+        content_type: HeaderValue::parse("text/html").unwrap_or_default(),
+        ..ErrorPage::default()
+    });
+    let page = ErrorPage {
+        status: Some(503),
+        ..page
+    };
+    pages.0.push((ErrorKey::Fault(FaultKind::NoRoute), page));
+}
+
+fn error_page(text: &str) -> ErrorPage {
+    let (head, body) = text
+        .split_once("\r\n\r\n")
+        .or_else(|| text.split_once("\n\n"))
+        .unwrap_or((text, ""));
+    let mut lines = head.lines();
+    let status = lines
+        .next()
+        .and_then(|line| line.split(' ').nth(1)?.parse().ok());
+    let kind = lines.find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-type")
+            .then(|| value.trim().to_owned())
+    });
+    ErrorPage {
+        body: Some(body.to_owned()),
+        content_type: HeaderValue::parse(kind.as_deref().unwrap_or("text/html"))
+            .unwrap_or_default(),
+        status,
+        ..ErrorPage::default()
+    }
+}
+
+/// Puts a backend into the model.
+pub(super) fn backend(proxy: &Proxy, global: &Global, config: &mut Config, notes: &mut Notes) {
+    let members = server::members(proxy, notes);
+    let name = match Identifier::parse(&proxy.name) {
+        Ok(name) => name,
+        Err(problem) => {
+            notes.wrong(&proxy.origin, problem.message, &problem.expected);
+            return;
+        }
+    };
+    let mut backend = Backend {
+        name,
+        ejection: OrOff::Off,
+        timeouts: server_timeouts(proxy),
+        retries: retries(proxy),
+        origins: Origins::new(proxy.origin.clone()),
+        ..Backend::default()
+    };
+    backend.limits.response_header_bytes = Some(global.buffer.clamp(1_024, 65_536));
+    balance(proxy, &mut backend, notes);
+    server::settle(&mut backend, &members, global, notes);
+    backend.health = check::read(proxy, &members, notes);
+    if proxy.is_http() && proxy.kind == "backend" {
+        backend.rules = rules(proxy);
+    }
+    // It is said once, in the backend, whichever section asks for it.
+    if let Some(line) = proxy.forwardfor.as_ref().filter(|_| proxy.is_http()) {
+        let words: Vec<&str> = line.texts(2).collect();
+        backend.rules.extend(forwarded_for(&words, &line.origin()));
+    }
+    let closes = ["http-server-close", "httpclose", "forceclose"];
+    if closes.iter().any(|name| proxy.option(name)) {
+        backend.keepalive = Keepalive {
+            max_idle: 0,
+            ..Keepalive::default()
+        };
+    }
+    sticky(proxy, &mut backend, notes);
+    for member in members {
+        let server = member.server;
+        let known = backend
+            .servers
+            .iter_mut()
+            .find(|known| known.address == server.address);
+        match known {
+            Some(known) => {
+                let name = server.label();
+                known.weight = known.weight.saturating_add(server.weight).min(1_000);
+                notes.equivalent(format!(
+                    "{name} is at an address that is known: its weight is added"
+                ));
+            }
+            None => backend.servers.push(server),
+        }
+    }
+    config.backends.push(backend);
+}
+
+fn retries(proxy: &Proxy) -> Retries {
+    let max = proxy.retries.as_ref().map_or(3, |found| found.value);
+    let mut on = vec![RetryOn::Connect];
+    let words = proxy.retry_on.as_ref().map(|found| found.value.as_slice());
+    for word in words.unwrap_or_default() {
+        match word.as_str() {
+            "none" => on.clear(),
+            "empty-response" => on.extend([
+                RetryOn::Reused,
+                RetryOn::Fault(FaultKind::ServerClosedNoResponse),
+                RetryOn::Fault(FaultKind::ServerResetNoResponse),
+            ]),
+            "response-timeout" => on.push(RetryOn::Fault(FaultKind::ResponseTimeout)),
+            "all-retryable-errors" => on.extend([
+                RetryOn::Reused,
+                RetryOn::Fault(FaultKind::ServerClosedNoResponse),
+                RetryOn::Fault(FaultKind::ServerResetNoResponse),
+                RetryOn::Fault(FaultKind::ResponseTimeout),
+                RetryOn::Status(500),
+                RetryOn::Status(502),
+                RetryOn::Status(503),
+                RetryOn::Status(504),
+            ]),
+            status => on.extend(status.parse().ok().map(RetryOn::Status)),
+        }
+    }
+    Retries {
+        max: u32::try_from(max).unwrap_or(20).min(20),
+        on,
+        methods: if proxy.retry_on.is_some() {
+            RetryMethods::Any
+        } else {
+            RetryMethods::Idempotent
+        },
+        // There is no budget: what is written is done.
+        budget: 10.0,
+        other_server: proxy.option("redispatch"),
+        ..Retries::default()
+    }
+}
+
+fn balance(proxy: &Proxy, backend: &mut Backend, notes: &mut Notes) {
+    let Some(line) = &proxy.balance else {
+        return;
+    };
+    backend.origins.set("balance", line.origin());
+    let word = line.word(1);
+    let (name, argument) = match word.split_once('(') {
+        Some((name, rest)) => (name, rest.trim_end_matches(')')),
+        None => (word, line.word(2)),
+    };
+    let key = match name {
+        "roundrobin" | "static-rr" => return,
+        "leastconn" => {
+            backend.balance = Algorithm::LeastRequests;
+            return;
+        }
+        "first" => {
+            backend.balance = Algorithm::First;
+            return;
+        }
+        "random" => {
+            backend.balance = if argument == "1" {
+                Algorithm::Random
+            } else {
+                Algorithm::PowerOfTwo
+            };
+            return;
+        }
+        "source" => HashKey::Source,
+        "uri" if line.texts(2).any(|word| word == "whole") => HashKey::Uri,
+        "uri" => HashKey::Path,
+        "url_param" => HashKey::Query(argument.to_owned()),
+        "hdr" => HashKey::Header(argument.to_owned()),
+        _ => {
+            notes.refused(format!("balancing by {name:?} is not known here"));
+            return;
+        }
+    };
+    backend.hash_key = key;
+    let consistent = proxy
+        .hash_type
+        .as_ref()
+        .is_some_and(|line| line.word(1) == "consistent");
+    backend.balance = if consistent {
+        Algorithm::ConsistentHash { bound: Bound::NONE }
+    } else {
+        Algorithm::Maglev
+    };
+    backend.bounded_load = 0.0;
+}
+
+/// `cookie NAME insert …`.
+fn sticky(proxy: &Proxy, backend: &mut Backend, notes: &mut Notes) {
+    let Some(line) = &proxy.cookie else { return };
+    let mut sticky = crate::model::StickyCookie {
+        http_only: false,
+        same_site: crate::model::CookieSite::Unset,
+        origins: Origins::new(line.origin()),
+        ..Default::default()
+    };
+    match crate::model::CookieName::parse(line.word(1)) {
+        Ok(name) => sticky.cookie = name,
+        Err(problem) => return notes.wrong(&line.origin(), problem.message, ""),
+    }
+    let mut is_inserted = false;
+    let mut words = line.texts(2);
+    while let Some(word) = words.next() {
+        match word {
+            "insert" => is_inserted = true,
+            "indirect" => sticky.hidden = true,
+            "nocache" => sticky.private = true,
+            "httponly" => sticky.http_only = true,
+            "secure" => sticky.secure = true,
+            "domain" => sticky.domain = words.next().map(str::to_owned),
+            "maxlife" | "maxidle" => {
+                words.next();
+                notes.ineffective(format!(
+                    "{word}: cookies stay valid as long as their server is there"
+                ));
+            }
+            "attr" => match words.next() {
+                Some(attribute) if attribute.eq_ignore_ascii_case("samesite=strict") => {
+                    sticky.same_site = crate::model::CookieSite::Strict;
+                }
+                Some(attribute) if attribute.eq_ignore_ascii_case("samesite=lax") => {
+                    sticky.same_site = crate::model::CookieSite::Lax;
+                }
+                Some(attribute) if attribute.eq_ignore_ascii_case("samesite=none") => {
+                    sticky.same_site = crate::model::CookieSite::None;
+                }
+                _ => notes.ineffective("such an attribute is not known here"),
+            },
+            other => notes.ineffective(format!("{other:?} is not known here")),
+        }
+    }
+    if !is_inserted {
+        notes.refused("cookies of servers themselves are not known here, only those of \"insert\"");
+        return;
+    }
+    backend.sticky = Some(sticky);
+}

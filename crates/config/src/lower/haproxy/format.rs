@@ -1,0 +1,138 @@
+//! Log-format strings: text with `%[expression]` and `%ci` in it.
+
+use clearway_rules::ast::{Convert, Fetch, Piece, Template};
+
+use super::sample;
+use crate::model::TemplateText;
+use crate::value::Text;
+
+/// Variables of log-format strings that requests have a value for.
+const VARIABLES: &[(&str, Fetch)] = &[
+    ("ci", Fetch::Source),
+    ("cp", Fetch::SourcePort),
+    ("fp", Fetch::Port),
+    ("f", Fetch::Listener),
+    ("ft", Fetch::Listener),
+    ("b", Fetch::Backend),
+    ("s", Fetch::Server),
+    ("HM", Fetch::Method),
+    ("HP", Fetch::SentPath),
+    ("HU", Fetch::SentTarget),
+    ("ID", Fetch::RequestId),
+    ("sslv", Fetch::TlsVersion),
+    ("sslc", Fetch::TlsCipher),
+    ("ST", Fetch::Status),
+];
+
+/// Reads a string.
+///
+/// # Errors
+/// A sentence about what is wrong or not known.
+pub(super) fn read(text: &str) -> Result<Template, String> {
+    let (mut pieces, mut plain) = (Vec::new(), String::new());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('%') {
+        plain.push_str(before);
+        if let Some(tail) = after.strip_prefix('%') {
+            plain.push('%');
+            rest = tail;
+            continue;
+        }
+        // Flags such as `{+Q}` are about quoting in logs.
+        let after = match after.strip_prefix('{') {
+            Some(flags) => flags.split_once('}').map_or(after, |(_, tail)| tail),
+            None => after,
+        };
+        let (fetch, tail) = if let Some(inner) = after.strip_prefix('[') {
+            let end = closing(inner).ok_or_else(|| format!("{text:?} lacks a closing bracket"))?;
+            let (expression, tail) = inner.split_at_checked(end).unwrap_or((inner, ""));
+            let sample = sample::read(expression)?;
+            (sample.fetch, tail.get(1..).unwrap_or_default())
+        } else {
+            variable(after)?
+        };
+        pieces.push(Piece::Text(std::mem::take(&mut plain)));
+        pieces.push(Piece::Fetch(fetch));
+        rest = tail;
+    }
+    plain.push_str(rest);
+    pieces.push(Piece::Text(plain));
+    Ok(Template::new(pieces))
+}
+
+/// The bracket that ends an expression: outside of parentheses and quotes.
+fn closing(text: &str) -> Option<usize> {
+    let (mut depth, mut quote) = (0_u32, None);
+    for (at, next) in text.char_indices() {
+        match (next, quote) {
+            (_, Some(open)) if next == open => quote = None,
+            (_, Some(_)) => {}
+            ('"' | '\'', None) if depth > 0 => quote = Some(next),
+            ('(', None) => depth += 1,
+            (')', None) => depth = depth.saturating_sub(1),
+            (']', None) if depth == 0 => return Some(at),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn variable(text: &str) -> Result<(Fetch, &str), String> {
+    let end = text
+        .find(|c: char| !c.is_ascii_alphanumeric())
+        .unwrap_or(text.len());
+    let name = text.get(..end).unwrap_or_default();
+    let rest = text.get(end..).unwrap_or_default();
+    // `%HQ` is the query with its question mark, `%HV` the version with its name.
+    let fetch = match name {
+        "HQ" => Some(Fetch::Query.through(vec![Convert::with("concat", &["?", ""])])),
+        "HV" => Some(Fetch::Version.through(vec![Convert::with("concat", &["HTTP/", ""])])),
+        name => {
+            let found = VARIABLES.iter().find(|(known, _)| *known == name);
+            found.map(|(_, fetch)| fetch.clone())
+        }
+    };
+    match fetch {
+        Some(fetch) => Ok((fetch, rest)),
+        None => Err(format!("%{name} is not known here")),
+    }
+}
+
+/// A string as a template of the model.
+///
+/// # Errors
+/// A sentence about what is wrong or not known.
+pub(super) fn template(text: &str) -> Result<TemplateText, String> {
+    to_text(&read(text)?)
+}
+
+/// A template as it stands in the model.
+pub(super) fn to_text(template: &Template) -> Result<TemplateText, String> {
+    TemplateText::parse(&template.to_string()).map_err(|problem| problem.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_read() {
+        for (text, wanted) in [
+            ("plain $1", "plain $$1"),
+            ("%[src]", "${client_ip}"),
+            ("a%%b", "a%b"),
+            (
+                "https://%[hdr(host)]%[path]?%[query]",
+                "https://${header_item:host}${sent_path}?${query}",
+            ),
+            ("%[path,regsub(a]b,c)]x", "${sent_path|regsub(\"a]b\",c)}x"),
+            ("%ci:%cp", "${client_ip}:${client_port}"),
+            ("%{+Q}[method]", "${method}"),
+        ] {
+            assert_eq!(template(text).unwrap().as_str(), wanted, "{text}");
+        }
+        for bad in ["%[src", "%[nothing]", "%zz"] {
+            assert!(template(bad).is_err(), "{bad}");
+        }
+    }
+}

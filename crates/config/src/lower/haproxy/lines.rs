@@ -1,0 +1,350 @@
+//! The lines of proxies: each keyword with what it changes.
+
+use clearway_base::hash::Set;
+
+use super::notes::Notes;
+use super::proxy::{At, Proxy, Spoken, Switch};
+use super::rules::{self, Lowered, Phase, Trouble};
+use super::{acl, options};
+use crate::model::Mode;
+use crate::survey::units;
+use crate::syntax::haproxy::Line;
+
+/// Time-outs by all their names.
+const TIMEOUTS: &[(&str, &str)] = &[
+    ("client", "client"),
+    ("client-fin", "client-fin"),
+    ("connect", "connect"),
+    ("check", "check"),
+    ("http-keep-alive", "http-keep-alive"),
+    ("http-request", "http-request"),
+    ("queue", "queue"),
+    ("server", "server"),
+    ("server-fin", "server-fin"),
+    ("tarpit", "tarpit"),
+    ("tunnel", "tunnel"),
+    ("clitimeout", "client"),
+    ("contimeout", "connect"),
+    ("srvtimeout", "server"),
+];
+
+/// Keywords about nothing that requests or clients notice.
+const HARMLESS: &[(&str, &str)] = &[
+    ("description", "a text for people"),
+    ("id", "a number for statistics"),
+    ("fullconn", "it only scales minconn, which is not used"),
+    ("persist", "it is about RDP cookies"),
+    ("bind-process", "all workers serve all listeners"),
+    ("log-tag", "the tag of log lines"),
+    (
+        "load-server-state-from-file",
+        "states are kept in memory across reloads",
+    ),
+    (
+        "server-state-file-name",
+        "states are kept in memory across reloads",
+    ),
+    ("email-alert", "incidents are told by webhooks"),
+    ("declare", "captures are made when they are used"),
+    (
+        "max-keep-alive-queue",
+        "kept connections are used as servers allow",
+    ),
+    ("hash-balance-factor", "a bound for consistent hashing"),
+];
+
+/// Reads a line into a proxy.
+pub(super) fn read(line: &Line, proxy: &mut Proxy, names: &Set<String>, notes: &mut Notes) {
+    let words: Vec<&str> = line.texts(0).collect();
+    let Some((keyword, rest)) = words.split_first() else {
+        return;
+    };
+    match *keyword {
+        "mode" => mode(line, rest, proxy, notes),
+        "bind" => proxy.binds.push(line.clone()),
+        "timeout" => timeout(line, rest, proxy, notes),
+        "clitimeout" | "contimeout" | "srvtimeout" => timeout(line, &words, proxy, notes),
+        "option" => options::read(line, rest, true, proxy, notes),
+        "no" => match rest {
+            ["option", rest @ ..] => options::read(line, rest, false, proxy, notes),
+            ["log", ..] => notes.harmless("nothing is logged there"),
+            _ => unknown(line, notes),
+        },
+        "maxconn" => proxy.maxconn = count(line, rest, notes),
+        "backlog" => proxy.backlog = count(line, rest, notes),
+        "retries" => proxy.retries = count(line, rest, notes),
+        "retry-on" => {
+            let words = rest.iter().map(|word| (*word).to_owned()).collect();
+            proxy.retry_on = Some(At::new(words, line));
+        }
+        "balance" => proxy.balance = Some(line.clone()),
+        "hash-type" => proxy.hash_type = Some(line.clone()),
+        "cookie" => proxy.cookie = Some(line.clone()),
+        "default_backend" => default_backend(line, rest, proxy, names, notes),
+        "use_backend" => switch(line, rest, proxy, names, notes),
+        "acl" => acl_line(line, rest, proxy, notes),
+        "http-request" => rule(line, Phase::Request, rest, proxy, notes),
+        "http-response" | "http-after-response" => {
+            if *keyword == "http-after-response" {
+                notes.equivalent("done with responses of servers, not with Clearway's own");
+            }
+            rule(line, Phase::Response, rest, proxy, notes);
+        }
+        "redirect" => redirect(line, rest, proxy, notes),
+        "tcp-request" => tcp_request(line, rest, proxy, notes),
+        "monitor-uri" => {
+            let path = rest.first().map_or("", |path| path);
+            proxy.monitor = Some(At::new(path.to_owned(), line));
+        }
+        "server" => {
+            proxy.servers.push(line.clone());
+            proxy.defaults_before.push(proxy.default_server.len());
+        }
+        "server-template" => {
+            proxy.servers.push(line.clone());
+            proxy.defaults_before.push(proxy.default_server.len());
+        }
+        "default-server" => proxy.default_server.push(line.clone()),
+        "http-check" => proxy.http_check.push(line.clone()),
+        "errorfile" | "errorloc" | "errorloc302" | "errorloc303" => page(line, proxy, notes),
+        "disabled" => proxy.disabled = true,
+        "enabled" => proxy.disabled = false,
+        "reqadd" | "rspadd" => add(line, keyword, rest, proxy, notes),
+        "log" | "log-format" | "log-format-sd" | "error-log-format" | "unique-id-format"
+        | "unique-id-header" | "capture" => {
+            notes.ineffective("Clearway's own log says the same in its own format");
+        }
+        "stats" => notes.ineffective("the admin API tells the same; this page is not served"),
+        _ => match HARMLESS.iter().find(|(known, _)| known == keyword) {
+            Some((_, why)) => notes.harmless(*why),
+            None => unknown(line, notes),
+        },
+    }
+}
+
+fn unknown(line: &Line, notes: &mut Notes) {
+    notes.refused(format!("\"{}\" is not known here", line.word(0)));
+}
+
+fn mode(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes) {
+    match rest.first() {
+        Some(&"http") => proxy.mode = Spoken(Mode::Http),
+        Some(&"tcp") => proxy.mode = Spoken(Mode::Tcp),
+        Some(&"health") => notes.refused("mode health is gone from HAProxy too"),
+        _ => notes.wrong(&line.origin(), "no such mode", "\"http\" or \"tcp\""),
+    }
+}
+
+fn timeout(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes) {
+    let [name, value, ..] = rest else {
+        notes.wrong(&line.origin(), "a time-out has a name and a time", "");
+        return;
+    };
+    let known = TIMEOUTS.iter().find(|(known, _)| known == name);
+    let Some((_, known)) = known else {
+        notes.ineffective(format!("the time-out {name:?} is not known here"));
+        return;
+    };
+    match units::haproxy_time(value) {
+        Some(time) => {
+            if *known == "tarpit" {
+                notes.equivalent("a tarpit answers at once");
+            }
+            proxy.timeouts.insert(known, At::new(time, line));
+        }
+        None => {
+            let message = format!("{value:?} is no time");
+            notes.wrong(
+                &line.origin(),
+                message,
+                "a number with us, ms, s, m, h or d",
+            );
+        }
+    }
+}
+
+fn count(line: &Line, rest: &[&str], notes: &mut Notes) -> Option<At<u64>> {
+    let text = rest.first().copied().unwrap_or_default();
+    let count = units::size(text);
+    if count.is_none() {
+        notes.wrong(&line.origin(), format!("{text:?} is no number"), "a number");
+    }
+    count.map(|count| At::new(count, line))
+}
+
+fn default_backend(
+    line: &Line,
+    rest: &[&str],
+    proxy: &mut Proxy,
+    names: &Set<String>,
+    notes: &mut Notes,
+) {
+    let name = rest.first().copied().unwrap_or_default();
+    if proxy.kind != "defaults" && !names.contains(name) {
+        notes.wrong(&line.origin(), format!("there is no backend {name:?}"), "");
+        return;
+    }
+    if !proxy.listens() && proxy.kind != "defaults" {
+        notes.harmless("only frontends have a default backend");
+        return;
+    }
+    proxy.default_backend = Some(At::new(name.to_owned(), line));
+}
+
+fn switch(line: &Line, rest: &[&str], proxy: &mut Proxy, names: &Set<String>, notes: &mut Notes) {
+    let (words, condition) = match acl::of_line(rest, &proxy.acls) {
+        Ok(found) => found,
+        Err(message) => return notes.refused(message),
+    };
+    let name = words.first().copied().unwrap_or_default();
+    if name.contains('%') {
+        notes.refused("a backend whose name depends on the request is not known here");
+    } else if names.contains(name) {
+        proxy.switches.push(Switch {
+            backend: name.to_owned(),
+            condition,
+            origin: line.origin(),
+        });
+    } else {
+        notes.wrong(&line.origin(), format!("there is no backend {name:?}"), "");
+    }
+}
+
+fn acl_line(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes) {
+    let Some((name, words)) = rest.split_first() else {
+        notes.wrong(&line.origin(), "an ACL has a name and a criterion", "");
+        return;
+    };
+    match acl::criterion(words) {
+        Ok(condition) => {
+            let all = proxy.acls.entry((*name).to_owned()).or_default();
+            all.push(condition);
+        }
+        Err(message) => notes.refused(message),
+    }
+}
+
+fn rule(line: &Line, phase: Phase, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes) {
+    match rules::lower(phase, rest, &proxy.acls, &line.origin()) {
+        Ok(Lowered::Rule(rule)) => match phase {
+            Phase::Request => proxy.request.push(*rule),
+            Phase::Response => proxy.response.push(*rule),
+        },
+        Ok(Lowered::Nothing(why)) => notes.harmless(why),
+        Err(trouble) => trouble_with(line, trouble, notes),
+    }
+}
+
+fn trouble_with(line: &Line, trouble: Trouble, notes: &mut Notes) {
+    match trouble {
+        Trouble::Wrong(message) => notes.wrong(&line.origin(), message, ""),
+        Trouble::Unknown(message) => notes.refused(message),
+    }
+}
+
+fn redirect(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes) {
+    let (words, condition) = match acl::of_line(rest, &proxy.acls) {
+        Ok(found) => found,
+        Err(message) => return notes.refused(message),
+    };
+    match rules::redirect(words) {
+        Ok(redirect) => proxy.redirects.push((condition, redirect, line.origin())),
+        Err(trouble) => trouble_with(line, trouble, notes),
+    }
+}
+
+/// Rules about connections: done with requests where HTTP is spoken.
+fn tcp_request(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes) {
+    let (words, condition) = match acl::of_line(rest, &proxy.acls) {
+        Ok(found) => found,
+        Err(message) => return notes.refused(message),
+    };
+    let action = match words {
+        ["inspect-delay", ..] => {
+            return notes.equivalent("what is needed is waited for as the time-outs allow");
+        }
+        ["connection" | "session" | "content", action, ..] => *action,
+        _ => return notes.refused("such a rule is not known here"),
+    };
+    let is_always = condition == crate::model::Condition::default();
+    let mut actions = crate::model::Actions::default();
+    let key = match action {
+        "accept" => {
+            actions.finish = true;
+            "finish"
+        }
+        "reject" | "silent-drop" => {
+            actions.drop = true;
+            "drop"
+        }
+        other => return notes.refused(format!("the action {other:?} is not known here")),
+    };
+    if action == "accept" && (is_always || !proxy.is_http()) {
+        return notes.equivalent("connections are accepted unless something is against it");
+    }
+    if !proxy.is_http() {
+        return notes.refused("conditions on connections of mode tcp are not known here");
+    }
+    notes.equivalent("done when the first request has come");
+    let rule = rules::rule(condition, actions, key, &line.origin());
+    proxy.connection.push(rule);
+}
+
+/// Pages in place of the usual ones.
+fn page(line: &Line, proxy: &mut Proxy, notes: &mut Notes) {
+    let text = line.word(2).to_owned();
+    let Ok(status) = line.word(1).parse::<u16>() else {
+        notes.wrong(
+            &line.origin(),
+            "a page needs a status",
+            "a status such as 503",
+        );
+        return;
+    };
+    if line.word(0) != "errorfile" {
+        notes.ineffective("errors are answered by a page, not by a redirection");
+        return;
+    }
+    if proxy.kind == "backend" {
+        notes.ineffective("errors are answered with the pages of the frontend");
+        return;
+    }
+    if let Err(error) = std::fs::metadata(&text) {
+        notes.wrong(&line.origin(), format!("cannot read {text}: {error}"), "");
+        return;
+    }
+    proxy.pages.insert(status, At::new(text, line));
+}
+
+/// `reqadd "Name: value"`, which HAProxy no longer knows.
+fn add(line: &Line, keyword: &str, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes) {
+    let (words, condition) = match acl::of_line(rest, &proxy.acls) {
+        Ok(found) => found,
+        Err(message) => return notes.refused(message),
+    };
+    let text = words.join(" ");
+    let Some((name, value)) = text.split_once(':') else {
+        notes.wrong(&line.origin(), "a header is missing", "\"Name: value\"");
+        return;
+    };
+    let phase = if keyword == "reqadd" {
+        Phase::Request
+    } else {
+        Phase::Response
+    };
+    let value = value.trim().replace('%', "%%");
+    let words = ["add-header", name.trim(), value.as_str()];
+    let none = acl::Acls::new();
+    match rules::lower(phase, &words, &none, &line.origin()) {
+        Ok(Lowered::Rule(mut rule)) => {
+            rule.when = condition;
+            notes.equivalent("as http-request add-header");
+            match phase {
+                Phase::Request => proxy.request.push(*rule),
+                Phase::Response => proxy.response.push(*rule),
+            }
+        }
+        Ok(Lowered::Nothing(why)) => notes.harmless(why),
+        Err(trouble) => trouble_with(line, trouble, notes),
+    }
+}

@@ -1,0 +1,164 @@
+//! HAProxy's language (2.6) lowered into the model.
+//!
+//! A file is read in its order: `defaults` sections are remembered, every other proxy begins as a copy
+//! of one, and its lines go on top ([`lines`]). Then proxies become listeners, routes and backends
+//! ([`emit`]). What becomes of every line is noted ([`notes`]). To add a keyword: its place in the
+//! match of `lines`, `global`, `bind` or `server`, and what it changes in `proxy` and `emit`.
+
+mod acl;
+mod bind;
+mod check;
+mod emit;
+mod format;
+mod global;
+mod lines;
+mod notes;
+mod options;
+mod proxy;
+mod rules;
+mod sample;
+mod server;
+
+use std::path::PathBuf;
+
+use clearway_base::hash::Set;
+
+use crate::Loaded;
+use crate::foreign::{Foreign, complaints};
+use crate::model::Config;
+use crate::syntax::haproxy::{Section, Tree};
+use global::Global;
+use notes::Notes;
+use proxy::Proxy;
+
+/// Reads files, and of directories those that end in `.cfg`, as HAProxy would. `ignored` are first
+/// words of directives that are left out where they would be refused.
+#[must_use]
+pub fn load(paths: &[PathBuf], ignored: &[String]) -> Foreign {
+    lower(&crate::syntax::haproxy::read_files(paths), ignored)
+}
+
+/// Lowers what was read.
+fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
+    let mut notes = Notes::new(ignored);
+    let mut config = Config::default();
+    config.admin.listen = crate::model::OrOff::Off;
+    let mut global = Global::default();
+    let names = backends(tree);
+    let (mut defaults, mut proxies): (Vec<Proxy>, Vec<Proxy>) = (Vec::new(), Vec::new());
+    for section in &tree.sections {
+        notes.begin(&section.head);
+        match section.kind() {
+            "global" => {
+                for line in &section.lines {
+                    notes.begin(line);
+                    global.read(line, &mut config, &mut notes);
+                }
+            }
+            "defaults" => defaults.push(proxy(section, &defaults, &names, &mut notes)),
+            "frontend" | "backend" | "listen" => {
+                proxies.push(proxy(section, &defaults, &names, &mut notes));
+            }
+            kind => other(kind, section, &mut notes),
+        }
+    }
+    share_forwardfor(&mut proxies);
+    for proxy in &proxies {
+        if proxy.serves() && (proxy.kind == "backend" || !proxy.servers.is_empty()) {
+            emit::backend(proxy, &global, &mut config, &mut notes);
+        }
+        if proxy.listens() {
+            emit::frontend(proxy, &global, &mut config, &mut notes);
+        }
+    }
+    emit::part_families(&mut config);
+    let mut diagnostics = tree.diagnostics.clone();
+    notes.settle();
+    diagnostics.append(&mut notes.diagnostics);
+    diagnostics.extend(complaints(&notes.directives));
+    diagnostics.extend(crate::check::foreign(&config));
+    diagnostics.sort_by(|a, b| {
+        (&a.file, a.line, a.column, a.severity).cmp(&(&b.file, b.line, b.column, b.severity))
+    });
+    diagnostics.dedup();
+    Foreign {
+        loaded: Loaded {
+            config,
+            diagnostics,
+        },
+        directives: notes.directives,
+    }
+}
+
+/// A frontend's `option forwardfor` holds for the backends it leads to, unless they say it themselves.
+fn share_forwardfor(proxies: &mut [Proxy]) {
+    let mut wishes = Vec::new();
+    for front in proxies.iter().filter(|proxy| proxy.listens()) {
+        let Some(line) = &front.forwardfor else {
+            continue;
+        };
+        let switched = front.switches.iter().map(|switch| &switch.backend);
+        let default = front.default_backend.iter().map(|found| &found.value);
+        for name in switched.chain(default) {
+            wishes.push((name.clone(), line.clone()));
+        }
+    }
+    for (name, line) in wishes {
+        let backend = proxies.iter_mut().find(|p| p.serves() && p.name == name);
+        if let Some(backend) = backend {
+            backend.forwardfor.get_or_insert(line);
+        }
+    }
+}
+
+/// The names of all sections with servers.
+fn backends(tree: &Tree) -> Set<String> {
+    let sections = tree.sections.iter();
+    let sections = sections.filter(|section| matches!(section.kind(), "backend" | "listen"));
+    sections.map(|section| section.name().to_owned()).collect()
+}
+
+fn proxy(section: &Section, defaults: &[Proxy], names: &Set<String>, notes: &mut Notes) -> Proxy {
+    let base = match section.from() {
+        Some(name) => {
+            let found = defaults.iter().rev().find(|known| known.name == name);
+            if found.is_none() {
+                let message = format!("there is no section \"defaults {name}\" above");
+                notes.wrong(&section.head.origin(), message, "");
+            }
+            found
+        }
+        None if section.kind() == "defaults" => None,
+        None => defaults.last(),
+    };
+    let origin = section.head.origin();
+    let mut proxy = Proxy::begin(section.kind(), section.name(), origin, base);
+    // An address behind the name, as it was written long ago.
+    if proxy.listens() && section.head.word(2).contains(':') {
+        let mut line = section.head.clone();
+        line.words.remove(0);
+        proxy.binds.push(line);
+    }
+    for line in &section.lines {
+        notes.begin(line);
+        lines::read(line, &mut proxy, names, notes);
+    }
+    proxy
+}
+
+/// Sections that are no proxies.
+fn other(kind: &str, section: &Section, notes: &mut Notes) {
+    for line in &section.lines {
+        notes.begin(line);
+        match kind {
+            "resolvers" => notes.equivalent("names are looked up as the system's resolver says"),
+            "peers" | "mailers" | "ring" | "log-forward" | "traces" | "log-profile" => {
+                notes.harmless("nothing refers to it");
+            }
+            "userlist" | "cache" | "http-errors" | "fcgi-app" | "crt-store" => {
+                notes.harmless("what refers to it says whether it is missing");
+            }
+            _ => notes.refused(format!("sections of the kind {kind:?} are not known here")),
+        }
+    }
+}

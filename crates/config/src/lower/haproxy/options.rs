@@ -1,0 +1,195 @@
+//! `option NAME` and `no option NAME`.
+
+use super::notes::Notes;
+use super::proxy::{At, Proxy};
+use crate::syntax::haproxy::Line;
+
+/// What becomes of an option.
+enum Fate {
+    /// It is done where it is looked for.
+    Kept,
+    Equivalent(&'static str),
+    Harmless(&'static str),
+    Ineffective(&'static str),
+}
+
+/// Options with what becomes of them.
+const OPTIONS: &[(&str, Fate)] = &[
+    ("forwardfor", Fate::Kept),
+    ("redispatch", Fate::Kept),
+    ("httpchk", Fate::Kept),
+    ("tcp-check", Fate::Kept),
+    ("ssl-hello-chk", Fate::Equivalent("checked by connecting")),
+    (
+        "mysql-check",
+        Fate::Ineffective("checked by connecting, nothing is spoken"),
+    ),
+    (
+        "pgsql-check",
+        Fate::Ineffective("checked by connecting, nothing is spoken"),
+    ),
+    (
+        "redis-check",
+        Fate::Ineffective("checked by connecting, nothing is spoken"),
+    ),
+    (
+        "smtpchk",
+        Fate::Ineffective("checked by connecting, nothing is spoken"),
+    ),
+    (
+        "ldap-check",
+        Fate::Ineffective("checked by connecting, nothing is spoken"),
+    ),
+    ("http-server-close", Fate::Kept),
+    ("httpclose", Fate::Kept),
+    ("forceclose", Fate::Kept),
+    ("http-keep-alive", Fate::Kept),
+    ("allbackups", Fate::Kept),
+    (
+        "abortonclose",
+        Fate::Equivalent("requests of clients that have left are always given up"),
+    ),
+    (
+        "http-use-htx",
+        Fate::Harmless("an internal matter of HAProxy"),
+    ),
+    (
+        "httplog",
+        Fate::Equivalent("the log says the same in its own format"),
+    ),
+    (
+        "tcplog",
+        Fate::Equivalent("the log says the same in its own format"),
+    ),
+    (
+        "dontlognull",
+        Fate::Equivalent("connections without a request are not logged"),
+    ),
+    (
+        "dontlog-normal",
+        Fate::Equivalent("failures have a log of their own"),
+    ),
+    (
+        "log-separate-errors",
+        Fate::Equivalent("failures have a log of their own"),
+    ),
+    (
+        "logasap",
+        Fate::Equivalent("requests are logged when they have ended"),
+    ),
+    (
+        "log-health-checks",
+        Fate::Equivalent("changes of health are always told"),
+    ),
+    ("contstats", Fate::Harmless("counters always go on")),
+    (
+        "socket-stats",
+        Fate::Harmless("counters per address are always there"),
+    ),
+    (
+        "splice-auto",
+        Fate::Harmless("data is spliced where that is faster"),
+    ),
+    (
+        "splice-request",
+        Fate::Harmless("data is spliced where that is faster"),
+    ),
+    (
+        "splice-response",
+        Fate::Harmless("data is spliced where that is faster"),
+    ),
+    ("tcp-smart-accept", Fate::Harmless("a matter of speed")),
+    ("tcp-smart-connect", Fate::Harmless("a matter of speed")),
+    ("http-no-delay", Fate::Harmless("nothing is delayed")),
+    (
+        "nolinger",
+        Fate::Harmless("a matter of the kernel's memory"),
+    ),
+    (
+        "tcpka",
+        Fate::Equivalent("broken connections are found by time-outs"),
+    ),
+    (
+        "clitcpka",
+        Fate::Equivalent("broken connections are found by time-outs"),
+    ),
+    (
+        "srvtcpka",
+        Fate::Equivalent("broken connections are found by time-outs"),
+    ),
+    ("prefer-last-server", Fate::Harmless("a matter of speed")),
+    (
+        "http-pretend-keepalive",
+        Fate::Harmless("connections to servers are kept"),
+    ),
+    (
+        "http-tunnel",
+        Fate::Harmless("it is without effect in HAProxy too"),
+    ),
+    (
+        "http-buffer-request",
+        Fate::Harmless("requests are passed on as they come"),
+    ),
+    (
+        "accept-invalid-http-request",
+        Fate::Ineffective("what HTTP does not allow is refused"),
+    ),
+    (
+        "accept-invalid-http-response",
+        Fate::Ineffective("what HTTP does not allow is refused"),
+    ),
+    (
+        "checkcache",
+        Fate::Ineffective("responses are not searched for cacheable cookies"),
+    ),
+    (
+        "idle-close-on-response",
+        Fate::Harmless("idle connections end when asked to"),
+    ),
+    (
+        "h1-case-adjust-bogus-client",
+        Fate::Harmless("names of headers keep their case"),
+    ),
+    (
+        "h1-case-adjust-bogus-server",
+        Fate::Harmless("names of headers keep their case"),
+    ),
+    (
+        "persist",
+        Fate::Ineffective("servers that are down get no requests"),
+    ),
+];
+
+pub(super) fn read(line: &Line, words: &[&str], is_on: bool, proxy: &mut Proxy, notes: &mut Notes) {
+    let name = words.first().copied().unwrap_or_default();
+    let Some((_, fate)) = OPTIONS.iter().find(|(known, _)| *known == name) else {
+        notes.refused(format!("the option {name:?} is not known here"));
+        return;
+    };
+    match fate {
+        Fate::Kept => {}
+        Fate::Equivalent(why) => notes.equivalent(*why),
+        Fate::Harmless(why) => notes.harmless(*why),
+        Fate::Ineffective(why) if is_on => notes.ineffective(*why),
+        Fate::Ineffective(_) => {}
+    }
+    proxy.options.insert(name.to_owned(), At::new(is_on, line));
+    match name {
+        "forwardfor" => proxy.forwardfor = is_on.then(|| line.clone()),
+        "httpchk" => proxy.httpchk = is_on.then(|| line.clone()),
+        "http-server-close" | "httpclose" | "forceclose" | "http-keep-alive" if is_on => {
+            // Of these the last one holds.
+            for other in [
+                "http-server-close",
+                "httpclose",
+                "forceclose",
+                "http-keep-alive",
+            ] {
+                if other != name {
+                    proxy.options.remove(other);
+                }
+            }
+        }
+        _ => {}
+    }
+}

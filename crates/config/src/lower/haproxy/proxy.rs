@@ -1,0 +1,128 @@
+//! Proxies: `defaults`, `frontend`, `backend` and `listen` sections while they are read.
+//!
+//! A section begins as a copy of its `defaults`, then its own lines are put on top, in their order.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::acl::Acls;
+use crate::diagnostic::Origin;
+use crate::model::{Condition, Mode, Redirect, Rule};
+use crate::syntax::haproxy::Line;
+
+/// Something with the place where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct At<T> {
+    pub(super) value: T,
+    pub(super) origin: Origin,
+}
+
+impl<T> At<T> {
+    pub(super) fn new(value: T, line: &Line) -> Self {
+        Self {
+            value,
+            origin: line.origin(),
+        }
+    }
+}
+
+/// Where `use_backend` leads.
+#[derive(Clone, Debug)]
+pub(super) struct Switch {
+    pub(super) backend: String,
+    pub(super) condition: Condition,
+    pub(super) origin: Origin,
+}
+
+/// What a section says.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Proxy {
+    /// `defaults`, `frontend`, `backend` or `listen`.
+    pub(super) kind: String,
+    pub(super) name: String,
+    pub(super) origin: Origin,
+    pub(super) mode: Spoken,
+    /// Not started at all.
+    pub(super) disabled: bool,
+    pub(super) binds: Vec<Line>,
+    /// Time-outs by name.
+    pub(super) timeouts: BTreeMap<&'static str, At<Duration>>,
+    /// Options by name, as they were last set.
+    pub(super) options: BTreeMap<String, At<bool>>,
+    pub(super) maxconn: Option<At<u64>>,
+    pub(super) backlog: Option<At<u64>>,
+    pub(super) retries: Option<At<u64>>,
+    pub(super) retry_on: Option<At<Vec<String>>>,
+    pub(super) balance: Option<Line>,
+    pub(super) hash_type: Option<Line>,
+    pub(super) cookie: Option<Line>,
+    pub(super) forwardfor: Option<Line>,
+    pub(super) default_backend: Option<At<String>>,
+    pub(super) switches: Vec<Switch>,
+    pub(super) acls: Acls,
+    /// Rules about connections, then about requests, then redirections, in the order in which they
+    /// are looked at.
+    pub(super) connection: Vec<Rule>,
+    pub(super) request: Vec<Rule>,
+    pub(super) redirects: Vec<(Condition, Redirect, Origin)>,
+    pub(super) response: Vec<Rule>,
+    pub(super) monitor: Option<At<String>>,
+    pub(super) default_server: Vec<Line>,
+    pub(super) servers: Vec<Line>,
+    /// How many lines of `default_server` stand before each line of `servers`.
+    pub(super) defaults_before: Vec<usize>,
+    pub(super) httpchk: Option<Line>,
+    pub(super) http_check: Vec<Line>,
+    /// Files with whole responses, by status.
+    pub(super) pages: BTreeMap<u16, At<String>>,
+}
+
+/// The mode, `tcp` unless `http` is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Spoken(pub(super) Mode);
+
+impl Default for Spoken {
+    fn default() -> Self {
+        Self(Mode::Tcp)
+    }
+}
+
+impl Proxy {
+    /// A section that begins with what its defaults say.
+    pub(super) fn begin(kind: &str, name: &str, origin: Origin, defaults: Option<&Self>) -> Self {
+        let mut proxy = defaults.cloned().unwrap_or_default();
+        proxy.kind = kind.to_owned();
+        proxy.name = name.to_owned();
+        proxy.origin = origin;
+        proxy
+    }
+
+    pub(super) fn is_http(&self) -> bool {
+        self.mode.0 == Mode::Http
+    }
+
+    /// Whether clients connect to it.
+    pub(super) fn listens(&self) -> bool {
+        matches!(self.kind.as_str(), "frontend" | "listen")
+    }
+
+    /// Whether it has servers.
+    pub(super) fn serves(&self) -> bool {
+        matches!(self.kind.as_str(), "backend" | "listen")
+    }
+
+    pub(super) fn option(&self, name: &str) -> bool {
+        self.options.get(name).is_some_and(|found| found.value)
+    }
+
+    /// A time-out; none means no limit.
+    pub(super) fn timeout(&self, name: &str) -> Option<Duration> {
+        let found = self.timeouts.get(name).map(|found| found.value);
+        found.filter(|time| !time.is_zero())
+    }
+
+    /// The first of these time-outs that is written.
+    pub(super) fn first_timeout(&self, names: &[&str]) -> Option<Duration> {
+        names.iter().find_map(|name| self.timeout(name))
+    }
+}

@@ -1,0 +1,495 @@
+//! `http-request`, `http-response` and `redirect`: each line is a rule with one action.
+
+use clearway_rules::ast::{Convert, Fetch, Piece, Template};
+
+use super::acl::{self, Acls};
+use super::{format, sample};
+use crate::diagnostic::{Origin, Origins};
+use crate::model::{
+    Actions, Condition, HeaderName, HeaderValue, Pairs, Redirect, RegexText, Replacement, Reply,
+    Rule, TemplateText, Token,
+};
+use crate::value::Text;
+
+/// Whether a rule is about requests or responses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Request,
+    Response,
+}
+
+/// What became of a line.
+pub(super) enum Lowered {
+    /// It is a rule.
+    Rule(Box<Rule>),
+    /// It is one that needs no action: nobody notices.
+    Nothing(&'static str),
+}
+
+/// Why a line cannot be a rule.
+pub(super) enum Trouble {
+    /// It is wrong in its own language too.
+    Wrong(String),
+    /// It is not known here.
+    Unknown(String),
+}
+
+impl From<String> for Trouble {
+    fn from(message: String) -> Self {
+        Self::Unknown(message)
+    }
+}
+
+fn wrong(message: impl Into<String>) -> Trouble {
+    Trouble::Wrong(message.into())
+}
+
+/// Lowers the words behind `http-request` or `http-response`.
+pub(super) fn lower(
+    phase: Phase,
+    words: &[&str],
+    acls: &Acls,
+    origin: &Origin,
+) -> Result<Lowered, Trouble> {
+    let (words, condition) = acl::of_line(words, acls)?;
+    let Some((name, arguments)) = words.split_first() else {
+        return Err(wrong("an action is missing"));
+    };
+    let mut actions = Actions {
+        origins: Origins::new(origin.clone()),
+        ..Actions::default()
+    };
+    let (key, is_done) = act(phase, name, arguments, &mut actions)?;
+    if !is_done {
+        return Ok(Lowered::Nothing(key));
+    }
+    Ok(Lowered::Rule(Box::new(rule(
+        condition, actions, key, origin,
+    ))))
+}
+
+/// A rule with one action.
+pub(super) fn rule(
+    condition: Condition,
+    mut actions: Actions,
+    key: &'static str,
+    origin: &Origin,
+) -> Rule {
+    actions.origins = Origins::new(origin.clone());
+    actions.origins.set(key, origin.clone());
+    let mut origins = Origins::new(origin.clone());
+    origins.set("when", origin.clone());
+    Rule {
+        when: condition,
+        actions,
+        origins,
+    }
+}
+
+/// Fills in what an action does; the key it went to, and whether anything is done.
+fn act(
+    phase: Phase,
+    name: &str,
+    arguments: &[&str],
+    actions: &mut Actions,
+) -> Result<(&'static str, bool), Trouble> {
+    if let Some((_, scoped)) = name.split_once('(')
+        && name.starts_with("set-var")
+    {
+        let name = scoped.strip_suffix(')').unwrap_or(scoped);
+        return set_variable(name, arguments, actions);
+    }
+    if let Some(scoped) = name.strip_prefix("unset-var(") {
+        let name = scoped.strip_suffix(')').unwrap_or(scoped);
+        let pair = (token(name)?, TemplateText::default());
+        actions.set_variables = Pairs(vec![pair]);
+        return Ok(("set_variables", true));
+    }
+    match (name, arguments) {
+        ("set-header" | "add-header" | "del-header" | "replace-header" | "replace-value", _) => {
+            header(phase, name, arguments, actions)
+        }
+        ("set-path" | "set-pathq" | "set-query" | "set-uri", [text, ..]) => {
+            actions.set_target = Some(target(name, text)?);
+            Ok(("set_target", true))
+        }
+        ("replace-path" | "replace-pathq" | "replace-uri", [pattern, text, ..]) => {
+            actions.set_target = Some(replaced(name, pattern, text)?);
+            Ok(("set_target", true))
+        }
+        ("set-status", [status, ..]) => {
+            actions.set_status = Some(number(status, 100, 999)?);
+            Ok(("set_status", true))
+        }
+        ("allow", _) => {
+            actions.finish = true;
+            Ok(("finish", true))
+        }
+        ("silent-drop", _) => {
+            actions.drop = true;
+            Ok(("drop", true))
+        }
+        ("deny" | "tarpit" | "return", _) => answer(phase, name, arguments, actions),
+        ("redirect", _) => {
+            actions.redirect = Some(redirect(arguments)?);
+            Ok(("redirect", true))
+        }
+        (
+            "set-log-level" | "set-nice" | "set-tos" | "set-mark" | "capture" | "strict-mode"
+            | "set-dst-port" | "wait-for-handshake",
+            _,
+        ) => Ok(("nothing is seen of it in requests and responses", false)),
+        _ => Err(Trouble::Unknown(format!(
+            "the action {name:?} is not known here"
+        ))),
+    }
+}
+
+fn token(text: &str) -> Result<Token, Trouble> {
+    Token::parse(&sample::variable(text)).map_err(|problem| wrong(problem.message))
+}
+
+fn number(text: &str, least: u16, most: u16) -> Result<u16, Trouble> {
+    let number = text.parse().ok();
+    let number = number.filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| wrong(format!("{text:?} is no number from {least} to {most}")))
+}
+
+fn set_variable(
+    name: &str,
+    arguments: &[&str],
+    actions: &mut Actions,
+) -> Result<(&'static str, bool), Trouble> {
+    let expression = arguments.join(",");
+    let sample = sample::read(&expression)?;
+    let value = format::to_text(&Template::new([Piece::Fetch(sample.fetch)]))?;
+    actions.set_variables = Pairs(vec![(token(name)?, value)]);
+    Ok(("set_variables", true))
+}
+
+fn header_name(text: &str) -> Result<HeaderName, Trouble> {
+    // A colon behind the name is a slip that is seen often.
+    HeaderName::parse(text.trim_end_matches(':')).map_err(|problem| wrong(problem.message))
+}
+
+fn header(
+    phase: Phase,
+    action: &str,
+    arguments: &[&str],
+    actions: &mut Actions,
+) -> Result<(&'static str, bool), Trouble> {
+    let Some((name, values)) = arguments.split_first() else {
+        return Err(wrong("the name of a header is missing"));
+    };
+    let name = header_name(name)?;
+    let is_host = name.as_str().eq_ignore_ascii_case("host") && phase == Phase::Request;
+    match (action, values) {
+        ("set-header" | "add-header", [text, ..]) => {
+            let value = format::template(text)?;
+            if is_host {
+                actions.set_host = Some(value);
+                return Ok(("set_host", true));
+            }
+            let pairs = Pairs(vec![(name, value)]);
+            Ok(match (phase, action) {
+                (Phase::Request, "set-header") => {
+                    actions.set_request_headers = pairs;
+                    ("set_request_headers", true)
+                }
+                (Phase::Request, _) => {
+                    actions.add_request_headers = pairs;
+                    ("add_request_headers", true)
+                }
+                (Phase::Response, "set-header") => {
+                    actions.set_response_headers = pairs;
+                    ("set_response_headers", true)
+                }
+                (Phase::Response, _) => {
+                    actions.add_response_headers = pairs;
+                    ("add_response_headers", true)
+                }
+            })
+        }
+        ("del-header", [] | [""]) if is_host => Ok((
+            "a request has to have a host: one that is set later takes its place",
+            false,
+        )),
+        ("del-header", []) => Ok(match phase {
+            Phase::Request => {
+                actions.remove_request_headers = vec![name];
+                ("remove_request_headers", true)
+            }
+            Phase::Response => {
+                actions.remove_response_headers = vec![name];
+                ("remove_response_headers", true)
+            }
+        }),
+        ("replace-header" | "replace-value", [pattern, text, ..]) => {
+            let replacement = Replacement {
+                header: name,
+                regex: regex(pattern)?,
+                to: captures(text)?,
+                items: action == "replace-value",
+                ..Replacement::default()
+            };
+            Ok(match phase {
+                Phase::Request => {
+                    actions.replace_request_headers = vec![replacement];
+                    ("replace_request_headers", true)
+                }
+                Phase::Response => {
+                    actions.replace_response_headers = vec![replacement];
+                    ("replace_response_headers", true)
+                }
+            })
+        }
+        _ => Err(Trouble::Unknown(format!(
+            "{action} with these words is not known here"
+        ))),
+    }
+}
+
+fn regex(pattern: &str) -> Result<RegexText, Trouble> {
+    RegexText::parse(pattern).map_err(|problem| match problem.hint {
+        Some(hint) => Trouble::Unknown(format!("{}: {hint}", problem.message)),
+        None => Trouble::Unknown(problem.message),
+    })
+}
+
+/// A log-format string in which `\1` is a group of a regular expression.
+fn captures(text: &str) -> Result<TemplateText, Trouble> {
+    let mut pieces = Vec::new();
+    for piece in format::read(text)?.pieces() {
+        match piece {
+            Piece::Text(text) => pieces.extend(groups(text)),
+            fetch @ Piece::Fetch(_) => pieces.push(fetch.clone()),
+        }
+    }
+    Ok(format::to_text(&Template::new(pieces))?)
+}
+
+fn groups(text: &str) -> Vec<Piece> {
+    let (mut pieces, mut plain) = (Vec::new(), String::new());
+    let mut chars = text.chars();
+    while let Some(next) = chars.next() {
+        if next != '\\' {
+            plain.push(next);
+            continue;
+        }
+        match chars.next() {
+            Some(digit) if digit.is_ascii_digit() => {
+                pieces.push(Piece::Text(std::mem::take(&mut plain)));
+                let group = digit
+                    .to_digit(10)
+                    .and_then(|group| u8::try_from(group).ok());
+                pieces.push(Piece::Fetch(Fetch::Capture(group.unwrap_or(0))));
+            }
+            Some(other) => plain.push(other),
+            None => plain.push('\\'),
+        }
+    }
+    pieces.push(Piece::Text(plain));
+    pieces
+}
+
+/// The whole target, of which a part is a log-format string.
+fn target(action: &str, text: &str) -> Result<TemplateText, Trouble> {
+    let own = format::read(text)?;
+    let mut pieces: Vec<Piece> = Vec::new();
+    if action == "set-query" {
+        pieces.push(Piece::Fetch(Fetch::SentPath));
+        let query = own.to_string();
+        let starts = query.starts_with('?');
+        if !starts && !query.is_empty() {
+            pieces.push(Piece::Text("?".to_owned()));
+        }
+    }
+    pieces.extend(own.pieces().iter().cloned());
+    if action == "set-path" {
+        pieces.push(Piece::Fetch(Fetch::QuerySign));
+        pieces.push(Piece::Fetch(Fetch::Query));
+    }
+    Ok(format::to_text(&Template::new(pieces))?)
+}
+
+/// The target with what a pattern matches in a part of it replaced.
+fn replaced(action: &str, pattern: &str, text: &str) -> Result<TemplateText, Trouble> {
+    regex(pattern)?;
+    let replacement = format::read(text)?;
+    let Some(constant) = replacement.constant() else {
+        return Err(Trouble::Unknown(format!(
+            "{action} with a value is not known here"
+        )));
+    };
+    // All of the part is replaced when the pattern matches anywhere in it.
+    let whole = format!("(?s)^.*?(?:{pattern}).*$");
+    let with = |fetch: Fetch| {
+        let convert = Convert::with("regsub", &[whole.as_str(), constant]);
+        Piece::Fetch(fetch.through(vec![convert]))
+    };
+    let pieces = match action {
+        "replace-path" => vec![
+            with(Fetch::SentPath),
+            Piece::Fetch(Fetch::QuerySign),
+            Piece::Fetch(Fetch::Query),
+        ],
+        _ => vec![with(Fetch::SentTarget)],
+    };
+    Ok(format::to_text(&Template::new(pieces))?)
+}
+
+/// `redirect location|prefix|scheme VALUE [code N] [options]`.
+pub(super) fn redirect(words: &[&str]) -> Result<Redirect, Trouble> {
+    let mut redirect = Redirect {
+        status: 302,
+        ..Redirect::default()
+    };
+    let (mut to, mut drops_query, mut appends_slash) = (None, false, false);
+    let mut rest = words;
+    while let [word, tail @ ..] = rest {
+        rest = match (*word, tail) {
+            (kind @ ("location" | "prefix" | "scheme"), [text, tail @ ..]) => {
+                to = Some((kind, *text));
+                tail
+            }
+            ("code", [code, tail @ ..]) => {
+                redirect.status = number(code, 301, 308)?;
+                tail
+            }
+            ("drop-query", tail) => {
+                drops_query = true;
+                tail
+            }
+            ("append-slash", tail) => {
+                appends_slash = true;
+                tail
+            }
+            ("ignore-empty", tail) => tail,
+            (word @ ("set-cookie" | "clear-cookie"), [cookie, tail @ ..]) => {
+                let value = cookie_value(word, cookie);
+                let value = TemplateText::parse(&value).map_err(|p| wrong(p.message))?;
+                redirect.headers.0.push((header_name("set-cookie")?, value));
+                tail
+            }
+            (word, _) => return Err(Trouble::Unknown(format!("{word:?} is not known here"))),
+        };
+    }
+    let Some((kind, text)) = to else {
+        return Err(wrong("a redirection needs location, prefix or scheme"));
+    };
+    let mut pieces: Vec<Piece> = format::read(text)?.pieces().to_vec();
+    if kind == "scheme" {
+        pieces.push(Piece::Text("://".to_owned()));
+        pieces.push(Piece::Fetch(Fetch::HeaderLine("host".to_owned())));
+    }
+    if kind != "location" {
+        if kind == "prefix" && text == "/" {
+            pieces.clear();
+        }
+        pieces.push(Piece::Fetch(match (drops_query, appends_slash) {
+            (true, true) => Fetch::SentPath.through(vec![slash()]),
+            (true, false) => Fetch::SentPath,
+            (false, true) => Fetch::SentTarget.through(vec![Convert::with(
+                "regsub",
+                &["^([^?]*[^/?])([?]|$)", "\\1/\\2"],
+            )]),
+            (false, false) => Fetch::SentTarget,
+        }));
+    }
+    redirect.to = format::to_text(&Template::new(pieces))?;
+    if matches!(redirect.status, 302 | 303) {
+        let value = TemplateText::parse("no-cache").unwrap_or_default();
+        redirect
+            .headers
+            .0
+            .push((header_name("cache-control")?, value));
+    }
+    Ok(redirect)
+}
+
+fn slash() -> Convert {
+    Convert::with("regsub", &["([^/])$", "\\1/"])
+}
+
+fn cookie_value(word: &str, cookie: &str) -> String {
+    match word {
+        "clear-cookie" => format!(
+            "{}; path=/; Max-Age=0",
+            cookie.trim_end_matches('=').to_owned() + "="
+        ),
+        _ => format!("{cookie}; path=/;"),
+    }
+}
+
+/// `deny`, `tarpit` and `return` with what they say about the answer.
+fn answer(
+    phase: Phase,
+    action: &str,
+    words: &[&str],
+    actions: &mut Actions,
+) -> Result<(&'static str, bool), Trouble> {
+    let default = match (action, phase) {
+        ("return", _) => 200,
+        ("tarpit", _) => 500,
+        (_, Phase::Request) => 403,
+        (_, Phase::Response) => 502,
+    };
+    let mut reply = Reply {
+        status: default,
+        content_type: HeaderValue::default(),
+        ..Reply::default()
+    };
+    let mut has_body = false;
+    let mut rest = words;
+    while let [word, tail @ ..] = rest {
+        rest = match (*word, tail) {
+            ("status" | "deny_status", [status, tail @ ..]) => {
+                reply.status = number(status, 200, 599)?;
+                tail
+            }
+            ("content-type", [text, tail @ ..]) => {
+                reply.content_type = HeaderValue::parse(text).map_err(|p| wrong(p.message))?;
+                tail
+            }
+            ("string", [text, tail @ ..]) => {
+                (reply.body, has_body) = ((*text).to_owned(), true);
+                tail
+            }
+            ("lf-string", [text, tail @ ..]) => {
+                (reply.template, has_body) = (Some(body(text)?), true);
+                tail
+            }
+            ("file", [path, tail @ ..]) => {
+                (reply.body, has_body) = (contents(path)?, true);
+                tail
+            }
+            ("lf-file", [path, tail @ ..]) => {
+                (reply.template, has_body) = (Some(body(&contents(path)?)?), true);
+                tail
+            }
+            ("hdr", [name, value, tail @ ..]) => {
+                let pair = (header_name(name)?, format::template(value)?);
+                reply.headers.0.push(pair);
+                tail
+            }
+            ("default-errorfiles", tail) => tail,
+            (word, _) => return Err(Trouble::Unknown(format!("{word:?} is not known here"))),
+        };
+    }
+    let is_plain = !has_body && reply.headers.0.is_empty();
+    if is_plain && reply.status >= 400 {
+        actions.deny = Some(reply.status);
+        return Ok(("deny", true));
+    }
+    actions.reply = Some(reply);
+    Ok(("reply", true))
+}
+
+/// A body with values: unlike a header it may have several lines.
+fn body(text: &str) -> Result<TemplateText, Trouble> {
+    Ok(format::template(text)?)
+}
+
+fn contents(path: &str) -> Result<String, Trouble> {
+    std::fs::read_to_string(path).map_err(|error| wrong(format!("cannot read {path}: {error}")))
+}

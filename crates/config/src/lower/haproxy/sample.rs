@@ -1,0 +1,359 @@
+//! Sample expressions: a fetch and converters, `req.hdr(host),lower,field(1,:)`.
+
+use clearway_rules::ast::{Convert, Fetch};
+
+/// What kind of value an expression yields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Number,
+    Truth,
+    Address,
+    Method,
+}
+
+/// An expression, understood.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Sample {
+    pub(super) fetch: Fetch,
+    pub(super) kind: Kind,
+    /// The way of matching that the name of the fetch asks for: `path_beg`.
+    pub(super) method: Option<&'static str>,
+}
+
+/// A word with arguments in parentheses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Call {
+    pub(super) name: String,
+    pub(super) arguments: Vec<String>,
+}
+
+impl Call {
+    fn argument(&self, index: usize) -> &str {
+        self.arguments.get(index).map_or("", |text| text.trim())
+    }
+}
+
+/// Ways of matching that may stand behind the name of a fetch.
+const METHODS: [&str; 8] = ["beg", "dir", "dom", "end", "len", "reg", "sub", "str"];
+
+/// Reads an expression.
+///
+/// # Errors
+/// A sentence about what is not known.
+pub(super) fn read(text: &str) -> Result<Sample, String> {
+    let calls = calls(text)?;
+    let Some((first, converters)) = calls.split_first() else {
+        return Err("an expression is missing".to_owned());
+    };
+    let mut sample = fetch(first)?;
+    for call in converters {
+        let (convert, kind) = converter(call)?;
+        sample.fetch = sample.fetch.through(convert);
+        sample.kind = kind.unwrap_or(sample.kind);
+        sample.method = None;
+    }
+    Ok(sample)
+}
+
+/// The calls of an expression, between commas.
+pub(super) fn calls(text: &str) -> Result<Vec<Call>, String> {
+    let mut calls = Vec::new();
+    let mut rest = text;
+    loop {
+        let end = rest.find(['(', ',']).unwrap_or(rest.len());
+        let (name, tail) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        let mut call = Call {
+            name: name.trim().to_owned(),
+            arguments: Vec::new(),
+        };
+        let mut after = tail;
+        if let Some(inner) = tail.strip_prefix('(') {
+            let (arguments, behind) =
+                arguments(inner).ok_or_else(|| format!("{text:?} lacks a closing parenthesis"))?;
+            call.arguments = arguments;
+            after = behind;
+        }
+        if call.name.is_empty() {
+            return Err(format!("{text:?} is no expression"));
+        }
+        calls.push(call);
+        match after.strip_prefix(',') {
+            Some(more) => rest = more,
+            None if after.trim().is_empty() => return Ok(calls),
+            None => return Err(format!("{after:?} stands behind an expression")),
+        }
+    }
+}
+
+/// Arguments up to the closing parenthesis, and what stands behind it.
+fn arguments(text: &str) -> Option<(Vec<String>, &str)> {
+    let (mut all, mut current) = (Vec::new(), String::new());
+    let mut quote: Option<char> = None;
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, next)) = chars.next() {
+        match (next, quote) {
+            ('\\', None | Some('"')) => {
+                let escaped = chars.next_if(|(_, c)| "\\'\",() #rnt".contains(*c));
+                current.push(match escaped {
+                    Some((_, 'r')) => '\r',
+                    Some((_, 'n')) => '\n',
+                    Some((_, 't')) => '\t',
+                    Some((_, other)) => other,
+                    None => '\\',
+                });
+            }
+            ('"' | '\'', None) => quote = Some(next),
+            (_, Some(open)) if next == open => quote = None,
+            (')', None) => {
+                all.push(current);
+                if all.len() == 1 && all.iter().all(String::is_empty) {
+                    all.clear();
+                }
+                return Some((all, text.get(at + 1..).unwrap_or_default()));
+            }
+            (',', None) => all.push(std::mem::take(&mut current)),
+            _ => current.push(next),
+        }
+    }
+    None
+}
+
+fn fetch(call: &Call) -> Result<Sample, String> {
+    if let Some(found) = plain(call)
+        .or_else(|| header(call))
+        .or_else(|| secure(call))
+    {
+        return found;
+    }
+    // `path_beg` is `path` with a way of matching; `hdr_dom(host)` likewise.
+    if let Some((stem, method)) = call.name.rsplit_once('_')
+        && let Some(method) = METHODS.into_iter().find(|known| *known == method)
+    {
+        let stem = Call {
+            name: stem.to_owned(),
+            arguments: call.arguments.clone(),
+        };
+        if let Some(found) = plain(&stem)
+            .or_else(|| header(&stem))
+            .or_else(|| secure(&stem))
+        {
+            return found.map(|sample| Sample {
+                method: Some(method),
+                ..sample
+            });
+        }
+    }
+    Err(format!("the value {:?} is not known here", call.name))
+}
+
+fn sample(fetch: Fetch, kind: Kind) -> Option<Result<Sample, String>> {
+    Some(Ok(Sample {
+        fetch,
+        kind,
+        method: None,
+    }))
+}
+
+/// 1 when the value is a text, else 0.
+fn is(fetch: Fetch, text: &str) -> Option<Result<Sample, String>> {
+    sample(
+        fetch.through(vec![Convert::with("is", &[text])]),
+        Kind::Truth,
+    )
+}
+
+/// Fetches about the request, the connection and constants.
+fn plain(call: &Call) -> Option<Result<Sample, String>> {
+    let literal = |text: &str| Fetch::Literal(text.to_owned());
+    match call.name.as_str() {
+        "path" => sample(Fetch::SentPath, Kind::Text),
+        "pathq" | "url" | "capture.req.uri" => sample(Fetch::SentTarget, Kind::Text),
+        "base" => sample(Fetch::Base, Kind::Text),
+        "query" => sample(Fetch::Query, Kind::Text),
+        "method" | "capture.req.method" => sample(Fetch::Method, Kind::Method),
+        "req.ver" | "req_ver" => sample(Fetch::Version, Kind::Text),
+        "capture.req.ver" => sample(
+            Fetch::Version.through(vec![Convert::with("concat", &["HTTP/", ""])]),
+            Kind::Text,
+        ),
+        "src" => sample(Fetch::Source, Kind::Address),
+        "src_port" => sample(Fetch::SourcePort, Kind::Number),
+        "dst_port" => sample(Fetch::Port, Kind::Number),
+        "fe_name" => sample(Fetch::Listener, Kind::Text),
+        "be_name" => sample(Fetch::Backend, Kind::Text),
+        "srv_name" => sample(Fetch::Server, Kind::Text),
+        "status" => sample(Fetch::Status, Kind::Number),
+        "unique-id" => sample(Fetch::RequestId, Kind::Text),
+        "url_param" | "urlp" => sample(Fetch::QueryParam(call.argument(0).to_owned()), Kind::Text),
+        "url_param_val" | "urlp_val" => {
+            sample(Fetch::QueryParam(call.argument(0).to_owned()), Kind::Number)
+        }
+        "cook" | "req.cook" => sample(Fetch::Cookie(call.argument(0).to_owned()), Kind::Text),
+        "cook_val" | "req.cook_val" => {
+            sample(Fetch::Cookie(call.argument(0).to_owned()), Kind::Number)
+        }
+        "var" => sample(Fetch::Variable(variable(call.argument(0))), Kind::Text),
+        "str" => sample(
+            literal(call.arguments.first().map_or("", String::as_str)),
+            Kind::Text,
+        ),
+        "int" => sample(literal(call.argument(0)), Kind::Number),
+        "bool" => sample(literal(truth(call.argument(0))), Kind::Truth),
+        "ipv4" | "ipv6" => sample(literal(call.argument(0)), Kind::Address),
+        "always_true" => sample(literal("1"), Kind::Truth),
+        "always_false" => sample(literal("0"), Kind::Truth),
+        "req_proto_http" | "req.proto_http" => sample(literal("1"), Kind::Truth),
+        "req.body_size" | "req.body_len" => {
+            sample(Fetch::HeaderLine("content-length".to_owned()), Kind::Number)
+        }
+        _ => None,
+    }
+}
+
+fn truth(text: &str) -> &'static str {
+    match text {
+        "" | "0" | "false" => "0",
+        _ => "1",
+    }
+}
+
+/// `txn.name` as the name of a variable; scopes are told apart by their part of the name.
+pub(super) fn variable(name: &str) -> String {
+    name.to_owned()
+}
+
+/// Fetches of headers.
+fn header(call: &Call) -> Option<Result<Sample, String>> {
+    let (name, argument) = match call.arguments.as_slice() {
+        [] => return None,
+        [name, rest @ ..] => (name.trim().to_ascii_lowercase(), rest.first()),
+    };
+    let with = match argument {
+        Some(number) if !number.trim().is_empty() => format!("{name},{}", number.trim()),
+        Some(_) | None => name.clone(),
+    };
+    let word = call.name.as_str();
+    if let Some(word) = word.strip_prefix("res.").or(match word {
+        "shdr" => Some("hdr"),
+        "shdr_cnt" => Some("hdr_cnt"),
+        _ => None,
+    }) {
+        return match word {
+            "hdr" => sample(Fetch::ResponseHeaderItem(with), Kind::Text),
+            "fhdr" => sample(Fetch::ResponseHeaderLine(with), Kind::Text),
+            "hdr_cnt" => sample(Fetch::ResponseHeaderItems(name), Kind::Number),
+            "fhdr_cnt" => sample(Fetch::ResponseHeaderLines(name), Kind::Number),
+            "hdr_val" => sample(Fetch::ResponseHeaderItem(with), Kind::Number),
+            "hdr_ip" => sample(Fetch::ResponseHeaderItem(with), Kind::Address),
+            _ => None,
+        };
+    }
+    match word.strip_prefix("req.").unwrap_or(word) {
+        "hdr" => sample(Fetch::HeaderItem(with), Kind::Text),
+        "fhdr" => sample(Fetch::HeaderLine(with), Kind::Text),
+        "hdr_cnt" => sample(Fetch::HeaderItems(name), Kind::Number),
+        "fhdr_cnt" => sample(Fetch::HeaderLines(name), Kind::Number),
+        "hdr_val" => sample(Fetch::HeaderItem(with), Kind::Number),
+        "hdr_ip" => sample(Fetch::HeaderItem(with), Kind::Address),
+        _ => None,
+    }
+}
+
+/// Fetches about TLS with the client.
+fn secure(call: &Call) -> Option<Result<Sample, String>> {
+    match call.name.as_str() {
+        "ssl_fc" => is(Fetch::Scheme, "https"),
+        "ssl_fc_has_sni" => sample(
+            Fetch::TlsServerName.through(vec![Convert::with("iif", &["1", "0"])]),
+            Kind::Truth,
+        ),
+        "ssl_fc_sni" => sample(Fetch::TlsServerName, Kind::Text),
+        "ssl_fc_alpn" => sample(Fetch::TlsAlpn, Kind::Text),
+        "ssl_fc_protocol" => sample(Fetch::TlsVersion, Kind::Text),
+        "ssl_fc_cipher" => sample(Fetch::TlsCipher, Kind::Text),
+        "ssl_fc_is_resumed" => is(Fetch::TlsResumed, "true"),
+        "ssl_fc_has_crt" | "ssl_c_used" => is(Fetch::ClientCertVerdict, "verified"),
+        // A certificate that does not verify is refused in the handshake.
+        "ssl_c_verify" => sample(Fetch::Literal("0".to_owned()), Kind::Number),
+        "ssl_c_s_dn" => sample(Fetch::ClientCertSubject, Kind::Text),
+        "ssl_c_i_dn" => sample(Fetch::ClientCertIssuer, Kind::Text),
+        _ => None,
+    }
+}
+
+/// The converters that stand for one, and the kind of value they yield.
+fn converter(call: &Call) -> Result<(Vec<Convert>, Option<Kind>), String> {
+    let arguments: Vec<&str> = call.arguments.iter().map(String::as_str).collect();
+    let same = |kind| Ok((vec![Convert::with(&call.name, &arguments)], kind));
+    match call.name.as_str() {
+        "lower" | "upper" | "field" | "word" | "regsub" | "bytes" | "ltrim" | "rtrim"
+        | "base64" | "b64dec" | "ub64enc" | "ub64dec" | "hex" | "url_dec" | "url_enc" | "json"
+        | "iif" => same(Some(Kind::Text)),
+        "add" | "sub" | "mul" | "div" | "mod" | "neg" | "and" | "or" | "xor" | "cpl" | "length"
+        | "hex2i" | "crc32" => same(Some(Kind::Number)),
+        "not" | "bool" | "odd" | "even" => same(Some(Kind::Truth)),
+        "urlp" => Ok((vec![Convert::with("param", &arguments)], Some(Kind::Text))),
+        "param" => same(Some(Kind::Text)),
+        "ipmask" => Ok((
+            vec![Convert::with("network", &arguments)],
+            Some(Kind::Address),
+        )),
+        "concat" => match arguments.as_slice() {
+            [before] => Ok((
+                vec![Convert::with("concat", &["", before])],
+                Some(Kind::Text),
+            )),
+            [before, "", after] => Ok((
+                vec![Convert::with("concat", &["", &format!("{before}{after}")])],
+                Some(Kind::Text),
+            )),
+            _ => Err("the converter \"concat\" with a variable is not known here".to_owned()),
+        },
+        "map" | "map_str" | "map_beg" | "map_sub" | "map_dir" | "map_dom" | "map_end"
+        | "map_ip" | "map_int" | "map_reg" | "map_str_int" | "map_str_ip" => {
+            Err(format!("the converter {:?} is not known here", call.name))
+        }
+        _ => Err(format!("the converter {:?} is not known here", call.name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fetch_of(text: &str) -> String {
+        read(text).unwrap().fetch.to_string()
+    }
+
+    #[test]
+    fn expressions_are_read() {
+        for (text, wanted) in [
+            ("path", "sent_path"),
+            ("hdr(Host)", "header_item:host"),
+            ("req.hdr(X-A,-1),lower", "header_item:x-a,-1|lower"),
+            ("req.fhdr(a)", "header_line:a"),
+            (
+                "path,regsub(^/api,,i)",
+                "sent_path|regsub(\"^/api\",\"\",i)",
+            ),
+            ("ssl_fc", "scheme|is(https)"),
+            ("hdr(host),field(1,:)", "header_item:host|field(1,:)"),
+            ("path,field(2,',')", "sent_path|field(2,\",\")"),
+            ("var(txn.a)", "var:txn.a"),
+        ] {
+            assert_eq!(fetch_of(text), wanted, "{text}");
+            assert_eq!(Fetch::parse(wanted).unwrap(), read(text).unwrap().fetch);
+        }
+        assert_eq!(read("path_beg").unwrap().method, Some("beg"));
+        assert_eq!(read("hdr_dom(host)").unwrap().method, Some("dom"));
+        assert_eq!(read("hdr_cnt(host)").unwrap().kind, Kind::Number);
+    }
+
+    #[test]
+    fn what_is_not_known_is_told() {
+        for bad in ["", "nothing", "path,nothing", "hdr(a", "hdr(a)b"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}
