@@ -3,6 +3,7 @@
 //! The checks compile them to see what is wrong, the data plane to run them, so that a configuration
 //! which passes its checks can be used.
 
+use clearway_rules::ast::Definitions;
 use clearway_rules::{CompileError, Program, Router, ast};
 
 use crate::diagnostic::{Diagnostic, Origin};
@@ -19,14 +20,14 @@ impl Listener {
     ///
     /// # Errors
     /// Rules that cannot work, each at its key.
-    pub fn program(&self) -> Result<Option<Program>, Vec<Diagnostic>> {
+    pub fn program(&self, named: &Definitions) -> Result<Option<Program>, Vec<Diagnostic>> {
         let short = self.short_rules();
         let short = short.iter().map(|actions| Written {
             condition: ast::Condition::Always,
             when: self.origin(),
             actions,
         });
-        program(short.chain(self.rules.iter().map(Written::of)))
+        program(short.chain(self.rules.iter().map(Written::of)), named)
     }
 
     /// What browsers are told about HTTPS in each response, those of the balancer itself included
@@ -72,8 +73,8 @@ impl Backend {
     ///
     /// # Errors
     /// Rules that cannot work, each at its key.
-    pub fn program(&self) -> Result<Option<Program>, Vec<Diagnostic>> {
-        program(self.rules.iter().map(Written::of))
+    pub fn program(&self, named: &Definitions) -> Result<Option<Program>, Vec<Diagnostic>> {
+        program(self.rules.iter().map(Written::of), named)
     }
 }
 
@@ -90,13 +91,14 @@ impl Route {
     ///
     /// # Errors
     /// Actions that cannot work, each at its key.
-    pub fn program(&self) -> Result<Option<Program>, Vec<Diagnostic>> {
+    pub fn program(&self, named: &Definitions) -> Result<Option<Program>, Vec<Diagnostic>> {
         let rule = Written {
             condition: ast::Condition::Always,
             when: self.origin(),
             actions: &self.actions,
         };
-        program(Some(rule).filter(|rule| !rule.actions.keyed().is_empty()))
+        let own = Some(rule).filter(|rule| !rule.actions.keyed().is_empty());
+        program(self.rules.iter().map(Written::of).chain(own), named)
     }
 }
 
@@ -104,9 +106,9 @@ impl Route {
 ///
 /// # Errors
 /// Conditions that cannot work, each at its route.
-pub fn router(routes: &[&Route]) -> Result<Router, Vec<Diagnostic>> {
+pub fn router(routes: &[&Route], named: &Definitions) -> Result<Router, Vec<Diagnostic>> {
     let matches: Vec<_> = routes.iter().map(|route| route.lowered()).collect();
-    Router::compile(&matches).map_err(|errors| {
+    Router::compile_with(&matches, named).map_err(|errors| {
         let told = errors.into_iter().filter_map(|error| {
             let route = routes.get(error.rule)?;
             Some(Diagnostic::error(RULE, route.origin(), error.message))
@@ -135,6 +137,7 @@ impl<'a> Written<'a> {
 
 fn program<'a>(
     rules: impl IntoIterator<Item = Written<'a>>,
+    named: &Definitions,
 ) -> Result<Option<Program>, Vec<Diagnostic>> {
     let (mut lowered, mut places) = (Vec::new(), Vec::new());
     for rule in rules {
@@ -159,7 +162,7 @@ fn program<'a>(
             None => Diagnostic::error(RULE, when, error.message),
         })
     };
-    let compiled = Program::compile(&lowered);
+    let compiled = Program::compile_with(&lowered, named);
     compiled
         .map(Some)
         .map_err(|errors| errors.into_iter().filter_map(place).collect())

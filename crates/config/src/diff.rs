@@ -21,6 +21,8 @@ pub fn diff(old: &Config, new: &Config) -> Vec<String> {
     section("timeouts", &old.timeouts, &new.timeouts, &mut out);
     section("limits", &old.limits, &new.limits, &mut out);
     errors(&old.errors, &new.errors, &mut out);
+    let name = |map: &crate::model::Map| map.name.to_string();
+    named("map", (&*old.maps, &*new.maps), name, &mut out, changes);
     let name = |listener: &crate::model::Listener| listener.name.to_string();
     let listeners = (&*old.listeners, &*new.listeners);
     named("listener", listeners, name, &mut out, changes);

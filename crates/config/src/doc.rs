@@ -9,9 +9,10 @@ use crate::model::{
     Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Backend, BackendTls,
     CertificateFiles, ClientCertificates, Condition, CookieSite, Ejection, ErrorPage, Forwarding,
     Health, HealthKind, Incidents, Keepalive, Limits, Listener, ListenerTls, Log, LogFormat,
-    LogLevel, Match, Mode, Passthrough, Process, ProxyProtocol, Queue, Redirect, Reply, Resolver,
-    Retries, RetryMethods, Rewrite, Route, Rule, SendProxy, Server, ServerProtocol, ServerState,
-    StickyCookie, Timeouts, TlsProfile, Webhook, XForwarded,
+    LogLevel, Map as MapTable, MapEntry, Match, Mode, Passthrough, Process, ProxyProtocol, Queue,
+    Redirect, Replacement, Reply, Resolver, Retries, RetryMethods, Rewrite, Route, Rule, SendProxy,
+    Server, ServerProtocol, ServerState, StickyCookie, Timeouts, TlsProfile, ValueTest, Webhook,
+    XForwarded,
 };
 use crate::syntax::{Kind, Node};
 use crate::value::{Row, Section, Spec, Value, section_schema};
@@ -62,6 +63,7 @@ pub fn json_schema() -> Json {
         ("timeouts", section_schema::<Timeouts>()),
         ("limits", section_schema::<Limits>()),
         ("errors", pages),
+        ("map", named(section_schema::<MapTable>())),
         ("listener", named(section_schema::<Listener>())),
         (
             "route",
@@ -101,7 +103,7 @@ const fn chapter<S: Section>(place: &'static str) -> Chapter {
 }
 
 /// The chapters, in the order of the page.
-const CHAPTERS: [Chapter; 36] = [
+const CHAPTERS: [Chapter; 40] = [
     chapter::<Process>(""),
     chapter::<Admin>(""),
     chapter::<Log>(""),
@@ -111,6 +113,8 @@ const CHAPTERS: [Chapter; 36] = [
     chapter::<Acme>(""),
     chapter::<AcmeIssuer>("`issuers` of `[acme]`"),
     chapter::<AcmeDns>("`dns` of `[acme]`"),
+    chapter::<MapTable>(""),
+    chapter::<MapEntry>("`entries` of a map"),
     chapter::<Listener>(""),
     chapter::<ListenerTls>("`tls` of a listener"),
     chapter::<ClientCertificates>("`client_certificates` of a listener's `tls`"),
@@ -123,8 +127,12 @@ const CHAPTERS: [Chapter; 36] = [
     chapter::<Route>(""),
     chapter::<Match>("`[[route]]`, `when` of a rule"),
     chapter::<Condition>("`when` of a rule"),
+    chapter::<ValueTest>("`value` of a condition"),
     chapter::<Actions>("`[[route]]`, `[[listener.NAME.rule]]`"),
     chapter::<Rewrite>("`rewrite` of a route or rule"),
+    chapter::<Replacement>(
+        "`replace_request_headers`, `replace_response_headers` of a route or rule",
+    ),
     chapter::<Redirect>("`redirect` of a route or rule"),
     chapter::<Reply>("`reply` of a route or rule"),
     chapter::<Backend>(""),
@@ -349,7 +357,7 @@ impl Part {
 }
 
 /// The sections of the sample. A header that would change something by being there is a comment too.
-const SAMPLE: [Part; 34] = [
+const SAMPLE: [Part; 38] = [
     part::<Process>("[process]"),
     part::<Admin>("[admin]"),
     part::<Log>("[log]"),
@@ -369,6 +377,8 @@ const SAMPLE: [Part; 34] = [
         doc: "",
         ..part::<ErrorPage>("# [errors.503]")
     },
+    part::<MapTable>("# [map.upgrade]"),
+    part::<MapEntry>("# [[map.upgrade.entries]]"),
     part::<Listener>("[listener.web]").kept(&[("bind", "\":8080\"")]),
     part::<Forwarding>("[listener.web.forwarded]"),
     part::<ListenerTls>("# [listener.web.tls]"),
@@ -381,8 +391,10 @@ const SAMPLE: [Part; 34] = [
         ..part::<Rule>("# [[listener.web.rule]]")
     },
     part::<Condition>("# [listener.web.rule.when]"),
+    part::<ValueTest>("# [[listener.web.rule.when.value]]"),
     part::<Route>("[[route]]").kept(&[("backend", "\"app\"")]),
     part::<Rewrite>("# [route.rewrite]"),
+    part::<Replacement>("# [[route.replace_request_headers]]"),
     part::<Redirect>("# [route.redirect]"),
     part::<Reply>("# [route.reply]"),
     part::<Backend>("[backend.app]").kept(&[("servers", "[\"10.0.0.1:8080\", \"10.0.0.2:8080\"]")]),

@@ -4,6 +4,7 @@ use crate::diagnostic::{Diagnostic, Origin};
 use crate::{Loaded, lower};
 
 pub use lower::haproxy::load as load_haproxy;
+pub use lower::nginx::load as load_nginx;
 
 /// What is done about a directive, from the best to the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -13,6 +13,7 @@ pub use crate::concept::keepalive::Keepalive;
 pub use crate::concept::limits::{LimitOverrides, Limits};
 pub use crate::concept::listener::{HttpsPort, Listener, Mode, ProxyProtocol};
 pub use crate::concept::log::{Log, LogFormat, LogLevel};
+pub use crate::concept::map::{Map, MapEntry};
 pub use crate::concept::matching::{Condition, Match, ValueTest};
 pub use crate::concept::process::{Process, Workers};
 pub use crate::concept::queue::Queue;
@@ -27,7 +28,7 @@ pub use crate::concept::tls::{
 };
 pub use crate::diagnostic::{Origin, Origins};
 pub use crate::value::{
-    Bind, CookieName, ErrorKey, FetchText, FieldTest, HashKey, HeaderName, HeaderValue,
+    Bind, BodyText, CookieName, ErrorKey, FetchText, FieldTest, HashKey, HeaderName, HeaderValue,
     HostPattern, Identifier, LogDestination, MethodName, OrOff, Pairs, PathPattern, PathPrefix,
     Pattern, QueryName, RegexText, RetryOn, ServerAddress, Statuses, TemplateText, Token,
 };
@@ -53,6 +54,8 @@ pub struct Config {
     pub limits: Limits,
     /// Pages in place of the short texts of error replies.
     pub errors: ErrorPages,
+    /// Tables from values to texts.
+    pub maps: Vec<Map>,
     /// Where clients connect, in the order of the file.
     pub listeners: Vec<Listener>,
     /// Where requests go; the first that matches.
@@ -68,6 +71,15 @@ impl Config {
         self.backends
             .iter()
             .find(|backend| backend.name.as_str() == name)
+    }
+
+    /// What rules refer to by name.
+    #[must_use]
+    pub fn definitions(&self) -> clearway_rules::ast::Definitions {
+        clearway_rules::ast::Definitions {
+            maps: self.maps.iter().map(Map::lowered).collect(),
+            ..Default::default()
+        }
     }
 
     /// The listener with a name.

@@ -25,6 +25,10 @@ pub fn print(config: &Config) -> String {
             out.push_str(&format!("{} = {text}\n", words::key(&key)));
         }
     }
+    for map in &config.maps {
+        begin(&format!("[map.{}]", words::key(&map.name)), &mut out);
+        fields(map, &mut out);
+    }
     for listener in &config.listeners {
         begin(
             &format!("[listener.{}]", words::key(&listener.name)),
@@ -76,7 +80,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Backend, ErrorPages, Listener, Route};
+    use crate::model::{Backend, ErrorPages, Listener, Map, Route};
     use crate::value::Section;
 
     fn list<S: Section>(rng: &mut Rng) -> Vec<S> {
@@ -107,6 +111,7 @@ mod tests {
             timeouts: Section::sample_section(rng),
             limits: Section::sample_section(rng),
             errors: <ErrorPages as Value>::sample(rng, &Spec::NONE),
+            maps: distinct(list::<Map>(rng), |m| m.name.to_string()),
             listeners: distinct(list::<Listener>(rng), |l| l.name.to_string()),
             routes: list::<Route>(rng),
             backends: distinct(list::<Backend>(rng), |b| b.name.to_string()),

@@ -7,7 +7,7 @@
 pub(crate) mod haproxy;
 mod loops;
 mod native;
-mod nginx;
+pub(crate) mod nginx;
 pub(crate) mod units;
 
 use std::time::Duration;

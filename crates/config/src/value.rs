@@ -14,9 +14,9 @@ mod time;
 pub use address::ServerAddress;
 pub use clearway_outcome::Bind;
 pub use http::{
-    CookieName, ErrorKey, FetchText, FieldTest, HashKey, HeaderName, HeaderValue, HostPattern,
-    MethodName, PathPattern, PathPrefix, Pattern, QueryName, RegexText, RetryOn, Statuses,
-    TemplateText,
+    BodyText, CookieName, ErrorKey, FetchText, FieldTest, HashKey, HeaderName, HeaderValue,
+    HostPattern, MethodName, PathPattern, PathPrefix, Pattern, QueryName, RegexText, RetryOn,
+    Statuses, TemplateText,
 };
 pub use list::{OrOff, Pairs};
 pub use text::{Identifier, LogDestination, Token};

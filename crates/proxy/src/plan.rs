@@ -20,6 +20,7 @@ use clearway_net::connect::Target;
 use clearway_net::probe::{Http2, Probe, ProbeTls};
 use clearway_net::tls::{ClientTls, Files, Marks, ServerName, ServerTls, marks};
 use clearway_outcome::{Address, FaultKind};
+use clearway_rules::ast::Definitions;
 use clearway_rules::{Program, Router};
 use ipnet::IpNet;
 
@@ -36,6 +37,8 @@ pub struct Plan {
     pub backends: Vec<Arc<BackendPlan>>,
     /// Whether requests are logged.
     pub access_log: bool,
+    /// What rules refer to by name.
+    pub named: Arc<Definitions>,
     /// Who obtains certificates, where any listener wants some.
     pub issuance: Option<Arc<dyn Issuance>>,
     /// Files that were read into it and are not looked at otherwise.

@@ -459,6 +459,7 @@ mod tests {
     /// Worker 1 of two, without a listener, and a runtime for it.
     fn idle_worker() -> (Rc<Worker>, tokio::runtime::LocalRuntime) {
         let plan = Arc::new(Plan {
+            named: Arc::default(),
             generation: 1,
             listeners: Vec::new(),
             backends: Vec::new(),

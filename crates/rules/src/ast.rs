@@ -114,7 +114,7 @@ pub enum MapKey {
 pub struct Map {
     /// What is looked up. A header or parameter that came several times is looked up by its first
     /// value; one that did not come, as empty text.
-    pub key: Fetch,
+    pub key: Template,
     /// Whether `A` is `a`.
     pub ignore_case: bool,
     /// The entries, in order.
@@ -241,6 +241,8 @@ pub enum Action {
     },
     /// Ends the connection without an answer.
     Drop,
+    /// Looks for a route again, with the path as it is now.
+    Reroute,
     /// Leaves the rules behind it in its list alone.
     Finish,
 }

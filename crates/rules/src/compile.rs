@@ -171,7 +171,7 @@ impl<'d> Compiler<'d> {
     }
 
     fn map_table(&mut self, map: &Map) -> Result<MapTable, String> {
-        let key = self.source(&map.key)?;
+        let key = self.text(&map.key)?;
         let default = match &map.default {
             Some(default) => Some(self.text(default)?),
             None => None,
@@ -207,7 +207,7 @@ mod tests {
 
     fn definitions(map_key: Fetch, condition: Condition) -> Definitions {
         let map = Map {
-            key: map_key,
+            key: Template::new([Piece::Fetch(map_key)]),
             ignore_case: false,
             entries: vec![(MapKey::Regex("(".to_owned()), Template::default())],
             default: None,

@@ -5,14 +5,14 @@ use ipnet::IpNet;
 use regex::bytes::Regex;
 
 use crate::ast::MapKey;
-use crate::fetch::{Context, Source, Text, Visit};
+use crate::fetch::{Context, Text, Visit};
 use crate::matcher;
 use crate::scratch::Captures;
 
 /// A compiled [`crate::ast::Map`].
 #[derive(Debug)]
 pub(crate) struct MapTable {
-    key: Source,
+    key: Text,
     ignore_case: bool,
     exact: Table<Box<[u8]>, usize>,
     networks: Table<IpNet, usize>,
@@ -54,7 +54,7 @@ impl ByLength {
 
 impl MapTable {
     /// An empty map.
-    pub(crate) fn new(key: Source, ignore_case: bool, default: Option<Text>) -> Self {
+    pub(crate) fn new(key: Text, ignore_case: bool, default: Option<Text>) -> Self {
         Self {
             key,
             ignore_case,
@@ -111,13 +111,10 @@ impl MapTable {
 
     /// Shows what the map yields, if anything.
     pub(crate) fn visit(&self, at: &Context<'_>, visit: &mut Visit<'_>) -> bool {
-        let mut answer = None;
         let for_key = Context { raw: false, ..*at };
-        self.key.visit(&for_key, &mut |key| {
-            answer = Some(self.show(at, key, visit));
-            true
-        });
-        answer.unwrap_or_else(|| self.show(at, b"", visit))
+        let mut room = Vec::new();
+        let key = self.key.render(&for_key, &mut room);
+        self.show(at, key, visit)
     }
 
     fn show(&self, at: &Context<'_>, key: &[u8], visit: &mut Visit<'_>) -> bool {

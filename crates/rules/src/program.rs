@@ -106,7 +106,7 @@ impl Program {
                 match step.apply(view, scratch, edits) {
                     Flow::Continue => {}
                     Flow::Finish => return Flow::Continue,
-                    end @ (Flow::Reply(_) | Flow::Drop) => return end,
+                    end @ (Flow::Reply(_) | Flow::Drop | Flow::Reroute) => return end,
                 }
             }
         }
@@ -134,7 +134,7 @@ impl Program {
                 match step.apply(view, scratch, edits) {
                     Flow::Continue => {}
                     Flow::Finish => return Flow::Continue,
-                    end @ (Flow::Reply(_) | Flow::Drop) => return end,
+                    end @ (Flow::Reply(_) | Flow::Drop | Flow::Reroute) => return end,
                 }
             }
         }

@@ -55,8 +55,18 @@ impl Router {
     /// # Errors
     /// All mistakes, in the order of the routes.
     pub fn compile(routes: &[RouteMatch]) -> Result<Self, Vec<CompileError>> {
-        let definitions = Definitions::default();
-        let mut compiler = Compiler::new(&definitions);
+        Self::compile_with(routes, &Definitions::default())
+    }
+
+    /// Compiles routes that refer to maps and conditions by name.
+    ///
+    /// # Errors
+    /// All mistakes, in the order of the routes.
+    pub fn compile_with(
+        routes: &[RouteMatch],
+        definitions: &Definitions,
+    ) -> Result<Self, Vec<CompileError>> {
+        let mut compiler = Compiler::new(definitions);
         let (mut checks, mut errors) = (Vec::with_capacity(routes.len()), Vec::new());
         let mut captures = false;
         let mistake = |rule, message| CompileError {

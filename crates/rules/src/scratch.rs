@@ -196,6 +196,11 @@ impl Scratch {
         }
     }
 
+    /// Notes that the request is routed again: the variable `rerouted` is 1 from now on.
+    pub fn set_rerouted(&mut self) {
+        self.set_variable(Name::new("rerouted"), b"1");
+    }
+
     /// Remembers that the condition of a rule held when the request came.
     pub(crate) fn hold(&mut self, program: u32, rule: u32) {
         let captures = self.has_captures.then(|| self.captures.clone());

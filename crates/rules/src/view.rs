@@ -71,6 +71,8 @@ pub enum Flow {
     Reply(LocalReply),
     /// The connection is ended without an answer.
     Drop,
+    /// A route is looked for again.
+    Reroute,
     /// The rest of the rules does not apply. Only between rules: whoever runs a program never sees it.
     Finish,
 }

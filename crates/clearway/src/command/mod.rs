@@ -60,8 +60,11 @@ struct ConfigArg {
     /// several times.
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
     haproxy: Vec<PathBuf>,
-    /// Leave out directives that begin with this word where they would be refused.
-    #[arg(long, value_name = "WORD", requires = "haproxy")]
+    /// A configuration of NGINX instead.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "haproxy"])]
+    nginx: Option<PathBuf>,
+    /// Leave out directives of another balancer that begin with this word where they would be refused.
+    #[arg(long, value_name = "WORD")]
     ignore: Vec<String>,
 }
 
@@ -76,12 +79,18 @@ impl ConfigArg {
 
     /// The configuration in another language, if it is in one.
     fn foreign(&self) -> Option<Foreign> {
+        if let Some(path) = &self.nginx {
+            return Some(foreign::load_nginx(path, &self.ignore));
+        }
         let is_one = !self.haproxy.is_empty();
         is_one.then(|| foreign::load_haproxy(&self.haproxy, &self.ignore))
     }
 
     /// What to call it.
     fn name(&self) -> String {
+        if let Some(path) = &self.nginx {
+            return path.display().to_string();
+        }
         match self.haproxy.as_slice() {
             [] => self.config.display().to_string(),
             files => {

@@ -35,6 +35,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
             Bind::Ip { .. } | Bind::Unix { .. } => None,
         })
         .collect();
+    let named = config.definitions();
     for backend in &config.backends {
         let name = backend.name.as_str();
         if !uses.http.contains(name) && !uses.tcp.contains(name) {
@@ -47,7 +48,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
         balancing(backend, found);
         health(backend, found);
         retries(backend, found);
-        found.extend(backend.program().err());
+        found.extend(backend.program(&named).err());
         for rule in &backend.rules {
             routes::actions(&rule.actions, found);
             routes::condition_listeners(config, &rule.when, found);

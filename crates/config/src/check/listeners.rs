@@ -18,6 +18,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
         );
     }
     binds(config, found);
+    let named = config.definitions();
     for listener in &config.listeners {
         leads_somewhere(config, listener, found);
         trust(listener, found);
@@ -28,7 +29,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
         time_outs(&label, &listener.timeouts, None, found);
         limits(&label, &listener.limits, &LISTENER_LIMITS, found);
         process::pages(&listener.errors, found);
-        found.extend(listener.program().err());
+        found.extend(listener.program(&named).err());
         for rule in &listener.rules {
             routes::actions(&rule.actions, found);
             routes::condition_listeners(config, &rule.when, found);

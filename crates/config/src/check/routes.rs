@@ -24,6 +24,7 @@ const ROUTE_TIME_OUTS: [&str; 10] = [
 const ROUTE_LIMITS: [&str; 3] = ["body_bytes", "response_header_bytes", "interim_responses"];
 
 pub(super) fn check(config: &Config, found: &mut Findings) {
+    let named = config.definitions();
     let mut names: Map<String, &Origin> = Map::default();
     let backends: Map<&str, ()> = config
         .backends
@@ -43,7 +44,11 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
         }
         target(config, route, &backends, found);
         actions(&route.actions, found);
-        found.extend(route.program().err());
+        for rule in &route.rules {
+            actions(&rule.actions, found);
+            condition_listeners(config, &rule.when, found);
+        }
+        found.extend(route.program(&named).err());
         match_listeners(config, &route.matching, found);
         condition_listeners(config, &route.when, found);
         time_outs(&label, &route.timeouts, Some(&ROUTE_TIME_OUTS), found);
@@ -53,7 +58,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
         }
     }
     let routes: Vec<&Route> = config.routes.iter().collect();
-    found.extend(router(&routes).err());
+    found.extend(router(&routes, &named).err());
     let matches: Vec<_> = routes.iter().map(|route| route.lowered()).collect();
     for (hidden, by) in clearway_rules::shadowed(&matches) {
         let (Some(route), Some(first)) = (config.routes.get(hidden), config.routes.get(by)) else {
@@ -84,7 +89,11 @@ fn target(config: &Config, route: &Route, backends: &Map<&str, ()>, found: &mut 
         found.push(diagnostic.expected("one of backend, redirect, reply, deny, drop"));
     }
     let Some(name) = &route.backend else {
-        if written.is_empty() {
+        // A rule that always answers is an end too.
+        let ends = route.rules.iter().any(|rule| {
+            rule.when == Condition::default() && (rule.actions.answers() || rule.actions.reroute)
+        });
+        if written.is_empty() && !ends {
             let diagnostic =
                 Diagnostic::error(NO_BACKEND, route.origin(), "this route leads nowhere");
             found.push(diagnostic.expected("one of backend, redirect, reply, deny, drop"));

@@ -2,7 +2,7 @@
 
 use super::{concept, table_value};
 use crate::value::{
-    HeaderName, HeaderValue, Pairs, PathPrefix, RegexText, TemplateText, Text, Token,
+    BodyText, HeaderName, HeaderValue, Pairs, PathPrefix, RegexText, TemplateText, Text, Token,
 };
 
 concept! {
@@ -58,6 +58,9 @@ concept! {
     deny: Option<u16> = None, range = Some((400.0, 599.0)), example = Some("403");
     /// Ends the connection without an answer.
     drop: bool = false, example = Some("true");
+    /// Looks for a route again, with the path as it is now and the variable `rerouted` set to 1. What
+    /// goes in circles is answered with 500.
+    reroute: bool = false, example = Some("true");
     /// Leaves the rules behind this one in its list alone.
     finish: bool = false, example = Some("true");
 }
@@ -122,7 +125,7 @@ concept! {
     /// Its body.
     body: String = String::new(), example = Some("\"User-agent: *\"");
     /// Its body with values of the request, in place of `body`.
-    template: Option<TemplateText> = None, example = Some("\"you are ${client_ip}\"");
+    template: Option<BodyText> = None, example = Some("\"you are ${client_ip}\"");
     /// Further headers.
     headers: Pairs<HeaderName, TemplateText> = Pairs::default(),
         example = Some("{ retry-after = \"60\" }");

@@ -16,6 +16,7 @@ pub(crate) mod keepalive;
 pub(crate) mod limits;
 pub(crate) mod listener;
 pub(crate) mod log;
+pub(crate) mod map;
 pub(crate) mod matching;
 pub(crate) mod process;
 pub(crate) mod queue;

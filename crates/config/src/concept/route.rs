@@ -22,6 +22,9 @@ concept! {
     name: Option<Identifier> = None, example = Some("\"api\"");
     /// What has to hold besides, after the listener's rules have done their work.
     when: Condition = Condition::default(), example = Some("{ value = { of = \"var:group\", is = \"b\" } }");
+    /// What is done with its requests, before the route's own actions.
+    rules: Vec<Rule> = Vec::new(), key = "rule",
+        example = Some("[{ when = { method = \"PUT\" }, deny = 405 }]");
     /// The backend; not needed with `redirect`, `reply` or `deny`.
     backend: Option<Identifier> = None, example = Some("\"app\"");
     /// Time-outs in place of those of the process, the listener and the backend.

@@ -1,10 +1,12 @@
 //! Tree to model: puts the sections of a file together.
 
 pub(crate) mod haproxy;
+pub(crate) mod nginx;
+mod notes;
 pub(crate) mod rules;
 
 use crate::diagnostic::Span;
-use crate::model::{Backend, Config, Listener, Route};
+use crate::model::{Backend, Config, Listener, Map, Route};
 use crate::syntax::{Entry, Node};
 use crate::value::{
     Bind, Identifier, OrOff, Problem, Reader, Section, Spec, Text, Value, read_section,
@@ -12,7 +14,7 @@ use crate::value::{
 use crate::words;
 
 /// The sections of a file.
-pub(crate) const SECTIONS: [&str; 12] = [
+pub(crate) const SECTIONS: [&str; 13] = [
     "process",
     "admin",
     "log",
@@ -22,6 +24,7 @@ pub(crate) const SECTIONS: [&str; 12] = [
     "timeouts",
     "limits",
     "errors",
+    "map",
     "listener",
     "route",
     "backend",
@@ -47,6 +50,7 @@ pub(crate) fn config(entries: &[Entry], reader: &mut Reader<'_>) -> Config {
                 }
             }
             "listener" => config.listeners = named(entry, reader, Listener::with_name),
+            "map" => config.maps = named(entry, reader, Map::with_name),
             "backend" => config.backends = named(entry, reader, Backend::with_name),
             "route" => config.routes = routes(node, reader),
             unknown => {
@@ -155,6 +159,12 @@ pub(crate) fn admin(text: &str) -> Result<OrOff<Bind>, Problem> {
     Bind::parse(text).map(OrOff::On)
 }
 
+impl Map {
+    fn with_name(self, name: Identifier) -> Self {
+        Self { name, ..self }
+    }
+}
+
 impl Listener {
     fn with_name(self, name: Identifier) -> Self {
         Self { name, ..self }
@@ -186,6 +196,7 @@ mod tests {
             "[timeouts]\nconnect = \"1s\"\n",
             "[limits]\nhops = 9\n",
             "[errors]\n503 = { body = \"x\" }\n",
+            "[map.m]\nkey = \"${host}\"\n",
             "[listener.web]\nbind = \":80\"\n",
             "[[route]]\ndeny = 403\n",
             "[backend.app]\nservers = \"h:1\"\n",

@@ -3,7 +3,8 @@
 use clearway_rules::ast;
 
 use crate::model::{
-    Actions, Condition, FieldTest, HeaderName, Match, Replacement, TemplateText, ValueTest,
+    Actions, Condition, FieldTest, HeaderName, Map, MapEntry, Match, Replacement, TemplateText,
+    ValueTest,
 };
 use crate::value::{Pairs, Problem};
 use crate::words;
@@ -106,6 +107,31 @@ impl Condition {
     }
 }
 
+impl Map {
+    /// As the rule engine wants it, with its name.
+    pub(crate) fn lowered(&self) -> (String, ast::Map) {
+        let map = ast::Map {
+            key: template(&self.key),
+            ignore_case: self.ignore_case,
+            entries: self.entries.iter().filter_map(MapEntry::lowered).collect(),
+            default: self.default.as_ref().map(template),
+        };
+        (self.name.to_string(), map)
+    }
+}
+
+impl MapEntry {
+    fn lowered(&self) -> Option<(ast::MapKey, ast::Template)> {
+        let exact = self.is.clone().map(ast::MapKey::Exact);
+        let prefix = || self.begins.clone().map(ast::MapKey::Prefix);
+        let suffix = || self.ends.clone().map(ast::MapKey::Suffix);
+        let regex = || Some(ast::MapKey::Regex(self.regex.as_ref()?.to_string()));
+        let network = || self.within.map(ast::MapKey::Network);
+        let key = exact.or_else(prefix).or_else(suffix).or_else(regex);
+        Some((key.or_else(network)?, template(&self.to)))
+    }
+}
+
 impl ValueTest {
     /// As the rule engine wants it: one of the tests that are written has to hold.
     fn lowered(&self) -> ast::Condition {
@@ -179,7 +205,8 @@ impl Actions {
                 status: reply.status,
                 content_type: reply.content_type.as_str().to_owned(),
                 body: match &reply.template {
-                    Some(text) => template(text),
+                    Some(text) => ast::Template::parse(text.as_str())
+                        .unwrap_or_else(|_| ast::Template::literal(text.as_str())),
                     None => ast::Template::literal(&reply.body),
                 },
                 headers: fields(&reply.headers),
@@ -191,6 +218,9 @@ impl Actions {
         }
         if self.drop {
             out.push(("drop", ast::Action::Drop));
+        }
+        if self.reroute {
+            out.push(("reroute", ast::Action::Reroute));
         }
         if self.finish {
             out.push(("finish", ast::Action::Finish));
@@ -332,7 +362,7 @@ mod tests {
         let loaded = crate::parse("t", text);
         assert_eq!(loaded.diagnostics, []);
         let listener = &loaded.config.listeners[0];
-        assert!(matches!(listener.program(), Ok(Some(_))));
+        assert!(matches!(listener.program(&Default::default()), Ok(Some(_))));
         let ast::Condition::All(all) = listener.rules[0].when.lowered() else {
             panic!("{listener:?}")
         };
@@ -340,7 +370,7 @@ mod tests {
         let route = &loaded.config.routes[0];
         let actions = route.actions.keyed();
         assert_eq!(actions.len(), 6, "{actions:?}");
-        assert!(matches!(route.program(), Ok(Some(_))));
-        assert!(crate::router(&[route]).is_ok());
+        assert!(matches!(route.program(&Default::default()), Ok(Some(_))));
+        assert!(crate::router(&[route], &Default::default()).is_ok());
     }
 }

@@ -21,7 +21,7 @@ mod front;
 mod names;
 mod pass;
 mod pitfall;
-mod scope;
+pub(crate) mod scope;
 mod upstream;
 
 const MINUTE: Duration = Duration::from_secs(60);

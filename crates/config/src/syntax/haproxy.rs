@@ -59,6 +59,11 @@ impl Line {
         self.words.iter().skip(from).map(|word| word.text.as_str())
     }
 
+    /// Its words with single spaces between.
+    pub(crate) fn text(&self) -> String {
+        self.texts(0).collect::<Vec<_>>().join(" ")
+    }
+
     /// The whole line.
     pub(crate) fn origin(&self) -> Origin {
         let (Some(first), Some(last)) = (self.words.first(), self.words.last()) else {

@@ -83,8 +83,14 @@ wrappers! {
     RegexText, "regular expression", check_regex, "^/a/(.*)$ x+";
     /// A value of requests and responses, as in templates but without `${` and `}`.
     FetchText, "value such as \"header:x-a\"", check_fetch, "host header:x-a|lower client_ip";
+    /// Text with `${…}` in it, of several lines if need be.
+    BodyText, "text with ${…}", check_body, "you$$ are ${client_ip}";
     /// Text with `${…}` in it.
     TemplateText, "text with ${…}", check_template, "https://${host}${path} plain $$ ${client_ip}";
+}
+
+fn check_body(text: &str) -> Result<(), Problem> {
+    crate::lower::rules::check_template(text)
 }
 
 fn check_fetch(text: &str) -> Result<(), Problem> {

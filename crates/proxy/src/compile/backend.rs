@@ -20,6 +20,7 @@ use clearway_net::probe::{
     self, BodyMatch, Grpc, GrpcSettings, Http, Http2, HttpSettings, Probe, ProxyHeader, Tcp,
 };
 use clearway_outcome::FaultKind;
+use clearway_rules::ast::Definitions;
 
 use super::tls;
 use crate::board::{Board, DRAIN, MAINTENANCE, server_key};
@@ -112,9 +113,10 @@ impl Place<'_> {
 /// A health check that HTTP does not allow.
 pub(super) fn compile(
     backend: &Backend,
+    named: &Definitions,
     names: &Names,
     board: &mut Board,
-    before: Option<&Arc<BackendPlan>>,
+    (before, keeps): (Option<&Arc<BackendPlan>>, bool),
 ) -> Result<Arc<BackendPlan>, Diagnostic> {
     let name = Name::new(backend.name.as_str());
     let mut empty_because = FaultKind::NoServers;
@@ -134,6 +136,7 @@ pub(super) fn compile(
         (new, old) => new.is_none() && old.is_none(),
     };
     if let Some(before) = before
+        && keeps
         && before.config == *backend
         && is_same_tls(before)
         && before.empty_because == empty_because
@@ -156,7 +159,7 @@ pub(super) fn compile(
         },
     };
     let servers = server_plans(backend, name, (&places, tls.as_ref()), board, before)?;
-    let program = backend.program().map_err(|found| {
+    let program = backend.program(named).map_err(|found| {
         let first = found.into_iter().next();
         // The checks have compiled the same rules.
         first.unwrap_or_else(|| Diagnostic::error("rule", backend.origin(), "a rule cannot work"))

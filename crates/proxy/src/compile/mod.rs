@@ -17,6 +17,7 @@ use clearway_config::model::{
 };
 use clearway_http::XForwarded;
 use clearway_outcome::FaultKind;
+use clearway_rules::ast::Definitions;
 
 pub use backend::{Address, Answer, Names, Question};
 
@@ -54,9 +55,10 @@ pub fn compile(
         .enumerate()
         .map(|(at, b)| (b.name.as_str(), at))
         .collect();
+    let named = config.definitions();
     let mut listeners = Vec::new();
     for listener in &config.listeners {
-        match compile_listener(config, listener, &index, board) {
+        match compile_listener(config, &named, listener, &index, board) {
             Ok(plan) => listeners.push(Arc::new(plan)),
             Err(more) => diagnostics.extend(more),
         }
@@ -72,6 +74,7 @@ pub fn compile(
         listeners,
         backends,
         access_log,
+        named: Arc::new(named),
         issuance: board.issuance().filter(|_| wanted),
         files: Arc::new(files),
     })
@@ -99,6 +102,7 @@ pub fn rename(
         listeners: before.listeners.clone(),
         backends,
         access_log: before.access_log,
+        named: Arc::clone(&before.named),
         issuance: before.issuance.clone(),
         files: Arc::clone(&before.files),
     })
@@ -115,14 +119,19 @@ fn compile_backends<'a>(
         .flat_map(|plan| &plan.backends)
         .map(|b| (b.name, b))
         .collect();
+    let named = config.definitions();
+    let are_same = before.is_some_and(|before| *before.named == named);
     config.backends.iter().map(move |backend| {
         let old = known.get(&Name::new(backend.name.as_str())).copied();
-        backend::compile(backend, names, board, old)
+        // What its rules refer to may be different where they themselves are not.
+        let keeps = are_same || backend.rules.is_empty();
+        backend::compile(backend, &named, names, board, (old, keeps))
     })
 }
 
 fn compile_listener(
     config: &Config,
+    named: &Definitions,
     listener: &Listener,
     index: &Map<&str, usize>,
     board: &mut Board,
@@ -133,13 +142,13 @@ fn compile_listener(
     let mut routes = Vec::new();
     for (at, route) in config.routes_of(listener) {
         matches.push(route);
-        match compile_route(config, listener, (at, route), index) {
+        match compile_route(config, named, listener, (at, route), index) {
             Ok(plan) => routes.push(plan),
             Err(more) => diagnostics.extend(more),
         }
     }
-    let router = clearway_config::router(&matches);
-    let program = listener.program();
+    let router = clearway_config::router(&matches, named);
+    let program = listener.program(named);
     let errors = pages(&config.errors, &listener.errors);
     let section = listener.origins.section();
     let (router, program, errors) = match (router, program, errors) {
@@ -221,6 +230,7 @@ fn passthrough(listener: &Listener, index: &Map<&str, usize>) -> Vec<PassPlan> {
 
 fn compile_route(
     config: &Config,
+    named: &Definitions,
     listener: &Listener,
     (at, route): (usize, &Route),
     index: &Map<&str, usize>,
@@ -233,7 +243,7 @@ fn compile_route(
     Ok(RoutePlan {
         name: Name::new(&config.route_name(at)),
         backend: backend.and_then(|b| index.get(b.name.as_str()).copied()),
-        program: route.program()?,
+        program: route.program(named)?,
         timeouts: config.timeouts_for(listener, backend, Some(route)),
         limits: config.limits_for(listener, backend, Some(route)),
         retries: retries(

@@ -10,7 +10,7 @@ use clearway_outcome::{Fault, FaultKind, Phase};
 use clearway_rules::{Flow, LocalReply, Program, View};
 
 use super::talk::Answer;
-use super::{Exchange, Stop};
+use super::{Admission, Exchange, Stop};
 
 impl Exchange<'_> {
     /// Lets a request that may have been played back by somebody else wait for the end of the TLS
@@ -75,14 +75,15 @@ impl Exchange<'_> {
     /// Applies the listener's rules, before a route is looked for.
     pub(super) fn listener_rules(&mut self) -> Result<(), Stop> {
         let plan = std::rc::Rc::clone(&self.plan);
-        match &plan.listener(self.conn.listener_at).program {
-            Some(program) => self.request_rules(program),
-            None => Ok(()),
+        if let Some(program) = &plan.listener(self.conn.listener_at).program {
+            // A route is looked for anyway.
+            self.request_rules(program)?;
         }
+        Ok(())
     }
 
     /// Applies limits and the rules of the route.
-    pub(super) fn admit(&mut self) -> Result<(), Stop> {
+    pub(super) fn admit(&mut self) -> Result<Admission, Stop> {
         let limit = self.body_limit();
         if let Framing::Length(length) = self.request.head.framing
             && length > limit
@@ -101,8 +102,9 @@ impl Exchange<'_> {
         }
         if let Some(at) = self.route
             && let Some(program) = &plan.route(at.listener, at.route).program
+            && self.request_rules(program)? == Admission::Elsewhere
         {
-            self.request_rules(program)?;
+            return Ok(Admission::Elsewhere);
         }
         let Some(backend) = self.backend.clone() else {
             return Err(Stop::Fault(
@@ -116,11 +118,11 @@ impl Exchange<'_> {
         }
         match &backend.plan.program {
             Some(program) => self.request_rules(program),
-            None => Ok(()),
+            None => Ok(Admission::Here),
         }
     }
 
-    fn request_rules(&mut self, program: &Program) -> Result<(), Stop> {
+    fn request_rules(&mut self, program: &Program) -> Result<Admission, Stop> {
         let view = View {
             head: &self.request.head,
             buf: self.lease.filled(),
@@ -137,7 +139,11 @@ impl Exchange<'_> {
         };
         let (scratch, edits) = (&mut self.request.scratch, &mut self.request.edits);
         match program.run_request(&view, scratch, edits) {
-            Flow::Continue | Flow::Finish => Ok(()),
+            Flow::Continue | Flow::Finish => Ok(Admission::Here),
+            Flow::Reroute => {
+                scratch.set_rerouted();
+                Ok(Admission::Elsewhere)
+            }
             Flow::Reply(reply) => Err(Stop::Reply(reply)),
             Flow::Drop => Err(Stop::Cut(self.dropped())),
         }
@@ -222,7 +228,7 @@ impl Exchange<'_> {
                 &mut self.request.response_edits,
             );
             match flow {
-                Flow::Continue | Flow::Finish => {}
+                Flow::Continue | Flow::Finish | Flow::Reroute => {}
                 Flow::Reply(reply) => return Err(Stop::Reply(reply)),
                 Flow::Drop => return Err(Stop::Cut(self.dropped())),
             }

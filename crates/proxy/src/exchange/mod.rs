@@ -93,6 +93,18 @@ pub(crate) enum Stop {
     Cut(Fault),
 }
 
+/// What rules and limits say to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Admission {
+    /// It goes on to its backend.
+    Here,
+    /// It is to be routed again.
+    Elsewhere,
+}
+
+/// How often a request may be routed again.
+const REROUTES_MAX: u32 = 10;
+
 /// When the request came in.
 #[derive(Clone, Copy)]
 pub(crate) struct Arrival {
@@ -245,6 +257,23 @@ impl Exchange<'_> {
         self.challenge()?;
         self.listener_rules()?;
         self.find_route()?;
+        self.limit_total();
+        let mut times = 0;
+        while self.admit()? == Admission::Elsewhere {
+            times += 1;
+            if times > REROUTES_MAX {
+                return Err(Stop::Fault(
+                    self.local_fault(FaultKind::RewriteInvalid, Phase::Route),
+                ));
+            }
+            self.find_route()?;
+        }
+        let answer = self.obtain().await?;
+        self.deliver(answer).await
+    }
+
+    /// Sets the limit of the whole request, where the route has one.
+    fn limit_total(&self) {
         let total = self.route_plan().timeouts.total;
         let total = match self.grpc_deadline() {
             // Nobody waits for the answer any longer.
@@ -256,9 +285,6 @@ impl Exchange<'_> {
                 .timer
                 .set_latest(Some(self.arrival.started.plus(total)));
         }
-        self.admit()?;
-        let answer = self.obtain().await?;
-        self.deliver(answer).await
     }
 
     /// Another request may follow, behind `used` bytes of this one's buffer, which is kept until

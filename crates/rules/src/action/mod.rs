@@ -26,6 +26,7 @@ pub(crate) enum Step {
     Status(u16),
     Answer(answer::Answer),
     Drop,
+    Reroute,
     Finish,
 }
 
@@ -46,6 +47,7 @@ impl Step {
                 Ok(())
             }
             Self::Drop => return Flow::Drop,
+            Self::Reroute => return Flow::Reroute,
             Self::Finish => return Flow::Finish,
             Self::Answer(step) => return Flow::Reply(step.to(&view.with(edits), scratch)),
         };
@@ -160,6 +162,7 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
             _ => Err(format!("{status} is no status")),
         },
         Action::Drop => Ok((When::Either, Step::Drop)),
+        Action::Reroute => Ok((When::Request, Step::Reroute)),
         Action::Finish => Ok((When::Either, Step::Finish)),
         Action::SetTarget(target) => {
             let step = path::Rewrite::target(compiler.text(target)?)?;

@@ -177,7 +177,7 @@ fn between(delimiters: &str, pattern: &str) -> String {
 }
 
 /// A text as a regular expression that matches nothing else.
-pub(super) fn regex_escape(text: &str) -> String {
+pub(in crate::lower) fn regex_escape(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
         if !(c.is_alphanumeric() || "_/ ".contains(c)) && c.is_ascii() {

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::super::notes::Notes;
 use super::global::Global;
-use super::notes::Notes;
 use crate::diagnostic::Origins;
 use crate::model::{Alpn, Bind, CertificateFiles, ClientCertificates, ListenerTls, TlsProfile};
 use crate::syntax::haproxy::Line;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::notes::Notes;
+use super::super::notes::Notes;
 use super::proxy::Proxy;
 use super::server::{Member, seconds};
 use crate::diagnostic::Origins;
@@ -55,7 +55,7 @@ pub(super) fn read(proxy: &Proxy, members: &[Member<'_>], notes: &mut Notes) -> 
         request(line, &mut health);
     }
     for line in &proxy.http_check {
-        notes.begin(line);
+        notes.begin(line.origin(), line.text());
         match line.word(1) {
             "send" => send(line, &mut health, notes),
             "expect" => expect(line, &mut health, notes),

@@ -5,9 +5,9 @@ use std::time::Duration;
 use clearway_balance::{Algorithm, Bound};
 use clearway_outcome::FaultKind;
 
+use super::super::notes::Notes;
 use super::bind::{self, Seat};
 use super::global::Global;
-use super::notes::Notes;
 use super::proxy::Proxy;
 use super::rules::rule;
 use super::{check, server};
@@ -24,7 +24,7 @@ use crate::value::Text;
 pub(super) fn frontend(proxy: &Proxy, global: &Global, config: &mut Config, notes: &mut Notes) {
     let mut seats: Vec<Seat> = Vec::new();
     for line in &proxy.binds {
-        notes.begin(line);
+        notes.begin(line.origin(), line.text());
         bind::read(line, global, &mut seats, notes);
     }
     if proxy.disabled {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::notes::Notes;
+use super::super::notes::Notes;
 use crate::model::{Config, Workers};
 use crate::survey::units;
 use crate::syntax::haproxy::Line;

@@ -2,7 +2,7 @@
 
 use clearway_base::hash::Set;
 
-use super::notes::Notes;
+use super::super::notes::Notes;
 use super::proxy::{At, Proxy, Spoken, Switch};
 use super::rules::{self, Lowered, Phase, Trouble};
 use super::{acl, options};

@@ -12,23 +12,24 @@ mod emit;
 mod format;
 mod global;
 mod lines;
-mod notes;
 mod options;
 mod proxy;
 mod rules;
 mod sample;
 mod server;
 
+pub(super) use acl::regex_escape;
+
 use std::path::PathBuf;
 
 use clearway_base::hash::Set;
 
+use super::notes::Notes;
 use crate::Loaded;
 use crate::foreign::{Foreign, complaints};
 use crate::model::Config;
 use crate::syntax::haproxy::{Section, Tree};
 use global::Global;
-use notes::Notes;
 use proxy::Proxy;
 
 /// Reads files, and of directories those that end in `.cfg`, as HAProxy would. `ignored` are first
@@ -47,11 +48,11 @@ fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
     let names = backends(tree);
     let (mut defaults, mut proxies): (Vec<Proxy>, Vec<Proxy>) = (Vec::new(), Vec::new());
     for section in &tree.sections {
-        notes.begin(&section.head);
+        notes.begin(section.head.origin(), section.head.text());
         match section.kind() {
             "global" => {
                 for line in &section.lines {
-                    notes.begin(line);
+                    notes.begin(line.origin(), line.text());
                     global.read(line, &mut config, &mut notes);
                 }
             }
@@ -140,7 +141,7 @@ fn proxy(section: &Section, defaults: &[Proxy], names: &Set<String>, notes: &mut
         proxy.binds.push(line);
     }
     for line in &section.lines {
-        notes.begin(line);
+        notes.begin(line.origin(), line.text());
         lines::read(line, &mut proxy, names, notes);
     }
     proxy
@@ -149,7 +150,7 @@ fn proxy(section: &Section, defaults: &[Proxy], names: &Set<String>, notes: &mut
 /// Sections that are no proxies.
 fn other(kind: &str, section: &Section, notes: &mut Notes) {
     for line in &section.lines {
-        notes.begin(line);
+        notes.begin(line.origin(), line.text());
         match kind {
             "resolvers" => notes.equivalent("names are looked up as the system's resolver says"),
             "peers" | "mailers" | "ring" | "log-forward" | "traces" | "log-profile" => {

@@ -1,6 +1,6 @@
 //! `option NAME` and `no option NAME`.
 
-use super::notes::Notes;
+use super::super::notes::Notes;
 use super::proxy::{At, Proxy};
 use crate::syntax::haproxy::Line;
 

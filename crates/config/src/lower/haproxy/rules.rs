@@ -6,8 +6,8 @@ use super::acl::{self, Acls};
 use super::{format, sample};
 use crate::diagnostic::{Origin, Origins};
 use crate::model::{
-    Actions, Condition, HeaderName, HeaderValue, Pairs, Redirect, RegexText, Replacement, Reply,
-    Rule, TemplateText, Token,
+    Actions, BodyText, Condition, HeaderName, HeaderValue, Pairs, Redirect, RegexText, Replacement,
+    Reply, Rule, TemplateText, Token,
 };
 use crate::value::Text;
 
@@ -486,8 +486,9 @@ fn answer(
 }
 
 /// A body with values: unlike a header it may have several lines.
-fn body(text: &str) -> Result<TemplateText, Trouble> {
-    Ok(format::template(text)?)
+fn body(text: &str) -> Result<BodyText, Trouble> {
+    let template = format::read(text)?;
+    BodyText::parse(&template.to_string()).map_err(|problem| wrong(problem.message))
 }
 
 fn contents(path: &str) -> Result<String, Trouble> {

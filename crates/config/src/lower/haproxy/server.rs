@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::super::notes::Notes;
 use super::global::Global;
-use super::notes::Notes;
 use super::proxy::Proxy;
 use super::sample;
 use crate::diagnostic::Origins;
@@ -107,7 +107,7 @@ pub(super) fn members<'a>(proxy: &'a Proxy, notes: &mut Notes) -> Vec<Member<'a>
         let is_template = line.word(0) == "server-template";
         let at = if is_template { 3 } else { 2 };
         parameters.add(line, at + 1);
-        notes.begin(line);
+        notes.begin(line.origin(), line.text());
         let address = match address(line.word(at)) {
             Ok(address) => address,
             Err(message) => {

@@ -13,13 +13,13 @@ const PLACES: &[&str] = &["server", "location", "upstream"];
 
 /// The blocks around a place, the widest first, each with its settings.
 #[derive(Clone, Default)]
-pub(super) struct Scope<'a> {
+pub(crate) struct Scope<'a> {
     levels: Vec<Rc<[&'a Directive]>>,
 }
 
 impl<'a> Scope<'a> {
     /// This place and a block within it.
-    pub(super) fn inside(&self, block: &'a [Directive]) -> Self {
+    pub(crate) fn inside(&self, block: &'a [Directive]) -> Self {
         let settings = block
             .iter()
             .filter(|found| !PLACES.contains(&found.name.text.as_str()));
@@ -29,14 +29,14 @@ impl<'a> Scope<'a> {
     }
 
     /// The directive that holds: NGINX takes the one of the narrowest block that has it.
-    pub(super) fn find(&self, name: &str) -> Option<&'a Directive> {
+    pub(crate) fn find(&self, name: &str) -> Option<&'a Directive> {
         let mut levels = self.levels.iter().rev();
         levels.find_map(|level| level.iter().rev().find(|found| found.is(name)).copied())
     }
 
     /// The directives that hold where several may: all of the narrowest block that has any. A block
     /// with one of its own inherits none.
-    pub(super) fn all(&self, name: &str) -> Vec<&'a Directive> {
+    pub(crate) fn all(&self, name: &str) -> Vec<&'a Directive> {
         let own = |level: &Rc<[&'a Directive]>| {
             let level = level.iter().copied();
             level.filter(|found| found.is(name)).collect::<Vec<_>>()
@@ -47,23 +47,23 @@ impl<'a> Scope<'a> {
 
     /// Every directive with a name in any block around, the narrowest first, also if a narrower one
     /// hides it.
-    pub(super) fn everywhere(&self, name: &str) -> impl Iterator<Item = &'a Directive> {
+    pub(crate) fn everywhere(&self, name: &str) -> impl Iterator<Item = &'a Directive> {
         let all = self.levels().flat_map(|level| level.iter().copied());
         all.filter(move |found| found.is(name))
     }
 
     /// The settings of each block around, the narrowest first.
-    pub(super) fn levels(&self) -> impl Iterator<Item = &[&'a Directive]> {
+    pub(crate) fn levels(&self) -> impl Iterator<Item = &[&'a Directive]> {
         self.levels.iter().rev().map(|level| &**level)
     }
 
-    pub(super) fn time(&self, name: &'static str, default: Duration) -> Setting<Duration> {
+    pub(crate) fn time(&self, name: &'static str, default: Duration) -> Setting<Duration> {
         self.setting(name, units::nginx_time)
             .unwrap_or_else(|| Setting::by_default(name, default))
     }
 
     /// A time-out: it always has a limit.
-    pub(super) fn timeout(
+    pub(crate) fn timeout(
         &self,
         name: &'static str,
         default: Duration,
@@ -76,22 +76,22 @@ impl<'a> Scope<'a> {
         }
     }
 
-    pub(super) fn size(&self, name: &'static str, default: u64) -> Setting<u64> {
+    pub(crate) fn size(&self, name: &'static str, default: u64) -> Setting<u64> {
         self.setting(name, units::size)
             .unwrap_or_else(|| Setting::by_default(name, default))
     }
 
-    pub(super) fn flag(&self, name: &'static str, default: bool) -> Setting<bool> {
+    pub(crate) fn flag(&self, name: &'static str, default: bool) -> Setting<bool> {
         self.setting(name, |text| Some(text == "on"))
             .unwrap_or_else(|| Setting::by_default(name, default))
     }
 
-    pub(super) fn text(&self, name: &'static str) -> Option<Setting<String>> {
+    pub(crate) fn text(&self, name: &'static str) -> Option<Setting<String>> {
         self.setting(name, |text| Some(text.to_owned()))
     }
 
     /// The first argument of the directive that holds, where it can be understood.
-    pub(super) fn setting<T>(
+    pub(crate) fn setting<T>(
         &self,
         name: &'static str,
         parse: impl Fn(&str) -> Option<T>,

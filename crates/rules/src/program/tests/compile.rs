@@ -7,7 +7,7 @@ fn maps_choose_the_best_entry() {
     let entry = |key: MapKey, value: &str| (key, template(value));
     let text = |text: &str| text.to_owned();
     let map = Map {
-        key: Fetch::Header("x-k".to_owned()),
+        key: Template::new([crate::ast::Piece::Fetch(Fetch::Header("x-k".to_owned()))]),
         ignore_case: true,
         entries: vec![
             entry(MapKey::Regex(text("^/r/([0-9]+)")), "group $1 of ${host}"),

@@ -1,32 +1,31 @@
-//! What becomes of each line, written down while it is read.
+//! What becomes of each directive of another language, written down while it is lowered.
 
 use crate::diagnostic::{Diagnostic, Origin};
 use crate::foreign::{Directive, Treatment};
-use crate::syntax::haproxy::Line;
 
 /// Notes about all lines.
 #[derive(Default)]
-pub(super) struct Notes {
-    pub(super) directives: Vec<Directive>,
-    pub(super) diagnostics: Vec<Diagnostic>,
+pub(crate) struct Notes {
+    pub(crate) directives: Vec<Directive>,
+    pub(crate) diagnostics: Vec<Diagnostic>,
     /// First words of directives that are to be left out instead of refused.
     ignored: Vec<String>,
 }
 
 impl Notes {
-    pub(super) fn new(ignored: &[String]) -> Self {
+    pub(crate) fn new(ignored: &[String]) -> Self {
         Self {
             ignored: ignored.to_vec(),
             ..Self::default()
         }
     }
 
-    /// Begins the note about a line: honoured, as long as nothing else is said.
-    pub(super) fn begin(&mut self, line: &Line) {
-        let words: Vec<&str> = line.texts(0).collect();
+    /// Begins the note about a directive: honoured, as long as nothing else is said. It may be begun
+    /// several times.
+    pub(crate) fn begin(&mut self, origin: Origin, text: String) {
         self.directives.push(Directive {
-            origin: line.origin(),
-            text: words.join(" "),
+            origin,
+            text,
             treatment: Treatment::Honoured,
             remarks: Vec::new(),
         });
@@ -51,27 +50,27 @@ impl Notes {
     }
 
     /// The line is done in another way that comes to the same.
-    pub(super) fn equivalent(&mut self, remark: impl Into<String>) {
+    pub(crate) fn equivalent(&mut self, remark: impl Into<String>) {
         self.worsen(Treatment::Equivalent, remark);
     }
 
     /// Nothing is done about the line, and nobody notices.
-    pub(super) fn harmless(&mut self, remark: impl Into<String>) {
+    pub(crate) fn harmless(&mut self, remark: impl Into<String>) {
         self.worsen(Treatment::Harmless, remark);
     }
 
     /// Nothing is done about the line or a part of it, and this is different then.
-    pub(super) fn ineffective(&mut self, remark: impl Into<String>) {
+    pub(crate) fn ineffective(&mut self, remark: impl Into<String>) {
         self.worsen(Treatment::Ineffective, remark);
     }
 
     /// The line changes who gets what, and cannot be done.
-    pub(super) fn refused(&mut self, remark: impl Into<String>) {
+    pub(crate) fn refused(&mut self, remark: impl Into<String>) {
         self.worsen(Treatment::Refused, remark);
     }
 
     /// The line is wrong in its own language too.
-    pub(super) fn wrong(&mut self, origin: &Origin, message: impl Into<String>, expected: &str) {
+    pub(crate) fn wrong(&mut self, origin: &Origin, message: impl Into<String>, expected: &str) {
         let mut found = Diagnostic::error("value", origin, message);
         if !expected.is_empty() {
             found.expected = Some(expected.to_owned());
@@ -82,7 +81,7 @@ impl Notes {
 
 impl Notes {
     /// Puts the notes about one line together and in the order of the files.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         let mut settled: Vec<Directive> = Vec::with_capacity(self.directives.len());
         let mut places = clearway_base::hash::Map::default();
         for directive in self.directives.drain(..) {

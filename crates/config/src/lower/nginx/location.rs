@@ -1,0 +1,642 @@
+//! Locations: an ordered list of routes that takes the same one as NGINX would.
+
+use std::time::Duration;
+
+use clearway_rules::ast::{Convert, Fetch, Piece, Template};
+use ipnet::IpNet;
+
+use super::super::notes::Notes;
+use super::rewrite::{self, Rules, all_of, not, rule, test_of, value};
+use super::upstream::{self, Target};
+use super::values::{self, Names};
+use super::{Http, text_of};
+use crate::diagnostic::{Origin, Origins};
+use crate::model::{
+    Actions, Condition, Config, HeaderName, Pairs, RegexText, Replacement, Route, Rule,
+    TemplateText, ValueTest,
+};
+use crate::survey::nginx::scope::Scope;
+use crate::survey::units;
+use crate::syntax::nginx::Directive;
+use crate::value::Text;
+
+/// How a location's path is compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    Exact,
+    /// `^~`: no pattern is tried when it is the longest.
+    Final,
+    Prefix,
+    Regex {
+        ignore_case: bool,
+    },
+    Named,
+}
+
+/// A location with everything around it.
+struct Place<'a> {
+    kind: Kind,
+    path: String,
+    scope: Scope<'a>,
+    directive: &'a Directive,
+    /// What the locations around it ask for.
+    outer: Condition,
+}
+
+/// What all routes of a server have in common.
+pub(super) struct Common {
+    /// Hosts, listeners and other conditions.
+    pub(super) route: Route,
+    pub(super) names: Names,
+}
+
+/// What routes are made from and put into.
+pub(super) struct Work<'w> {
+    pub(super) common: &'w Common,
+    pub(super) http: &'w Http<'w>,
+    pub(super) config: &'w mut Config,
+    pub(super) notes: &'w mut Notes,
+}
+
+/// The routes of a server, in the order in which they are to be tried.
+pub(super) fn routes(server: &Directive, scope: &Scope<'_>, work: &mut Work<'_>) {
+    let mut places = Vec::new();
+    collect(
+        server.inner(),
+        scope,
+        &Condition::default(),
+        &mut places,
+        work.notes,
+    );
+    let prefixes: Vec<(String, bool)> = places
+        .iter()
+        .filter(|place| matches!(place.kind, Kind::Prefix | Kind::Final))
+        .map(|place| (place.path.clone(), place.kind == Kind::Final))
+        .collect();
+    // Named ones are reached only from within; exact ones go first, final ones before patterns, then
+    // the others by length.
+    let rank = |place: &Place<'_>| match place.kind {
+        Kind::Named => (0, 0),
+        Kind::Exact => (1, 0),
+        Kind::Final => (2, usize::MAX - place.path.len()),
+        Kind::Regex { .. } => (3, 0),
+        Kind::Prefix => (4, usize::MAX - place.path.len()),
+    };
+    places.sort_by_key(rank);
+    for place in &places {
+        work.notes
+            .begin(place.directive.origin(), text_of(place.directive));
+        let Some(condition) = condition(place, &prefixes, work.notes) else {
+            continue;
+        };
+        let condition = all_of(vec![place.outer.clone(), condition]);
+        let with = (place.scope.clone(), place.directive.inner());
+        let prefix = matches!(place.kind, Kind::Prefix | Kind::Final | Kind::Exact);
+        let prefix = prefix.then_some(place.path.as_str());
+        route(with, (condition, prefix), &place.directive.origin(), work);
+    }
+    // What no location takes.
+    let rest = (scope.clone(), &[][..]);
+    let any = (Condition::default(), Some("/"));
+    route(rest, any, &server.origin(), work);
+}
+
+fn collect<'a>(
+    block: &'a [Directive],
+    scope: &Scope<'a>,
+    outer: &Condition,
+    places: &mut Vec<Place<'a>>,
+    notes: &mut Notes,
+) {
+    for directive in block.iter().filter(|directive| directive.is("location")) {
+        let words: Vec<&str> = directive.texts().collect();
+        let (kind, path) = match words.as_slice() {
+            ["=", path] => (Kind::Exact, *path),
+            ["^~", path] => (Kind::Final, *path),
+            ["~", path] => (Kind::Regex { ignore_case: false }, *path),
+            ["~*", path] => (Kind::Regex { ignore_case: true }, *path),
+            [path] if path.starts_with('@') => (Kind::Named, *path),
+            [path] => match path.strip_prefix("~*").or_else(|| path.strip_prefix('~')) {
+                Some(regex) => (
+                    Kind::Regex {
+                        ignore_case: path.starts_with("~*"),
+                    },
+                    regex,
+                ),
+                None => match path.strip_prefix("^~") {
+                    Some(prefix) => (Kind::Final, prefix),
+                    None => match path.strip_prefix('=') {
+                        Some(exact) => (Kind::Exact, exact),
+                        None => (Kind::Prefix, *path),
+                    },
+                },
+            },
+            _ => {
+                notes.begin(directive.origin(), text_of(directive));
+                notes.wrong(&directive.origin(), "a location has a path", "");
+                continue;
+            }
+        };
+        let scope = scope.inside(directive.inner());
+        let own = simple(&kind, path).unwrap_or_default();
+        let inner_outer = all_of(vec![outer.clone(), own]);
+        collect(directive.inner(), &scope, &inner_outer, places, notes);
+        places.push(Place {
+            kind,
+            path: path.to_owned(),
+            scope,
+            directive,
+            outer: outer.clone(),
+        });
+    }
+}
+
+/// What the path has to be, without regard to other locations.
+fn simple(kind: &Kind, path: &str) -> Option<Condition> {
+    let test = test_of(&Fetch::Path);
+    let text = vec![path.to_owned()];
+    Some(match kind {
+        Kind::Exact => value(ValueTest { is: text, ..test }),
+        Kind::Final | Kind::Prefix if path == "/" => Condition::default(),
+        Kind::Final | Kind::Prefix => value(ValueTest {
+            begins: text,
+            ..test
+        }),
+        Kind::Regex { ignore_case } => value(ValueTest {
+            regex: vec![RegexText::parse(path).ok()?],
+            ignore_case: *ignore_case,
+            ..test
+        }),
+        Kind::Named => value(ValueTest {
+            is: text,
+            ..test_of(&Fetch::Variable("goto".to_owned()))
+        }),
+    })
+}
+
+fn condition(
+    place: &Place<'_>,
+    prefixes: &[(String, bool)],
+    notes: &mut Notes,
+) -> Option<Condition> {
+    let Some(own) = simple(&place.kind, &place.path) else {
+        let problem = RegexText::parse(&place.path).err();
+        let hint = problem
+            .map(|p| p.hint.unwrap_or(p.message))
+            .unwrap_or_default();
+        notes.refused(format!("the pattern cannot be used: {hint}"));
+        return None;
+    };
+    if place.kind != Kind::Final {
+        return Some(own);
+    }
+    // A longer location that is not final leaves the word to patterns.
+    let longer = prefixes.iter().filter(|(path, is_final)| {
+        !is_final && path.len() > place.path.len() && path.starts_with(&place.path)
+    });
+    let mut all = vec![own];
+    for (path, _) in longer {
+        all.push(not(value(ValueTest {
+            begins: vec![path.clone()],
+            ..test_of(&Fetch::Path)
+        })));
+    }
+    Some(all_of(all))
+}
+
+/// Puts one route into the model.
+fn route(
+    (scope, block): (Scope<'_>, &[Directive]),
+    (condition, prefix): (Condition, Option<&str>),
+    origin: &Origin,
+    work: &mut Work<'_>,
+) {
+    let common = work.common;
+    let mut names = common.names.clone();
+    super::learn(block, &mut names);
+    let mut route = Route {
+        when: all_of(vec![common.route.when.clone(), condition]),
+        origins: Origins::new(origin.clone()),
+        ..common.route.clone()
+    };
+    if block.iter().any(|directive| directive.is("internal")) {
+        let test = ValueTest {
+            is: vec!["1".to_owned()],
+            ..test_of(&Fetch::Variable("rerouted".to_owned()))
+        };
+        route.when = all_of(vec![route.when.clone(), value(test)]);
+    }
+    let mut rules = Rules::default();
+    rewrite::read(block, &Condition::default(), &names, &mut rules, work.notes);
+    if rules.reroutes {
+        rules.rules.extend(rewrite::reroute(origin));
+    }
+    route.rules = rules.rules;
+    if !rules.ends {
+        route.rules.extend(access(&scope, work.notes));
+        content((&scope, block), prefix, &names, &mut route, work);
+    }
+    route
+        .rules
+        .extend(response_headers(&scope, &names, work.notes));
+    limits(&scope, &mut route);
+    work.config.routes.push(route);
+}
+
+/// `allow` and `deny`: the first that fits decides.
+fn access(scope: &Scope<'_>, notes: &mut Notes) -> Vec<Rule> {
+    let level = scope
+        .levels()
+        .find(|level| level.iter().any(|d| d.is("allow") || d.is("deny")));
+    let mut rules = Vec::new();
+    let mut allowed: Vec<IpNet> = Vec::new();
+    for directive in level
+        .unwrap_or_default()
+        .iter()
+        .filter(|d| d.is("allow") || d.is("deny"))
+    {
+        let text = directive.argument(0).unwrap_or_default();
+        let networks: Vec<IpNet> = match text {
+            "all" => ["0.0.0.0/0", "::/0"]
+                .iter()
+                .filter_map(|net| net.parse().ok())
+                .collect(),
+            "unix:" => continue,
+            text => match text
+                .parse::<IpNet>()
+                .ok()
+                .or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
+            {
+                Some(network) => vec![network.trunc()],
+                None => {
+                    notes.begin(directive.origin(), text_of(directive));
+                    notes.wrong(&directive.origin(), format!("{text:?} is no network"), "");
+                    continue;
+                }
+            },
+        };
+        if directive.is("allow") {
+            allowed.extend(networks);
+            continue;
+        }
+        let source = |within: Vec<IpNet>| {
+            value(ValueTest {
+                within,
+                ..test_of(&Fetch::Source)
+            })
+        };
+        let mut all = vec![source(networks)];
+        if !allowed.is_empty() {
+            all.push(not(source(allowed.clone())));
+        }
+        let actions = Actions {
+            deny: Some(403),
+            ..Actions::default()
+        };
+        rules.push(rule(all_of(all), actions, "deny", &directive.origin()));
+    }
+    rules
+}
+
+/// What answers: another server, or nothing yet.
+fn content(
+    (scope, block): (&Scope<'_>, &[Directive]),
+    prefix: Option<&str>,
+    names: &Names,
+    route: &mut Route,
+    work: &mut Work<'_>,
+) {
+    let pass = block.iter().find(|directive| directive.is("proxy_pass"));
+    if let Some(directive) = pass {
+        work.notes.begin(directive.origin(), text_of(directive));
+        if let Err(message) = proxy(directive, scope, prefix, names, route, work) {
+            work.notes.refused(message);
+        }
+        return;
+    }
+    let other = [
+        "fastcgi_pass",
+        "uwsgi_pass",
+        "scgi_pass",
+        "grpc_pass",
+        "memcached_pass",
+        "stub_status",
+    ];
+    if block
+        .iter()
+        .any(|directive| other.contains(&directive.name.text.as_str()))
+    {
+        route.actions.deny = Some(503);
+        route.origins.set("deny", route.origins.section().clone());
+        return;
+    }
+    let files = ["root", "alias", "try_files", "index", "autoindex"];
+    let asks = scope
+        .levels()
+        .flatten()
+        .find(|d| files.contains(&d.name.text.as_str()));
+    if let Some(directive) = asks {
+        work.notes.begin(directive.origin(), text_of(directive));
+        work.notes.refused("files are not served");
+    }
+    route.actions.deny = Some(404);
+    let origin = route.origins.section().clone();
+    route.origins.set("deny", origin);
+}
+
+fn proxy(
+    directive: &Directive,
+    scope: &Scope<'_>,
+    prefix: Option<&str>,
+    names: &Names,
+    route: &mut Route,
+    work: &mut Work<'_>,
+) -> Result<(), String> {
+    let text = directive.argument(0).unwrap_or_default();
+    // Variables may stand in the path, not in the name of the server.
+    let end = text.find("://").map_or(0, |at| at + 3);
+    let slash = text
+        .get(end..)
+        .and_then(|rest| rest.find('/'))
+        .map_or(text.len(), |at| at + end);
+    let (host, uri) = text.split_at_checked(slash).unwrap_or((text, ""));
+    let has_variables = text.contains('$');
+    let Some(host) = values::constant(host, names) else {
+        return Err("a server whose name depends on the request is not known here".to_owned());
+    };
+    let target = upstream::target(&format!("{host}{uri}"))
+        .ok_or_else(|| "only http:// and https:// are known here".to_owned())?;
+    let name = upstream::backend(
+        &target,
+        &work.http.upstreams,
+        scope,
+        work.config,
+        work.notes,
+    )?;
+    route.backend = Some(name);
+    route.origins.set("backend", directive.origin());
+    if let Some(uri) = &target.uri {
+        let to = replaced(uri, prefix, has_variables, names)?;
+        if let Some(to) = to {
+            let actions = Actions {
+                set_target: Some(to),
+                ..Actions::default()
+            };
+            route.rules.push(rule(
+                Condition::default(),
+                actions,
+                "set_target",
+                &directive.origin(),
+            ));
+        }
+    }
+    request_headers(scope, &target, names, route, work.notes);
+    redirects(scope, &target, prefix, route);
+    Ok(())
+}
+
+/// The target that servers see where `proxy_pass` has a path; `None` where nothing changes.
+fn replaced(
+    uri: &str,
+    prefix: Option<&str>,
+    has_variables: bool,
+    names: &Names,
+) -> Result<Option<TemplateText>, String> {
+    if has_variables {
+        // With variables it is the whole of it.
+        return values::template(uri, names).map(Some);
+    }
+    let Some(prefix) = prefix else {
+        return Err("proxy_pass cannot have a path where the location is a pattern".to_owned());
+    };
+    if uri == prefix {
+        return Ok(None);
+    }
+    let rest = Fetch::Path.through(vec![Convert::with("bytes", &[&prefix.len().to_string()])]);
+    let pieces = [
+        Piece::Text(uri.to_owned()),
+        Piece::Fetch(rest),
+        Piece::Fetch(Fetch::QuerySign),
+        Piece::Fetch(Fetch::Query),
+    ];
+    values::to_text(&Template::new(pieces)).map(Some)
+}
+
+/// `proxy_set_header`, with what is sent where it says nothing.
+fn request_headers(
+    scope: &Scope<'_>,
+    target: &Target,
+    names: &Names,
+    route: &mut Route,
+    notes: &mut Notes,
+) {
+    let mut actions = Actions::default();
+    let mut host = target.host.clone();
+    if host.starts_with("unix:") {
+        host = "localhost".to_owned();
+    }
+    let host = host
+        .strip_suffix(if target.is_tls { ":443" } else { ":80" })
+        .map(str::to_owned)
+        .unwrap_or(host);
+    actions.set_host = TemplateText::parse(&host).ok();
+    for directive in scope.all("proxy_set_header") {
+        notes.begin(directive.origin(), text_of(directive));
+        let name = directive.argument(0).unwrap_or_default();
+        let text = directive.argument(1).unwrap_or_default();
+        let lower = name.to_ascii_lowercase();
+        let transfer = [
+            "connection",
+            "upgrade",
+            "te",
+            "keep-alive",
+            "content-length",
+            "transfer-encoding",
+            "proxy-connection",
+            "trailer",
+            "http2-settings",
+        ];
+        if transfer.contains(&lower.as_str()) {
+            notes.equivalent("connections and upgrades are passed on by themselves");
+            continue;
+        }
+        // `$proxy_host` is what is sent anyway.
+        let text = text.replace("$proxy_host", &host);
+        let value = match values::template(&text, names) {
+            Ok(value) => value,
+            Err(message) => {
+                notes.refused(message);
+                continue;
+            }
+        };
+        if lower == "host" {
+            // The host as it came, with its port, is what "$http_host" says.
+            actions.set_host = if text == "$http_host" {
+                None
+            } else {
+                Some(value)
+            };
+            continue;
+        }
+        match HeaderName::parse(name) {
+            Ok(name) => actions.set_request_headers.0.push((name, value)),
+            Err(problem) => notes.wrong(&directive.origin(), problem.message, ""),
+        }
+    }
+    let origin = route.origins.section().clone();
+    route.rules.push(rule(
+        Condition::default(),
+        actions,
+        "set_request_headers",
+        &origin,
+    ));
+}
+
+/// `proxy_redirect`: `Location` of servers leads back here.
+fn redirects(scope: &Scope<'_>, target: &Target, prefix: Option<&str>, route: &mut Route) {
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    let written = scope.all("proxy_redirect");
+    let default = || {
+        let uri = target.uri.as_ref()?;
+        let scheme = if target.is_tls { "https" } else { "http" };
+        Some((
+            format!("{scheme}://{}{uri}", target.host),
+            prefix?.to_owned(),
+        ))
+    };
+    for directive in &written {
+        match directive.texts().collect::<Vec<_>>().as_slice() {
+            ["default"] => pairs.extend(default()),
+            [from, to] if !from.starts_with('~') && !from.contains('$') && !to.contains('$') => {
+                pairs.push(((*from).to_owned(), (*to).to_owned()));
+            }
+            _ => {}
+        }
+    }
+    if written.is_empty() {
+        pairs.extend(default());
+    }
+    let escape = super::super::haproxy::regex_escape;
+    let mut actions = Actions::default();
+    for (from, to) in pairs {
+        let regex = RegexText::parse(&format!("^{}(.*)$", escape(&from)));
+        let to = TemplateText::parse(&format!("{}$1", to.replace('$', "$$")));
+        if let (Ok(regex), Ok(to), Ok(header)) = (regex, to, HeaderName::parse("location")) {
+            actions.replace_response_headers.push(Replacement {
+                header,
+                regex,
+                to,
+                ..Replacement::default()
+            });
+        }
+    }
+    if !actions.replace_response_headers.is_empty() {
+        let origin = route.origins.section().clone();
+        route.rules.push(rule(
+            Condition::default(),
+            actions,
+            "replace_response_headers",
+            &origin,
+        ));
+    }
+}
+
+/// The statuses that `add_header` is about without `always`.
+const ADDED: [&str; 10] = [
+    "200", "201", "204", "206", "301", "302", "303", "304", "307", "308",
+];
+
+/// `add_header`, `expires` and `proxy_hide_header`.
+fn response_headers(scope: &Scope<'_>, names: &Names, notes: &mut Notes) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for directive in scope.all("proxy_hide_header") {
+        if let Ok(name) = HeaderName::parse(directive.argument(0).unwrap_or_default()) {
+            let actions = Actions {
+                remove_response_headers: vec![name],
+                ..Actions::default()
+            };
+            let origin = directive.origin();
+            rules.push(rule(
+                Condition::default(),
+                actions,
+                "remove_response_headers",
+                &origin,
+            ));
+        }
+    }
+    let added = || {
+        value(ValueTest {
+            is: ADDED.iter().map(|status| (*status).to_owned()).collect(),
+            ..test_of(&Fetch::Status)
+        })
+    };
+    for directive in scope.all("add_header") {
+        notes.begin(directive.origin(), text_of(directive));
+        let text = directive.argument(1).unwrap_or_default();
+        let name = rewrite::header(directive.argument(0).unwrap_or_default());
+        let (name, text) = match (name, values::template(text, names)) {
+            (Ok(name), Ok(text)) => (name, text),
+            (Err(message), _) | (_, Err(message)) => {
+                notes.refused(message);
+                continue;
+            }
+        };
+        let always = directive.argument(2) == Some("always");
+        let actions = Actions {
+            add_response_headers: Pairs(vec![(name, text)]),
+            ..Actions::default()
+        };
+        let when = if always {
+            Condition::default()
+        } else {
+            added()
+        };
+        rules.push(rule(
+            when,
+            actions,
+            "add_response_headers",
+            &directive.origin(),
+        ));
+    }
+    rules.extend(expires(scope, added, notes));
+    rules
+}
+
+/// `expires`: for how long caches may keep a response.
+fn expires(scope: &Scope<'_>, added: impl Fn() -> Condition, notes: &mut Notes) -> Option<Rule> {
+    let directive = scope.find("expires")?;
+    notes.begin(directive.origin(), text_of(directive));
+    let control = match directive.argument(0).unwrap_or_default() {
+        "off" => return None,
+        "epoch" => "no-cache".to_owned(),
+        "max" => "max-age=315360000".to_owned(),
+        text => match units::nginx_time(text.trim_start_matches(['-', '+'])) {
+            Some(_) if text.starts_with('-') => "no-cache".to_owned(),
+            Some(time) => format!("max-age={}", time.as_secs()),
+            None => {
+                notes.refused(format!("{text:?} is not known here"));
+                return None;
+            }
+        },
+    };
+    notes.equivalent("Cache-Control says the same as Expires");
+    let name = HeaderName::parse("Cache-Control").ok()?;
+    let text = TemplateText::parse(&control).ok()?;
+    let actions = Actions {
+        set_response_headers: Pairs(vec![(name, text)]),
+        ..Actions::default()
+    };
+    Some(rule(
+        added(),
+        actions,
+        "set_response_headers",
+        &directive.origin(),
+    ))
+}
+
+fn limits(scope: &Scope<'_>, route: &mut Route) {
+    route.limits.body_bytes = Some(scope.size("client_max_body_size", 1 << 20).value);
+    let minute = Duration::from_secs(60);
+    route.timeouts.request_body = Some(scope.time("client_body_timeout", minute).value);
+    route.timeouts.client_write = Some(scope.time("send_timeout", minute).value);
+}

@@ -1,0 +1,259 @@
+//! NGINX's language lowered into the model.
+//!
+//! A server's locations become an ordered list of routes that takes the one NGINX would take
+//! ([`location`]), what the rewrite module does becomes rules ([`rewrite`]), upstreams and the servers
+//! that `proxy_pass` names become backends ([`upstream`]). What becomes of every directive stands in one
+//! table ([`table`]); what depends on its words is noted where it is lowered. To add a directive: its
+//! entry in the table, and the code where it is looked for.
+
+mod location;
+mod rewrite;
+mod server;
+mod table;
+mod upstream;
+mod values;
+
+use std::path::{Path, PathBuf};
+
+use super::notes::Notes;
+use crate::Loaded;
+use crate::foreign::{Foreign, complaints};
+use crate::model::{Config, Identifier, Map, MapEntry, OrOff, RegexText, Workers};
+use crate::survey::nginx::scope::Scope;
+use crate::survey::units;
+use crate::syntax::nginx::{Directive, Tree};
+use crate::value::Text;
+use table::Fate;
+use values::Names;
+
+/// What all servers can refer to.
+struct Http<'a> {
+    upstreams: Vec<&'a Directive>,
+}
+
+/// Reads a file and what it includes, as NGINX would. A file with servers alone is taken for a part of
+/// the block `http`. `ignored` are names of directives that are left out where they would be refused.
+#[must_use]
+pub fn load(path: &Path, ignored: &[String]) -> Foreign {
+    lower(&crate::syntax::nginx::read_file(path), ignored)
+}
+
+fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
+    let mut notes = Notes::new(ignored);
+    let mut config = Config::default();
+    config.admin.listen = OrOff::Off;
+    judge(&tree.directives, &mut notes);
+    let outside = Scope::default().inside(&tree.directives);
+    process(&outside, &mut config);
+    let inner: Vec<&Directive> = tree
+        .directives
+        .iter()
+        .filter(|found| found.is("http"))
+        .collect();
+    let blocks: Vec<&[Directive]> = if inner.is_empty() {
+        vec![&tree.directives]
+    } else {
+        inner.iter().map(|found| found.inner()).collect()
+    };
+    for block in blocks {
+        http(block, &outside, &mut config, &mut notes);
+    }
+    let mut diagnostics = tree.diagnostics.clone();
+    notes.settle();
+    diagnostics.append(&mut notes.diagnostics);
+    diagnostics.extend(complaints(&notes.directives));
+    diagnostics.extend(crate::check::foreign(&config));
+    diagnostics.sort_by(|a, b| {
+        (&a.file, a.line, a.column, a.severity).cmp(&(&b.file, b.line, b.column, b.severity))
+    });
+    diagnostics.dedup();
+    Foreign {
+        loaded: Loaded {
+            config,
+            diagnostics,
+        },
+        directives: notes.directives,
+    }
+}
+
+/// A directive as it stands in reports.
+fn text_of(directive: &Directive) -> String {
+    let words = std::iter::once(directive.name.text.as_str()).chain(directive.texts());
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Says what becomes of every directive by its name.
+fn judge(block: &[Directive], notes: &mut Notes) {
+    for directive in block {
+        notes.begin(directive.origin(), text_of(directive));
+        let name = directive.name.text.as_str();
+        match table::fate(name) {
+            Some(Fate::Done) => {}
+            Some(Fate::Equivalent(why)) => notes.equivalent(why),
+            Some(Fate::Harmless(why)) => notes.harmless(why),
+            // What is switched off is not missed.
+            Some(Fate::Ineffective(_) | Fate::Refused(_))
+                if directive.argument(0) == Some("off") => {}
+            Some(Fate::Ineffective(why)) => notes.ineffective(why),
+            Some(Fate::Refused(why)) => notes.refused(why),
+            None => notes.refused(format!("{name:?} is not known here")),
+        }
+        // What stands in these are entries and not directives.
+        let is_table = [
+            "map",
+            "geo",
+            "types",
+            "split_clients",
+            "stream",
+            "mail",
+            "events",
+        ];
+        if !is_table.contains(&name) {
+            judge(directive.inner(), notes);
+        }
+    }
+}
+
+fn process(scope: &Scope<'_>, config: &mut Config) {
+    let workers = scope
+        .find("worker_processes")
+        .and_then(|found| found.argument(0));
+    if let Some(count) = workers
+        .and_then(|text| text.parse().ok())
+        .filter(|count| *count > 0)
+    {
+        config.process.workers = Workers::Count(count);
+    }
+    let drain = scope
+        .find("worker_shutdown_timeout")
+        .and_then(|found| found.argument(0));
+    if let Some(time) = drain.and_then(units::nginx_time) {
+        config.process.drain = time;
+    }
+}
+
+fn http(block: &[Directive], outside: &Scope<'_>, config: &mut Config, notes: &mut Notes) {
+    let scope = outside.inside(block);
+    let mut names = Names::default();
+    for directive in block.iter().filter(|found| found.is("map")) {
+        notes.begin(directive.origin(), text_of(directive));
+        if let Err(message) = map(directive, &mut names, config) {
+            notes.refused(message);
+        }
+    }
+    let http = Http {
+        upstreams: block.iter().filter(|found| found.is("upstream")).collect(),
+    };
+    let servers: Vec<server::Server<'_>> = block
+        .iter()
+        .filter(|found| found.is("server"))
+        .map(|found| server::read(found, &scope, &names, notes))
+        .collect();
+    server::emit(&servers, &http, config, notes);
+}
+
+/// What the variables of a block are: those that are always the same are put in where they stand.
+fn learn(block: &[Directive], names: &mut Names) {
+    let mut set: Vec<&Directive> = Vec::new();
+    gather(block, &mut set);
+    for directive in &set {
+        let name = directive
+            .argument(0)
+            .unwrap_or_default()
+            .trim_start_matches('$')
+            .to_owned();
+        let text = directive.argument(1).unwrap_or_default();
+        let times = set
+            .iter()
+            .filter(|other| other.argument(0) == directive.argument(0))
+            .count();
+        let direct = block.iter().any(|inner| std::ptr::eq(inner, *directive));
+        match values::constant(text, names) {
+            Some(constant) if times == 1 && direct => {
+                names.constants.insert(name, constant);
+            }
+            _ => {
+                names.constants.remove(&name);
+                names.variables.push(name);
+            }
+        }
+    }
+}
+
+fn gather<'a>(block: &'a [Directive], set: &mut Vec<&'a Directive>) {
+    for directive in block {
+        if directive.is("set") {
+            set.push(directive);
+        } else if directive.is("if") {
+            gather(directive.inner(), set);
+        }
+    }
+}
+
+/// `map SOURCE $variable { … }`.
+fn map(directive: &Directive, names: &mut Names, config: &mut Config) -> Result<(), String> {
+    let (Some(source), Some(variable)) = (directive.argument(0), directive.argument(1)) else {
+        return Err("a map has a source and a variable".to_owned());
+    };
+    let variable = variable.trim_start_matches('$');
+    let name = Identifier::parse(variable).map_err(|problem| problem.message)?;
+    let mut map = Map {
+        name,
+        key: values::template(source, names)?,
+        ignore_case: true,
+        ..Map::default()
+    };
+    let is_hosts = directive.inner().iter().any(|entry| entry.is("hostnames"));
+    for entry in directive.inner() {
+        let key = entry.name.text.as_str();
+        let Some(text) = entry.argument(0) else {
+            continue;
+        };
+        let to = values::template(text, names)?;
+        let mut made = MapEntry {
+            to,
+            ..MapEntry::default()
+        };
+        if !entry.name.is_quoted && key == "default" {
+            map.default = Some(made.to);
+            continue;
+        }
+        if !entry.name.is_quoted && matches!(key, "include" | "volatile") {
+            continue;
+        }
+        let (pattern, ignores) = match key.strip_prefix("~*") {
+            Some(pattern) => (Some(pattern), true),
+            None => (key.strip_prefix('~'), false),
+        };
+        if let Some(pattern) = pattern {
+            // Texts are compared without regard to case, patterns as they say.
+            let flag = if ignores { "(?i)" } else { "(?-i)" };
+            let regex = RegexText::parse(&format!("{flag}{pattern}"));
+            made.regex = Some(regex.map_err(|problem| problem.message)?);
+        } else if is_hosts && key.starts_with("*.") {
+            made.ends = Some(key.trim_start_matches('*').to_owned());
+        } else if is_hosts && key.starts_with('.') {
+            made.ends = Some(key.to_owned());
+            let itself = MapEntry {
+                is: Some(key.trim_start_matches('.').to_owned()),
+                ends: None,
+                ..made.clone()
+            };
+            map.entries.push(itself);
+        } else if is_hosts && key.ends_with(".*") {
+            made.begins = Some(key.trim_end_matches('*').to_owned());
+        } else {
+            // A backslash keeps what would else be special.
+            made.is = Some(key.strip_prefix('\\').unwrap_or(key).to_owned());
+        }
+        map.entries.push(made);
+    }
+    names.maps.insert(variable.to_owned(), map.name.to_string());
+    config.maps.push(map);
+    Ok(())
+}
+
+/// Relative paths lead from where the process is started.
+fn absolute(path: &str) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.into())
+}

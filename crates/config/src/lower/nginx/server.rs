@@ -1,0 +1,549 @@
+//! `server`: addresses become listeners, names decide which routes hold.
+
+use std::time::Duration;
+
+use clearway_rules::ast::Fetch;
+
+use super::super::notes::Notes;
+use super::location::{self, Common, Work};
+use super::rewrite::{self, Rules, all_of, not, test_of, value};
+use super::values::Names;
+use super::{Http, absolute, text_of};
+use crate::diagnostic::Origins;
+use crate::model::{
+    Bind, CertificateFiles, ClientCertificates, Condition, Config, Forwarding, HostPattern,
+    Identifier, Listener, ListenerTls, OrOff, ProxyProtocol, RegexText, Route, TlsProfile,
+    ValueTest, XForwarded,
+};
+use crate::survey::nginx::scope::Scope;
+use crate::survey::units;
+use crate::syntax::nginx::Directive;
+use crate::value::Text;
+
+/// A server with where it listens.
+pub(super) struct Server<'a> {
+    pub(super) directive: &'a Directive,
+    pub(super) scope: Scope<'a>,
+    pub(super) names: Names,
+    seats: Vec<Seat>,
+    /// The names it is asked for by.
+    hosts: Vec<String>,
+}
+
+/// One `listen`.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent words of `listen`"
+)]
+struct Seat {
+    bind: Bind,
+    is_tls: bool,
+    is_default: bool,
+    http2: bool,
+    proxy_protocol: bool,
+    backlog: Option<u32>,
+}
+
+/// Servers that share addresses.
+struct Group {
+    binds: Vec<Bind>,
+    seat: Seat,
+    /// Their places, the default first.
+    servers: Vec<usize>,
+}
+
+pub(super) fn read<'a>(
+    directive: &'a Directive,
+    scope: &Scope<'a>,
+    names: &Names,
+    notes: &mut Notes,
+) -> Server<'a> {
+    let scope = scope.inside(directive.inner());
+    let mut names = names.clone();
+    super::learn(directive.inner(), &mut names);
+    let mut seats = Vec::new();
+    for listen in directive.inner().iter().filter(|inner| inner.is("listen")) {
+        notes.begin(listen.origin(), text_of(listen));
+        match seat(listen, &scope, notes) {
+            Ok(seat) => seats.extend(seat),
+            Err(message) => notes.refused(message),
+        }
+    }
+    if !directive.inner().iter().any(|inner| inner.is("listen")) {
+        seats.push(Seat::at(Bind::Ip {
+            address: ([0, 0, 0, 0], 80).into(),
+            dual: false,
+        }));
+    }
+    let named = directive
+        .inner()
+        .iter()
+        .filter(|inner| inner.is("server_name"));
+    let hosts: Vec<String> = named
+        .flat_map(Directive::texts)
+        .map(str::to_owned)
+        .collect();
+    if let Some(first) = hosts.first() {
+        names
+            .constants
+            .insert("server_name".to_owned(), first.clone());
+    }
+    Server {
+        directive,
+        scope,
+        names,
+        seats,
+        hosts,
+    }
+}
+
+impl Seat {
+    fn at(bind: Bind) -> Self {
+        Self {
+            bind,
+            is_tls: false,
+            is_default: false,
+            http2: false,
+            proxy_protocol: false,
+            backlog: None,
+        }
+    }
+}
+
+fn seat(
+    directive: &Directive,
+    scope: &Scope<'_>,
+    notes: &mut Notes,
+) -> Result<Option<Seat>, String> {
+    let mut words = directive.texts();
+    let bind = address(words.next().unwrap_or_default())?;
+    let mut seat = Seat::at(bind);
+    seat.http2 = scope.flag("http2", false).value;
+    seat.is_tls = scope.flag("ssl", false).value;
+    for word in words {
+        let (name, text) = word.split_once('=').unwrap_or((word, ""));
+        match name {
+            "ssl" => seat.is_tls = true,
+            "default_server" | "default" => seat.is_default = true,
+            "http2" => seat.http2 = true,
+            "proxy_protocol" => seat.proxy_protocol = true,
+            "backlog" => seat.backlog = text.parse().ok(),
+            "ipv6only" => {
+                if let Bind::Ip { dual, .. } = &mut seat.bind {
+                    *dual = text == "off";
+                }
+            }
+            "quic" | "http3" => {
+                notes.harmless("HTTP/3 is not spoken, nor is it promised");
+                return Ok(None);
+            }
+            "reuseport" | "deferred" | "fastopen" | "setfib" | "so_keepalive" | "rcvbuf"
+            | "sndbuf" | "bind" | "accept_filter" | "spdy" => {
+                notes.harmless(format!("{name}: a matter of speed"));
+            }
+            other => notes.refused(format!("{other:?} is not known here")),
+        }
+    }
+    Ok(Some(seat))
+}
+
+fn address(text: &str) -> Result<Bind, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return Ok(Bind::Unix {
+            path: path.into(),
+            mode: Some(0o666),
+        });
+    }
+    let at = |ip: std::net::IpAddr, port| Bind::Ip {
+        address: std::net::SocketAddr::new(ip, port),
+        dual: false,
+    };
+    let any = std::net::Ipv4Addr::UNSPECIFIED.into();
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok(at(any, port));
+    }
+    let (host, port) = units::host_and_port(text);
+    let port = if port == 0 && !text.ends_with(":0") {
+        80
+    } else {
+        port
+    };
+    match host.as_str() {
+        "*" | "" => Ok(at(any, port)),
+        "localhost" => Ok(at(std::net::Ipv4Addr::LOCALHOST.into(), port)),
+        host => match host.parse() {
+            Ok(ip) => Ok(at(ip, port)),
+            Err(_) => Err(format!("{host:?} is not an address of this host")),
+        },
+    }
+}
+
+/// Puts all servers into the model.
+pub(super) fn emit(
+    servers: &[Server<'_>],
+    http: &Http<'_>,
+    config: &mut Config,
+    notes: &mut Notes,
+) {
+    for group in groups(servers) {
+        let Some(name) = name_of(&group) else {
+            continue;
+        };
+        let members: Vec<&Server<'_>> = group
+            .servers
+            .iter()
+            .filter_map(|at| servers.get(*at))
+            .collect();
+        let listener = listener(name.clone(), &group, &members);
+        config.listeners.push(listener);
+        let mut before = Vec::new();
+        for turn in turns(&members) {
+            let Some(server) = members.get(turn.member) else {
+                continue;
+            };
+            let mut common = Common {
+                route: Route {
+                    when: turn.condition.clone(),
+                    ..Route::default()
+                },
+                names: server.names.clone(),
+            };
+            common.route.matching.listeners = vec![name.clone()];
+            common.route.matching.host = turn.hosts.clone();
+            let host = host_condition(&turn);
+            let rules = server_rules(server, &all_of(vec![host, none_of(&before)]), notes);
+            let ends = rules.ends;
+            if let Some(listener) = config.listeners.last_mut() {
+                listener.rules.extend(rules.rules);
+            }
+            before.push(host_condition(&turn));
+            if !ends {
+                let mut work = Work {
+                    common: &common,
+                    http,
+                    config: &mut *config,
+                    notes: &mut *notes,
+                };
+                location::routes(server.directive, &server.scope, &mut work);
+            }
+        }
+    }
+}
+
+/// What decides that a request is for a server, as a condition of a rule.
+fn host_condition(turn: &Turn) -> Condition {
+    let mut condition = turn.condition.clone();
+    if !turn.hosts.is_empty() {
+        let mut hosts = Condition::default();
+        hosts.matching.host.clone_from(&turn.hosts);
+        condition = all_of(vec![condition, hosts]);
+    }
+    condition
+}
+
+fn none_of(before: &[Condition]) -> Condition {
+    all_of(before.iter().cloned().map(not).collect())
+}
+
+/// What a server does before it looks for a location.
+fn server_rules(server: &Server<'_>, host: &Condition, notes: &mut Notes) -> Rules {
+    let mut rules = Rules::default();
+    let block = server.directive.inner();
+    rewrite::read(
+        block,
+        &Condition::default(),
+        &server.names,
+        &mut rules,
+        notes,
+    );
+    for rule in &mut rules.rules {
+        rule.when = all_of(vec![host.clone(), rule.when.clone()]);
+        // A location is looked for anyway.
+        if rule.actions.reroute {
+            rule.actions.reroute = false;
+            rule.actions.finish = true;
+        }
+    }
+    rules
+}
+
+/// A server in the order in which names are compared.
+struct Turn {
+    member: usize,
+    hosts: Vec<HostPattern>,
+    condition: Condition,
+}
+
+/// Exact names, then `*.name` with the longest first, then `name.*`, then patterns, then the default.
+fn turns(members: &[&Server<'_>]) -> Vec<Turn> {
+    let mut turns = Vec::new();
+    let is_plain =
+        |name: &str| !name.contains('*') && !name.starts_with('~') && !name.starts_with('.');
+    let others = members.len() > 1;
+    let mut wild: Vec<(usize, String)> = Vec::new();
+    let mut tails: Vec<(usize, String)> = Vec::new();
+    let mut patterns: Vec<(usize, String)> = Vec::new();
+    for (member, server) in members.iter().enumerate() {
+        let mut exact: Vec<HostPattern> = Vec::new();
+        for name in &server.hosts {
+            if let Some(domain) = name.strip_prefix('.') {
+                exact.extend(HostPattern::parse(domain).ok());
+                wild.push((member, format!("*.{domain}")));
+            } else if is_plain(name) {
+                exact.extend(HostPattern::parse(name).ok());
+            } else if name.starts_with("*.") {
+                wild.push((member, name.clone()));
+            } else if let Some(pattern) = name.strip_prefix('~') {
+                patterns.push((member, pattern.to_owned()));
+            } else if let Some(begin) = name.strip_suffix(".*") {
+                tails.push((member, begin.to_owned()));
+            }
+        }
+        if others && !exact.is_empty() {
+            turns.push(Turn {
+                member,
+                hosts: exact,
+                condition: Condition::default(),
+            });
+        }
+    }
+    if others {
+        wild.sort_by_key(|(_, name)| usize::MAX - name.len());
+        tails.sort_by_key(|(_, name)| usize::MAX - name.len());
+        for (member, name) in wild {
+            turns.push(Turn {
+                member,
+                hosts: HostPattern::parse(&name).into_iter().collect(),
+                condition: Condition::default(),
+            });
+        }
+        let host = || test_of(&Fetch::Host);
+        for (member, begin) in tails {
+            turns.push(Turn {
+                member,
+                hosts: Vec::new(),
+                condition: value(ValueTest {
+                    begins: vec![format!("{begin}.")],
+                    ..host()
+                }),
+            });
+        }
+        for (member, pattern) in patterns {
+            let Ok(regex) = RegexText::parse(&pattern) else {
+                continue;
+            };
+            turns.push(Turn {
+                member,
+                hosts: Vec::new(),
+                condition: value(ValueTest {
+                    regex: vec![regex],
+                    ignore_case: true,
+                    ..host()
+                }),
+            });
+        }
+    }
+    turns.push(Turn {
+        member: 0,
+        hosts: Vec::new(),
+        condition: Condition::default(),
+    });
+    turns
+}
+
+/// Addresses with the same servers are one listener.
+fn groups(servers: &[Server<'_>]) -> Vec<Group> {
+    let mut places: Vec<(Bind, Vec<(usize, Seat)>)> = Vec::new();
+    for (index, server) in servers.iter().enumerate() {
+        for seat in &server.seats {
+            match places
+                .iter_mut()
+                .find(|(bind, _)| same_place(bind, &seat.bind))
+            {
+                Some((_, members)) => members.push((index, seat.clone())),
+                None => places.push((seat.bind.clone(), vec![(index, seat.clone())])),
+            }
+        }
+    }
+    let mut groups: Vec<Group> = Vec::new();
+    for (bind, members) in places {
+        let default = members
+            .iter()
+            .position(|(_, seat)| seat.is_default)
+            .unwrap_or(0);
+        let mut order: Vec<usize> = members.iter().map(|(index, _)| *index).collect();
+        order.dedup();
+        if let Some((first, _)) = members.get(default) {
+            let first = *first;
+            order.retain(|index| *index != first);
+            order.insert(0, first);
+        }
+        let Some((_, first)) = members.first() else {
+            continue;
+        };
+        let mut seat = first.clone();
+        seat.is_tls = members.iter().any(|(_, seat)| seat.is_tls);
+        seat.http2 = members.iter().any(|(_, seat)| seat.http2);
+        let same = groups.iter_mut().find(|group| {
+            group.servers == order
+                && group.seat.is_tls == seat.is_tls
+                && group.seat.http2 == seat.http2
+                && group.seat.proxy_protocol == seat.proxy_protocol
+        });
+        match same {
+            Some(group) => group.binds.push(bind),
+            None => groups.push(Group {
+                binds: vec![bind],
+                seat,
+                servers: order,
+            }),
+        }
+    }
+    groups
+}
+
+fn same_place(a: &Bind, b: &Bind) -> bool {
+    match (a, b) {
+        (Bind::Ip { address: a, .. }, Bind::Ip { address: b, .. }) => a == b,
+        (Bind::Unix { path: a, .. }, Bind::Unix { path: b, .. }) => a == b,
+        _ => false,
+    }
+}
+
+fn name_of(group: &Group) -> Option<Identifier> {
+    let name = match group.binds.first()? {
+        Bind::Ip { address, .. } if address.ip().is_unspecified() && address.is_ipv4() => {
+            format!("port-{}", address.port())
+        }
+        Bind::Ip { address, .. } => address.to_string().replace(['[', ']'], ""),
+        Bind::Unix { path, .. } => path
+            .display()
+            .to_string()
+            .replace(|c: char| !c.is_ascii_alphanumeric(), "_"),
+    };
+    Identifier::parse(&name).ok()
+}
+
+fn listener(name: Identifier, group: &Group, members: &[&Server<'_>]) -> Listener {
+    let first = members.first();
+    let scope = first.map(|server| server.scope.clone()).unwrap_or_default();
+    let minute = Duration::from_secs(60);
+    let mut listener = Listener {
+        name,
+        bind: group.binds.clone(),
+        http2: group.seat.http2,
+        tls: group.seat.is_tls.then(|| tls(members)),
+        proxy_protocol: if group.seat.proxy_protocol {
+            ProxyProtocol::Accept
+        } else {
+            ProxyProtocol::Off
+        },
+        forwarded: Forwarding {
+            x_forwarded: XForwarded::Keep,
+            via: OrOff::Off,
+            ..Forwarding::default()
+        },
+        origins: Origins::new(
+            first
+                .map(|server| server.directive.origin())
+                .unwrap_or_default(),
+        ),
+        ..Listener::default()
+    };
+    if group.seat.proxy_protocol {
+        listener.trusted = ["0.0.0.0/0", "::/0"]
+            .iter()
+            .filter_map(|net| net.parse().ok())
+            .collect();
+    }
+    if let Some(backlog) = group.seat.backlog {
+        listener.backlog = backlog;
+    }
+    listener.timeouts.client_idle = Some(
+        scope
+            .time("keepalive_timeout", Duration::from_secs(75))
+            .value,
+    );
+    listener.timeouts.request_head = Some(scope.time("client_header_timeout", minute).value);
+    listener.timeouts.tls_handshake = Some(scope.time("client_header_timeout", minute).value);
+    let buffers = scope.find("large_client_header_buffers");
+    let number = buffers
+        .and_then(|d| d.argument(0)?.parse::<u64>().ok())
+        .unwrap_or(4);
+    let size = buffers
+        .and_then(|d| units::size(d.argument(1)?))
+        .unwrap_or(8 << 10);
+    let clamp = |bytes: u64| usize::try_from(bytes.clamp(1_024, 65_536)).unwrap_or(65_536);
+    listener.limits.request_line = Some(clamp(size));
+    listener.limits.header_bytes = Some(clamp(size.saturating_mul(number)));
+    listener
+}
+
+fn tls(members: &[&Server<'_>]) -> ListenerTls {
+    let mut tls = ListenerTls {
+        origins: Origins::new(
+            members
+                .first()
+                .map(|s| s.directive.origin())
+                .unwrap_or_default(),
+        ),
+        ..ListenerTls::default()
+    };
+    for server in members {
+        let scope = &server.scope;
+        let certificates = scope.all("ssl_certificate");
+        let keys = scope.all("ssl_certificate_key");
+        for (certificate, key) in certificates
+            .iter()
+            .zip(keys.iter().map(Some).chain(std::iter::repeat(None)))
+        {
+            let path = certificate.argument(0).unwrap_or_default();
+            let key = key
+                .and_then(|key| key.argument(0))
+                .filter(|key| *key != path);
+            let mut origins = Origins::new(certificate.origin());
+            origins.set("certificate", certificate.origin());
+            let files = CertificateFiles {
+                certificate: absolute(path),
+                key: key.map(absolute),
+                origins,
+                ..CertificateFiles::default()
+            };
+            if !tls.certificates.contains(&files) {
+                tls.certificates.push(files);
+            }
+        }
+        if let Some(ca) = scope
+            .find("ssl_client_certificate")
+            .and_then(|d| d.argument(0))
+        {
+            let verify = scope.text("ssl_verify_client").map(|found| found.value);
+            if let Some(verify) = verify.filter(|verify| verify != "off") {
+                tls.client_certificates = Some(ClientCertificates {
+                    ca: absolute(ca),
+                    crl: scope
+                        .find("ssl_crl")
+                        .and_then(|d| d.argument(0))
+                        .map(absolute),
+                    optional: verify != "on",
+                    ..ClientCertificates::default()
+                });
+            }
+        }
+    }
+    let scope = members
+        .first()
+        .map(|server| server.scope.clone())
+        .unwrap_or_default();
+    if let Some(protocols) = scope.find("ssl_protocols") {
+        let words: Vec<&str> = protocols.texts().collect();
+        if words.contains(&"TLSv1.3") && !words.iter().any(|word| *word != "TLSv1.3") {
+            tls.profile = TlsProfile::Modern;
+        }
+    }
+    tls.resumption = scope.flag("ssl_session_tickets", true).value;
+    tls.early_data = scope.flag("ssl_early_data", false).value;
+    tls.strict_names = scope.flag("ssl_reject_handshake", false).value;
+    tls
+}

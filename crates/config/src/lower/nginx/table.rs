@@ -1,0 +1,514 @@
+//! Every directive with what becomes of it.
+
+/// What becomes of a directive.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fate {
+    /// It is done where it is looked for.
+    Done,
+    Equivalent(&'static str),
+    Harmless(&'static str),
+    Ineffective(&'static str),
+    Refused(&'static str),
+}
+
+use Fate::{Done, Equivalent, Harmless, Ineffective, Refused};
+
+const SPEED: &str = "a matter of speed";
+const SERVICE: &str = "a matter of the service";
+const STREAMED: &str = "bodies are streamed with back-pressure";
+const TLS: &str = "TLS 1.2 and 1.3 are spoken as Mozilla's intermediate profile says";
+
+/// What becomes of a directive by its name; `None` when it is not known.
+pub(super) fn fate(name: &str) -> Option<Fate> {
+    let found = TABLE.iter().find(|(known, _)| *known == name);
+    if let Some((_, fate)) = found {
+        return Some(*fate);
+    }
+    if name.contains("_by_lua") || name.starts_with("lua_") {
+        return Some(Refused("programs in Lua are not run"));
+    }
+    if name.starts_with("js_") || name.starts_with("perl_") {
+        return Some(Refused("programs are not run"));
+    }
+    if name.starts_with("vhost_traffic_status") {
+        return Some(Ineffective("the admin API and its metrics tell the same"));
+    }
+    if name.starts_with("fastcgi_") || name.starts_with("uwsgi_") || name.starts_with("scgi_") {
+        return Some(Harmless(
+            "it is about a protocol that is refused where it is asked for",
+        ));
+    }
+    None
+}
+
+const TABLE: &[(&str, Fate)] = &[
+    // Blocks and what makes them.
+    ("http", Done),
+    ("server", Done),
+    ("location", Done),
+    ("upstream", Done),
+    ("events", Done),
+    ("types", Done),
+    ("map", Done),
+    ("include", Done),
+    ("if", Done),
+    ("listen", Done),
+    ("server_name", Done),
+    ("proxy_pass", Done),
+    ("return", Done),
+    ("rewrite", Done),
+    ("set", Done),
+    ("break", Done),
+    ("allow", Done),
+    ("deny", Done),
+    ("add_header", Done),
+    ("expires", Done),
+    ("error_page", Done),
+    ("internal", Done),
+    ("http2", Done),
+    ("satisfy", Ineffective("all of the conditions have to hold")),
+    // The proxy.
+    ("proxy_set_header", Done),
+    ("proxy_hide_header", Done),
+    (
+        "proxy_pass_header",
+        Equivalent("headers of servers are passed on"),
+    ),
+    ("proxy_redirect", Done),
+    ("proxy_connect_timeout", Done),
+    ("proxy_read_timeout", Done),
+    ("proxy_send_timeout", Done),
+    ("proxy_next_upstream", Done),
+    ("proxy_next_upstream_tries", Done),
+    ("proxy_next_upstream_timeout", Done),
+    (
+        "proxy_http_version",
+        Equivalent("HTTP/1.1 is spoken with servers, connections are kept"),
+    ),
+    ("proxy_buffering", Equivalent(STREAMED)),
+    ("proxy_request_buffering", Equivalent(STREAMED)),
+    ("proxy_buffers", Harmless(STREAMED)),
+    ("proxy_buffer_size", Done),
+    ("proxy_busy_buffers_size", Harmless(STREAMED)),
+    ("proxy_max_temp_file_size", Harmless(STREAMED)),
+    ("proxy_temp_file_write_size", Harmless(STREAMED)),
+    ("proxy_temp_path", Harmless(STREAMED)),
+    ("proxy_headers_hash_max_size", Harmless(SPEED)),
+    ("proxy_headers_hash_bucket_size", Harmless(SPEED)),
+    (
+        "proxy_socket_keepalive",
+        Equivalent("broken connections are found by time-outs"),
+    ),
+    ("proxy_ssl_verify", Done),
+    ("proxy_ssl_trusted_certificate", Done),
+    ("proxy_ssl_certificate", Done),
+    ("proxy_ssl_certificate_key", Done),
+    ("proxy_ssl_crl", Done),
+    ("proxy_ssl_name", Done),
+    ("proxy_ssl_server_name", Done),
+    ("proxy_ssl_protocols", Equivalent(TLS)),
+    ("proxy_ssl_ciphers", Equivalent(TLS)),
+    ("proxy_ssl_session_reuse", Harmless(SPEED)),
+    (
+        "proxy_ssl_verify_depth",
+        Harmless("chains are followed to a known authority"),
+    ),
+    (
+        "proxy_intercept_errors",
+        Ineffective("errors of servers are passed on as they are"),
+    ),
+    (
+        "proxy_ignore_client_abort",
+        Ineffective("requests of clients that have left are given up"),
+    ),
+    ("proxy_ignore_headers", Done),
+    ("proxy_cache", Ineffective("nothing is cached")),
+    ("proxy_cache_path", Ineffective("nothing is cached")),
+    ("proxy_cache_valid", Harmless("nothing is cached")),
+    ("proxy_cache_key", Harmless("nothing is cached")),
+    ("proxy_cache_bypass", Harmless("nothing is cached")),
+    ("proxy_no_cache", Harmless("nothing is cached")),
+    ("proxy_cache_use_stale", Harmless("nothing is cached")),
+    ("proxy_cache_lock", Harmless("nothing is cached")),
+    ("proxy_cache_lock_age", Harmless("nothing is cached")),
+    ("proxy_cache_lock_timeout", Harmless("nothing is cached")),
+    ("proxy_cache_methods", Harmless("nothing is cached")),
+    ("proxy_cache_min_uses", Harmless("nothing is cached")),
+    ("proxy_cache_revalidate", Harmless("nothing is cached")),
+    (
+        "proxy_cache_background_update",
+        Harmless("nothing is cached"),
+    ),
+    ("proxy_cache_convert_head", Harmless("nothing is cached")),
+    ("proxy_store", Ineffective("nothing is stored")),
+    ("proxy_limit_rate", Ineffective("there is no such limit")),
+    ("proxy_method", Refused("the method stays what it is")),
+    ("proxy_set_body", Refused("the body stays what it is")),
+    ("proxy_pass_request_headers", Done),
+    ("proxy_pass_request_body", Done),
+    (
+        "proxy_cookie_path",
+        Ineffective("cookies of servers are passed on as they are"),
+    ),
+    (
+        "proxy_cookie_domain",
+        Ineffective("cookies of servers are passed on as they are"),
+    ),
+    (
+        "proxy_cookie_flags",
+        Ineffective("cookies of servers are passed on as they are"),
+    ),
+    (
+        "proxy_bind",
+        Ineffective("the kernel chooses the address to connect from"),
+    ),
+    // Upstreams.
+    ("least_conn", Done),
+    ("ip_hash", Done),
+    ("hash", Done),
+    ("random", Done),
+    ("keepalive", Done),
+    ("keepalive_requests", Done),
+    ("keepalive_time", Done),
+    ("zone", Harmless("servers are shared by all workers")),
+    ("least_time", Done),
+    ("sticky", Ineffective("clients do not stick to servers")),
+    ("ntlm", Ineffective("connections are not bound to clients")),
+    // Clients.
+    ("client_max_body_size", Done),
+    ("client_body_timeout", Done),
+    ("client_header_timeout", Done),
+    ("send_timeout", Done),
+    ("keepalive_timeout", Done),
+    ("large_client_header_buffers", Done),
+    ("client_header_buffer_size", Harmless(SPEED)),
+    ("client_body_buffer_size", Harmless(STREAMED)),
+    ("client_body_temp_path", Harmless(STREAMED)),
+    (
+        "client_body_in_file_only",
+        Ineffective("bodies are not written to files"),
+    ),
+    ("client_body_in_single_buffer", Harmless(STREAMED)),
+    (
+        "keepalive_disable",
+        Harmless("it is about browsers of long ago"),
+    ),
+    (
+        "lingering_close",
+        Equivalent("connections are always closed with care"),
+    ),
+    (
+        "lingering_time",
+        Equivalent("connections are always closed with care"),
+    ),
+    (
+        "lingering_timeout",
+        Equivalent("connections are always closed with care"),
+    ),
+    (
+        "reset_timedout_connection",
+        Harmless("a matter of the kernel's memory"),
+    ),
+    (
+        "ignore_invalid_headers",
+        Ineffective("what HTTP does not allow is refused"),
+    ),
+    (
+        "underscores_in_headers",
+        Equivalent("names of headers with underscores are passed on"),
+    ),
+    (
+        "merge_slashes",
+        Equivalent("slashes are merged where paths are compared"),
+    ),
+    (
+        "server_name_in_redirect",
+        Harmless("redirections say what they are told to"),
+    ),
+    (
+        "port_in_redirect",
+        Harmless("redirections say what they are told to"),
+    ),
+    (
+        "absolute_redirect",
+        Harmless("redirections say what they are told to"),
+    ),
+    ("server_tokens", Equivalent("the version is never told")),
+    (
+        "real_ip_header",
+        Ineffective("the client's address is that of the connection"),
+    ),
+    (
+        "set_real_ip_from",
+        Ineffective("the client's address is that of the connection"),
+    ),
+    (
+        "real_ip_recursive",
+        Harmless("the client's address is that of the connection"),
+    ),
+    ("limit_req", Ineffective("there is no such limit")),
+    ("limit_req_zone", Ineffective("there is no such limit")),
+    ("limit_req_status", Harmless("there is no such limit")),
+    ("limit_req_log_level", Harmless("there is no such limit")),
+    ("limit_conn", Ineffective("there is no such limit")),
+    ("limit_conn_zone", Ineffective("there is no such limit")),
+    ("limit_conn_status", Harmless("there is no such limit")),
+    ("limit_rate", Ineffective("there is no such limit")),
+    ("limit_rate_after", Harmless("there is no such limit")),
+    (
+        "limit_except",
+        Refused("conditions on methods by blocks are not known here"),
+    ),
+    ("auth_basic", Refused("passwords are not asked for")),
+    (
+        "auth_basic_user_file",
+        Harmless("passwords are not asked for"),
+    ),
+    (
+        "auth_request",
+        Refused("nobody else is asked about requests"),
+    ),
+    (
+        "auth_request_set",
+        Harmless("nobody else is asked about requests"),
+    ),
+    ("mirror", Ineffective("requests are not mirrored")),
+    ("mirror_request_body", Harmless("requests are not mirrored")),
+    (
+        "sub_filter",
+        Ineffective("bodies are passed on as they are"),
+    ),
+    (
+        "sub_filter_once",
+        Harmless("bodies are passed on as they are"),
+    ),
+    (
+        "sub_filter_types",
+        Harmless("bodies are passed on as they are"),
+    ),
+    (
+        "sub_filter_last_modified",
+        Harmless("bodies are passed on as they are"),
+    ),
+    ("gzip", Ineffective("bodies are passed on as they are")),
+    ("gzip_types", Harmless("bodies are passed on as they are")),
+    ("gzip_vary", Harmless("bodies are passed on as they are")),
+    ("gzip_proxied", Harmless("bodies are passed on as they are")),
+    (
+        "gzip_comp_level",
+        Harmless("bodies are passed on as they are"),
+    ),
+    (
+        "gzip_min_length",
+        Harmless("bodies are passed on as they are"),
+    ),
+    ("gzip_buffers", Harmless("bodies are passed on as they are")),
+    (
+        "gzip_http_version",
+        Harmless("bodies are passed on as they are"),
+    ),
+    ("gzip_disable", Harmless("bodies are passed on as they are")),
+    ("gzip_static", Harmless("bodies are passed on as they are")),
+    ("gunzip", Harmless("bodies are passed on as they are")),
+    ("brotli", Harmless("bodies are passed on as they are")),
+    ("brotli_types", Harmless("bodies are passed on as they are")),
+    (
+        "brotli_comp_level",
+        Harmless("bodies are passed on as they are"),
+    ),
+    (
+        "charset",
+        Ineffective("media types are passed on as they are"),
+    ),
+    (
+        "stub_status",
+        Ineffective("the admin API and its metrics tell the same"),
+    ),
+    // TLS.
+    ("ssl", Done),
+    ("ssl_certificate", Done),
+    ("ssl_certificate_key", Done),
+    ("ssl_client_certificate", Done),
+    ("ssl_verify_client", Done),
+    ("ssl_crl", Done),
+    (
+        "ssl_trusted_certificate",
+        Harmless("it is about verifying stapled responses"),
+    ),
+    (
+        "ssl_verify_depth",
+        Harmless("chains are followed to a known authority"),
+    ),
+    ("ssl_protocols", Done),
+    ("ssl_ciphers", Equivalent(TLS)),
+    ("ssl_prefer_server_ciphers", Equivalent(TLS)),
+    ("ssl_ecdh_curve", Equivalent(TLS)),
+    ("ssl_conf_command", Equivalent(TLS)),
+    (
+        "ssl_dhparam",
+        Harmless("key exchange with finite fields is not used"),
+    ),
+    (
+        "ssl_session_cache",
+        Harmless("sessions are resumed by tickets"),
+    ),
+    (
+        "ssl_session_timeout",
+        Harmless("sessions are resumed for some hours"),
+    ),
+    ("ssl_session_tickets", Done),
+    (
+        "ssl_session_ticket_key",
+        Harmless("keys change by themselves"),
+    ),
+    ("ssl_buffer_size", Harmless(SPEED)),
+    ("ssl_early_data", Done),
+    (
+        "ssl_stapling",
+        Equivalent("OCSP responses beside certificates are stapled"),
+    ),
+    (
+        "ssl_stapling_verify",
+        Equivalent("OCSP responses beside certificates are stapled"),
+    ),
+    (
+        "ssl_stapling_file",
+        Harmless("OCSP responses beside certificates are stapled"),
+    ),
+    ("ssl_reject_handshake", Done),
+    (
+        "ssl_password_file",
+        Refused("keys with passwords cannot be read"),
+    ),
+    (
+        "http2_max_concurrent_streams",
+        Harmless("a limit of its own holds"),
+    ),
+    (
+        "http2_push_preload",
+        Harmless("nobody does that any longer"),
+    ),
+    (
+        "http3",
+        Harmless("HTTP/3 is not spoken, nor is it promised"),
+    ),
+    (
+        "quic_retry",
+        Harmless("HTTP/3 is not spoken, nor is it promised"),
+    ),
+    // Files.
+    ("root", Done),
+    ("alias", Done),
+    ("index", Done),
+    ("try_files", Done),
+    ("autoindex", Done),
+    ("default_type", Done),
+    ("sendfile", Harmless(SPEED)),
+    ("sendfile_max_chunk", Harmless(SPEED)),
+    ("aio", Harmless(SPEED)),
+    ("aio_write", Harmless(SPEED)),
+    ("directio", Harmless(SPEED)),
+    ("output_buffers", Harmless(SPEED)),
+    ("open_file_cache", Harmless(SPEED)),
+    ("open_file_cache_valid", Harmless(SPEED)),
+    ("open_file_cache_min_uses", Harmless(SPEED)),
+    ("open_file_cache_errors", Harmless(SPEED)),
+    ("etag", Harmless("it is about files")),
+    ("if_modified_since", Harmless("it is about files")),
+    ("disable_symlinks", Harmless("it is about files")),
+    ("log_not_found", Harmless("a line of the log")),
+    ("log_subrequest", Harmless("a line of the log")),
+    ("slice", Harmless("nothing is cached")),
+    // Logs.
+    (
+        "access_log",
+        Ineffective("Clearway's own log says the same in its own format"),
+    ),
+    (
+        "log_format",
+        Harmless("Clearway's own log says the same in its own format"),
+    ),
+    (
+        "error_log",
+        Equivalent("failures are told on standard error, each with its cause"),
+    ),
+    ("rewrite_log", Harmless("a line of the log")),
+    // The process.
+    ("user", Harmless(SERVICE)),
+    ("worker_processes", Done),
+    (
+        "worker_connections",
+        Harmless("the limit of open files decides"),
+    ),
+    ("worker_rlimit_nofile", Harmless(SERVICE)),
+    ("worker_rlimit_core", Harmless(SERVICE)),
+    ("worker_cpu_affinity", Harmless(SERVICE)),
+    ("worker_priority", Harmless(SERVICE)),
+    ("worker_shutdown_timeout", Done),
+    ("working_directory", Harmless(SERVICE)),
+    ("multi_accept", Harmless(SPEED)),
+    ("accept_mutex", Harmless(SPEED)),
+    ("use", Harmless(SPEED)),
+    ("pid", Harmless("the command line names it")),
+    ("lock_file", Harmless(SPEED)),
+    (
+        "daemon",
+        Harmless("the command line says whether to stay in the foreground"),
+    ),
+    ("master_process", Harmless("one process serves and reloads")),
+    (
+        "load_module",
+        Harmless("what it brings is told where it is used"),
+    ),
+    ("env", Harmless(SERVICE)),
+    ("thread_pool", Harmless(SPEED)),
+    ("timer_resolution", Harmless(SPEED)),
+    ("pcre_jit", Harmless(SPEED)),
+    ("tcp_nopush", Harmless(SPEED)),
+    ("tcp_nodelay", Harmless(SPEED)),
+    ("types_hash_max_size", Harmless(SPEED)),
+    ("types_hash_bucket_size", Harmless(SPEED)),
+    ("server_names_hash_max_size", Harmless(SPEED)),
+    ("server_names_hash_bucket_size", Harmless(SPEED)),
+    ("variables_hash_max_size", Harmless(SPEED)),
+    ("variables_hash_bucket_size", Harmless(SPEED)),
+    ("map_hash_max_size", Harmless(SPEED)),
+    ("map_hash_bucket_size", Harmless(SPEED)),
+    ("connection_pool_size", Harmless(SPEED)),
+    ("request_pool_size", Harmless(SPEED)),
+    ("postpone_output", Harmless(SPEED)),
+    ("msie_padding", Harmless("it is about browsers of long ago")),
+    (
+        "resolver",
+        Equivalent("names are looked up again and again by the system's resolver"),
+    ),
+    (
+        "resolver_timeout",
+        Harmless("names are looked up before they are needed"),
+    ),
+    ("geo", Refused("tables of networks are not known here")),
+    (
+        "split_clients",
+        Refused("parts of the clients are not known here"),
+    ),
+    ("fastcgi_pass", Refused("FastCGI is not spoken")),
+    ("uwsgi_pass", Refused("uwsgi is not spoken")),
+    ("scgi_pass", Refused("SCGI is not spoken")),
+    (
+        "grpc_pass",
+        Refused("this way of passing on is not known here"),
+    ),
+    ("memcached_pass", Refused("memcached is not spoken")),
+    ("stream", Refused("servers of streams are not known here")),
+    ("mail", Refused("mail is not spoken")),
+    ("dav_methods", Refused("files are not written")),
+    ("more_set_headers", Refused("a directive of another module")),
+    (
+        "more_clear_headers",
+        Refused("a directive of another module"),
+    ),
+    (
+        "more_clear_input_headers",
+        Refused("a directive of another module"),
+    ),
+];

@@ -1,0 +1,198 @@
+//! Texts with variables: `$host`, `${name}`.
+
+use std::collections::BTreeMap;
+
+use clearway_rules::ast::{Convert, Fetch, Piece, Template};
+
+use crate::model::TemplateText;
+use crate::value::Text;
+
+/// What is known of variables where a text stands.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names {
+    /// Variables that are always the same: `set $app "127.0.0.1"`.
+    pub(super) constants: BTreeMap<String, String>,
+    /// Variables that `set` or a group of a pattern gives a value.
+    pub(super) variables: Vec<String>,
+    /// Variables that `map`, `geo` and the like make, with the name of the map.
+    pub(super) maps: BTreeMap<String, String>,
+}
+
+/// Reads a text.
+///
+/// # Errors
+/// A sentence about a variable that is not known.
+pub(super) fn read(text: &str, names: &Names) -> Result<Template, String> {
+    let (mut pieces, mut plain) = (Vec::new(), String::new());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        plain.push_str(before);
+        let (name, tail) = name(after);
+        rest = tail;
+        if name.is_empty() {
+            plain.push('$');
+            continue;
+        }
+        pieces.push(Piece::Text(std::mem::take(&mut plain)));
+        pieces.extend(variable(name, names)?);
+    }
+    plain.push_str(rest);
+    pieces.push(Piece::Text(plain));
+    Ok(Template::new(pieces))
+}
+
+/// The name behind a dollar sign, and what follows it.
+fn name(text: &str) -> (&str, &str) {
+    if let Some(inner) = text.strip_prefix('{') {
+        return inner.split_once('}').unwrap_or(("", text));
+    }
+    if text.starts_with(|c: char| c.is_ascii_digit()) {
+        return text.split_at_checked(1).unwrap_or((text, ""));
+    }
+    let end = text
+        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .unwrap_or(text.len());
+    text.split_at_checked(end).unwrap_or((text, ""))
+}
+
+fn one(fetch: Fetch) -> Vec<Piece> {
+    vec![Piece::Fetch(fetch)]
+}
+
+fn text(text: &str) -> Vec<Piece> {
+    vec![Piece::Text(text.to_owned())]
+}
+
+/// The pieces that a variable stands for.
+fn variable(name: &str, names: &Names) -> Result<Vec<Piece>, String> {
+    if let [digit @ b'0'..=b'9'] = name.as_bytes() {
+        return Ok(one(Fetch::Capture(digit - b'0')));
+    }
+    if let Some(constant) = names.constants.get(name) {
+        return Ok(text(constant));
+    }
+    if let Some(map) = names.maps.get(name) {
+        return Ok(one(Fetch::Map(map.clone())));
+    }
+    if names.variables.iter().any(|known| known == name) {
+        return Ok(one(Fetch::Variable(name.to_owned())));
+    }
+    let dashed = |rest: &str| rest.replace('_', "-");
+    if let Some(rest) = name.strip_prefix("arg_") {
+        return Ok(one(Fetch::QueryParam(rest.to_owned())));
+    }
+    if let Some(rest) = name.strip_prefix("cookie_") {
+        return Ok(one(Fetch::Cookie(rest.to_owned())));
+    }
+    if let Some(rest) = name.strip_prefix("sent_http_") {
+        return Ok(one(Fetch::ResponseHeaderLine(dashed(rest))));
+    }
+    if let Some(rest) = name.strip_prefix("upstream_http_") {
+        return Ok(one(Fetch::ResponseHeader(dashed(rest))));
+    }
+    if let Some(rest) = name.strip_prefix("http_") {
+        return Ok(one(Fetch::Header(dashed(rest))));
+    }
+    known(name).ok_or_else(|| format!("the variable ${name} is not known here"))
+}
+
+/// Variables that always exist.
+fn known(name: &str) -> Option<Vec<Piece>> {
+    let header = |name: &str| Fetch::Header(name.to_owned());
+    Some(match name {
+        "uri" | "document_uri" => one(Fetch::Path),
+        "request_uri" => one(Fetch::Target),
+        "args" | "query_string" => one(Fetch::Query),
+        "is_args" => one(Fetch::QuerySign),
+        "host" => one(Fetch::Host),
+        "scheme" => one(Fetch::Scheme),
+        "https" => one(Fetch::TlsVersion.through(vec![Convert::with("iif", &["on", ""])])),
+        "server_port" => one(Fetch::Port),
+        "remote_addr" | "binary_remote_addr" | "realip_remote_addr" => one(Fetch::Source),
+        "remote_port" | "realip_remote_port" => one(Fetch::SourcePort),
+        "request_method" => one(Fetch::Method),
+        "server_protocol" => {
+            one(Fetch::Version.through(vec![Convert::with("concat", &["HTTP/", ""])]))
+        }
+        "request_id" => one(Fetch::RequestId),
+        "content_type" => one(header("content-type")),
+        "content_length" => one(header("content-length")),
+        "proxy_add_x_forwarded_for" => vec![
+            Piece::Fetch(
+                header("x-forwarded-for").through(vec![Convert::with("concat", &["", ", "])]),
+            ),
+            Piece::Fetch(Fetch::Source),
+        ],
+        "proxy_port" | "nginx_version" | "pid" | "hostname" => text(match name {
+            "nginx_version" => "1.22.1",
+            "proxy_port" => "80",
+            _ => "",
+        }),
+        "ssl_protocol" => one(Fetch::TlsVersion),
+        "ssl_cipher" => one(Fetch::TlsCipher),
+        "ssl_server_name" => one(Fetch::TlsServerName),
+        "ssl_alpn_protocol" => one(Fetch::TlsAlpn),
+        "ssl_session_reused" => one(Fetch::TlsResumed.through(vec![
+            Convert::with("is", &["true"]),
+            Convert::with("iif", &["r", "."]),
+        ])),
+        "ssl_client_s_dn" => one(Fetch::ClientCertSubject),
+        "ssl_client_i_dn" => one(Fetch::ClientCertIssuer),
+        "ssl_client_serial" => one(Fetch::ClientCertSerial.through(vec![Convert::new("upper")])),
+        "ssl_client_verify" => one(Fetch::ClientCertVerdict.through(vec![
+            Convert::with("is", &["verified"]),
+            Convert::with("iif", &["SUCCESS", "NONE"]),
+        ])),
+        "status" => one(Fetch::Status),
+        // The map that nearly everybody writes, where somebody has left it out.
+        _ => return None,
+    })
+}
+
+/// A text as a template of the model.
+///
+/// # Errors
+/// A sentence about what is wrong or not known.
+pub(super) fn template(text: &str, names: &Names) -> Result<TemplateText, String> {
+    to_text(&read(text, names)?)
+}
+
+/// A template as it stands in the model.
+pub(super) fn to_text(template: &Template) -> Result<TemplateText, String> {
+    TemplateText::parse(&template.to_string()).map_err(|problem| problem.message)
+}
+
+/// The text if none of its variables depends on the request.
+pub(super) fn constant(text: &str, names: &Names) -> Option<String> {
+    read(text, names).ok()?.constant().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_read() {
+        let mut names = Names::default();
+        names
+            .constants
+            .insert("app".to_owned(), "a.test".to_owned());
+        names.variables.push("x".to_owned());
+        for (text, wanted) in [
+            ("https://$host$request_uri", "https://${host}${target}"),
+            ("${app}:80", "a.test:80"),
+            ("$x$1", "${var:x}${1}"),
+            ("a$", "a$$"),
+            ("$http_x_a", "${header:x-a}"),
+            ("$arg_q-$cookie_c", "${query:q}-${cookie:c}"),
+        ] {
+            assert_eq!(template(text, &names).unwrap().as_str(), wanted, "{text}");
+        }
+        assert!(template("$nothing", &names).is_err());
+        assert_eq!(
+            constant("http://$app/", &names).as_deref(),
+            Some("http://a.test/")
+        );
+        assert_eq!(constant("http://$host/", &names), None);
+    }
+}
