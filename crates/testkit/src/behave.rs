@@ -347,6 +347,30 @@ pub fn closed_port() -> (String, impl Sized) {
     (address.to_string(), socket)
 }
 
+/// An address of 127.0.0.1 for a program that can only be told where to listen, not asked.
+///
+/// A socket that is bound and does not listen keeps it from everybody who lets the kernel choose; it
+/// has `SO_REUSEADDR`, so a program that sets that as well, as servers do, can listen there while the
+/// guard lives.
+///
+/// # Panics
+/// When no socket can be bound.
+#[must_use]
+pub fn reserved_port() -> (String, impl Sized) {
+    let socket =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    // After bind, so that the kernel chooses one that nobody has.
+    socket.bind(&any.into()).expect("bind");
+    socket.set_reuse_address(true).expect("reuse");
+    let address = socket
+        .local_addr()
+        .ok()
+        .and_then(|a| a.as_socket())
+        .expect("own address");
+    (address.to_string(), socket)
+}
+
 /// An address whose accept queue is full, so that connection attempts get no answer at all.
 ///
 /// # Panics
@@ -449,6 +473,13 @@ mod tests {
         let (address, _guard) = closed_port();
         let error = Stream::connect(&address).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn a_reserved_port_can_be_listened_on() {
+        let (address, _guard) = reserved_port();
+        let server = Server::script_at(&address, ok("here"));
+        assert_eq!(Client::connect(server.address()).get("/").text(), "here");
     }
 
     #[test]

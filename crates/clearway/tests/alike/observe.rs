@@ -1,0 +1,281 @@
+//! What is compared, as lines of text.
+//!
+//! Addresses, ports and the folder are replaced by their placeholders, names of header fields are
+//! lower case and sorted, values of one name keep their order. [`ALLOWED`] says what else may differ in
+//! every case.
+
+use clearway_testkit::{End, Request, Response, message::Fields};
+
+/// How a field is left out of the comparison.
+enum How {
+    /// That it is there counts, not its value.
+    Masked,
+    /// The value counts as a distance from `Date`.
+    SinceDate,
+    /// A value that begins with one of these is dropped.
+    Dropped(&'static [&'static str]),
+    /// The field is dropped where this one stands as well.
+    DroppedBeside(&'static str),
+}
+
+/// A difference that is permitted in every case.
+struct Allowed {
+    field: &'static str,
+    how: How,
+    #[expect(dead_code, reason = "for readers")]
+    why: &'static str,
+}
+
+/// All of them.
+const ALLOWED: &[Allowed] = &[
+    Allowed {
+        field: "date",
+        how: How::Masked,
+        why: "the moment of the answer",
+    },
+    Allowed {
+        field: "expires",
+        how: How::SinceDate,
+        why: "counted from the moment of the answer",
+    },
+    Allowed {
+        field: "server",
+        how: How::Dropped(&["nginx", "clearway"]),
+        why: "says which program answered; what servers say of themselves is compared",
+    },
+    Allowed {
+        field: "via",
+        how: How::Dropped(&["1.1 clearway", "1.0 clearway"]),
+        why: "says which program passed it on",
+    },
+    Allowed {
+        field: "connection",
+        how: How::Dropped(&["keep-alive"]),
+        why: "what HTTP/1.1 means without it; on HTTP/1.0 the end of the connection shows it",
+    },
+    Allowed {
+        field: "x-request-id",
+        how: How::DroppedBeside("proxy-status"),
+        why: "Clearway's own answers name their receipt",
+    },
+    Allowed {
+        field: "proxy-status",
+        how: How::Dropped(&["clearway"]),
+        why: "Clearway's own answers say why (RFC 9209)",
+    },
+];
+
+/// Bodies above this are told by their length and sum.
+const BODY_MAX: usize = 4000;
+
+/// What the names of a case stand for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Values(pub(crate) Vec<(String, String)>);
+
+impl Values {
+    /// Replaces `$NAME`, `$NAME_PORT` and, of Unix sockets, `$NAME_PATH`.
+    pub(crate) fn fill(&self, text: &str) -> String {
+        let mut parts = text.split('$');
+        let mut out = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let end = part.find(|c| !is_name(c)).unwrap_or(part.len());
+            let (name, rest) = part.split_at(end);
+            let known = self.get(name).map(str::to_owned).or_else(|| {
+                let name = name.strip_suffix("_PORT").or(name.strip_suffix("_PATH"))?;
+                let address = self.get(name)?;
+                address.rsplit_once(':').map(|(_, port)| port.to_owned())
+            });
+            match known {
+                Some(value) => out.push_str(&value),
+                None => out.push_str(&format!("${name}")),
+            }
+            out.push_str(rest);
+        }
+        out
+    }
+
+    /// What a name stands for.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Puts the names back.
+    pub(crate) fn hide(&self, text: &str) -> String {
+        let mut out = text.to_owned();
+        for (name, value) in &self.0 {
+            out = out.replace(value, &format!("${name}"));
+        }
+        for (name, value) in &self.0 {
+            if let Some((_, port)) = value.rsplit_once(':') {
+                out = replace_number(&out, port, &format!("${name}_PORT"));
+            }
+        }
+        out
+    }
+}
+
+/// Replaces a number that is not part of a longer one.
+fn replace_number(text: &str, number: &str, with: &str) -> String {
+    let mut out = String::new();
+    let mut pieces = text.split(number).peekable();
+    let is_digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
+    if number.parse::<u16>().is_err() {
+        return text.to_owned();
+    }
+    while let Some(piece) = pieces.next() {
+        out.push_str(piece);
+        if let Some(next) = pieces.peek() {
+            let apart = !is_digit(out.chars().last()) && !is_digit(next.chars().next());
+            out.push_str(if apart { with } else { number });
+        }
+    }
+    out
+}
+
+/// A response as lines.
+pub(crate) fn response(response: &Response, values: &Values) -> Vec<String> {
+    let (body, masked) = own_page(&values.hide(&response.text()));
+    let line = format!(
+        "{} {} {}",
+        response.version, response.status, response.reason
+    );
+    let mut out = vec![line.trim_end().to_owned()];
+    out.extend(fields(&response.headers, masked, values));
+    out.extend(body_lines(&body));
+    out.extend(trailers(&response.trailers));
+    if !matches!(response.end, End::Complete) {
+        out.push(ending(&response.end));
+    }
+    out
+}
+
+/// A request that a server saw, as lines.
+pub(crate) fn request(request: &Request, values: &Values) -> Vec<String> {
+    let line = format!("{} {} {}", request.method, request.target, request.version);
+    let mut out = vec![values.hide(&line)];
+    out.extend(fields(&request.headers, false, values));
+    out.extend(body_lines(
+        &values.hide(&String::from_utf8_lossy(&request.body)),
+    ));
+    out.extend(trailers(&request.trailers));
+    if !matches!(request.end, End::Complete) {
+        out.push(ending(&request.end));
+    }
+    out
+}
+
+/// Bytes as lines.
+pub(crate) fn bytes(bytes: &[u8], values: &Values) -> Vec<String> {
+    body_lines(&values.hide(&String::from_utf8_lossy(bytes)))
+}
+
+/// How something ended; a peer that closes with unread bytes resets, which says no more.
+pub(crate) fn ending(end: &End) -> String {
+    match end {
+        End::UntilClose | End::Reset => "(end of the connection)".to_owned(),
+        other => format!("({other:?})"),
+    }
+}
+
+fn trailers(fields: &Fields) -> Vec<String> {
+    let line = |(name, value): &(String, String)| {
+        format!("trailer {}: {value}", name.to_ascii_lowercase())
+    };
+    fields.0.iter().map(line).collect()
+}
+
+fn body_lines(text: &str) -> Vec<String> {
+    if text.len() > BODY_MAX {
+        let sum = text.bytes().fold(0_u64, |sum, b| {
+            sum.wrapping_mul(0x0100_0000_01b3) ^ u64::from(b)
+        });
+        return vec![format!("| {} bytes, sum {sum:016x}", text.len())];
+    }
+    text.lines()
+        .map(|line| format!("| {}", line.escape_debug()))
+        .collect()
+}
+
+/// Replaces the line in which NGINX's pages tell its version; whether there was one.
+fn own_page(text: &str) -> (String, bool) {
+    let mark = ["<center>nginx", "<center>clearway"];
+    let Some(at) = mark.iter().find_map(|m| text.find(m)) else {
+        return (text.to_owned(), false);
+    };
+    let (before, after) = text.split_at(at);
+    let rest = after.split_once("</center>").map_or("", |(_, rest)| rest);
+    (format!("{before}<center>*</center>{rest}"), true)
+}
+
+fn fields(fields: &Fields, own_length: bool, values: &Values) -> Vec<String> {
+    let date = fields.all("date").first().and_then(|v| seconds(v));
+    let mut named: Vec<(String, String)> = Vec::new();
+    for (name, value) in &fields.0 {
+        let name = name.to_ascii_lowercase();
+        let rule = ALLOWED.iter().find(|a| a.field == name).map(|a| &a.how);
+        let value = match rule {
+            Some(How::Masked) => "*".to_owned(),
+            Some(How::SinceDate) => match (date, seconds(value)) {
+                (Some(date), Some(then)) => format!("date {:+}", then - date),
+                _ => value.clone(),
+            },
+            Some(How::Dropped(starts)) if starts.iter().any(|s| value.starts_with(s)) => continue,
+            Some(How::DroppedBeside(other)) if fields.has(other) => continue,
+            _ if name == "content-length" && own_length => "*".to_owned(),
+            _ => values.hide(value),
+        };
+        named.push((name, value));
+    }
+    named.sort_by(|(a, _), (b, _)| a.cmp(b));
+    named
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", value.escape_debug()))
+        .collect()
+}
+
+/// The seconds of `Sun, 06 Nov 1994 08:49:37 GMT` since some day.
+fn seconds(text: &str) -> Option<i64> {
+    let words: Vec<&str> = text.split([' ', ':']).filter(|w| !w.is_empty()).collect();
+    let [_, day, month, year, hour, minute, second, "GMT"] = words[..] else {
+        return None;
+    };
+    let names = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let month = i64::try_from(names.find(month)? / 3).ok()? + 1;
+    let number = |word: &str| word.parse::<i64>().ok();
+    // Days by counting years from March on, so that a leap day is the last of its year.
+    let years = number(year)? - i64::from(month <= 2);
+    let months = (month + 9) % 12;
+    let days = years * 365 + years / 4 - years / 100 + years / 400 + (months * 153 + 2) / 5;
+    let days = days + number(day)?;
+    Some(((days * 24 + number(hour)?) * 60 + number(minute)?) * 60 + number(second)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_counted() {
+        let at = |text| seconds(text).unwrap();
+        let leap = at("Fri, 01 Mar 2024 00:00:00 GMT") - at("Wed, 28 Feb 2024 23:59:58 GMT");
+        assert_eq!(leap, 86_402);
+        assert_eq!(
+            at("Thu, 01 Jan 2026 00:00:01 GMT") - at("Wed, 31 Dec 2025 23:59:59 GMT"),
+            2
+        );
+    }
+
+    #[test]
+    fn names_are_filled_in_and_put_back() {
+        let values = Values(vec![
+            ("LISTEN".to_owned(), "127.0.0.1:40001".to_owned()),
+            ("A".to_owned(), "127.0.0.1:40002".to_owned()),
+        ]);
+        let text = values.fill("$A $A_PORT $LISTEN $args $AB");
+        assert_eq!(text, "127.0.0.1:40002 40002 127.0.0.1:40001 $args $AB");
+        assert_eq!(values.hide(&text), "$A $A_PORT $LISTEN $args $AB");
+        assert_eq!(values.hide("140002"), "140002");
+    }
+}
