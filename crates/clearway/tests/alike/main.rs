@@ -44,7 +44,7 @@ macro_rules! tables {
 
 tables! {
     Haproxy: haproxy {
-        acl,
+        acl, answers, balance, converters, cookies, headers, limits, maps, messages, redirects, timeouts, variables,
     }
     Nginx: nginx {
         locations,
