@@ -44,9 +44,9 @@ macro_rules! tables {
 
 tables! {
     Haproxy: haproxy {
-        acl, answers, balance, converters, cookies, headers, limits, maps, messages, redirects, timeouts, variables,
+        acl, answers, balance, checks, converters, cookies, headers, limits, logs, maps, messages, redirects, sections, tcp, timeouts, tls, variables,
     }
     Nginx: nginx {
-        locations,
+        access, files, locations, messages, proxy, returns, upstreams, variables,
     }
 }

@@ -68,6 +68,9 @@ const ALLOWED: &[Allowed] = &[
 /// Bodies above this are told by their length and sum.
 const BODY_MAX: usize = 4000;
 
+/// And values of fields above this.
+const VALUE_MAX: usize = 500;
+
 /// What the names of a case stand for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Values(pub(crate) Vec<(String, String)>);
@@ -188,14 +191,19 @@ fn trailers(fields: &Fields) -> Vec<String> {
 
 fn body_lines(text: &str) -> Vec<String> {
     if text.len() > BODY_MAX {
-        let sum = text.bytes().fold(0_u64, |sum, b| {
-            sum.wrapping_mul(0x0100_0000_01b3) ^ u64::from(b)
-        });
-        return vec![format!("| {} bytes, sum {sum:016x}", text.len())];
+        return vec![format!("| {}", summed(text))];
     }
     text.lines()
         .map(|line| format!("| {}", line.escape_debug()))
         .collect()
+}
+
+/// A long text in short.
+fn summed(text: &str) -> String {
+    let sum = text.bytes().fold(0_u64, |sum, b| {
+        sum.wrapping_mul(0x0100_0000_01b3) ^ u64::from(b)
+    });
+    format!("{} bytes, sum {sum:016x}", text.len())
 }
 
 /// Replaces the line in which NGINX's pages tell its version; whether there was one.
@@ -224,6 +232,7 @@ fn fields(fields: &Fields, own_length: bool, values: &Values) -> Vec<String> {
             Some(How::Dropped(starts)) if starts.iter().any(|s| value.starts_with(s)) => continue,
             Some(How::DroppedBeside(other)) if fields.has(other) => continue,
             _ if name == "content-length" && own_length => "*".to_owned(),
+            _ if value.len() > VALUE_MAX => summed(value),
             _ => values.hide(value),
         };
         named.push((name, value));

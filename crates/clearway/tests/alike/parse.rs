@@ -203,6 +203,7 @@ fn request(case: &mut Case, words: &str, headers: &[String], body: &[String], pl
     let mut words = words.splitn(3, ' ');
     let method = words.next().unwrap_or_default();
     let target = words.next().unwrap_or_else(|| panic!("{place}: a target"));
+    let target = if target.contains("\\*") { unescape(target) } else { target.to_owned() };
     let version = words.next().unwrap_or("HTTP/1.1");
     let has = |name: &str| {
         headers
@@ -261,7 +262,7 @@ fn step(case: &mut Case, words: &str, place: &str) {
     case.steps.push(step);
 }
 
-/// Understands `\r`, `\n`, `\t`, `\\` and `\x41`.
+/// Understands `\r`, `\n`, `\t`, `\\`, `\x41` and, for what is long, `\*300,text*`.
 fn unescape(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text.chars();
@@ -282,7 +283,7 @@ fn unescape(text: &str) -> String {
                 // `\*300,a*` is 300 times the letter.
                 let inside: String = rest.by_ref().take_while(|&c| c != '*').collect();
                 let (count, what) = inside.split_once(',').expect("\\*COUNT,TEXT*");
-                out.push_str(&what.repeat(count.parse().expect("a count")));
+                out.push_str(&unescape(what).repeat(count.parse().expect("a count")));
             }
             Some(other) => out.push(other),
             None => {}

@@ -106,9 +106,11 @@ impl Player<'_> {
         assert!(!address.is_empty(), "{} is not listened on", open.to);
         let stream = Stream::connect_from(open.from, &address)?;
         let source = stream.local();
-        self.values.0.retain(|(name, _)| name != "CLIENT");
         if !source.is_empty() {
-            self.values.0.push(("CLIENT".to_owned(), source));
+            // Numbered, since servers may be told of each.
+            let known = self.values.0.iter().filter(|(n, _)| n.starts_with("CLIENT"));
+            let name = format!("CLIENT{}", known.count() + 1);
+            self.values.0.push((name, source));
         }
         let Some(name) = &open.tls else {
             return Ok(Client::over(stream));

@@ -11,7 +11,7 @@ use clearway_testkit::behave::reserved_port;
 use clearway_testkit::clearway::binary;
 use clearway_testkit::process::{Process, program};
 use clearway_testkit::stream::Stream;
-use clearway_testkit::wait::{LIMIT, within};
+use clearway_testkit::wait::{LIMIT, now, within};
 use clearway_testkit::{Authority, TempDir};
 
 use crate::case::{Acts, Case, Content, Kind, Step};
@@ -97,9 +97,10 @@ pub(crate) fn table(kind: Kind, name: &str) {
 
 /// Runs a case; what is wrong with it.
 fn judge(kind: Kind, case: &Case) -> Option<String> {
+    let start = now();
     let real = caught(kind, case, Side::Real);
     if std::env::var_os(ALONE).is_some() {
-        report(kind, case, &real);
+        report(kind, case, &real, start.elapsed());
         return real.err();
     }
     let real = match real {
@@ -120,8 +121,9 @@ fn judge(kind: Kind, case: &Case) -> Option<String> {
 }
 
 #[expect(clippy::print_stdout, reason = "what was asked for by ALIKE_ALONE")]
-fn report(kind: Kind, case: &Case, blocks: &Result<Vec<Block>, String>) {
-    let mut out = format!("=== {}: {} ({})\n", kind.name(), case.name, case.place);
+fn report(kind: Kind, case: &Case, blocks: &Result<Vec<Block>, String>, time: Duration) {
+    let (kind, ms) = (kind.name(), time.as_millis());
+    let mut out = format!("=== {kind}: {} ({}, {ms} ms)\n", case.name, case.place);
     match blocks {
         Ok(blocks) => {
             for block in blocks {

@@ -85,7 +85,12 @@ fn script(name: char, acts: &Acts) -> Script {
                 tell(name, &mut conn);
             }
         }),
-        Acts::Proxied(_) => Box::new(behave::proxy_v2_then_ok(&name.to_string())),
+        Acts::Proxied(_) => Box::new(move |mut conn| {
+            if let Some(words) = proxy_v2(&mut conn) {
+                conn.record(words.as_bytes());
+                tell(name, &mut conn);
+            }
+        }),
         Acts::Continue => Box::new(behave::continue_then_ok()),
         Acts::Answer(bytes) => Box::new(move |mut conn| {
             while let Some(request) = conn.request() {
@@ -124,6 +129,26 @@ fn answer(conn: &mut Conn, request: &Request, bytes: &str) -> bool {
 fn closes(request: &Request) -> bool {
     let says = |word| request.headers.lists("connection", word);
     says("close") || (request.version == "HTTP/1.0" && !says("keep-alive"))
+}
+
+/// Takes a PROXY header of version 2 and says it in words.
+fn proxy_v2(conn: &mut Conn) -> Option<String> {
+    let head = conn.take(16)?;
+    let length = usize::from(u16::from_be_bytes([head[14], head[15]]));
+    let rest = conn.take(length)?;
+    let mut words = format!("PROXY v2 {:02x} {:02x}", head[12], head[13]);
+    // TCP over IPv4: two addresses, two ports; after them extensions of a kind and a length.
+    if let (0x11, Some((addresses, more))) = (head[13], rest.split_at_checked(12)) {
+        for (ip, port) in [(0, 8), (4, 10)] {
+            let ip: Vec<String> = addresses[ip..ip + 4].iter().map(u8::to_string).collect();
+            let port = u16::from_be_bytes([addresses[port], addresses[port + 1]]);
+            words.push_str(&format!(" {}:{port}", ip.join(".")));
+        }
+        words.push_str(&format!(" {more:02x?}"));
+    } else {
+        words.push_str(&format!(" {rest:02x?}"));
+    }
+    Some(words + "\n")
 }
 
 /// The response of a server that tells its name.
