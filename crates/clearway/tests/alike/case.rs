@@ -74,7 +74,7 @@ pub(crate) enum Acts {
     Proxied(u8),
     /// Sends `100 Continue` and tells the length of the body.
     Continue,
-    /// Answers every request with these bytes.
+    /// Answers every request with these bytes, in which `$SELF` is its address.
     Answer(String),
     /// Answers one request per connection with these bytes and closes.
     AnswerAndClose(String),

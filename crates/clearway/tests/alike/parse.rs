@@ -203,7 +203,11 @@ fn request(case: &mut Case, words: &str, headers: &[String], body: &[String], pl
     let mut words = words.splitn(3, ' ');
     let method = words.next().unwrap_or_default();
     let target = words.next().unwrap_or_else(|| panic!("{place}: a target"));
-    let target = if target.contains("\\*") { unescape(target) } else { target.to_owned() };
+    let target = if target.contains("\\*") {
+        unescape(target)
+    } else {
+        target.to_owned()
+    };
     let version = words.next().unwrap_or("HTTP/1.1");
     let has = |name: &str| {
         headers
@@ -350,7 +354,9 @@ fn whole_nginx(text: &str) -> String {
     let main = "daemon off;\nmaster_process off;\npid $DIR/nginx.pid;\nerror_log stderr;\n\
                 events { worker_connections 256; }\n";
     if has("http {") || has("stream {") {
-        return format!("{main}{text}\n");
+        let (modules, rest): (Vec<&str>, Vec<&str>) =
+            text.lines().partition(|l| l.starts_with("load_module "));
+        return format!("{}\n{main}{}\n", modules.join("\n"), rest.join("\n"));
     }
     let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()

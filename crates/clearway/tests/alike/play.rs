@@ -108,7 +108,11 @@ impl Player<'_> {
         let source = stream.local();
         if !source.is_empty() {
             // Numbered, since servers may be told of each.
-            let known = self.values.0.iter().filter(|(n, _)| n.starts_with("CLIENT"));
+            let known = self
+                .values
+                .0
+                .iter()
+                .filter(|(n, _)| n.starts_with("CLIENT"));
             let name = format!("CLIENT{}", known.count() + 1);
             self.values.0.push((name, source));
         }

@@ -305,7 +305,12 @@ fn wait_ready(side: Side, process: &mut Process, values: &Values) -> Result<(), 
         }
     };
     ready.ok_or_else(|| {
-        let said = process.stderr.all();
+        // What a program says at its end may come a moment later.
+        let said = if process.is_running() {
+            process.stderr.all()
+        } else {
+            process.stderr.to_end()
+        };
         let useful = said.iter().rev().take(12).rev();
         let lines: Vec<&str> = useful.map(String::as_str).collect();
         format!("does not start:\n      {}", lines.join("\n      "))

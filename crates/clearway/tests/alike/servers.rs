@@ -93,6 +93,7 @@ fn script(name: char, acts: &Acts) -> Script {
         }),
         Acts::Continue => Box::new(behave::continue_then_ok()),
         Acts::Answer(bytes) => Box::new(move |mut conn| {
+            let bytes = bytes.replace("$SELF", &conn.stream().local());
             while let Some(request) = conn.request() {
                 if !answer(&mut conn, &request, &bytes) {
                     return;
