@@ -130,6 +130,8 @@ pub(crate) enum Step {
     Quiet,
     /// Ends the sending direction.
     HalfClose,
+    /// Closes the connection.
+    Close,
     /// Leaves the connection open until the end of the case.
     Keep,
     /// Waits until a server got so many requests.
@@ -138,6 +140,8 @@ pub(crate) enum Step {
     Until(u16, String),
     /// Lets time pass that is the subject.
     Elapse(Duration),
+    /// Waits for so many lines of the log at `$LOG`, and compares them.
+    Log(usize),
     /// Waits until a file in the folder has so many lines, and compares it.
     File(String, usize),
 }

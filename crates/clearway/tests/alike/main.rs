@@ -47,6 +47,6 @@ tables! {
         acl, answers, balance, checks, converters, cookies, headers, limits, logs, maps, messages, redirects, sections, tcp, timeouts, tls, variables,
     }
     Nginx: nginx {
-        access, caches, files, locations, messages, proxy, returns, sites, upstreams, variables,
+        access, caches, files, locations, logs, messages, proxy, returns, sites, upstreams, variables,
     }
 }

@@ -177,6 +177,43 @@ pub(crate) fn bytes(bytes: &[u8], values: &Values) -> Vec<String> {
     body_lines(&values.hide(&String::from_utf8_lossy(bytes)))
 }
 
+/// A line of a log that came as a datagram: its priority and what follows the name of the program,
+/// without times.
+pub(crate) fn log(datagram: &[u8], values: &Values) -> String {
+    let text = String::from_utf8_lossy(datagram);
+    let priority = text.split_inclusive('>').next().unwrap_or_default();
+    let message = ["]: ", "nginx: ", ": "]
+        .iter()
+        .find_map(|mark| text.split_once(mark))
+        .map_or("", |(_, message)| message);
+    let mut timed = false;
+    let words = values.hide(message);
+    let words = words.trim_end().split(' ').map(|word| {
+        let parts: Vec<&str> = word.split('/').collect();
+        let is_number = |p: &&str| p.trim_start_matches(['+', '-']).parse::<u32>().is_ok();
+        if word.starts_with('[') && word.contains("/20") {
+            return "[time]".to_owned();
+        }
+        // The first such word tells how long each phase took, the second counts connections: those of
+        // the process and the frontend may be one that ends just now, those of the backend not.
+        if parts.len() < 3 || !parts.iter().all(|p| is_number(p)) {
+            return word.to_owned();
+        }
+        if timed {
+            let rest = parts.get(2..).unwrap_or_default();
+            return format!("n/n/{}", rest.join("/"));
+        }
+        timed = true;
+        let hide = |part: &&str| match *part {
+            "-1" => "-1",
+            part if part.starts_with('+') => "+ms",
+            _ => "ms",
+        };
+        parts.iter().map(hide).collect::<Vec<_>>().join("/")
+    });
+    format!("{priority} {}", words.collect::<Vec<_>>().join(" "))
+}
+
 /// How something ended; a peer that closes with unread bytes resets, which says no more.
 pub(crate) fn ending(end: &End) -> String {
     match end {
@@ -242,7 +279,7 @@ fn fields(fields: &Fields, own_length: bool, values: &Values) -> Vec<String> {
             Some(How::Masked) => "*".to_owned(),
             Some(How::SinceDate) => match (date, seconds(value)) {
                 // What lies years off is a date of its own.
-                (Some(date), Some(then)) if (then - date).abs() < 100 * 86_400 => {
+                (Some(date), Some(then)) if (then - date).abs() < 800 * 86_400 => {
                     format!("date {:+}", then - date)
                 }
                 _ => value.clone(),
@@ -291,6 +328,15 @@ mod tests {
         assert_eq!(
             at("Thu, 01 Jan 2026 00:00:01 GMT") - at("Wed, 31 Dec 2025 23:59:59 GMT"),
             2
+        );
+    }
+
+    #[test]
+    fn lines_of_logs_lose_their_times() {
+        let line = b"<134>Nov 22 05:07:07 haproxy[12]: 1.2.3.4:5 [22/Nov/2026:05:07:07.123] web a/a 0/0/-1/1/+12 200 83 1/1/0/0/0 0/0\n";
+        assert_eq!(
+            log(line, &Values::default()),
+            "<134> 1.2.3.4:5 [time] web a/a ms/ms/-1/ms/+ms 200 83 n/n/0/0/0 0/0"
         );
     }
 

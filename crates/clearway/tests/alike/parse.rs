@@ -16,7 +16,7 @@
 //! What has no mark is configuration. A piece is made a whole: lines of a frontend, of a listen section
 //! or of a `server` block alone are enough ([`whole`]). In it `$LISTEN`, `$LISTEN2` … are addresses to
 //! listen on, `$A` to `$H` servers that run because they are named, `$A_PORT` the port alone, `$DIR` the
-//! folder. Lines of `#` in the first column are for readers.
+//! folder, `$LOG` where a log may be sent over UDP. Lines of `#` in the first column are for readers.
 //!
 //! A request names the connection before its method where that matters: `> LISTEN2 from:127.0.0.2
 //! tls:example.org GET /`. Lines with `~` send bytes as they are, with `\r`, `\n` and `\x00`; lines with
@@ -164,7 +164,7 @@ fn message(lines: &[String]) -> String {
     let (head, body) = lines.split_at(end.unwrap_or(lines.len()));
     let body = unescape(&body.get(1..).unwrap_or_default().join("\n"));
     let lower = head.join("\n").to_ascii_lowercase();
-    let mut out = head.join("\r\n");
+    let mut out = unescape(&head.join("\n")).replace('\n', "\r\n");
     let framed = ["content-length:", "transfer-encoding:", " 204", " 304"];
     if !framed.iter().any(|f| lower.contains(f)) {
         out.push_str(&format!("\r\nContent-Length: {}", body.len()));
@@ -256,10 +256,12 @@ fn step(case: &mut Case, words: &str, place: &str) {
         "rest" => Step::Rest,
         "quiet" => Step::Quiet,
         "half-close" => Step::HalfClose,
+        "close" => Step::Close,
         "keep" => Step::Keep,
         "arrived" => Step::Arrived(first.chars().next().unwrap_or('A'), number(second).into()),
         "until" => Step::Until(number(first), second.to_owned()),
         "elapse" => Step::Elapse(Duration::from_millis(number(first).into())),
+        "log" => Step::Log(number(first).into()),
         "file" => Step::File(first.to_owned(), number(second).into()),
         _ => panic!("{place}: unknown `! {word}`"),
     };

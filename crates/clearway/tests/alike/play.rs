@@ -1,6 +1,7 @@
 //! Plays a case against one program and writes down what happened.
 
 use std::collections::BTreeMap;
+use std::net::UdpSocket;
 use std::time::Duration;
 
 use clearway_testkit::stream::Stream;
@@ -31,6 +32,8 @@ pub(crate) struct Player<'a> {
     pub(crate) servers: &'a BTreeMap<char, Running>,
     /// The folder.
     pub(crate) folder: &'a TempDir,
+    /// Where logs are sent.
+    pub(crate) log: &'a UdpSocket,
 }
 
 impl Player<'_> {
@@ -67,6 +70,10 @@ impl Player<'_> {
                     kept.extend(client.take());
                     continue;
                 }
+                Step::Close => {
+                    client = None;
+                    continue;
+                }
                 Step::HalfClose => {
                     if let Some(client) = &client {
                         client.half_close();
@@ -86,6 +93,7 @@ impl Player<'_> {
                     continue;
                 }
                 Step::File(name, count) => self.file(name, *count),
+                Step::Log(count) => self.log(*count),
                 reads => match &mut client {
                     Some(client) => self.read(client, reads),
                     None => continue,
@@ -179,10 +187,24 @@ impl Player<'_> {
     fn file(&self, name: &str, count: usize) -> Vec<String> {
         let path = self.folder.file(name);
         let text = until(&format!("{name} to have {count} lines"), || {
-            let text = std::fs::read_to_string(&path).ok()?;
-            (text.lines().count() >= count).then_some(text)
+            let text = std::fs::read(&path).ok()?;
+            let lines = text.iter().filter(|&&b| b == b'\n').count();
+            (lines >= count).then_some(text)
         });
-        observe::bytes(text.as_bytes(), &self.values)
+        observe::bytes(&text, &self.values)
+    }
+
+    fn log(&self, count: usize) -> Vec<String> {
+        let mut buffer = [0_u8; 4096];
+        let mut lines = Vec::new();
+        for _ in 0..count {
+            let Ok(length) = self.log.recv(&mut buffer) else {
+                lines.push("(no line)".to_owned());
+                break;
+            };
+            lines.push(observe::log(&buffer[..length], &self.values));
+        }
+        lines
     }
 
     fn seen(&self) -> Vec<Block> {

@@ -1,6 +1,7 @@
 //! Runs a table: each case through both programs, several cases at once.
 
 use std::collections::BTreeMap;
+use std::net::UdpSocket;
 use std::panic::AssertUnwindSafe;
 use std::process::Command;
 use std::sync::Mutex;
@@ -26,6 +27,9 @@ const AT_ONCE: usize = 4;
 
 /// How often a program is started when an address is in use.
 const STARTS: usize = 3;
+
+/// How long a line of a log may take.
+const LOG_WAIT: Duration = Duration::from_secs(3);
 
 /// The variable that has the real program on both sides, which shows cases that vary by themselves.
 const SELF: &str = "ALIKE_SELF";
@@ -183,6 +187,10 @@ fn run(kind: Kind, case: &Case, side: Side) -> Result<Vec<Block>, String> {
             servers.insert(name, server);
         }
     }
+    let log = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    log.set_read_timeout(Some(LOG_WAIT)).expect("a time-out");
+    let address = log.local_addr().expect("its address").to_string();
+    values.0.push(("LOG".to_owned(), address));
     let mut last = String::new();
     for _ in 0..STARTS {
         let folder = TempDir::new();
@@ -212,6 +220,7 @@ fn run(kind: Kind, case: &Case, side: Side) -> Result<Vec<Block>, String> {
                     values,
                     servers: &servers,
                     folder: &folder,
+                    log: &log,
                 };
                 let blocks = player.play(case);
                 return Ok(blocks);

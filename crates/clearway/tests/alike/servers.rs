@@ -101,7 +101,14 @@ fn script(name: char, acts: &Acts) -> Script {
             }
         }),
         Acts::AnswerAndClose(bytes) => Box::new(behave::answer_and_close(bytes)),
-        Acts::AnswerEarly(bytes) => Box::new(behave::answer_early(bytes)),
+        // How much of the body still comes is a matter of moments, so it is not recorded.
+        Acts::AnswerEarly(bytes) => Box::new(move |mut conn| {
+            if conn.request_head().is_some() {
+                conn.send(&bytes);
+                conn.half_close();
+                while !conn.take_some().is_empty() {}
+            }
+        }),
         Acts::Silent => Box::new(behave::never_answer()),
         Acts::Close => Box::new(behave::close_after_request()),
         Acts::Reset => Box::new(behave::reset_after_request()),
