@@ -143,6 +143,7 @@ fn replace_number(text: &str, number: &str, with: &str) -> String {
 pub(crate) fn response(response: &Response, values: &Values) -> Vec<String> {
     let (bytes, unpacked) = unpacked(response);
     let (body, masked) = own_page(&values.hide(&String::from_utf8_lossy(&bytes)));
+    let masked = masked || is_head_of_own_page(response);
     let line = format!(
         "{} {} {}",
         response.version, response.status, response.reason
@@ -267,6 +268,18 @@ fn own_page(text: &str) -> (String, bool) {
     let (before, after) = text.split_at(at);
     let rest = after.split_once("</center>").map_or("", |(_, rest)| rest);
     (format!("{before}<center>*</center>{rest}"), true)
+}
+
+/// Whether a HEAD asked for such a page, whose length it tells.
+fn is_head_of_own_page(response: &Response) -> bool {
+    let starts = |name: &str, with: &[&str]| {
+        let values = response.headers.all(name);
+        values.iter().any(|v| with.iter().any(|w| v.starts_with(w)))
+    };
+    response.status >= 300
+        && response.body.is_empty()
+        && starts("content-type", &["text/html"])
+        && starts("server", &["nginx", "clearway"])
 }
 
 fn fields(fields: &Fields, own_length: bool, values: &Values) -> Vec<String> {

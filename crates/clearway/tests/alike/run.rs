@@ -265,6 +265,15 @@ fn write_files(case: &Case, folder: &TempDir, authority: &Authority, values: &Va
         let file = std::fs::File::options().write(true).open(&path);
         file.and_then(|f| f.set_modified(then)).expect("its date");
     }
+    for (name, _) in &case.files {
+        let path = folder.path().join(name);
+        for above in path.ancestors().skip(1) {
+            if above != folder.path() && above.starts_with(folder.path()) {
+                let file = std::fs::File::open(above);
+                file.and_then(|f| f.set_modified(then)).expect("its date");
+            }
+        }
+    }
 }
 
 fn command(kind: Kind, side: Side, case: &Case, folder: &TempDir, config: &str) -> Command {

@@ -115,7 +115,10 @@ fn script(name: char, acts: &Acts) -> Script {
         Acts::CloseOnAccept => Box::new(behave::close_on_accept()),
         Acts::Upgrade(protocol) => Box::new(behave::upgrade_echo(&protocol)),
         Acts::Raw => Box::new(behave::echo_raw()),
-        Acts::Banner(text) => Box::new(behave::banner(text)),
+        Acts::Banner(text) => Box::new(move |mut conn| {
+            conn.send(&text);
+            while !conn.take_some().is_empty() {}
+        }),
     }
 }
 
