@@ -32,7 +32,11 @@ const TOOLS: &[Tool] = &[
         "nginx-light",
         "servers of tests, peer in bench and scenarios",
     ),
-    tool("haproxy", "haproxy", "peer in bench and scenarios"),
+    tool(
+        "haproxy",
+        "haproxy",
+        "model in tests, peer in bench and scenarios",
+    ),
     tool("wrk", "wrk", "load in tests and bench"),
     tool("h2load", "nghttp2-client", "load in bench"),
     tool("nghttp", "nghttp2-client", "HTTP/2 client in bench"),

@@ -42,6 +42,8 @@ pub(crate) struct Case {
     pub(crate) differs: Option<String>,
     /// Whether what servers saw is left out, such as where health checks come when they come.
     pub(crate) unseen: bool,
+    /// Whether the configuration must be refused.
+    pub(crate) refused: bool,
     /// Variables of the environment.
     pub(crate) environment: Vec<(String, String)>,
 }
@@ -118,16 +120,8 @@ pub(crate) enum Step {
     Open(Open),
     /// Sends bytes.
     Send(String),
-    /// Reads a response to a request with this method.
-    Response(String),
-    /// Reads a head, also of an interim response.
-    Head,
-    /// Reads so many bytes.
-    Take(usize),
-    /// Reads until the connection ends.
-    Rest,
-    /// Looks whether a byte or the end comes soon.
-    Quiet,
+    /// Reads, and compares what came.
+    Read(Read),
     /// Ends the sending direction.
     HalfClose,
     /// Closes the connection.
@@ -144,4 +138,19 @@ pub(crate) enum Step {
     Log(usize),
     /// Waits until a file in the folder has so many lines, and compares it.
     File(String, usize),
+}
+
+/// What clients read.
+#[derive(Clone, Debug)]
+pub(crate) enum Read {
+    /// A response to a request with this method.
+    Response(String),
+    /// A head, also of an interim response.
+    Head,
+    /// So many bytes.
+    Take(usize),
+    /// Everything until the connection ends.
+    Rest,
+    /// Whether a byte or the end comes soon.
+    Quiet,
 }

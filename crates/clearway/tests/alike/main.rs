@@ -44,9 +44,9 @@ macro_rules! tables {
 
 tables! {
     Haproxy: haproxy {
-        acl, answers, balance, checks, converters, cookies, headers, limits, logs, maps, messages, redirects, sections, tcp, timeouts, tls, variables,
+        acl, answers, balance, caches, checks, converters, cookies, headers, limits, logs, maps, messages, redirects, refusals, sections, tcp, timeouts, tls, variables,
     }
     Nginx: nginx {
-        access, caches, files, locations, logs, messages, proxy, returns, sites, upstreams, variables,
+        access, caches, files, locations, logs, messages, proxy, refusals, returns, sites, upstreams, variables,
     }
 }

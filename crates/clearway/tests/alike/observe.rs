@@ -87,7 +87,9 @@ impl Values {
             let end = part.find(|c| !is_name(c)).unwrap_or(part.len());
             let (name, rest) = part.split_at(end);
             let known = self.get(name).map(str::to_owned).or_else(|| {
-                let name = name.strip_suffix("_PORT").or(name.strip_suffix("_PATH"))?;
+                let name = name
+                    .strip_suffix("_PORT")
+                    .or_else(|| name.strip_suffix("_PATH"))?;
                 let address = self.get(name)?;
                 address.rsplit_once(':').map(|(_, port)| port.to_owned())
             });
@@ -197,7 +199,7 @@ pub(crate) fn log(datagram: &[u8], values: &Values) -> String {
         }
         // The first such word tells how long each phase took, the second counts connections: those of
         // the process and the frontend may be one that ends just now, those of the backend not.
-        if parts.len() < 3 || !parts.iter().all(|p| is_number(p)) {
+        if parts.len() < 3 || !parts.iter().all(is_number) {
             return word.to_owned();
         }
         if timed {
@@ -219,7 +221,7 @@ pub(crate) fn log(datagram: &[u8], values: &Values) -> String {
 pub(crate) fn ending(end: &End) -> String {
     match end {
         End::UntilClose | End::Reset => "(end of the connection)".to_owned(),
-        other => format!("({other:?})"),
+        End::Complete | End::Truncated | End::TimedOut | End::Malformed(_) => format!("({end:?})"),
     }
 }
 

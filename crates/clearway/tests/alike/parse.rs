@@ -18,13 +18,16 @@
 //! listen on, `$A` to `$H` servers that run because they are named, `$A_PORT` the port alone, `$DIR` the
 //! folder, `$LOG` where a log may be sent over UDP. Lines of `#` in the first column are for readers.
 //!
+//! `@ unseen` leaves out what servers saw, `@ refused` says that no program starts with this, `@ env
+//! NAME=VALUE` sets a variable of the environment.
+//!
 //! A request names the connection before its method where that matters: `> LISTEN2 from:127.0.0.2
 //! tls:example.org GET /`. Lines with `~` send bytes as they are, with `\r`, `\n` and `\x00`; lines with
 //! `!` are steps by name ([`step`]).
 
 use std::time::Duration;
 
-use crate::case::{Acts, Case, Content, Kind, Open, Step};
+use crate::case::{Acts, Case, Content, Kind, Open, Read, Step};
 
 /// Reads a table.
 ///
@@ -92,6 +95,7 @@ fn empty(name: &str, place: String) -> Case {
         steps: Vec::new(),
         differs: None,
         unseen: false,
+        refused: false,
         environment: Vec::new(),
     }
 }
@@ -101,6 +105,7 @@ fn directive(case: &mut Case, words: &str, lines: &[String], place: &str) {
     match word {
         "differs" => case.differs = Some(rest.to_owned()),
         "unseen" => case.unseen = true,
+        "refused" => case.refused = true,
         "env" => {
             let pair = rest.split_once('=');
             let (name, value) = pair.unwrap_or_else(|| panic!("{place}: NAME=VALUE"));
@@ -226,7 +231,8 @@ fn request(case: &mut Case, words: &str, headers: &[String], body: &[String], pl
         text.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
     case.steps.push(Step::Send(format!("{text}\r\n{body}")));
-    case.steps.push(Step::Response(method.to_owned()));
+    case.steps
+        .push(Step::Read(Read::Response(method.to_owned())));
 }
 
 fn step(case: &mut Case, words: &str, place: &str) {
@@ -249,12 +255,12 @@ fn step(case: &mut Case, words: &str, place: &str) {
             case.steps.pop();
             return;
         }
-        "response" if first.is_empty() => Step::Response("GET".to_owned()),
-        "response" => Step::Response(first.to_owned()),
-        "head" => Step::Head,
-        "take" => Step::Take(number(first).into()),
-        "rest" => Step::Rest,
-        "quiet" => Step::Quiet,
+        "response" if first.is_empty() => Step::Read(Read::Response("GET".to_owned())),
+        "response" => Step::Read(Read::Response(first.to_owned())),
+        "head" => Step::Read(Read::Head),
+        "take" => Step::Read(Read::Take(number(first).into())),
+        "rest" => Step::Read(Read::Rest),
+        "quiet" => Step::Read(Read::Quiet),
         "half-close" => Step::HalfClose,
         "close" => Step::Close,
         "keep" => Step::Keep,

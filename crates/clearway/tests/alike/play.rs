@@ -8,7 +8,7 @@ use clearway_testkit::stream::Stream;
 use clearway_testkit::wait::{elapse, until};
 use clearway_testkit::{Client, TempDir, TlsClient};
 
-use crate::case::{Case, Open, Step};
+use crate::case::{Case, Open, Read, Step};
 use crate::observe::{self, Values};
 use crate::servers::Running;
 
@@ -94,8 +94,8 @@ impl Player<'_> {
                 }
                 Step::File(name, count) => self.file(name, *count),
                 Step::Log(count) => self.log(*count),
-                reads => match &mut client {
-                    Some(client) => self.read(client, reads),
+                Step::Read(what) => match &mut client {
+                    Some(client) => self.read(client, what),
                     None => continue,
                 },
             };
@@ -137,27 +137,27 @@ impl Player<'_> {
         tls.alpn(&alpn).over(stream)
     }
 
-    fn read(&self, client: &mut Client, step: &Step) -> Vec<String> {
-        match step {
-            Step::Response(method) => match client.try_response(method) {
+    fn read(&self, client: &mut Client, what: &Read) -> Vec<String> {
+        match what {
+            Read::Response(method) => match client.try_response(method) {
                 Ok(response) => observe::response(&response, &self.values),
                 Err(end) => vec![observe::ending(&end)],
             },
-            Step::Head => match client.try_response_head() {
+            Read::Head => match client.try_response_head() {
                 Ok(response) => observe::response(&response, &self.values),
                 Err(end) => vec![observe::ending(&end)],
             },
-            Step::Take(count) => match client.try_take(*count) {
+            Read::Take(count) => match client.try_take(*count) {
                 Some(bytes) => observe::bytes(&bytes, &self.values),
                 None => vec!["(less)".to_owned()],
             },
-            Step::Rest => {
+            Read::Rest => {
                 let (bytes, end) = client.read_to_end();
                 let mut lines = observe::bytes(&bytes, &self.values);
                 lines.push(observe::ending(&end));
                 lines
             }
-            Step::Quiet => {
+            Read::Quiet => {
                 let heard = client.hears_within(QUIET);
                 vec![
                     if heard {
@@ -168,7 +168,6 @@ impl Player<'_> {
                     .to_owned(),
                 ]
             }
-            other => vec![format!("(no reading: {other:?})")],
         }
     }
 
@@ -250,9 +249,13 @@ fn first_line(text: &str) -> String {
 
 /// Refused, reset or ended: which of them is a matter of moments.
 fn kind_of(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::ConnectionRefused => "refused",
-        std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock => "no answer",
-        _ => "ended",
+    use std::io::ErrorKind;
+    let kind = error.kind();
+    if kind == ErrorKind::ConnectionRefused {
+        "refused"
+    } else if matches!(kind, ErrorKind::TimedOut | ErrorKind::WouldBlock) {
+        "no answer"
+    } else {
+        "ended"
     }
 }

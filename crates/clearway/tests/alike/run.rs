@@ -215,6 +215,7 @@ fn run(kind: Kind, case: &Case, side: Side) -> Result<Vec<Block>, String> {
         let config = folder.write("config", &values.fill(&case.text));
         let mut process = Process::start(command(kind, side, case, &folder, &config));
         match wait_ready(side, &mut process, &values) {
+            Ok(()) if case.refused => return Err("starts with what is to be refused".to_owned()),
             Ok(()) => {
                 let player = Player {
                     values,
@@ -227,7 +228,19 @@ fn run(kind: Kind, case: &Case, side: Side) -> Result<Vec<Block>, String> {
             }
             Err(words) => last = words,
         }
-        if !last.contains("in use") {
+        let in_use = last.contains("in use");
+        // A command line that is not understood says nothing of the file.
+        let understood = !last.contains("unexpected argument");
+        if case.refused && understood && !in_use && !process.is_running() {
+            // Why is each program's own to say, and worth reading once.
+            let alone = std::env::var_os(ALONE).is_some();
+            let lines = last.lines().filter(|_| alone).map(str::to_owned);
+            return Ok(vec![Block {
+                title: "refused".to_owned(),
+                lines: lines.collect(),
+            }]);
+        }
+        if !in_use {
             break;
         }
     }
@@ -331,7 +344,13 @@ fn wait_ready(side: Side, process: &mut Process, values: &Values) -> Result<(), 
         };
         let useful = said.iter().rev().take(12).rev();
         let lines: Vec<&str> = useful.map(String::as_str).collect();
-        format!("does not start:\n      {}", lines.join("\n      "))
+        let text = lines.join("\n      ");
+        let hint = if text.contains("ngx_stream_module") {
+            "\n      (apt-get install libnginx-mod-stream)"
+        } else {
+            ""
+        };
+        format!("does not start:\n      {text}{hint}")
     })
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Running {
 impl Running {
     /// Starts it.
     pub(crate) fn start(name: char, acts: &Acts, authority: &Authority) -> Self {
-        if let Acts::Refuse = acts {
+        if matches!(acts, Acts::Refuse) {
             let (address, guard) = closed_port();
             return Self {
                 address,
@@ -26,11 +26,13 @@ impl Running {
                 _guard: Some(Box::new(guard)),
             };
         }
-        let server = match acts {
-            Acts::Tls => TlsServer::with(&authority.issue(&["localhost", "example.org"]))
-                .script(script(name, acts)),
-            Acts::Unix => Server::script_unix(script(name, acts)),
-            _ => Server::script(script(name, acts)),
+        let script = script(name, acts);
+        let server = if matches!(acts, Acts::Tls) {
+            TlsServer::with(&authority.issue(&["localhost", "example.org"])).script(script)
+        } else if matches!(acts, Acts::Unix) {
+            Server::script_unix(script)
+        } else {
+            Server::script(script)
         };
         Self {
             address: server.address().to_owned(),
