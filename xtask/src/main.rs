@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod conformance;
 mod docs;
 mod nginx;
 mod scenarios;
@@ -44,6 +45,8 @@ enum Command {
     Docs(docs::Args),
     /// Cause real faults in network namespaces and compare what is said about them (needs Linux).
     Scenarios(scenarios::Args),
+    /// Run the regression tests of another balancer against Clearway in its place (needs Debian's packages).
+    Conformance(conformance::Args),
     /// Compare Clearway with HAProxy and NGINX side by side on this machine.
     Bench(bench::Args),
 }
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Docs(args) => docs::run(&args),
         Command::Scenarios(args) => scenarios::run(&args),
+        Command::Conformance(args) => conformance::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match result {
