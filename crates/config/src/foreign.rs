@@ -1,10 +1,14 @@
 //! Configurations in the languages of other balancers: what becomes of each of their directives.
 
 use crate::diagnostic::{Diagnostic, Origin};
-use crate::{Loaded, lower};
+use crate::{Loaded, lower, syntax};
 
 pub use lower::haproxy::load as load_haproxy;
 pub use lower::nginx::load as load_nginx;
+pub use syntax::haproxy::{
+    Environment, FEATURES, Notice, SERVICES, TLS_LIBRARY, TLS_LIBRARY_VERSION, Unanswered, VERSION,
+    VERSION_DATE, has_feature,
+};
 
 /// What is done about a directive, from the best to the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

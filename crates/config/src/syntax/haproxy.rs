@@ -1,14 +1,30 @@
 //! HAProxy's language: sections of lines of words. Never fails: it returns what it understood and what
 //! is wrong with the rest.
 //!
-//! Environment variables stay as they are written. Of `.if` and `.else` every branch is taken as if it
-//! held, because what they ask for is not known here.
+//! To be looked at ([`read_files`]), environment variables stay as they are written, and of `.if` and
+//! `.else` every branch is taken as if it held, because what they ask for is not known. To be run
+//! ([`read_files_for`]), variables stand for their values and one branch is taken.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::word::{Cursor, Word};
 use crate::diagnostic::{Diagnostic, Origin};
+
+mod condition;
+mod directive;
+mod environment;
+mod expanded;
+mod features;
+mod written;
+
+use directive::Branches;
+use expanded::Values;
+
+pub use environment::{Environment, Notice, Unanswered};
+pub use features::{
+    FEATURES, SERVICES, TLS_LIBRARY, TLS_LIBRARY_VERSION, VERSION, VERSION_DATE, has_feature,
+};
 
 /// The words that begin a section.
 const SECTIONS: &[&str] = &[
@@ -97,6 +113,15 @@ impl Section {
         if name == "from" { "" } else { name }
     }
 
+    /// What `.SECTION` stands for: its name, or its kind if it has none.
+    fn title(&self) -> &str {
+        if self.name().is_empty() {
+            self.kind()
+        } else {
+            self.name()
+        }
+    }
+
     /// The `defaults` section that it takes its settings from, where one is named.
     pub(crate) fn from(&self) -> Option<&str> {
         let at = self.head.texts(1).position(|word| word == "from")?;
@@ -117,14 +142,24 @@ pub(crate) struct Tree {
 /// their names.
 pub(crate) fn read_files(paths: &[PathBuf]) -> Tree {
     let mut tree = Tree::default();
-    for path in paths {
-        if path.is_dir() {
-            for path in files_of(path) {
-                read_file(&path, &mut tree);
-            }
-        } else {
-            read_file(path, &mut tree);
-        }
+    for path in all_files(paths) {
+        read_file(&path, &mut Mode::AsWritten, &mut tree);
+    }
+    tree
+}
+
+/// The same for a configuration that is to be run: variables of the environment stand for their values, and
+/// what the files do to the environment is done to this one. Lines that do so stay in the tree.
+pub(crate) fn read_files_for(paths: &[PathBuf], environment: &mut Environment) -> Tree {
+    let mut tree = Tree::default();
+    let files = all_files(paths);
+    let names: Vec<String> = files
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    environment.set("HAPROXY_CFGFILES", &names.join(";"));
+    for path in files {
+        read_file(&path, &mut Mode::ToRun(environment), &mut tree);
     }
     tree
 }
@@ -132,24 +167,48 @@ pub(crate) fn read_files(paths: &[PathBuf]) -> Tree {
 /// Reads a text.
 pub(crate) fn read(name: &str, text: &str) -> Tree {
     let mut tree = Tree::default();
-    read_into(name, text, &mut tree);
+    read_into(name, text, &mut Mode::AsWritten, &mut tree);
     tree
 }
 
+/// What is made of a text.
+enum Mode<'a> {
+    /// It is only looked at.
+    AsWritten,
+    /// It is to be run in an environment.
+    ToRun(&'a mut Environment),
+}
+
+fn all_files(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let files = |path: &PathBuf| {
+        if path.is_dir() {
+            files_of(path)
+        } else {
+            vec![path.clone()]
+        }
+    };
+    paths.iter().flat_map(files).collect()
+}
+
 fn files_of(folder: &Path) -> Vec<PathBuf> {
+    let is_hidden = |path: &Path| {
+        let name = path.file_name().unwrap_or_default();
+        name.as_encoded_bytes().starts_with(b".")
+    };
     let entries = std::fs::read_dir(folder).into_iter().flatten();
     let mut files: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.is_file() && path.extension().is_some_and(|end| end == "cfg"))
+        .filter(|path| !is_hidden(path))
         .collect();
     files.sort();
     files
 }
 
-fn read_file(path: &Path, tree: &mut Tree) {
+fn read_file(path: &Path, mode: &mut Mode<'_>, tree: &mut Tree) {
     let name = path.display().to_string();
     match std::fs::read(path) {
-        Ok(bytes) => read_into(&name, &String::from_utf8_lossy(&bytes), tree),
+        Ok(bytes) => read_into(&name, &String::from_utf8_lossy(&bytes), mode, tree),
         Err(error) => {
             let origin = Origin {
                 file: name.as_str().into(),
@@ -162,27 +221,41 @@ fn read_file(path: &Path, tree: &mut Tree) {
     }
 }
 
-fn read_into(name: &str, text: &str, tree: &mut Tree) {
+fn read_into(name: &str, text: &str, mode: &mut Mode<'_>, tree: &mut Tree) {
     tree.files.push(name.to_owned());
     let file: Arc<str> = name.into();
     let mut cursor = Cursor::new(&file, text);
     // A file does not go on with the section of the one before.
     let mut current: Option<Section> = None;
     let mut has_stray = false;
+    let mut branches = Branches::default();
     while cursor.peek().is_some() {
-        let words = words(&mut cursor, &mut tree.diagnostics);
+        let words = match mode {
+            Mode::AsWritten => written::words(&mut cursor, &mut tree.diagnostics),
+            Mode::ToRun(environment) => {
+                let values = Values {
+                    environment,
+                    file: name,
+                    section: current.as_ref().map_or("", Section::title),
+                };
+                expanded::words(&mut cursor, &values, &mut tree.diagnostics)
+            }
+        };
         let line = Line { words };
-        let first = line.word(0);
         if line.words.is_empty() {
             continue;
         }
-        if is_preprocessing(first) {
-            if first == ".if" {
-                let message = "every branch of this condition is read as if it held";
-                tree.diagnostics
-                    .push(Diagnostic::warning("condition", &line.origin(), message));
+        let is_global = current.as_ref().is_some_and(|s| s.kind() == "global");
+        match obey(&line, is_global, &mut branches, mode) {
+            Ok(false) => {}
+            Ok(true) => continue,
+            Err(found) => {
+                tree.diagnostics.push(found);
+                continue;
             }
-        } else if SECTIONS.contains(&first) {
+        }
+        let first = line.word(0);
+        if SECTIONS.contains(&first) {
             tree.sections.extend(current.replace(Section {
                 head: line,
                 lines: Vec::new(),
@@ -199,6 +272,38 @@ fn read_into(name: &str, text: &str, tree: &mut Tree) {
         }
     }
     tree.sections.extend(current);
+    tree.diagnostics.extend(branches.end());
+    if matches!(mode, Mode::ToRun(_)) && !text.is_empty() && !text.ends_with('\n') {
+        let origin = cursor.since(cursor.mark());
+        let message = "Missing LF on last line, file might have been truncated";
+        tree.diagnostics
+            .push(Diagnostic::error("syntax", &origin, message));
+    }
+}
+
+/// Obeys a line that is about reading; answers whether it is over with it.
+fn obey(
+    line: &Line,
+    is_global: bool,
+    branches: &mut Branches,
+    mode: &mut Mode<'_>,
+) -> Result<bool, Diagnostic> {
+    let first = line.word(0);
+    match mode {
+        Mode::AsWritten if first == ".if" => {
+            let message = "every branch of this condition is read as if it held";
+            Err(Diagnostic::warning("condition", &line.origin(), message))
+        }
+        Mode::AsWritten => Ok(is_preprocessing(first)),
+        Mode::ToRun(environment) if first.starts_with('.') => {
+            branches.obey(line, environment).map(|()| true)
+        }
+        Mode::ToRun(_) if !branches.are_taken() => Ok(true),
+        Mode::ToRun(environment) if is_global => {
+            directive::change(line, environment).map(|()| false)
+        }
+        Mode::ToRun(_) => Ok(false),
+    }
 }
 
 fn is_preprocessing(word: &str) -> bool {
@@ -208,190 +313,7 @@ fn is_preprocessing(word: &str) -> bool {
     )
 }
 
-/// The words of one line, without its comment; the line's end is taken.
-fn words(cursor: &mut Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Word> {
-    let mut words = Vec::new();
-    loop {
-        match cursor.peek() {
-            None => return words,
-            Some('\n') => {
-                cursor.take();
-                return words;
-            }
-            Some('#') => {
-                cursor.line();
-            }
-            Some(next) if next.is_ascii_whitespace() => {
-                cursor.take();
-            }
-            Some(_) => words.push(word(cursor, diagnostics)),
-        }
-    }
-}
-
-fn word(cursor: &mut Cursor<'_>, diagnostics: &mut Vec<Diagnostic>) -> Word {
-    let mark = cursor.mark();
-    let mut text = String::new();
-    let mut quote: Option<char> = None;
-    let mut is_quoted = false;
-    while let Some(next) = cursor.peek() {
-        let ends = next == '\n' || (quote.is_none() && (next.is_ascii_whitespace() || next == '#'));
-        if ends {
-            break;
-        }
-        cursor.take();
-        match (next, quote) {
-            ('\\', None | Some('"')) => escape(cursor, &mut text),
-            ('"' | '\'', None) => {
-                quote = Some(next);
-                is_quoted = true;
-            }
-            (_, Some(open)) if next == open => quote = None,
-            _ => text.push(next),
-        }
-    }
-    let origin = cursor.since(mark);
-    if quote.is_some() {
-        diagnostics.push(Diagnostic::error(
-            "syntax",
-            &origin,
-            "this quote is not closed",
-        ));
-    }
-    Word {
-        text,
-        is_quoted,
-        origin,
-    }
-}
-
-/// What stands behind a backslash. Where it means nothing it stays, as regular expressions need.
-fn escape(cursor: &mut Cursor<'_>, text: &mut String) {
-    match cursor.peek() {
-        Some(next @ (' ' | '#' | '\\' | '"' | '\'' | '$')) => {
-            cursor.take();
-            text.push(next);
-        }
-        Some(next @ ('n' | 'r' | 't')) => {
-            cursor.take();
-            text.push(match next {
-                'n' => '\n',
-                'r' => '\r',
-                _ => '\t',
-            });
-        }
-        Some('x') => {
-            cursor.take();
-            byte(cursor, text);
-        }
-        Some(_) | None => text.push('\\'),
-    }
-}
-
-/// The character with the two hexadecimal digits behind `\x`.
-fn byte(cursor: &mut Cursor<'_>, text: &mut String) {
-    let mut digits = String::new();
-    while digits.len() < 2 {
-        match cursor.peek().filter(char::is_ascii_hexdigit) {
-            Some(digit) => {
-                cursor.take();
-                digits.push(digit);
-            }
-            None => break,
-        }
-    }
-    match u8::from_str_radix(&digits, 16) {
-        Ok(byte) if digits.len() == 2 => text.push(char::from(byte)),
-        Ok(_) | Err(_) => text.push_str(&format!("\\x{digits}")),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn flat(tree: &Tree) -> Vec<String> {
-        let line = |line: &Line| line.texts(0).collect::<Vec<_>>().join("|");
-        let sections = tree.sections.iter();
-        sections
-            .flat_map(|section| std::iter::once(&section.head).chain(&section.lines))
-            .map(line)
-            .collect()
-    }
-
-    fn messages(tree: &Tree) -> Vec<String> {
-        tree.diagnostics.iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn words_quotes_escapes_and_comments() {
-        let tree = read(
-            "t",
-            "global # all\n  a \"b # c\"'d \\e' f\\ g h\\#i \\.php$ \"${X}:80\" \\x41\\xzz\r\n#x\n\n b \"q\\\"r\"#z\n",
-        );
-        assert_eq!(messages(&tree), Vec::<String>::new());
-        assert_eq!(
-            flat(&tree),
-            [
-                "global",
-                "a|b # cd \\e|f g|h#i|\\.php$|${X}:80|A\\xzz",
-                "b|q\"r"
-            ]
-        );
-    }
-
-    #[test]
-    fn sections_names_and_places() {
-        let tree = read(
-            "t",
-            "defaults base\ndefaults d from base\ndefaults from d\nlisten x\n\tbind :80\n",
-        );
-        let names: Vec<_> = tree.sections.iter().map(|s| (s.name(), s.from())).collect();
-        assert_eq!(
-            names,
-            [
-                ("base", None),
-                ("d", Some("base")),
-                ("", Some("d")),
-                ("x", None)
-            ]
-        );
-        let origin = tree.sections[3].lines[0].origin();
-        assert_eq!((origin.line, origin.column, origin.len), (5, 2, 8));
-    }
-
-    #[test]
-    fn mistakes_are_told_and_the_rest_is_understood() {
-        let tree = read(
-            "t",
-            "mode http\nmode tcp\n.if defined(X)\nbackend a\n.else\nbackend b\n.endif\n server \"x\n log y\n",
-        );
-        assert_eq!(
-            messages(&tree),
-            [
-                "t:1:1: error: \"mode\" stands outside of any section; expected \"global\", \
-                 \"defaults\", \"frontend\", \"backend\" or \"listen\"",
-                "t:3:1: warning: every branch of this condition is read as if it held",
-                "t:8:9: error: this quote is not closed",
-            ]
-        );
-        assert_eq!(flat(&tree), ["backend|a", "backend|b", "server|x", "log|y"]);
-    }
-
-    #[test]
-    fn directories_are_read_in_order_of_names() {
-        let folder = std::env::temp_dir().join(format!("clearway-cfg-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        for (name, text) in [
-            ("2.cfg", "backend two"),
-            ("1.cfg", "backend one"),
-            ("x.txt", "peers p"),
-        ] {
-            std::fs::write(folder.join(name), text).unwrap();
-        }
-        let tree = read_files(&[folder.clone(), folder.join("none.cfg")]);
-        std::fs::remove_dir_all(&folder).unwrap();
-        assert_eq!(flat(&tree), ["backend|one", "backend|two"]);
-        assert_eq!((tree.files.len(), tree.diagnostics.len()), (2, 1));
-    }
-}
+mod running;
+#[cfg(test)]
+mod tests;

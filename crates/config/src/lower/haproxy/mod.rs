@@ -28,15 +28,16 @@ use super::notes::Notes;
 use crate::Loaded;
 use crate::foreign::{Foreign, complaints};
 use crate::model::Config;
-use crate::syntax::haproxy::{Section, Tree};
+use crate::syntax::haproxy::{Environment, Section, Tree};
 use global::Global;
 use proxy::Proxy;
 
-/// Reads files, and of directories those that end in `.cfg`, as HAProxy would. `ignored` are first
-/// words of directives that are left out where they would be refused.
+/// Reads files, and of directories those that end in `.cfg`, as HAProxy would, in an environment that
+/// the files may change and that keeps what they say. `ignored` are first words of directives that are
+/// left out where they would be refused.
 #[must_use]
-pub fn load(paths: &[PathBuf], ignored: &[String]) -> Foreign {
-    lower(&crate::syntax::haproxy::read_files(paths), ignored)
+pub fn load(paths: &[PathBuf], environment: &mut Environment, ignored: &[String]) -> Foreign {
+    lower(&crate::syntax::haproxy::read_files_for(paths, environment), ignored)
 }
 
 /// Lowers what was read.
