@@ -1,5 +1,7 @@
 //! Configurations in the languages of other balancers: what becomes of each of their directives.
 
+use std::path::{Path, PathBuf};
+
 use crate::diagnostic::{Diagnostic, Origin};
 use crate::{Loaded, lower, syntax};
 
@@ -9,6 +11,38 @@ pub use syntax::haproxy::{
     Environment, FEATURES, Notice, SERVICES, TLS_LIBRARY, TLS_LIBRARY_VERSION, Unanswered, VERSION,
     VERSION_DATE, has_feature,
 };
+
+/// The version of NGINX whose language and behaviour are meant.
+pub const NGINX_VERSION: &str = "1.22.1";
+
+/// What NGINX's configuration says about the process that reads it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NginxProcess {
+    /// Every file that belongs to the configuration.
+    pub files: Vec<PathBuf>,
+    /// Where the process writes its id.
+    pub pid: PathBuf,
+    /// Whether it goes into the background.
+    pub is_daemon: bool,
+}
+
+/// Reads what NGINX's configuration says about the process, with the defaults of Debian's package.
+#[must_use]
+pub fn nginx_process(path: &Path, prefix: &Path, globals: &str) -> NginxProcess {
+    let tree = syntax::nginx::read_file(path);
+    let outside = syntax::nginx::read("command line", globals);
+    let said = |name: &str| {
+        let all = outside.directives.iter().chain(&tree.directives);
+        let mut wanted = all.filter(|directive| directive.is(name));
+        wanted.find_map(|directive| directive.argument(0).map(str::to_owned))
+    };
+    let pid = said("pid").unwrap_or_else(|| "/run/nginx.pid".to_owned());
+    NginxProcess {
+        files: tree.files.iter().map(PathBuf::from).collect(),
+        pid: prefix.join(pid),
+        is_daemon: said("daemon").as_deref() != Some("off"),
+    }
+}
 
 /// What is done about a directive, from the best to the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

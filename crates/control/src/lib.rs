@@ -20,6 +20,7 @@ mod names;
 mod passive;
 pub mod receipts;
 mod servers;
+pub mod signals;
 mod sockets;
 pub mod state;
 pub mod story;

@@ -17,7 +17,6 @@ use clearway_proxy::board::Board;
 use clearway_proxy::compile::{self, Names};
 use clearway_proxy::plan::Plan;
 use clearway_proxy::worker::{self, Command, Handle, Listen, Setup, Shared};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -30,6 +29,7 @@ use crate::logs::{Logs, Sinks};
 use crate::names::Followed;
 use crate::passive::Passive;
 use crate::servers;
+use crate::signals::{Manner, Signals, Wish};
 use crate::sockets::{self, Key, Opened};
 use crate::state::{Ask, News, State};
 use crate::task;
@@ -109,6 +109,7 @@ pub struct Supervisor {
     logs: Logs,
     admin: Option<admin::Running>,
     generation: u64,
+    manner: Manner,
     events: Box<dyn FnMut(Event) + Send>,
 }
 
@@ -160,6 +161,7 @@ impl Supervisor {
             logs,
             admin: None,
             generation: 1,
+            manner: Manner::Own,
             events,
         })
     }
@@ -170,12 +172,20 @@ impl Supervisor {
         Arc::clone(&self.state)
     }
 
+    /// Obeys signals as another program does.
+    #[must_use]
+    pub fn obeying(mut self, manner: Manner) -> Self {
+        self.manner = manner;
+        self
+    }
+
     /// Runs until told to stop. Returns when every connection has ended or the drain time is over.
     ///
     /// # Errors
     /// The admin socket or a signal handler cannot be had.
     pub async fn run(mut self) -> Result<(), StartError> {
-        let mut signals = Signals::new().map_err(|e| StartError::System("signals", e))?;
+        let mut signals =
+            Signals::new(self.manner).map_err(|e| StartError::System("signals", e))?;
         let config = self.state.config();
         self.admin = admin::start(&self.state, &config.admin)
             .await
@@ -198,24 +208,25 @@ impl Supervisor {
         }
         self.state.ready.store(true, Ordering::Relaxed);
         self.emit(Event::Ready);
-        loop {
+        let limit = loop {
             tokio::select! {
-                _ = signals.hangup.recv() => {
+                wish = signals.next() => match wish {
                     // The event has told about it.
-                    drop(self.reload_and_tell().await);
-                }
-                _ = signals.terminate.recv() => break,
-                _ = signals.interrupt.recv() => break,
-                _ = signals.reopen.recv() => self.logs.reopen(&self.state),
+                    Wish::Reload => drop(self.reload_and_tell().await),
+                    Wish::Drain => break self.state.config().process.drain,
+                    Wish::Stop => break Duration::ZERO,
+                    Wish::Reopen => self.logs.reopen(&self.state),
+                    Wish::Nothing => {}
+                },
                 () = self.state.names_changed.notified() => self.rename().await,
                 Some(news) = self.news.recv() => self.emit(Event::News(news)),
                 ask = self.inbox.recv() => match ask {
-                    Some(Ask::Shutdown) | None => break,
+                    Some(Ask::Shutdown) | None => break self.state.config().process.drain,
                     Some(ask) => self.obey(ask).await,
                 },
             }
-        }
-        self.drain().await;
+        };
+        self.drain(limit).await;
         Ok(())
     }
 
@@ -470,14 +481,13 @@ impl Supervisor {
         self.state.board().sweep();
     }
 
-    /// Stops accepting, waits for what is in flight, ends.
-    async fn drain(mut self) {
+    /// Stops accepting, waits so long for what is in flight, ends.
+    async fn drain(mut self, limit: Duration) {
         self.state.ready.store(false, Ordering::Relaxed);
         self.emit(Event::Draining);
         for worker in &self.workers {
             drop(worker.commands.send(Command::Drain));
         }
-        let limit = self.state.config().process.drain;
         let until = Instant::now() + limit;
         let pause = Duration::from_millis(10);
         while self.workers.iter().any(|w| !w.thread.is_finished()) && Instant::now() < until {
@@ -501,24 +511,6 @@ impl Supervisor {
 }
 
 /// The signals that mean something.
-struct Signals {
-    hangup: Signal,
-    terminate: Signal,
-    interrupt: Signal,
-    reopen: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            reopen: signal(SignalKind::user_defined1())?,
-        })
-    }
-}
-
 fn spawn_workers(
     config: &Config,
     count: usize,

@@ -1,5 +1,8 @@
 //! The subcommands. Each is one file with its arguments and a `run`.
 
+mod as_haproxy;
+mod as_nginx;
+mod background;
 mod check;
 mod convert;
 mod ctl;
@@ -9,7 +12,8 @@ mod print;
 mod run;
 mod why;
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -19,7 +23,7 @@ use clearway_config::foreign::{self, Foreign};
 /// A load balancer for layers 4 and 7 that explains every gateway error.
 #[derive(Parser)]
 #[command(version, about, disable_help_subcommand = true)]
-pub(crate) struct Command {
+struct Command {
     #[command(subcommand)]
     which: Which,
 }
@@ -145,9 +149,24 @@ impl AdminArg {
     }
 }
 
+/// Runs what the command line asks for: a subcommand or, called by the name of another program, what that
+/// program would do.
+pub(crate) fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let own = arguments.first().map(Path::new).and_then(Path::file_name);
+    let name = own.map(|name| name.to_string_lossy()).unwrap_or_default();
+    if name.starts_with("haproxy") {
+        as_haproxy::main(&arguments)
+    } else if name.starts_with("nginx") {
+        as_nginx::main(&arguments)
+    } else {
+        Command::parse().run()
+    }
+}
+
 impl Command {
     /// Runs the chosen subcommand.
-    pub(crate) fn run(self) -> ExitCode {
+    fn run(self) -> ExitCode {
         match self.which {
             Which::Run(args) => args.run(),
             Which::Check(args) => args.run(),

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use clearway_config::{Diagnostic, Loaded};
+use clearway_control::signals::Manner;
 use clearway_control::supervisor::{Event, StartError, Supervisor};
 
 use super::{ConfigArg, complain, say};
@@ -108,24 +109,32 @@ pub(super) fn start(
     source: Box<dyn clearway_control::supervisor::Source>,
     events: Box<dyn FnMut(Event) + Send>,
 ) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain(&format!("clearway: cannot make a runtime: {error}\n"));
-            return ExitCode::FAILURE;
-        }
-    };
-    let result = runtime.block_on(async { Supervisor::start(source, events)?.run().await });
-    match result {
+    match serve(source, events, Manner::Own) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&error);
             ExitCode::FAILURE
         }
     }
+}
+
+/// The same, obeying signals as another program does, and telling nobody why it ended.
+///
+/// # Errors
+/// When it could not start.
+pub(super) fn serve(
+    source: Box<dyn clearway_control::supervisor::Source>,
+    events: Box<dyn FnMut(Event) + Send>,
+    manner: Manner,
+) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| StartError::System("cannot make a runtime", error))?;
+    runtime.block_on(async {
+        let supervisor = Supervisor::start(source, events)?;
+        supervisor.obeying(manner).run().await
+    })
 }
 
 fn report(error: &StartError) {

@@ -1,0 +1,104 @@
+//! What programs that run in the background do: leave the terminal, write down their process's id, tell
+//! whoever started them, and signal those they replace.
+//!
+//! Going into the background is starting once more: a process with threads cannot be doubled safely. The
+//! one that was started waits until the other one says that it is ready, and ends with what came of it.
+
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use rustix::process::{Pid, Signal};
+
+/// The first argument of the process in the background.
+pub(super) const MARK: &str = "--in-the-background";
+
+/// Starts this program once more with the same arguments and waits until it is ready.
+///
+/// # Errors
+/// When it cannot be started.
+pub(super) fn detach(arguments: &[OsString]) -> std::io::Result<ExitCode> {
+    let mut command = Command::new(std::env::current_exe()?);
+    if let Some(name) = arguments.first() {
+        command.arg0(name);
+    }
+    command.arg(MARK).args(arguments.iter().skip(1));
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut word = [0_u8; 1];
+    let is_ready = match child.stdout.take() {
+        Some(mut pipe) => pipe.read_exact(&mut word).is_ok(),
+        None => false,
+    };
+    if is_ready {
+        return Ok(ExitCode::SUCCESS);
+    }
+    // Nothing was said, so it ends; it has told why.
+    let code = child.wait()?.code().unwrap_or(1);
+    Ok(ExitCode::from(u8::try_from(code.max(1)).unwrap_or(1)))
+}
+
+/// Leaves the terminal.
+pub(super) fn leave_terminal() {
+    // Whoever leads a session already has no terminal to leave.
+    rustix::process::setsid().ok();
+}
+
+/// Tells the process that waits in [`detach`], and leaves its terminal to it.
+pub(super) fn report_ready() {
+    let mut out = std::io::stdout().lock();
+    // One that waits no longer needs not be told.
+    drop(out.write_all(b".").and_then(|()| out.flush()));
+    if let Ok(null) = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+    {
+        rustix::stdio::dup2_stdin(&null).ok();
+        rustix::stdio::dup2_stdout(&null).ok();
+        rustix::stdio::dup2_stderr(&null).ok();
+    }
+}
+
+/// Writes the process's id into a file.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(super) fn write_pid(file: &Path) -> std::io::Result<()> {
+    std::fs::write(file, format!("{}\n", std::process::id()))
+}
+
+/// Signals a process.
+///
+/// # Errors
+/// When there is none, or it belongs to somebody else.
+pub(super) fn signal(pid: i32, signal: Signal) -> std::io::Result<()> {
+    let pid = (pid > 0).then(|| Pid::from_raw(pid)).flatten();
+    let pid = pid.ok_or(std::io::ErrorKind::InvalidInput)?;
+    Ok(rustix::process::kill_process(pid, signal)?)
+}
+
+/// Tells the service manager, if it asked to be told (`sd_notify`): lines such as `READY=1`.
+pub(super) fn notify(lines: &str) {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    let bytes = path.as_encoded_bytes();
+    let address = match bytes.strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(&path),
+    };
+    let tell = |address: SocketAddr| {
+        let socket = UnixDatagram::unbound()?;
+        socket.send_to_addr(lines.as_bytes(), &address)
+    };
+    // A manager that cannot be reached waits in vain, which it says itself.
+    drop(address.and_then(tell));
+}
