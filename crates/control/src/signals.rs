@@ -17,6 +17,15 @@ pub enum Manner {
     Nginx,
 }
 
+/// In whose place a process runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Whose signals it obeys.
+    pub manner: Manner,
+    /// Whether another process, which it is to take over from, may listen on the same addresses.
+    pub takes_over: bool,
+}
+
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wish {

@@ -16,7 +16,8 @@ pub(crate) struct Opened {
 
 /// Opens the sockets of `config` that are not in `open`, one per worker and bind.
 ///
-/// All or nothing: on an error the new ones are closed again.
+/// All or nothing: on an error the new ones are closed again. Who `takes_over` shares addresses with the
+/// process that has them.
 ///
 /// # Errors
 /// What stands in the way, as a sentence.
@@ -24,6 +25,7 @@ pub(crate) fn open_missing(
     config: &Config,
     open: &[Key],
     workers: usize,
+    takes_over: bool,
 ) -> Result<Vec<Opened>, String> {
     let mut opened = Vec::new();
     for listener in &config.listeners {
@@ -34,7 +36,7 @@ pub(crate) fn open_missing(
             let failed = |words: String| format!("listener {}: {words}", listener.name);
             // Moving a bind between listeners of this process is no conflict.
             let ours = open.iter().any(|(_, known)| *known == key.1);
-            if !ours && listen::is_taken(bind) {
+            if !ours && !takes_over && listen::is_taken(bind) {
                 return Err(failed(format!("{bind} is in use by another process")));
             }
             let options = listen::Options {

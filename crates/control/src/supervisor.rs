@@ -29,7 +29,7 @@ use crate::logs::{Logs, Sinks};
 use crate::names::Followed;
 use crate::passive::Passive;
 use crate::servers;
-use crate::signals::{Manner, Signals, Wish};
+use crate::signals::{Place, Signals, Wish};
 use crate::sockets::{self, Key, Opened};
 use crate::state::{Ask, News, State};
 use crate::task;
@@ -109,7 +109,7 @@ pub struct Supervisor {
     logs: Logs,
     admin: Option<admin::Running>,
     generation: u64,
-    manner: Manner,
+    place: Place,
     events: Box<dyn FnMut(Event) + Send>,
 }
 
@@ -120,6 +120,18 @@ impl Supervisor {
     /// # Errors
     /// The configuration has errors, or a socket, file or thread cannot be had.
     pub fn start(
+        source: Box<dyn Source>,
+        events: Box<dyn FnMut(Event) + Send>,
+    ) -> Result<Self, StartError> {
+        Self::start_in(Place::default(), source, events)
+    }
+
+    /// The same in another program's place.
+    ///
+    /// # Errors
+    /// As [`Supervisor::start`].
+    pub fn start_in(
+        place: Place,
         mut source: Box<dyn Source>,
         mut events: Box<dyn FnMut(Event) + Send>,
     ) -> Result<Self, StartError> {
@@ -141,7 +153,8 @@ impl Supervisor {
         let wanted = issuance::settings(&config).map_err(StartError::Config)?;
         let plan = compile::compile(&config, &Names::default(), &mut board, 1, None);
         let plan = Arc::new(plan.map_err(StartError::Config)?);
-        let opened = sockets::open_missing(&config, &[], count).map_err(StartError::Open)?;
+        let opened = sockets::open_missing(&config, &[], count, place.takes_over)
+            .map_err(StartError::Open)?;
         let sinks = Sinks::open(&config.log).map_err(StartError::Open)?;
         let mut workers = spawn_workers(&config, count, &plan, &shared)?;
         let state = State::new(config, plan, board, (shared, issuing), (asks, tell));
@@ -161,7 +174,7 @@ impl Supervisor {
             logs,
             admin: None,
             generation: 1,
-            manner: Manner::Own,
+            place,
             events,
         })
     }
@@ -172,20 +185,13 @@ impl Supervisor {
         Arc::clone(&self.state)
     }
 
-    /// Obeys signals as another program does.
-    #[must_use]
-    pub fn obeying(mut self, manner: Manner) -> Self {
-        self.manner = manner;
-        self
-    }
-
     /// Runs until told to stop. Returns when every connection has ended or the drain time is over.
     ///
     /// # Errors
     /// The admin socket or a signal handler cannot be had.
     pub async fn run(mut self) -> Result<(), StartError> {
         let mut signals =
-            Signals::new(self.manner).map_err(|e| StartError::System("signals", e))?;
+            Signals::new(self.place.manner).map_err(|e| StartError::System("signals", e))?;
         let config = self.state.config();
         self.admin = admin::start(&self.state, &config.admin)
             .await
@@ -351,7 +357,7 @@ impl Supervisor {
         let config = loaded.config;
         let old = self.state.config();
         let mut changes = clearway_config::diff::diff(&old, &config);
-        let opened = sockets::open_missing(&config, &self.open, self.workers.len())?;
+        let opened = sockets::open_missing(&config, &self.open, self.workers.len(), false)?;
         let sinks = Sinks::open(&config.log)?;
         let refused = |found: Vec<Diagnostic>| lines(UNCHANGED, found.iter());
         let wanted = issuance::settings(&config).map_err(refused)?;

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clearway_config::foreign::{self, Environment};
 use clearway_config::model::LogLevel;
 use clearway_config::{Diagnostic, Loaded, Severity};
-use clearway_control::signals::Manner;
+use clearway_control::signals::{Manner, Place};
 use clearway_control::supervisor::{Event, StartError};
 use rustix::process::Signal;
 
@@ -173,12 +173,16 @@ fn serve(options: Options, voice: &Arc<Voice>) -> ExitCode {
     } else {
         Manner::Haproxy
     };
-    let mut starting = Starting {
+    let place = Place {
+        manner,
+        takes_over: options.old != Old::None,
+    };
+    let starting = Starting {
         voice: Arc::clone(voice),
         options,
     };
     let events = move |event: Event| starting.hear(event);
-    match run::serve(Box::new(source), Box::new(events), manner) {
+    match run::serve(Box::new(source), Box::new(events), place) {
         Ok(()) => ExitCode::SUCCESS,
         Err(StartError::Config(found)) => {
             voice.tell_all(&found);
@@ -198,7 +202,7 @@ struct Starting {
 }
 
 impl Starting {
-    fn hear(&mut self, event: Event) {
+    fn hear(&self, event: Event) {
         match event {
             Event::Listening(..) => {}
             Event::Ready => self.ready(),

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clearway_config::foreign::{self, NGINX_VERSION, NginxProcess};
 use clearway_config::model::LogLevel;
 use clearway_config::{Diagnostic, Loaded, Severity};
-use clearway_control::signals::Manner;
+use clearway_control::signals::{Manner, Place};
 use clearway_control::supervisor::{Event, StartError};
 use rustix::process::Signal;
 
@@ -327,7 +327,11 @@ fn start(options: Options, arguments: &[OsString]) -> ExitCode {
         }
         Event::Draining => background::notify("STOPPING=1\n"),
     };
-    let result = run::serve(Box::new(source), Box::new(events), Manner::Nginx);
+    let place = Place {
+        manner: Manner::Nginx,
+        takes_over: false,
+    };
+    let result = run::serve(Box::new(source), Box::new(events), place);
     match result {
         Ok(()) => {
             // As NGINX does; one that is gone already is as good.

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use clearway_config::{Diagnostic, Loaded};
-use clearway_control::signals::Manner;
+use clearway_control::signals::Place;
 use clearway_control::supervisor::{Event, StartError, Supervisor};
 
 use super::{ConfigArg, complain, say};
@@ -109,7 +109,7 @@ pub(super) fn start(
     source: Box<dyn clearway_control::supervisor::Source>,
     events: Box<dyn FnMut(Event) + Send>,
 ) -> ExitCode {
-    match serve(source, events, Manner::Own) {
+    match serve(source, events, Place::default()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&error);
@@ -118,22 +118,22 @@ pub(super) fn start(
     }
 }
 
-/// The same, obeying signals as another program does, and telling nobody why it ended.
+/// The same in another program's place, and telling nobody why it ended.
 ///
 /// # Errors
 /// When it could not start.
 pub(super) fn serve(
     source: Box<dyn clearway_control::supervisor::Source>,
     events: Box<dyn FnMut(Event) + Send>,
-    manner: Manner,
+    place: Place,
 ) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let runtime = runtime.map_err(|error| StartError::System("cannot make a runtime", error))?;
     runtime.block_on(async {
-        let supervisor = Supervisor::start(source, events)?;
-        supervisor.obeying(manner).run().await
+        let supervisor = Supervisor::start_in(place, source, events)?;
+        supervisor.run().await
     })
 }
 

@@ -12,6 +12,7 @@ mod faults;
 mod faults_client;
 mod forwarded;
 mod grpc;
+mod guises;
 mod h2_conformance;
 mod health;
 mod http2;
