@@ -264,7 +264,7 @@ impl Starting {
 
 fn load(options: &Options, voice: &Voice) -> Loaded {
     let mut environment = environment(options);
-    let loaded = foreign::load_haproxy(&options.files, &mut environment);
+    let loaded = foreign::load_haproxy(&options.files, &mut environment, &[]).loaded;
     for notice in environment.notices() {
         if !notice.is_diagnostic || options.is_diagnosing {
             let (origin, message) = (&notice.origin, &notice.message);

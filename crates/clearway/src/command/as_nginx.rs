@@ -193,7 +193,7 @@ impl Options {
     }
 
     fn load(&self) -> Loaded {
-        foreign::load_nginx(&self.file(), &self.prefix(), &self.globals)
+        foreign::load_nginx(&self.file(), &self.globals, &[]).loaded
     }
 
     fn process(&self) -> NginxProcess {

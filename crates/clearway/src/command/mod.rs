@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use clearway_config::Loaded;
-use clearway_config::foreign::{self, Foreign};
+use clearway_config::foreign::{self, Environment, Foreign};
 
 /// A load balancer for layers 4 and 7 that explains every gateway error.
 #[derive(Parser)]
@@ -84,10 +84,13 @@ impl ConfigArg {
     /// The configuration in another language, if it is in one.
     fn foreign(&self) -> Option<Foreign> {
         if let Some(path) = &self.nginx {
-            return Some(foreign::load_nginx(path, &self.ignore));
+            return Some(foreign::load_nginx(path, "", &self.ignore));
         }
         let is_one = !self.haproxy.is_empty();
-        is_one.then(|| foreign::load_haproxy(&self.haproxy, &self.ignore))
+        is_one.then(|| {
+            let mut environment = Environment::new(std::env::vars().collect());
+            foreign::load_haproxy(&self.haproxy, &mut environment, &self.ignore)
+        })
     }
 
     /// What to call it.

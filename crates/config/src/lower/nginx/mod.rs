@@ -31,11 +31,17 @@ struct Http<'a> {
     upstreams: Vec<&'a Directive>,
 }
 
-/// Reads a file and what it includes, as NGINX would. A file with servers alone is taken for a part of
+/// Reads a file and what it includes, as NGINX would, with directives from outside of it that hold for
+/// all of it. A file with servers alone is taken for a part of
 /// the block `http`. `ignored` are names of directives that are left out where they would be refused.
 #[must_use]
-pub fn load(path: &Path, ignored: &[String]) -> Foreign {
-    lower(&crate::syntax::nginx::read_file(path), ignored)
+pub fn load(path: &Path, globals: &str, ignored: &[String]) -> Foreign {
+    let mut tree = crate::syntax::nginx::read_file(path);
+    let mut outside = crate::syntax::nginx::read("command line", globals);
+    outside.directives.append(&mut tree.directives);
+    tree.directives = outside.directives;
+    tree.diagnostics.append(&mut outside.diagnostics);
+    lower(&tree, ignored)
 }
 
 fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
