@@ -26,6 +26,7 @@ mod shadow;
 mod template;
 #[cfg(test)]
 mod testing;
+mod value;
 mod view;
 
 pub use compile::CompileError;
@@ -33,4 +34,5 @@ pub use program::Program;
 pub use router::Router;
 pub use scratch::Scratch;
 pub use shadow::shadowed;
+pub use value::Value;
 pub use view::{Flow, LocalReply, View};

@@ -63,3 +63,41 @@ pub(crate) fn haproxy(bytes: &[u8], out: &mut Vec<u8>) {
         }
     }
 }
+
+/// Appends `bytes` as HAProxy does with captured headers: `{`, `|` and `}` as `#HH`, too.
+pub(crate) fn haproxy_capture(bytes: &[u8], out: &mut Vec<u8>) {
+    for part in bytes.split_inclusive(|b| matches!(b, b'{' | b'|' | b'}')) {
+        match part.split_last() {
+            Some((&last @ (b'{' | b'|' | b'}'), before)) => {
+                haproxy(before, out);
+                out.extend_from_slice(format!("#{last:02X}").as_bytes());
+            }
+            _ => haproxy(part, out),
+        }
+    }
+}
+
+/// Appends `bytes` as they are but for controls, which become `\xHH`: those of ASCII, and in UTF-8 those
+/// beyond it. A tab stays.
+pub(crate) fn controls(bytes: &[u8], out: &mut Vec<u8>) {
+    let is_plain = |b: &u8| (0x20..0x7f).contains(b) || *b == b'\t';
+    if bytes.iter().all(is_plain) {
+        return out.extend_from_slice(bytes);
+    }
+    let hex = |bytes: &[u8], out: &mut Vec<u8>| {
+        for b in bytes {
+            out.extend_from_slice(format!("\\x{b:02X}").as_bytes());
+        }
+    };
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let mut room = [0; 4];
+            let text = c.encode_utf8(&mut room).as_bytes();
+            match c.is_control() && c != '\t' {
+                true => hex(text, out),
+                false => out.extend_from_slice(text),
+            }
+        }
+        hex(chunk.invalid(), out);
+    }
+}

@@ -11,6 +11,7 @@ pub mod codec;
 mod escape;
 pub mod format;
 mod histogram;
+pub mod line;
 pub mod proxy_status;
 pub mod read;
 pub mod receipt;

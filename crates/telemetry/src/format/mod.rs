@@ -10,7 +10,7 @@ use clearway_outcome::Record;
 macro_rules! formats {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal $module:ident,)+) => {
         /// How a record is written as a line.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
         pub enum Format { #[default] $($(#[doc = $doc])+ $variant,)+ }
 
         impl Format {

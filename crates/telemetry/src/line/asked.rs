@@ -1,0 +1,56 @@
+//! What workers are asked for when a request ends, because a Record does not hold it.
+
+use super::ValueDoc;
+
+macro_rules! asked {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $spelling:literal $haproxy:literal $nginx:literal;)+) => {
+        /// A value that the worker has to give along with the Record.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Asked { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl Asked {
+            /// The reference, in order.
+            pub const REFERENCE: &'static [ValueDoc] = &[$(ValueDoc {
+                spelling: $spelling, haproxy: $haproxy, nginx: $nginx, summary: concat!($($doc,)+),
+            },)+];
+
+            /// The value of a name.
+            #[must_use]
+            pub fn named(name: &str) -> Option<Self> {
+                match name { $($spelling => Some(Self::$variant),)+ _ => None }
+            }
+
+            /// Its name.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $spelling,)+ }
+            }
+        }
+    };
+}
+
+asked! {
+    /// Address that the client connected to.
+    LocalIp = "local_ip" "%fi" "$server_addr";
+    /// Port that the client connected to.
+    LocalPort = "local_port" "%fp" "$server_port";
+    /// Connections from clients open in the whole process, this one included.
+    ProcessConnections = "process_connections" "%ac" "$connections_active";
+    /// Requests in flight on the last server, from this worker and all others, without this one.
+    ServerConnections = "server_connections" "%sc" "";
+    /// Requests that wait for a slot of the backend's servers when this one ends.
+    BackendQueue = "backend_queue" "%bq" "";
+    /// Requests on the client's connection so far, this one included.
+    ConnectionRequests = "connection_requests" "" "$connection_requests";
+    /// Time from the connection's beginning until it was ready for requests (PROXY header, TLS), in
+    /// milliseconds; 0 from the second request on.
+    HandshakeMs = "handshake_ms" "%Th" "";
+    /// Time for which the connection was idle before the request, in milliseconds.
+    IdleMs = "idle_ms" "%Ti" "";
+    /// Time from the connection's beginning, or the end of the request before, until the head was
+    /// complete, in milliseconds: `handshake_ms`, `idle_ms` and `head_ms` together.
+    QueryMs = "query_ms" "%Tq" "";
+    /// Time from the connection's beginning, or the end of the request before, until this one was over,
+    /// in milliseconds.
+    SessionMs = "session_ms" "%Tt" "";
+}
