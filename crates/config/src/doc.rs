@@ -2,17 +2,18 @@
 
 use clearway_balance::Algorithm;
 use clearway_rules::ast::Fetch;
+use clearway_telemetry::line::{self, Escape};
 use serde_json::{Map, Value as Json, json};
 
 use crate::diagnostic::Lines;
 use crate::model::{
-    Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Backend, BackendTls,
-    CertificateFiles, ClientCertificates, Condition, CookieSite, Ejection, ErrorPage, Forwarding,
-    Health, HealthKind, Incidents, Keepalive, Limits, Listener, ListenerTls, Log, LogFormat,
-    LogLevel, Map as MapTable, MapEntry, Match, Mode, Passthrough, Process, ProxyProtocol, Queue,
-    Redirect, Replacement, Reply, Resolver, Retries, RetryMethods, Rewrite, Route, Rule, SendProxy,
-    Server, ServerProtocol, ServerState, StickyCookie, Timeouts, TlsProfile, ValueTest, Webhook,
-    XForwarded,
+    AccessLog, Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Backend,
+    BackendTls, CertificateFiles, ClientCertificates, Condition, CookieSite, Ejection, ErrorPage,
+    Forwarding, Health, HealthKind, Incidents, Keepalive, Limits, Listener, ListenerTls, Log,
+    LogFormat, LogLevel, Map as MapTable, MapEntry, Match, Mode, Passthrough, Process,
+    ProxyProtocol, Queue, Redirect, Replacement, Reply, Resolver, Retries, RetryMethods, Rewrite,
+    Route, Rule, SendProxy, Server, ServerProtocol, ServerState, StickyCookie, Syslog,
+    SyslogFraming, Timeouts, TlsProfile, ValueTest, Webhook, XForwarded,
 };
 use crate::syntax::{Kind, Node};
 use crate::value::{Row, Section, Spec, Value, section_schema};
@@ -103,10 +104,12 @@ const fn chapter<S: Section>(place: &'static str) -> Chapter {
 }
 
 /// The chapters, in the order of the page.
-const CHAPTERS: [Chapter; 40] = [
+const CHAPTERS: [Chapter; 42] = [
     chapter::<Process>(""),
     chapter::<Admin>(""),
     chapter::<Log>(""),
+    chapter::<AccessLog>("`[[listener.NAME.access_log]]`, `access_log` of a route"),
+    chapter::<Syslog>("`syslog` of `[log]` and of an access log"),
     chapter::<Incidents>(""),
     chapter::<Webhook>("`webhooks` of `[incidents]`"),
     chapter::<Resolver>(""),
@@ -208,7 +211,7 @@ pub fn reference() -> String {
         }
         out.push_str(&format!("{}\n", one_line(chapter.doc)));
         if chapter.title == VALUES.title {
-            out.push_str(&format!("\n{VALUES_TEXT}{}", templates()));
+            out.push_str(&format!("\n{VALUES_TEXT}{}\n{}", templates(), log_values()));
             continue;
         }
         out.push_str("\n| key | type | default | meaning | example |\n|---|---|---|---|---|\n");
@@ -235,6 +238,31 @@ fn templates() -> String {
         out.push_str(&format!(
             "| `${{{}{name}}}` | {summary} |\n",
             fetch.spelling
+        ));
+    }
+    out
+}
+
+/// What may stand there besides in the format of an access log.
+fn log_values() -> String {
+    let mut out = "- **log text**: a template for lines of access logs, in which these stand for what is known when \
+        the request is over, besides the values of templates (of headers of the response, those that the \
+        server sent). After the name may follow `,max=N` (bytes of it at most), `,escape=NAME` (as in \
+        `escape`) and `,else=TEXT` (in place of nothing). The last columns say what they are called in a \
+        `log-format` of HAProxy and a `log_format` of NGINX:\n\n\
+        | in text | is | HAProxy | NGINX |\n|---|---|---|---|\n"
+        .to_owned();
+    let code = |word: &str| match word {
+        "" => String::new(),
+        word => format!("`{word}`"),
+    };
+    for value in line::reference() {
+        out.push_str(&format!(
+            "| `${{{}}}` | {} | {} | {} |\n",
+            value.spelling,
+            cell(value.summary),
+            code(value.haproxy),
+            code(value.nginx)
         ));
     }
     out
@@ -295,8 +323,13 @@ fn choices_of(title: &str) -> String {
     type Choices = (&'static str, Vec<(&'static str, &'static str)>);
     let choices: Vec<Choices> = match title {
         title if title == Log::TITLE => {
-            vec![table!("format", LogFormat), table!("level", LogLevel)]
+            vec![
+                ("format", LogFormat::choices().collect()),
+                table!("level", LogLevel),
+            ]
         }
+        title if title == AccessLog::TITLE => vec![table!("escape", Escape)],
+        title if title == Syslog::TITLE => vec![table!("framing", SyslogFraming)],
         title if title == Acme::TITLE => {
             vec![table!("challenges", AcmeChallenge), table!("key", AcmeKey)]
         }
@@ -357,10 +390,11 @@ impl Part {
 }
 
 /// The sections of the sample. A header that would change something by being there is a comment too.
-const SAMPLE: [Part; 38] = [
+const SAMPLE: [Part; 40] = [
     part::<Process>("[process]"),
     part::<Admin>("[admin]"),
     part::<Log>("[log]"),
+    part::<Syslog>("# [log.syslog]"),
     part::<Incidents>("[incidents]"),
     part::<Webhook>("# [[incidents.webhooks]]"),
     part::<Resolver>("[resolver]"),
@@ -392,6 +426,7 @@ const SAMPLE: [Part; 38] = [
     },
     part::<Condition>("# [listener.web.rule.when]"),
     part::<ValueTest>("# [[listener.web.rule.when.value]]"),
+    part::<AccessLog>("# [[listener.web.access_log]]"),
     part::<Route>("[[route]]").kept(&[("backend", "\"app\"")]),
     part::<Rewrite>("# [route.rewrite]"),
     part::<Replacement>("# [[route.replace_request_headers]]"),
@@ -495,6 +530,8 @@ mod tests {
         reads::<Process>();
         reads::<Admin>();
         reads::<Log>();
+        reads::<AccessLog>();
+        reads::<Syslog>();
         reads::<Incidents>();
         reads::<Resolver>();
         reads::<Acme>();

@@ -12,7 +12,9 @@ pub use crate::concept::incidents::{Incidents, Webhook, WebhookFormat};
 pub use crate::concept::keepalive::Keepalive;
 pub use crate::concept::limits::{LimitOverrides, Limits};
 pub use crate::concept::listener::{HttpsPort, Listener, Mode, ProxyProtocol};
-pub use crate::concept::log::{Log, LogFormat, LogLevel};
+pub use crate::concept::log::{
+    AccessLog, Log, LogLevel, Syslog, SyslogFacility, SyslogFraming, SyslogSeverity,
+};
 pub use crate::concept::map::{Map, MapEntry};
 pub use crate::concept::matching::{Condition, Match, ValueTest};
 pub use crate::concept::process::{Process, Workers};
@@ -29,8 +31,9 @@ pub use crate::concept::tls::{
 pub use crate::diagnostic::{Origin, Origins};
 pub use crate::value::{
     Bind, BodyText, CookieName, ErrorKey, FetchText, FieldTest, HashKey, HeaderName, HeaderValue,
-    HostPattern, Identifier, LogDestination, MethodName, OrOff, Pairs, PathPattern, PathPrefix,
-    Pattern, QueryName, RegexText, RetryOn, ServerAddress, Statuses, TemplateText, Token,
+    HostPattern, Identifier, LogDestination, LogFormat, LogText, MethodName, OrOff, Pairs,
+    PathPattern, PathPrefix, Pattern, QueryName, RegexText, RetryOn, ServerAddress, Statuses,
+    SyslogAddress, TemplateText, Token,
 };
 
 /// A whole configuration.
@@ -152,6 +155,31 @@ impl Config {
             .flatten()
             .collect();
         self.limits.resolved(&levels)
+    }
+
+    /// The access logs of a listener's requests on a route; those of the listener when there is none.
+    #[must_use]
+    pub fn access_logs_for(&self, listener: &Listener, route: Option<&Route>) -> Vec<AccessLog> {
+        let own = route.and_then(|route| route.access_logs.as_ref());
+        match own.or(listener.access_logs.as_ref()) {
+            Some(logs) => logs.iter().filter(|log| log.is_on()).cloned().collect(),
+            None => self.log.access_log().into_iter().collect(),
+        }
+    }
+
+    /// Every access log that is written, each once.
+    #[must_use]
+    pub fn access_logs(&self) -> Vec<AccessLog> {
+        let listeners = self.listeners.iter().flat_map(|l| &l.access_logs);
+        let routes = self.routes.iter().flat_map(|route| &route.access_logs);
+        let own = listeners.chain(routes).flatten().cloned();
+        let mut all: Vec<AccessLog> = Vec::new();
+        for log in self.log.access_log().into_iter().chain(own) {
+            if log.is_on() && !all.contains(&log) {
+                all.push(log);
+            }
+        }
+        all
     }
 
     /// The retry rules that hold for a backend's requests on a route.

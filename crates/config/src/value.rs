@@ -7,6 +7,7 @@ mod address;
 mod choice;
 mod http;
 mod list;
+mod log;
 mod number;
 mod text;
 mod time;
@@ -19,7 +20,8 @@ pub use http::{
     Statuses, TemplateText,
 };
 pub use list::{OrOff, Pairs};
-pub use text::{Identifier, LogDestination, Token};
+pub use log::{LogDestination, LogFormat, LogText, SyslogAddress};
+pub use text::{Identifier, Token};
 
 pub(crate) use choice::{choice_value, choices};
 

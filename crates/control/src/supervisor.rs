@@ -155,7 +155,7 @@ impl Supervisor {
         let plan = Arc::new(plan.map_err(StartError::Config)?);
         let opened = sockets::open_missing(&config, &[], count, place.takes_over)
             .map_err(StartError::Open)?;
-        let sinks = Sinks::open(&config.log).map_err(StartError::Open)?;
+        let sinks = Sinks::open(&config).map_err(StartError::Open)?;
         let mut workers = spawn_workers(&config, count, &plan, &shared)?;
         let state = State::new(config, plan, board, (shared, issuing), (asks, tell));
         let rings = workers.iter_mut().filter_map(|w| w.access.take()).collect();
@@ -358,7 +358,7 @@ impl Supervisor {
         let old = self.state.config();
         let mut changes = clearway_config::diff::diff(&old, &config);
         let opened = sockets::open_missing(&config, &self.open, self.workers.len(), false)?;
-        let sinks = Sinks::open(&config.log)?;
+        let sinks = Sinks::open(&config)?;
         let refused = |found: Vec<Diagnostic>| lines(UNCHANGED, found.iter());
         let wanted = issuance::settings(&config).map_err(refused)?;
         let storage = self.state.issuing.open(&config, &wanted)?;

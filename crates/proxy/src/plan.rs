@@ -24,6 +24,7 @@ use clearway_rules::ast::Definitions;
 use clearway_rules::{Program, Router};
 use ipnet::IpNet;
 
+use crate::access::LogSet;
 use crate::board::{BackendEntry, KeptSessions, ListenerEntry, ServerEntry};
 use crate::issuance::Issuance;
 
@@ -35,8 +36,6 @@ pub struct Plan {
     pub listeners: Vec<Arc<ListenerPlan>>,
     /// Backends, in the order of the configuration.
     pub backends: Vec<Arc<BackendPlan>>,
-    /// Whether requests are logged.
-    pub access_log: bool,
     /// What rules refer to by name.
     pub named: Arc<Definitions>,
     /// Who obtains certificates, where any listener wants some.
@@ -233,6 +232,8 @@ pub struct RoutePlan {
     pub limits: Limits,
     /// Retry rules, all levels merged.
     pub retries: RetryPlan,
+    /// Access logs.
+    pub logs: LogSet,
 }
 
 /// When failed Attempts are followed by others.

@@ -6,10 +6,12 @@ use std::task::{Context, Waker};
 
 use clearway_base::buffer::Lease;
 use clearway_base::clock::{self, Stamp};
+use clearway_base::intern::Name;
 use clearway_net::stream::Stream;
 use clearway_net::tls;
 use clearway_outcome::{Fault, FaultKind, Phase, Protocol, Record, Side, Timings};
 
+use crate::access::Ending;
 use crate::client::Conn;
 use crate::exchange::{Next, ReplyOptions, encode_fault};
 use crate::plan::Mode;
@@ -234,5 +236,15 @@ fn report(
         fault: Some(fault),
         connections: (conn.seat.open_now, 0),
     };
-    worker.publish(&record, conn.access_log(), true);
+    let ending = Ending {
+        conn,
+        started,
+        complete: None,
+        now,
+        backend: None,
+        server: Name::NONE,
+        request: None,
+    };
+    let logs = conn.access_logs().map(|logs| (logs, &ending));
+    worker.publish(&record, logs, true);
 }

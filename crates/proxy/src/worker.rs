@@ -24,6 +24,7 @@ use clearway_telemetry::codec;
 use slab::Slab;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use crate::access::{Ending, LogSet};
 use crate::client::Conn;
 use crate::client::engine::Desk;
 use crate::client::lot::{self, Lot};
@@ -287,11 +288,20 @@ impl Worker {
     }
 
     /// Sends a record to the log thread and, when it failed, to control.
-    pub(crate) fn publish(&self, record: &Record<'_>, log: bool, failed: bool) {
+    pub(crate) fn publish(
+        &self,
+        record: &Record<'_>,
+        log: Option<(&LogSet, &Ending<'_>)>,
+        failed: bool,
+    ) {
         let mut bytes = self.record.borrow_mut();
         bytes.clear();
+        if let Some((logs, ending)) = log {
+            logs.write(ending, &mut bytes);
+        }
+        let start = bytes.len();
         codec::encode(record, &mut bytes);
-        if log {
+        if log.is_some() {
             let mut access = self.access.borrow_mut();
             if !access.push(&bytes) {
                 self.shard().log_dropped.one();
@@ -301,7 +311,8 @@ impl Worker {
             }
         }
         if failed {
-            if !self.receipts.borrow_mut().push(&bytes) {
+            let record = bytes.get(start..).unwrap_or_default();
+            if !self.receipts.borrow_mut().push(record) {
                 self.shard().receipts_dropped.one();
             }
             self.shared.failed.notify_one();
@@ -463,7 +474,6 @@ mod tests {
             generation: 1,
             listeners: Vec::new(),
             backends: Vec::new(),
-            access_log: false,
             issuance: None,
             files: Arc::default(),
         });

@@ -88,7 +88,8 @@ impl ConfigArg {
         }
         let is_one = !self.haproxy.is_empty();
         is_one.then(|| {
-            let mut environment = Environment::new(std::env::vars().collect());
+            let mut environment =
+                Environment::new(std::env::vars().collect::<std::collections::BTreeMap<_, _>>());
             foreign::load_haproxy(&self.haproxy, &mut environment, &self.ignore)
         })
     }

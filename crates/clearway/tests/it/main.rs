@@ -3,6 +3,7 @@
 //! One program holds all of them, since each links the whole library of test tools: a file of its own
 //! for each would take the linker's time and disk space forty times.
 
+mod access_logs;
 mod acme;
 mod bad_days;
 mod balancing;

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::errors::ErrorPages;
 use super::forwarded::Forwarding;
 use super::limits::LimitOverrides;
+use super::log::AccessLog;
 use super::route::Rule;
 use super::timeouts::TimeoutOverrides;
 use super::tls::{ListenerTls, Passthrough};
@@ -54,6 +55,9 @@ concept! {
     limits: LimitOverrides = LimitOverrides::default(), example = Some("{ connections = 1000 }");
     /// Pages in place of those of the process.
     errors: ErrorPages = Pairs::default(), example = Some("{ 503 = { body = \"Back soon.\" } }");
+    /// Its access logs in place of the process's; `[]` = none.
+    access_logs: Option<Vec<AccessLog>> = None, key = "access_log",
+        example = Some("[{ to = \"syslog:udp://127.0.0.1:514\", format = \"haproxy_http\" }]");
     /// What is done with all its requests, before a route is looked for. Routes are matched against
     /// the request as it came.
     rules: Vec<Rule> = Vec::new(), key = "rule",

@@ -2,6 +2,7 @@
 
 use super::actions::Actions;
 use super::limits::LimitOverrides;
+use super::log::AccessLog;
 use super::matching::{Condition, Match};
 use super::retries::RetryOverrides;
 use super::timeouts::TimeoutOverrides;
@@ -33,6 +34,9 @@ concept! {
     retries: RetryOverrides = RetryOverrides::default(), example = Some("{ max = 0 }");
     /// Limits in place of those of the process and the listener.
     limits: LimitOverrides = LimitOverrides::default(), example = Some("{ body_bytes = \"1GiB\" }");
+    /// Its access logs in place of those of the listener or the process; `[]` = none.
+    access_logs: Option<Vec<AccessLog>> = None, key = "access_log",
+        example = Some("[{ to = \"/var/log/clearway/api.log\", format = \"nginx_combined\" }]");
 }
 table_value!(Route);
 

@@ -136,6 +136,8 @@ fn path(destination: &LogDestination) -> Option<String> {
         LogDestination::Stdout => Some("stdout".to_owned()),
         LogDestination::Stderr => Some("stderr".to_owned()),
         LogDestination::File(path) => Some(path.display().to_string()),
+        // What is there, nobody can read from here.
+        LogDestination::Syslog(_) => None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Plain text, names, paths, log destinations.
+//! Plain text, names, paths.
 
 use std::path::PathBuf;
 
@@ -147,61 +147,6 @@ impl Text for Token {
     }
 }
 
-/// Where log lines go.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum LogDestination {
-    /// Nowhere.
-    Off,
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-    /// A file, which is appended to.
-    File(PathBuf),
-}
-
-impl Text for LogDestination {
-    const KIND: &'static str = "\"off\", \"stdout\", \"stderr\" or path of a file";
-
-    fn parse(text: &str) -> Result<Self, Problem> {
-        match text {
-            "off" => Ok(Self::Off),
-            "stdout" => Ok(Self::Stdout),
-            "stderr" => Ok(Self::Stderr),
-            // A bare word is more likely a mistyped choice than a file in the working directory.
-            _ if text.contains('/') && !text.contains('\0') => Ok(Self::File(text.into())),
-            _ => {
-                let mut problem =
-                    Problem::new(format!("{text:?} is no destination of a log"), Self::KIND);
-                problem.hint = Some(match words::closest(text, ["off", "stdout", "stderr"]) {
-                    Some(close) => format!("did you mean {close:?}?"),
-                    None => format!("for a file write its path: \"./{text}\""),
-                });
-                Err(problem)
-            }
-        }
-    }
-
-    fn text(&self) -> String {
-        match self {
-            Self::Off => "off".to_owned(),
-            Self::Stdout => "stdout".to_owned(),
-            Self::Stderr => "stderr".to_owned(),
-            Self::File(path) => path.display().to_string(),
-        }
-    }
-
-    #[cfg(test)]
-    fn sample(rng: &mut clearway_base::rng::Rng) -> Self {
-        match rng.below(4) {
-            0 => Self::Off,
-            1 => Self::Stdout,
-            2 => Self::Stderr,
-            _ => Self::File("/var/log/a b.log".into()),
-        }
-    }
-}
-
 /// A path of a file.
 impl Text for PathBuf {
     const KIND: &'static str = "path";
@@ -226,7 +171,7 @@ impl Text for PathBuf {
     }
 }
 
-text_values!(Identifier, Token, LogDestination, PathBuf);
+text_values!(Identifier, Token, PathBuf);
 
 #[cfg(test)]
 mod tests {
@@ -241,15 +186,5 @@ mod tests {
         for bad in ["", "-", "a b", "a/b", "a\"b", "ä", &long] {
             assert!(Identifier::parse(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_mistyped_destination_is_not_taken_for_a_file() {
-        assert_eq!(
-            LogDestination::parse("/x"),
-            Ok(LogDestination::File("/x".into()))
-        );
-        let hint = LogDestination::parse("sdtout").unwrap_err().hint.unwrap();
-        assert!(hint.contains("stdout"));
     }
 }

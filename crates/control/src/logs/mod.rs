@@ -6,19 +6,25 @@
 //! or a reader that does not read (a pipe) costs log lines, which are counted, and nothing else;
 //! writing resumes by itself.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+mod sink;
+mod syslog;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use clearway_base::hash::Map;
+use clearway_base::intern::Name;
 use clearway_base::ring::Reader;
-use clearway_config::model::{Log, LogDestination, LogFormat};
+use clearway_config::model::{AccessLog, Config};
+use clearway_outcome::Record;
 use clearway_telemetry::codec;
+use clearway_telemetry::line::{Layout, parcel};
 use tokio::time::Instant;
+
+use sink::{Place, Sink};
 
 use crate::state::State;
 
@@ -26,100 +32,129 @@ use crate::state::State;
 const PAUSE: Duration = Duration::from_millis(50);
 /// The same while nothing is to be written.
 const IDLE_PAUSE: Duration = Duration::from_secs(1);
-/// How long to wait before a full FIFO is tried again.
-const FULL_PAUSE: Duration = Duration::from_millis(10);
 /// Bytes that are gathered before they are written.
 const BATCH: usize = 64 * 1_024;
 /// Batches of failed requests that may wait to be written.
 const WAITING: usize = 1_024;
-
-/// Where log lines go.
-pub(crate) struct Sink {
-    destination: LogDestination,
-    file: Option<File>,
-}
-
-impl Sink {
-    /// A sink for a destination; a file is opened at once.
-    ///
-    /// # Errors
-    /// The file cannot be opened, as a sentence.
-    pub(crate) fn open(destination: &LogDestination) -> Result<Self, String> {
-        let mut sink = Self {
-            destination: destination.clone(),
-            file: None,
-        };
-        if let LogDestination::File(path) = destination {
-            sink.reopen()
-                .map_err(|error| format!("log file {}: {error}", path.display()))?;
-        }
-        Ok(sink)
-    }
-
-    /// Opens the file again by its name: after rotation.
-    fn reopen(&mut self) -> io::Result<()> {
-        let LogDestination::File(path) = &self.destination else {
-            return Ok(());
-        };
-        self.file = None;
-        let is_fifo = std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_fifo());
-        let mut options = OpenOptions::new();
-        if is_fifo {
-            // Opened for both directions a FIFO needs no reader; what it does not take at once is
-            // tried again while nobody wants anything else of the thread.
-            options
-                .read(true)
-                .write(true)
-                .custom_flags(libc::O_NONBLOCK);
-        } else {
-            options.create(true).append(true);
-        }
-        self.file = Some(options.open(path)?);
-        Ok(())
-    }
-
-    /// Writes whole lines; gives up on a reader that does not read when `is_wanted` elsewhere.
-    ///
-    /// # Errors
-    /// What the system said; the lines are lost.
-    fn write(&mut self, mut lines: &[u8], is_wanted: &dyn Fn() -> bool) -> io::Result<()> {
-        match &self.destination {
-            LogDestination::Off => return Ok(()),
-            LogDestination::Stdout => return io::stdout().write_all(lines),
-            LogDestination::Stderr => return io::stderr().write_all(lines),
-            LogDestination::File(_) => {}
-        }
-        if self.file.is_none() {
-            self.reopen()?;
-        }
-        let Some(file) = &mut self.file else {
-            return Ok(());
-        };
-        while !lines.is_empty() {
-            match file.write(lines) {
-                Ok(count) if count > 0 => lines = lines.get(count..).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !is_wanted() => {
-                    std::thread::park_timeout(FULL_PAUSE);
-                }
-                failed => {
-                    // A file that failed is opened anew: the disk may have been replaced.
-                    self.file = None;
-                    return failed.and_then(|_| Err(io::ErrorKind::WriteZero.into()));
-                }
-            }
-        }
-        Ok(())
-    }
-}
 
 /// What a log thread is told while it runs.
 #[derive(Default)]
 struct Control {
     stop: AtomicBool,
     reopen: AtomicBool,
-    /// A new sink and format, after a reload.
-    change: Mutex<Option<(Sink, LogFormat)>>,
+    /// Other places and logs, after a reload.
+    change: Mutex<Option<Desk>>,
+}
+
+/// What a log thread writes: sinks, and the logs that go to them by the names that workers use.
+#[derive(Default)]
+struct Desk {
+    sinks: Vec<Outlet>,
+    logs: Map<Name, Known>,
+}
+
+/// An access log as its thread knows it.
+struct Known {
+    layout: Layout,
+    /// The place of its sink.
+    at: usize,
+    /// It stands in no configuration any more.
+    is_former: bool,
+}
+
+/// A sink with the lines that are to be written to it.
+struct Outlet {
+    sink: Sink,
+    lines: Vec<u8>,
+}
+
+impl Desk {
+    /// Opens what is not open yet and says which sink it is.
+    fn open(&mut self, place: Place) -> Result<usize, String> {
+        let known = self
+            .sinks
+            .iter()
+            .position(|known| known.sink.place == place);
+        if let Some(at) = known {
+            return Ok(at);
+        }
+        self.sinks.push(Outlet {
+            sink: Sink::open(place)?,
+            lines: Vec::new(),
+        });
+        Ok(self.sinks.len() - 1)
+    }
+
+    /// Opens what access logs ask for.
+    fn of_access(logs: &[AccessLog]) -> Result<Self, String> {
+        let mut desk = Self::default();
+        for log in logs {
+            let at = desk.open(Place::new(&log.to, &log.syslog))?;
+            let known = Known {
+                layout: log.layout(),
+                at,
+                is_former: false,
+            };
+            desk.logs.insert(Name::new(&log.key()), known);
+        }
+        Ok(desk)
+    }
+
+    /// Adds the line of a log to what is to be written.
+    fn line(
+        &mut self,
+        name: Name,
+        values: parcel::Values<'_>,
+        record: &Record<'_>,
+        (control, state): (&Control, &State),
+    ) {
+        let Some(known) = self.logs.get(&name) else {
+            // The log was removed, and another reload has passed since.
+            state.log_failures.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        if let Some(outlet) = self.sinks.get_mut(known.at) {
+            known.layout.write(record, values, &mut outlet.lines);
+            if outlet.lines.len() >= BATCH {
+                flush(outlet, control, state);
+            }
+        }
+    }
+
+    /// Takes over the logs of the desk before that no configuration has any more, for requests that
+    /// still run; those that it had taken over itself are forgotten.
+    fn succeed(&mut self, before: Self) {
+        let mut outlets: Vec<Option<Outlet>> = before.sinks.into_iter().map(Some).collect();
+        let mut places: Vec<Option<usize>> = outlets.iter().map(|_| None).collect();
+        for (name, mut known) in before.logs {
+            if known.is_former || self.logs.contains_key(&name) {
+                continue;
+            }
+            let (Some(outlet), Some(place)) = (outlets.get_mut(known.at), places.get_mut(known.at))
+            else {
+                continue;
+            };
+            let at = *place.get_or_insert_with(|| self.adopt(outlet));
+            (known.at, known.is_former) = (at, true);
+            self.logs.insert(name, known);
+        }
+    }
+
+    /// The sink for the place of a former one: the one that is open, else that one itself.
+    fn adopt(&mut self, former: &mut Option<Outlet>) -> usize {
+        let Some(outlet) = former.take() else {
+            return usize::MAX;
+        };
+        let place = &outlet.sink.place;
+        let known = self
+            .sinks
+            .iter()
+            .position(|known| known.sink.place == *place);
+        known.unwrap_or_else(|| {
+            self.sinks.push(outlet);
+            self.sinks.len() - 1
+        })
+    }
 }
 
 /// The running log threads.
@@ -132,9 +167,8 @@ pub(crate) struct Logs {
 
 /// Sinks opened for a configuration that is not in force yet.
 pub(crate) struct Sinks {
-    access: Sink,
-    faults: Sink,
-    settings: Log,
+    access: Desk,
+    faults: Desk,
 }
 
 impl Sinks {
@@ -142,13 +176,11 @@ impl Sinks {
     ///
     /// # Errors
     /// A file cannot be opened, as a sentence.
-    pub(crate) fn open(log: &Log) -> Result<Self, String> {
-        let (access, faults) = (Sink::open(&log.access)?, Sink::open(&log.faults)?);
-        Ok(Self {
-            access,
-            faults,
-            settings: log.clone(),
-        })
+    pub(crate) fn open(config: &Config) -> Result<Self, String> {
+        let access = Desk::of_access(&config.access_logs())?;
+        let mut faults = Desk::default();
+        faults.open(Place::new(&config.log.faults, &config.log.syslog))?;
+        Ok(Self { access, faults })
     }
 }
 
@@ -157,10 +189,9 @@ impl Logs {
     pub(crate) fn start(state: &Arc<State>, rings: Vec<Reader>, sinks: Sinks) -> Self {
         let (access, faults) = (Arc::<Control>::default(), Arc::<Control>::default());
         let (queue, waiting) = sync_channel(WAITING);
-        let format = sinks.settings.format;
         let (told, counts) = (Arc::clone(&access), Arc::clone(state));
         let one = spawn("clearway-log", move || {
-            write_access(rings, sinks.access, format, &told, &counts);
+            write_access(rings, sinks.access, &told, &counts);
         });
         let (told, counts) = (Arc::clone(&faults), Arc::clone(state));
         let two = spawn("clearway-faults", move || {
@@ -182,12 +213,12 @@ impl Logs {
 
     /// Writes to other places, or in another format, from now on; files are the newly opened ones.
     pub(crate) fn change(&self, state: &State, sinks: Sinks) {
-        let set = |control: &Control, sink| {
+        let set = |control: &Control, desk| {
             let mut change = control
                 .change
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            *change = Some((sink, sinks.settings.format));
+            *change = Some(desk);
         };
         set(&self.access, sinks.access);
         set(&self.faults, sinks.faults);
@@ -239,57 +270,60 @@ impl Control {
     }
 
     /// Does what it was told since the last call.
-    fn obey(&self, sink: &mut Sink, format: &mut LogFormat, state: &State) {
+    fn obey(&self, desk: &mut Desk, state: &State) {
         let change = self
             .change
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some((new, new_format)) = change {
-            (*sink, *format) = (new, new_format);
+        if let Some(new) = change {
+            let before = std::mem::replace(desk, new);
+            desk.succeed(before);
         }
-        if self.reopen.swap(false, Ordering::AcqRel) && sink.reopen().is_err() {
-            state.log_failures.fetch_add(1, Ordering::Relaxed);
+        if self.reopen.swap(false, Ordering::AcqRel) {
+            for outlet in &mut desk.sinks {
+                if outlet.sink.reopen().is_err() {
+                    state.log_failures.fetch_add(1, Ordering::Relaxed);
+                }
+            }
         }
     }
 }
 
-fn write_access(
-    mut rings: Vec<Reader>,
-    mut sink: Sink,
-    mut format: LogFormat,
-    control: &Control,
-    state: &State,
-) {
+fn write_access(mut rings: Vec<Reader>, mut desk: Desk, control: &Control, state: &State) {
     // The workers' word that a ring is half full comes from their runtimes.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build();
     let Ok(runtime) = runtime else { return };
-    let mut lines = Vec::with_capacity(2 * BATCH);
     let mut attempts = Vec::new();
     loop {
         let stop = control.stop.load(Ordering::Acquire);
-        control.obey(&mut sink, &mut format, state);
+        control.obey(&mut desk, state);
         let mut taken = 0;
         for ring in &mut rings {
-            taken += ring.drain(|record| {
-                // A record that cannot be read was not written by a worker of this process.
+            taken += ring.drain(|parcel| {
+                // What cannot be read was not written by a worker of this process.
+                let Some(record) = parcel::read(parcel, |_, _| ()) else {
+                    return;
+                };
                 codec::look(record, &mut attempts, |record| {
-                    format.write(record, &mut lines);
+                    parcel::read(parcel, |name, values| {
+                        desk.line(name, values, record, (control, state));
+                    });
                 });
-                if lines.len() >= BATCH {
-                    flush(&mut sink, &mut lines, control, state);
-                }
             });
         }
-        flush(&mut sink, &mut lines, control, state);
+        for outlet in &mut desk.sinks {
+            flush(outlet, control, state);
+        }
         if taken == 0 && stop {
             return;
         }
-        let pause = match sink.destination {
-            LogDestination::Off => IDLE_PAUSE,
-            LogDestination::Stdout | LogDestination::Stderr | LogDestination::File(_) => PAUSE,
+        let pause = if desk.logs.is_empty() {
+            IDLE_PAUSE
+        } else {
+            PAUSE
         };
         runtime.block_on(async {
             let more = state.shared.log_waiting.notified();
@@ -298,26 +332,27 @@ fn write_access(
     }
 }
 
-fn write_faults(waiting: &Receiver<Vec<u8>>, mut sink: Sink, control: &Control, state: &State) {
-    let mut format = LogFormat::Json;
+fn write_faults(waiting: &Receiver<Vec<u8>>, mut desk: Desk, control: &Control, state: &State) {
     loop {
         // It ends when nobody can send any more.
-        let Ok(mut lines) = waiting.recv() else {
+        let Ok(lines) = waiting.recv() else {
             return;
         };
-        control.obey(&mut sink, &mut format, state);
-        flush(&mut sink, &mut lines, control, state);
+        control.obey(&mut desk, state);
+        if let Some(outlet) = desk.sinks.first_mut() {
+            outlet.lines = lines;
+            flush(outlet, control, state);
+        }
     }
 }
 
-fn flush(sink: &mut Sink, lines: &mut Vec<u8>, control: &Control, state: &State) {
-    if lines.is_empty() {
+fn flush(outlet: &mut Outlet, control: &Control, state: &State) {
+    if outlet.lines.is_empty() {
         return;
     }
-    if sink.write(lines, &|| control.is_waiting()).is_err() {
-        lost(state, lines);
-    }
-    lines.clear();
+    let lost = outlet.sink.write(&outlet.lines, &|| control.is_waiting());
+    state.log_failures.fetch_add(lost, Ordering::Relaxed);
+    outlet.lines.clear();
 }
 
 /// Counts lines that could not be written.

@@ -12,6 +12,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use clearway_net::stream::{Read, Stream};
 use clearway_net::timer::Timer;
 use clearway_outcome::{Address, FaultKind, TlsFacts};
 
+use crate::access::LogSet;
 use crate::listener::Seat;
 use crate::local::LocalPlan;
 use crate::plan::ListenerPlan;
@@ -215,9 +217,18 @@ impl Conn {
         self.destination().map(|a| a.port()).or(self.seat.port)
     }
 
-    /// Whether requests are logged.
-    pub(crate) fn access_log(&self) -> bool {
-        self.plan.plan.access_log
+    /// The access logs of what is on no route; none when there are none.
+    pub(crate) fn access_logs(&self) -> Option<&LogSet> {
+        let logs = &self.listener()?.fallback.logs;
+        Some(logs).filter(|logs| !logs.is_empty())
+    }
+
+    /// Connections from clients that are open on all listeners.
+    pub(crate) fn open_in_process(&self) -> u64 {
+        let listeners = self.plan.plan.listeners.iter();
+        listeners
+            .map(|l| u64::from(l.entry.open.load(Ordering::Relaxed)))
+            .sum()
     }
 
     /// Whether the connection should end after the current request.

@@ -21,6 +21,7 @@ use clearway_rules::ast::Definitions;
 
 pub use backend::{Address, Answer, Names, Question};
 
+use crate::access::LogSet;
 use crate::board::Board;
 use crate::plan::{
     BackendPlan, ErrorPage, ErrorPages, ListenerPlan, Marked, Mode, PassPlan, Plan, RetryPlan,
@@ -66,14 +67,12 @@ pub fn compile(
     if !diagnostics.is_empty() {
         return Err(diagnostics);
     }
-    let access_log = config.log.access != clearway_config::model::LogDestination::Off;
     let is_automatic = |l: &Listener| l.tls.as_ref().is_some_and(|tls| tls.is_automatic());
     let wanted = config.listeners.iter().any(is_automatic);
     Ok(Plan {
         generation,
         listeners,
         backends,
-        access_log,
         named: Arc::new(named),
         issuance: board.issuance().filter(|_| wanted),
         files: Arc::new(files),
@@ -101,7 +100,6 @@ pub fn rename(
         generation,
         listeners: before.listeners.clone(),
         backends,
-        access_log: before.access_log,
         named: Arc::clone(&before.named),
         issuance: before.issuance.clone(),
         files: Arc::clone(&before.files),
@@ -180,6 +178,7 @@ fn compile_listener(
                 .map(|b| config.retries_for(b, None))
                 .unwrap_or_default(),
         ),
+        logs: logs(config, listener, None)?,
     };
     Ok(ListenerPlan {
         name,
@@ -251,6 +250,20 @@ fn compile_route(
                 .map(|b| config.retries_for(b, Some(route)))
                 .unwrap_or_default(),
         ),
+        logs: logs(config, listener, Some(route))?,
+    })
+}
+
+/// Access logs of a listener's requests on a route.
+fn logs(
+    config: &Config,
+    listener: &Listener,
+    route: Option<&Route>,
+) -> Result<LogSet, Vec<Diagnostic>> {
+    LogSet::compile(&config.access_logs_for(listener, route)).map_err(|words| {
+        let of_route = route.and_then(|route| route.origin_of("access_log"));
+        let origin = of_route.unwrap_or_else(|| listener.origins.field_or_section("access_log"));
+        vec![Diagnostic::error("access-log", origin, words)]
     })
 }
 

@@ -72,6 +72,7 @@ enum Delivered {
 impl Exchange<'_> {
     /// Writes the response and relays its body; the Attempt is finished here.
     pub(super) async fn deliver(&mut self, mut answer: Answer) -> Result<Next, Stop> {
+        self.note_for_logs(&answer);
         if self.request.response.status == 101 {
             // Boxed: a tunnel's room need not be part of every request's.
             return Box::pin(self.switch_protocols(answer)).await;

@@ -29,6 +29,7 @@ use clearway_outcome::{Attempt, Fault, FaultKind, GrpcStatus, Phase, RequestId, 
 use clearway_rules::{LocalReply, Scratch};
 use smallvec::SmallVec;
 
+use crate::access::Noted;
 use crate::client::Conn;
 use crate::local::{Flight, LocalBackend, LocalPlan};
 use crate::plan::RoutePlan;
@@ -52,6 +53,8 @@ pub(crate) struct Request {
     pub(crate) attempts: SmallVec<[Attempt; 2]>,
     /// Members of the backend that were tried.
     pub(crate) tried: SmallVec<[usize; 4]>,
+    /// What access logs want to know of the response.
+    pub(crate) noted: Noted,
 }
 
 impl Request {
@@ -68,6 +71,7 @@ impl Request {
         self.scratch.clear();
         self.attempts.clear();
         self.tried.clear();
+        self.noted.clear();
     }
 }
 

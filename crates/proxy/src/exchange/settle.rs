@@ -5,8 +5,12 @@ use std::rc::Rc;
 use clearway_base::intern::Name;
 use clearway_http::Known;
 use clearway_outcome::{Attempt, Fault, Protocol, Record, Side, Timings};
+use clearway_rules::{Value, View};
 
 use super::Exchange;
+use super::talk::Answer;
+use crate::access::{Ending, LogSet};
+use crate::local::LocalPlan;
 use crate::stats::class;
 
 impl Exchange<'_> {
@@ -38,6 +42,7 @@ impl Exchange<'_> {
         self.settled = true;
         let now = self.conn.worker.now();
         let worker = Rc::clone(&self.conn.worker);
+        let plan = Rc::clone(&self.plan);
         let total_us = now.micros_since(self.arrival.started);
         let status = self.status_for_log();
         let bytes_in = self.bytes_in + self.body_in;
@@ -54,8 +59,7 @@ impl Exchange<'_> {
                 shard.prevented.one();
             }
         }
-        let log = self.plan.plan.access_log;
-        let listener = self.plan.listener(self.conn.listener_at);
+        let listener = plan.listener(self.conn.listener_at);
         if let Some(shard) = listener.entry.shards.get(worker.index) {
             if let Some(responses) = shard.responses.get(class(status)) {
                 responses.one();
@@ -72,8 +76,12 @@ impl Exchange<'_> {
         // A gateway error is one to the client whoever made it: the server's own are reported, too.
         let failed =
             self.fault.is_some() || self.request.attempts.len() > 1 || matches!(status, 502..=504);
-        if !log && !failed {
+        let logs = self.logs_of(&plan);
+        if logs.is_empty() && !failed {
             return;
+        }
+        if logs.asks_rules() {
+            self.begin_for_logs();
         }
         let buf = self.lease.filled();
         let head = &self.request.head;
@@ -111,7 +119,71 @@ impl Exchange<'_> {
                 self.backend.as_ref().map_or(0, |b| b.inflight()),
             ),
         };
+        let ending = Ending {
+            conn: self.conn,
+            started: self.arrival.started,
+            complete: Some(self.arrival.complete),
+            now,
+            backend: self.backend.as_ref(),
+            server: self.last_server(),
+            request: Some((
+                self.view_for_logs(None),
+                &self.request.scratch,
+                &self.request.noted,
+            )),
+        };
+        let log = (!logs.is_empty()).then_some((logs, &ending));
         worker.publish(&record, log, failed);
+    }
+
+    /// Keeps what access logs want of the response's head while it is there.
+    pub(super) fn note_for_logs(&mut self, answer: &Answer) {
+        let plan = Rc::clone(&self.plan);
+        let logs = self.logs_of(&plan);
+        if !logs.asks_response() {
+            return;
+        }
+        self.begin_for_logs();
+        let mut noted = std::mem::take(&mut self.request.noted);
+        let view = self.view_for_logs(Some(answer));
+        logs.note(&view, &self.request.scratch, &mut noted);
+        self.request.noted = noted;
+    }
+
+    /// Prepares the memory of rules, should no rule have run.
+    fn begin_for_logs(&mut self) {
+        let mut scratch = std::mem::take(&mut self.request.scratch);
+        Value::begin(&self.view_for_logs(None), &mut scratch);
+        self.request.scratch = scratch;
+    }
+
+    /// The access logs of the request.
+    fn logs_of<'p>(&self, plan: &'p LocalPlan) -> &'p LogSet {
+        let (listener, route) = match self.route {
+            Some(at) => (at.listener, at.route),
+            None => (self.conn.listener_at, usize::MAX),
+        };
+        &plan.route(listener, route).logs
+    }
+
+    fn last_server(&self) -> Name {
+        let last = self.request.attempts.last();
+        last.map_or(Name::NONE, |attempt| attempt.server)
+    }
+
+    fn view_for_logs<'v>(&'v self, answer: Option<&'v Answer>) -> View<'v> {
+        View {
+            head: &self.request.head,
+            buf: self.lease.filled(),
+            client: self.conn.client,
+            listener: self.conn.seat.listener,
+            scheme: self.conn.scheme(),
+            tls: self.conn.tls.as_deref(),
+            id: self.id,
+            response: answer.map(|answer| (&self.request.response, answer.buffer.filled())),
+            backend: self.backend.as_ref().map_or(Name::NONE, |b| b.plan.name),
+            server: self.last_server(),
+        }
     }
 
     /// What the log says was sent: 499 for a client that left before anything was.

@@ -12,6 +12,7 @@ use clearway_outcome::{
 };
 use smallvec::SmallVec;
 
+use crate::access::Ending;
 use crate::client::{Conn, handshake};
 use crate::exchange::pump::{Coding, Pump, Source};
 use crate::exchange::tunnel::{self, Ends};
@@ -306,8 +307,18 @@ fn settle(conn: &Conn, passage: &Passage, backend: Option<&Rc<LocalBackend>>) {
         connections: (conn.seat.open_now, backend.map_or(0, |b| b.inflight())),
     };
     let failed = passage.fault.is_some() || passage.attempts.len() > 1;
-    let log = conn.access_log();
-    if log || failed {
-        worker.publish(&record, log, failed);
+    let last = passage.attempts.last();
+    let ending = Ending {
+        conn,
+        started: conn.accepted,
+        complete: None,
+        now,
+        backend,
+        server: last.map_or(Name::NONE, |attempt| attempt.server),
+        request: None,
+    };
+    let logs = conn.access_logs().map(|logs| (logs, &ending));
+    if logs.is_some() || failed {
+        worker.publish(&record, logs, failed);
     }
 }

@@ -37,7 +37,10 @@ use proxy::Proxy;
 /// left out where they would be refused.
 #[must_use]
 pub fn load(paths: &[PathBuf], environment: &mut Environment, ignored: &[String]) -> Foreign {
-    lower(&crate::syntax::haproxy::read_files_for(paths, environment), ignored)
+    lower(
+        &crate::syntax::haproxy::read_files_for(paths, environment),
+        ignored,
+    )
 }
 
 /// Lowers what was read.

@@ -1,0 +1,202 @@
+//! Access logs of listeners and routes: several at once, to syslog servers, with formats of one's own
+//! and those of HAProxy and NGINX.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
+use std::net::UdpSocket;
+use std::os::unix::net::UnixDatagram;
+
+use clearway_testkit::{Clearway, Client, Server, TempDir, behave, wait};
+
+/// A syslog server on UDP.
+struct Syslog(UdpSocket);
+
+impl Syslog {
+    fn start() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(wait::LIMIT)).unwrap();
+        Self(socket)
+    }
+
+    fn destination(&self) -> String {
+        format!("syslog:udp://{}", self.0.local_addr().unwrap())
+    }
+
+    /// The next datagram.
+    fn next(&self) -> String {
+        let mut room = [0; 9_999];
+        let count = self.0.recv(&mut room).unwrap();
+        String::from_utf8(room[..count].to_vec()).unwrap()
+    }
+}
+
+/// A configuration with one listener, whose settings these are, and one backend.
+fn one(listener: &str, server: &str, backend: &str) -> String {
+    format!(
+        "[listener.web]\nbind = \"127.0.0.1:0\"\n{listener}\n\
+         [backend.app]\nservers = [{{ address = \"{server}\", name = \"s1\" }}]\nretries = {{ max = 0 }}\n{backend}\n"
+    )
+}
+
+/// Waits until a file has so many lines.
+fn lines_of(path: &str, count: usize) -> Vec<String> {
+    wait::until(path, || {
+        let text = std::fs::read_to_string(path).ok()?;
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        (lines.len() >= count && text.ends_with('\n')).then_some(lines)
+    })
+}
+
+/// What follows the address and the time in a line of HAProxy, with zeros for times and bytes.
+fn tail(line: &str) -> String {
+    let (_, tail) = line.split_once("] ").unwrap();
+    let words = tail
+        .split(' ')
+        .enumerate()
+        .map(|(index, word)| match index {
+            2 => {
+                let small = |time: &str| if time == "-1" { "-1" } else { "0" }.to_owned();
+                let times: Vec<String> = word.split('/').map(small).collect();
+                times.join("/")
+            }
+            4 => "0".to_owned(),
+            _ => word.to_owned(),
+        });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn one_request_is_written_to_several_places_in_several_formats() {
+    let syslog = Syslog::start();
+    let server = Server::script(behave::answer(
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: its \"own\"\r\n\r\nhello",
+    ));
+    let listener = format!(
+        "[[listener.web.access_log]]\nto = \"{}\"\nformat = \"nginx_combined\"\n\
+         syslog = {{ tag = \"nginx\", pid = false, hostname = \"host\" }}\n\
+         [[listener.web.access_log]]\nto = \"$DIR/own.log\"\nempty = \"-\"\n\
+         format = '${{method}} ${{host}} ${{header:x-b,max=3}} ${{header:x-c}} ${{response_header:x-a}} ${{status}} ${{body_out}} ${{server}} ${{connection_requests}} $$'\n\
+         [[listener.web.access_log]]\nto = \"$DIR/json.log\"\nescape = \"json\"\n\
+         format = '{{\"agent\":\"${{header:user-agent}}\",\"a\":\"${{response_header:x-a}}\"}}'",
+        syslog.destination()
+    );
+    let clearway = Clearway::start(&one(&listener, server.address(), ""));
+    let mut client = clearway.client();
+    client.get_with("/a?b", "User-Agent: x\"y\r\nX-B: abcdef\r\n");
+    client.get("/b");
+    let line = syslog.next();
+    assert!(line.starts_with("<190>"), "{line}");
+    assert!(line.contains(" host nginx: 127.0.0.1 - - ["), "{line}");
+    assert!(
+        line.ends_with("] \"GET /a?b HTTP/1.1\" 200 5 \"-\" \"x\\x22y\""),
+        "{line}"
+    );
+    let lines = lines_of(&clearway.file("own.log"), 2);
+    assert_eq!(
+        lines,
+        [
+            "GET test abc - its \\x22own\\x22 200 5 s1 1 $",
+            "GET test - - its \\x22own\\x22 200 5 s1 2 $"
+        ]
+    );
+    let lines = lines_of(&clearway.file("json.log"), 2);
+    assert_eq!(lines[0], r#"{"agent":"x\"y","a":"its \"own\""}"#);
+    assert_eq!(clearway.stdout(), Vec::<String>::new());
+}
+
+#[test]
+fn routes_have_logs_of_their_own_or_none_and_conditions_choose() {
+    let server = Server::script(behave::ok("x"));
+    let config = format!(
+        "[log]\naccess = \"$DIR/process.log\"\nformat = \"${{target}}\"\n\
+         [listener.web]\nbind = \"127.0.0.1:0\"\n[listener.other]\nbind = \"127.0.0.1:0\"\n\
+         access_log = [{{ to = \"$DIR/other.log\", format = \"${{target}}\", if = \"${{header:x-log}}\" }}]\n\
+         [[route]]\npath = \"/quiet/\"\naccess_log = []\n\
+         [[route]]\npath = \"/own/\"\naccess_log = [{{ to = \"$DIR/own.log\", format = \"${{route}} ${{target}}\" }}]\n\
+         [backend.app]\nservers = [\"{}\"]\n",
+        server.address()
+    );
+    let clearway = Clearway::start(&config);
+    for target in ["/quiet/1", "/own/1", "/1", "/quiet/2", "/2"] {
+        clearway.get(target);
+    }
+    let mut other = Client::connect(clearway.address("other"));
+    for value in ["", "X-Log: 0\r\n", "X-Log: 1\r\n"] {
+        other.get_with(&format!("/{}", value.len()), value);
+    }
+    assert_eq!(lines_of(&clearway.file("process.log"), 2), ["/1", "/2"]);
+    assert_eq!(lines_of(&clearway.file("own.log"), 1), ["route-2 /own/1"]);
+    assert_eq!(lines_of(&clearway.file("other.log"), 1), ["/10"]);
+}
+
+#[test]
+fn lines_of_requests_look_as_those_of_haproxy() {
+    let (refusing, _guard) = behave::closed_port();
+    let cut = "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nhello";
+    let ok = Server::script(behave::ok("x"));
+    let missing = Server::script(behave::status(404));
+    let silent = Server::script(behave::never_answer());
+    let early = Server::script(behave::close_after_request());
+    let short = Server::script(behave::answer_and_close(cut));
+    let stalls = Server::script(behave::answer_and_stall(cut));
+    let bad = Server::script(behave::answer_and_close("garbage\r\n\r\n"));
+    let syslog = Syslog::start();
+    let mut config = format!(
+        "[timeouts]\nresponse = \"200ms\"\nserver_idle = \"200ms\"\nrequest_head = \"200ms\"\n\
+         [listener.web]\nbind = \"127.0.0.1:0\"\nbackend = \"ok\"\n\
+         access_log = [{{ to = \"{}\", format = \"haproxy_http\", syslog = {{ facility = \"local0\", tag = \"haproxy\", newline = true }} }}]\n\
+         [[route]]\npath = \"/deny\"\ndeny = 403\n[[route]]\npath = \"/redirect\"\nredirect = \"/x\"\n\
+         [[route]]\npath = \"/return\"\nreply = {{ body = \"hi\" }}\n",
+        syslog.destination()
+    );
+    for (name, address) in [
+        ("ok", ok.address()),
+        ("missing", missing.address()),
+        ("refused", &refusing),
+        ("silent", silent.address()),
+        ("early", early.address()),
+        ("short", short.address()),
+        ("stalls", stalls.address()),
+        ("bad", bad.address()),
+    ] {
+        config.push_str(&format!(
+            "[[route]]\npath = \"/{name}\"\nbackend = \"{name}\"\n[backend.{name}]\n\
+             servers = [{{ address = \"{address}\", name = \"s1\" }}]\nretries = {{ max = 0 }}\n"
+        ));
+    }
+    config.push_str(
+        "[[route]]\npath = \"/down\"\nbackend = \"down\"\n[backend.down]\n\
+         servers = [{ address = \"127.0.0.1:1\", name = \"s1\", state = \"maint\" }]\n",
+    );
+    let clearway = Clearway::start(&config);
+    let counts = "1/1/0/0/0 0/0";
+    let ask = |target: &str| {
+        let mut client = clearway.client();
+        client.send(&format!("GET /{target} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        drop(client.try_response("GET"));
+        let line = syslog.next();
+        assert!(
+            line.starts_with("<134>") && line.ends_with('\n'),
+            "{line:?}"
+        );
+        assert!(line.contains(" haproxy["), "{line}");
+        tail(line.trim_end())
+    };
+    for (target, wanted) in [
+        ("ok", "ok/s1 0/0/0/0/0 200 0 - - ----"),
+        ("missing", "missing/s1 0/0/0/0/0 404 0 - - ----"),
+        ("down", "down/<NOSRV> 0/-1/-1/-1/0 503 0 - - SC--"),
+        ("refused", "refused/s1 0/0/-1/-1/0 502 0 - - SC--"),
+        ("silent", "silent/s1 0/0/0/-1/0 504 0 - - sH--"),
+        ("early", "early/s1 0/0/0/-1/0 502 0 - - SH--"),
+        ("short", "short/s1 0/0/0/0/0 200 0 - - SD--"),
+        ("stalls", "stalls/s1 0/0/0/0/0 200 0 - - sD--"),
+        ("bad", "bad/s1 0/0/0/-1/0 502 0 - - PH--"),
+        ("deny", "web/<NOSRV> 0/-1/-1/-1/0 403 0 - - PR--"),
+        ("redirect", "web/<NOSRV> 0/-1/-1/-1/0 302 0 - - LR--"),
+        ("return", "web/<NOSRV> 0/-1/-1/-1/0 200 0 - - LR--"),
+    ] {
+        let wanted = format!("web {wanted} {counts} \"GET /{target} HTTP/1.1\"");
+        assert_eq!(ask(target), wanted);
+    }
+}
