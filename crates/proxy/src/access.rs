@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use clearway_base::clock::Stamp;
 use clearway_base::decimal;
@@ -181,6 +182,7 @@ impl Ending<'_> {
             },
             Asked::QueryMs if self.complete.is_none() => writer.value(Some(b"-1")),
             Asked::ProcessConnections
+            | Asked::ListenerConnections
             | Asked::ServerConnections
             | Asked::BackendQueue
             | Asked::ConnectionRequests
@@ -198,6 +200,10 @@ impl Ending<'_> {
         let waiting = || self.backend.map(|b| b.plan.entry.queue.waiting() as u64);
         match asked {
             Asked::ProcessConnections => self.conn.open_in_process(),
+            Asked::ListenerConnections => {
+                let open = &self.conn.seat.entry().open;
+                open.load(Ordering::Relaxed).into()
+            }
             Asked::ServerConnections => self.in_flight().into(),
             Asked::BackendQueue => waiting().unwrap_or(0),
             Asked::ConnectionRequests => self.conn.requests.into(),

@@ -4,9 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use std::net::UdpSocket;
-use std::os::unix::net::UnixDatagram;
 
-use clearway_testkit::{Clearway, Client, Server, TempDir, behave, wait};
+use clearway_testkit::{Clearway, Client, Server, behave, wait};
 
 /// A syslog server on UDP.
 struct Syslog(UdpSocket);
@@ -60,6 +59,8 @@ fn tail(line: &str) -> String {
                 times.join("/")
             }
             4 => "0".to_owned(),
+            // A connection before this one may not be closed yet.
+            8 => format!("1/1/{}", word.splitn(3, '/').last().unwrap()),
             _ => word.to_owned(),
         });
     words.collect::<Vec<_>>().join(" ")
@@ -101,7 +102,6 @@ fn one_request_is_written_to_several_places_in_several_formats() {
     );
     let lines = lines_of(&clearway.file("json.log"), 2);
     assert_eq!(lines[0], r#"{"agent":"x\"y","a":"its \"own\""}"#);
-    assert_eq!(clearway.stdout(), Vec::<String>::new());
 }
 
 #[test]
@@ -111,8 +111,8 @@ fn routes_have_logs_of_their_own_or_none_and_conditions_choose() {
         "[log]\naccess = \"$DIR/process.log\"\nformat = \"${{target}}\"\n\
          [listener.web]\nbind = \"127.0.0.1:0\"\n[listener.other]\nbind = \"127.0.0.1:0\"\n\
          access_log = [{{ to = \"$DIR/other.log\", format = \"${{target}}\", if = \"${{header:x-log}}\" }}]\n\
-         [[route]]\npath = \"/quiet/\"\naccess_log = []\n\
-         [[route]]\npath = \"/own/\"\naccess_log = [{{ to = \"$DIR/own.log\", format = \"${{route}} ${{target}}\" }}]\n\
+         [[route]]\npath = \"/quiet/\"\nbackend = \"app\"\naccess_log = []\n\
+         [[route]]\npath = \"/own/\"\nbackend = \"app\"\naccess_log = [{{ to = \"$DIR/own.log\", format = \"${{route}} ${{target}}\" }}]\n\
          [backend.app]\nservers = [\"{}\"]\n",
         server.address()
     );
@@ -140,12 +140,13 @@ fn lines_of_requests_look_as_those_of_haproxy() {
     let short = Server::script(behave::answer_and_close(cut));
     let stalls = Server::script(behave::answer_and_stall(cut));
     let bad = Server::script(behave::answer_and_close("garbage\r\n\r\n"));
+    let waits = Server::script(behave::gated(&wait::Gate::new(), "x"));
     let syslog = Syslog::start();
     let mut config = format!(
-        "[timeouts]\nresponse = \"200ms\"\nserver_idle = \"200ms\"\nrequest_head = \"200ms\"\n\
+        "[timeouts]\nresponse = \"500ms\"\nserver_idle = \"200ms\"\nrequest_head = \"200ms\"\n\
          [listener.web]\nbind = \"127.0.0.1:0\"\nbackend = \"ok\"\n\
          access_log = [{{ to = \"{}\", format = \"haproxy_http\", syslog = {{ facility = \"local0\", tag = \"haproxy\", newline = true }} }}]\n\
-         [[route]]\npath = \"/deny\"\ndeny = 403\n[[route]]\npath = \"/redirect\"\nredirect = \"/x\"\n\
+         [[route]]\npath = \"/deny\"\ndeny = 403\n[[route]]\npath = \"/redirect\"\nredirect = {{ to = \"/x\", status = 302 }}\n\
          [[route]]\npath = \"/return\"\nreply = {{ body = \"hi\" }}\n",
         syslog.destination()
     );
@@ -158,6 +159,7 @@ fn lines_of_requests_look_as_those_of_haproxy() {
         ("short", short.address()),
         ("stalls", stalls.address()),
         ("bad", bad.address()),
+        ("waits", waits.address()),
     ] {
         config.push_str(&format!(
             "[[route]]\npath = \"/{name}\"\nbackend = \"{name}\"\n[backend.{name}]\n\
@@ -199,4 +201,129 @@ fn lines_of_requests_look_as_those_of_haproxy() {
         let wanted = format!("web {wanted} {counts} \"GET /{target} HTTP/1.1\"");
         assert_eq!(ask(target), wanted);
     }
+    // What clients do wrong, and how they leave.
+    let head = |path: &str| format!("GET /{path} HTTP/1.1\r\nHost: test\r\n\r\n");
+    for (bytes, wanted) in [
+        (
+            "NONSENSE\r\n\r\n",
+            "web/<NOSRV> -1/-1/-1/-1/0 400 0 - - PR--",
+        ),
+        (
+            "GET /ok HTTP/1.1\r\nHost: t\r\n",
+            "web/<NOSRV> -1/-1/-1/-1/0 408 0 - - cR--",
+        ),
+    ] {
+        let mut client = clearway.client();
+        client.send(bytes);
+        client.read_to_end();
+        let line = tail(syslog.next().trim_end());
+        assert_eq!(line, format!("web {wanted} {counts} \"<BADREQ>\""));
+    }
+    let mut client = clearway.client();
+    client.send(head("waits"));
+    waits.wait_requests(1);
+    client.reset();
+    let line = tail(syslog.next().trim_end());
+    let wanted = "waits/s1 0/0/0/-1/0 400 0 - - CH--";
+    assert_eq!(
+        line,
+        format!("web {wanted} {counts} \"GET /waits HTTP/1.1\"")
+    );
+    let mut client = clearway.client();
+    client.send(head("stalls"));
+    client.take_through(b"hello");
+    client.reset();
+    let line = tail(syslog.next().trim_end());
+    let wanted = "stalls/s1 0/0/0/0/0 200 0 - - CD--";
+    assert_eq!(
+        line,
+        format!("web {wanted} {counts} \"GET /stalls HTTP/1.1\"")
+    );
+}
+
+#[test]
+fn connections_are_written_as_haproxy_does() {
+    let (refusing, _guard) = behave::closed_port();
+    let syslog = Syslog::start();
+    let server = Server::script(behave::ok("x"));
+    let config = format!(
+        "[log]\naccess = \"{0}\"\nformat = \"haproxy_tcp\"\nsyslog = {{ framing = \"rfc5424\", tag = \"lb\" }}\n\
+         [listener.good]\nbind = \"127.0.0.1:0\"\nmode = \"tcp\"\nbackend = \"good\"\n\
+         [listener.bad]\nbind = \"127.0.0.1:0\"\nmode = \"tcp\"\nbackend = \"bad\"\n\
+         access_log = [{{ to = \"{0}\", format = \"haproxy_tcp\" }}, {{ to = \"$DIR/def.log\", format = \"haproxy_default\" }}]\n\
+         [backend.good]\nservers = [{{ address = \"{1}\", name = \"s1\" }}]\n\
+         [backend.bad]\nservers = [{{ address = \"{refusing}\", name = \"s1\" }}]\nretries = {{ max = 0 }}\n",
+        syslog.destination(),
+        server.address()
+    );
+    let clearway = Clearway::start(&config);
+    let mut client = Client::connect(clearway.address("good"));
+    client.get("/");
+    drop(client);
+    let line = syslog.next();
+    assert!(
+        line.starts_with("<190>1 ") && line.contains("+00:00 - lb "),
+        "{line}"
+    );
+    let (_, tail) = line.split_once("] good good/s1 ").unwrap();
+    assert!(
+        tail.starts_with("0/") && tail.ends_with(" -- 1/1/0/0/0 0/0"),
+        "{line}"
+    );
+    let address = clearway.address("bad").to_owned();
+    drop(Client::connect(&address).read_to_end());
+    let line = syslog.next();
+    let (_, tail) = line.split_once("] bad bad/s1 ").unwrap();
+    assert!(
+        tail.starts_with("0/-1/") && tail.contains(" 0 SC "),
+        "{line}"
+    );
+    let lines = lines_of(&clearway.file("def.log"), 1);
+    assert!(lines[0].starts_with("Connect from 127.0.0.1:"), "{lines:?}");
+    assert!(
+        lines[0].ends_with(&format!(" to {address} (bad/TCP)")),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn a_log_that_a_reload_takes_away_is_written_for_requests_that_still_run() {
+    let gate = wait::Gate::new();
+    let server = Server::script(behave::gated(&gate, "x"));
+    let with = |log: &str| {
+        let listener =
+            format!("access_log = [{{ to = \"$DIR/{log}\", format = \"${{target}}\" }}]");
+        one(&listener, server.address(), "")
+    };
+    let clearway = Clearway::start(&with("first.log"));
+    let mut slow = clearway.client();
+    slow.send("GET /slow HTTP/1.1\r\nHost: test\r\n\r\n");
+    server.wait_requests(1);
+    assert_eq!(clearway.reload(&with("second.log")), "ok");
+    gate.open();
+    assert_eq!(slow.response("GET").status, 200);
+    clearway.get("/new");
+    assert_eq!(lines_of(&clearway.file("first.log"), 1), ["/slow"]);
+    assert_eq!(lines_of(&clearway.file("second.log"), 1), ["/new"]);
+}
+
+#[test]
+fn a_syslog_server_that_is_gone_stops_no_request_and_costs_lines_that_are_counted() {
+    let folder = clearway_testkit::TempDir::new();
+    let path = folder.file("log");
+    let server = Server::script(behave::ok("x"));
+    let listener = format!(
+        "access_log = [{{ to = \"syslog:unix:{path}\", format = \"${{target}}\", syslog = {{ framing = \"raw\" }} }}]"
+    );
+    let clearway = Clearway::start(&one(&listener, server.address(), ""));
+    assert_eq!(clearway.get("/lost").status, 200);
+    clearway.wait_metric("clearway_log_failed_total", &[], 1.0);
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    wait::until("a line of a later request", || {
+        assert_eq!(clearway.get("/later").status, 200);
+        let mut room = [0; 99];
+        let count = socket.recv(&mut room).ok()?;
+        (&room[..count] == b"/later").then_some(())
+    });
 }

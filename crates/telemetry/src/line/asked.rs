@@ -36,6 +36,8 @@ asked! {
     LocalPort = "local_port" "%fp" "$server_port";
     /// Connections from clients open in the whole process, this one included.
     ProcessConnections = "process_connections" "%ac" "$connections_active";
+    /// Connections from clients open on the listener, this one included.
+    ListenerConnections = "listener_connections" "%fc" "";
     /// Requests in flight on the last server, from this worker and all others, without this one.
     ServerConnections = "server_connections" "%sc" "";
     /// Requests that wait for a slot of the backend's servers when this one ends.

@@ -50,21 +50,21 @@ fixed! {
     HaproxyHttp = "haproxy_http" Haproxy "-"
         "${client} [${time_haproxy}] ${haproxy_listener} ${haproxy_backend}/${haproxy_server} \
          ${head_ms}/${queue_ms}/${connect_ms}/${response_ms}/${total_ms} ${haproxy_status} ${bytes_out} \
-         - - ${haproxy_state} ${process_connections,else=0}/${listener_connections}/\
+         - - ${haproxy_state} ${process_connections,else=0}/${listener_connections,else=0}/\
          ${backend_connections}/${server_connections,else=0}/${haproxy_retries} \
          0/${backend_queue,else=0} \"${haproxy_request}\"";
     /// HAProxy's `option tcplog`.
     HaproxyTcp = "haproxy_tcp" Haproxy "-"
         "${client} [${time_haproxy}] ${haproxy_listener} ${haproxy_backend}/${haproxy_server} \
          ${queue_ms}/${connect_ms}/${total_ms} ${bytes_out} ${haproxy_state_tcp} \
-         ${process_connections,else=0}/${listener_connections}/${backend_connections}/\
+         ${process_connections,else=0}/${listener_connections,else=0}/${backend_connections}/\
          ${server_connections,else=0}/${haproxy_retries} 0/${backend_queue,else=0}";
     /// HAProxy's `option httplog clf`, without captured headers.
     HaproxyClf = "haproxy_clf" Haproxy "-"
         "${client_ip} - - [${time_clf}] \"${haproxy_request}\" ${haproxy_status} ${bytes_out} \"\" \"\" \
          ${client_port} ${time_millis} \"${haproxy_listener}\" \"${haproxy_backend}\" \"${haproxy_server}\" \
          ${head_ms} ${queue_ms} ${connect_ms} ${response_ms} ${total_ms} ${haproxy_state} \
-         ${process_connections,else=0} ${listener_connections} ${backend_connections} \
+         ${process_connections,else=0} ${listener_connections,else=0} ${backend_connections} \
          ${server_connections,else=0} ${haproxy_retries} 0 ${backend_queue,else=0} \"\" \"\" ";
     /// HAProxy without `option httplog` or `tcplog`.
     HaproxyDefault = "haproxy_default" Haproxy "-"

@@ -106,9 +106,11 @@ values! {
     };
     /// Status sent to the client in three digits, `000` when none was.
     Status = "status" "" "$status" |r, to| to.padded(r.status.into(), 3);
-    /// Status sent to the client, `-1` when none was.
+    /// Status sent to the client, `-1` when none was; 400, as HAProxy has it, for a client that left
+    /// before there was an answer.
     StatusOrNone = "haproxy_status" "%ST" "" |r, to| match r.status {
         0 => to.raw("-1"),
+        499 => to.raw("400"),
         status => to.number(status.into()),
     };
     /// Outcome of a call of gRPC, as a number.
@@ -184,8 +186,6 @@ values! {
     };
     /// HAProxy's termination state in two letters.
     StateTcp = "haproxy_state_tcp" "%ts" "" |r, to| to.text(&state::termination(r));
-    /// Connections open on the listener when the client's was accepted, itself included.
-    ListenerConnections = "listener_connections" "%fc" "" |r, to| to.number(r.connections.0.into());
     /// Requests in flight on the backend when this one ended.
     BackendConnections = "backend_connections" "%bc" "" |r, to| to.number(r.connections.1.into());
     /// `OK` when the request came to its proper end.
