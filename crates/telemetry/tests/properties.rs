@@ -12,6 +12,8 @@ use clearway_outcome::{
 };
 use clearway_telemetry::codec::{FACT_MAX, NAMES_MAX, TEXT_MAX, decode, encode, look};
 use clearway_telemetry::format::Format;
+use clearway_telemetry::line::parcel::{self, Writer};
+use clearway_telemetry::line::{Escape, Layout, Template, reference};
 use clearway_telemetry::receipt;
 use proptest::array::{uniform3, uniform4, uniform5};
 use proptest::collection::vec;
@@ -324,6 +326,39 @@ proptest! {
         let looked = look(&bytes, &mut Vec::new(), seen);
         prop_assert_eq!(looked, Some(seen(&expected.as_record())));
         prop_assert!(decode(&bytes[..cut.index(bytes.len())]).is_none());
+    }
+
+    /// Whatever clients send and rules give, a line from a template is one line, and the inside of a
+    /// string of JSON where that was asked for.
+    #[test]
+    fn lines_of_templates_stay_lines(made in made(), given in text(), index in any::<Index>()) {
+        let record = made.as_record();
+        let mut text = String::new();
+        for value in reference() {
+            text.push_str(&format!("|${{{}}}", value.spelling));
+        }
+        text.push_str("|${header:x}|${header:y,max=3,else=-}");
+        let template = Template::parse(&text, &mut |_| Ok(())).unwrap();
+        let mut parcel = Vec::new();
+        let mut writer = Writer::new(&mut parcel);
+        writer.log(record.listener);
+        for _ in template.given() {
+            writer.value(Some(&given));
+        }
+        let escape = Escape::ALL[index.index(Escape::ALL.len())];
+        let layout = Layout::template(template, escape, "-");
+        let mut line = Vec::new();
+        let rest = parcel::read(&parcel, |_, values| layout.write(&record, values, &mut line));
+        prop_assert_eq!(rest, Some(b"".as_slice()));
+        let line = String::from_utf8(line);
+        prop_assert!(line.is_ok());
+        let line = line.unwrap();
+        let is_control = |c: char| c.is_control() && !(c == '\t' && escape == Escape::None);
+        prop_assert_eq!(line.find(is_control), Some(line.len() - 1), "{}", line);
+        if escape == Escape::Json {
+            let quoted = format!("\"{}\"", line.trim_end_matches('\n'));
+            prop_assert!(serde_json::from_str::<String>(&quoted).is_ok(), "{}", quoted);
+        }
     }
 
     /// Any bytes are a record or refused; what is taken for a record is what is written of it.

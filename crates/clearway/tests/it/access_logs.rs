@@ -66,6 +66,28 @@ fn tail(line: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
+/// One listener whose log looks as HAProxy's; each backend has its path.
+fn like_haproxy(syslog: &Syslog, backends: &[(&str, &str)]) -> String {
+    let mut config = format!(
+        "[timeouts]\nresponse = \"500ms\"\nserver_idle = \"200ms\"\nrequest_head = \"200ms\"\n\
+         [listener.web]\nbind = \"127.0.0.1:0\"\n\
+         access_log = [{{ to = \"{}\", format = \"haproxy_http\", syslog = {{ facility = \"local0\", tag = \"haproxy\", newline = true }} }}]\n\
+         [[route]]\npath = \"/deny\"\ndeny = 403\n\
+         [[route]]\npath = \"/redirect\"\nredirect = {{ to = \"/x\", status = 302 }}\n\
+         [[route]]\npath = \"/return\"\nreply = {{ body = \"hi\" }}\n\
+         [[route]]\npath = \"/down\"\nbackend = \"down\"\n[backend.down]\n\
+         servers = [{{ address = \"127.0.0.1:1\", name = \"s1\", state = \"maint\" }}]\n",
+        syslog.destination()
+    );
+    for (name, address) in backends {
+        config.push_str(&format!(
+            "[[route]]\npath = \"/{name}\"\nbackend = \"{name}\"\n[backend.{name}]\n\
+             servers = [{{ address = \"{address}\", name = \"s1\" }}]\nretries = {{ max = 0 }}\n"
+        ));
+    }
+    config
+}
+
 #[test]
 fn one_request_is_written_to_several_places_in_several_formats() {
     let syslog = Syslog::start();
@@ -140,41 +162,25 @@ fn lines_of_requests_look_as_those_of_haproxy() {
     let short = Server::script(behave::answer_and_close(cut));
     let stalls = Server::script(behave::answer_and_stall(cut));
     let bad = Server::script(behave::answer_and_close("garbage\r\n\r\n"));
-    let waits = Server::script(behave::gated(&wait::Gate::new(), "x"));
     let syslog = Syslog::start();
-    let mut config = format!(
-        "[timeouts]\nresponse = \"500ms\"\nserver_idle = \"200ms\"\nrequest_head = \"200ms\"\n\
-         [listener.web]\nbind = \"127.0.0.1:0\"\nbackend = \"ok\"\n\
-         access_log = [{{ to = \"{}\", format = \"haproxy_http\", syslog = {{ facility = \"local0\", tag = \"haproxy\", newline = true }} }}]\n\
-         [[route]]\npath = \"/deny\"\ndeny = 403\n[[route]]\npath = \"/redirect\"\nredirect = {{ to = \"/x\", status = 302 }}\n\
-         [[route]]\npath = \"/return\"\nreply = {{ body = \"hi\" }}\n",
-        syslog.destination()
-    );
-    for (name, address) in [
-        ("ok", ok.address()),
-        ("missing", missing.address()),
-        ("refused", &refusing),
-        ("silent", silent.address()),
-        ("early", early.address()),
-        ("short", short.address()),
-        ("stalls", stalls.address()),
-        ("bad", bad.address()),
-        ("waits", waits.address()),
-    ] {
-        config.push_str(&format!(
-            "[[route]]\npath = \"/{name}\"\nbackend = \"{name}\"\n[backend.{name}]\n\
-             servers = [{{ address = \"{address}\", name = \"s1\" }}]\nretries = {{ max = 0 }}\n"
-        ));
-    }
-    config.push_str(
-        "[[route]]\npath = \"/down\"\nbackend = \"down\"\n[backend.down]\n\
-         servers = [{ address = \"127.0.0.1:1\", name = \"s1\", state = \"maint\" }]\n",
+    let config = like_haproxy(
+        &syslog,
+        &[
+            ("ok", ok.address()),
+            ("missing", missing.address()),
+            ("refused", &refusing),
+            ("silent", silent.address()),
+            ("early", early.address()),
+            ("short", short.address()),
+            ("stalls", stalls.address()),
+            ("bad", bad.address()),
+        ],
     );
     let clearway = Clearway::start(&config);
     let counts = "1/1/0/0/0 0/0";
     let ask = |target: &str| {
         let mut client = clearway.client();
-        client.send(&format!("GET /{target} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        client.send(format!("GET /{target} HTTP/1.1\r\nHost: test\r\n\r\n"));
         drop(client.try_response("GET"));
         let line = syslog.next();
         assert!(
@@ -201,7 +207,19 @@ fn lines_of_requests_look_as_those_of_haproxy() {
         let wanted = format!("web {wanted} {counts} \"GET /{target} HTTP/1.1\"");
         assert_eq!(ask(target), wanted);
     }
-    // What clients do wrong, and how they leave.
+}
+
+#[test]
+fn clients_that_err_or_leave_look_as_in_lines_of_haproxy() {
+    let cut = "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nhello";
+    let stalls = Server::script(behave::answer_and_stall(cut));
+    let waits = Server::script(behave::gated(&wait::Gate::new(), "x"));
+    let syslog = Syslog::start();
+    let clearway = Clearway::start(&like_haproxy(
+        &syslog,
+        &[("stalls", stalls.address()), ("waits", waits.address())],
+    ));
+    let counts = "1/1/0/0/0 0/0";
     let head = |path: &str| format!("GET /{path} HTTP/1.1\r\nHost: test\r\n\r\n");
     for (bytes, wanted) in [
         (

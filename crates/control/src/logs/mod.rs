@@ -9,13 +9,13 @@
 mod sink;
 mod syslog;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use clearway_base::hash::Map;
 use clearway_base::intern::Name;
 use clearway_base::ring::Reader;
 use clearway_config::model::{AccessLog, Config};
@@ -50,7 +50,7 @@ struct Control {
 #[derive(Default)]
 struct Desk {
     sinks: Vec<Outlet>,
-    logs: Map<Name, Known>,
+    logs: BTreeMap<u32, Known>,
 }
 
 /// An access log as its thread knows it.
@@ -95,7 +95,7 @@ impl Desk {
                 at,
                 is_former: false,
             };
-            desk.logs.insert(Name::new(&log.key()), known);
+            desk.logs.insert(Name::new(&log.key()).raw(), known);
         }
         Ok(desk)
     }
@@ -108,7 +108,7 @@ impl Desk {
         record: &Record<'_>,
         (control, state): (&Control, &State),
     ) {
-        let Some(known) = self.logs.get(&name) else {
+        let Some(known) = self.logs.get(&name.raw()) else {
             // The log was removed, and another reload has passed since.
             state.log_failures.fetch_add(1, Ordering::Relaxed);
             return;

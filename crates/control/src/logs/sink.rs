@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
+use clearway_base::clock;
 use clearway_config::model::{LogDestination, Syslog};
 
 use super::syslog::Sender;
@@ -88,7 +89,9 @@ impl Sink {
             (LogDestination::File(path), Open::File(file)) => {
                 write_file(file, path, lines, is_wanted)
             }
-            (LogDestination::Syslog(_), Open::Syslog(sender)) => return sender.send(lines),
+            (LogDestination::Syslog(_), Open::Syslog(sender)) => {
+                return sender.send(lines, clock::now());
+            }
             (LogDestination::Off | LogDestination::File(_) | LogDestination::Syslog(_), _) => {
                 return 0;
             }

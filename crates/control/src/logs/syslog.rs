@@ -63,18 +63,18 @@ impl Sender {
     }
 
     /// Sends each line as a datagram; says how many are lost.
-    pub(super) fn send(&mut self, lines: &[u8]) -> u64 {
-        let now = clock::wall();
+    pub(super) fn send(&mut self, lines: &[u8], now: Stamp) -> u64 {
+        let date = Civil::from_unix_micros(clock::wall_of(now));
         let mut lost = 0;
         for line in lines.split(|&b| b == b'\n').filter(|l| !l.is_empty()) {
             frame(
                 &self.settings,
                 &self.hostname,
-                now,
+                &date,
                 line,
                 &mut self.datagram,
             );
-            if !self.socket.send(&self.datagram) {
+            if !self.socket.send(&self.datagram, now) {
                 lost += 1;
             }
         }
@@ -83,7 +83,7 @@ impl Sender {
 }
 
 impl Socket {
-    fn send(&mut self, datagram: &[u8]) -> bool {
+    fn send(&mut self, datagram: &[u8], now: Stamp) -> bool {
         match self {
             Self::Udp(socket) => match socket.send(datagram) {
                 Ok(_) => true,
@@ -99,8 +99,8 @@ impl Socket {
                 socket,
                 tried,
             } => {
-                if socket.is_none() && clock::now().since(*tried) >= RETRY {
-                    *tried = clock::now();
+                if socket.is_none() && now.since(*tried) >= RETRY {
+                    *tried = now;
                     *socket = unix(path).ok();
                 }
                 let Some(open) = socket else { return false };
@@ -110,7 +110,7 @@ impl Socket {
                     Err(_) => {
                         // The server was started anew, perhaps: its socket is another one.
                         *socket = unix(path).ok();
-                        *tried = clock::now();
+                        *tried = now;
                         socket.as_ref().is_some_and(|s| s.send(datagram).is_ok())
                     }
                 }
@@ -137,15 +137,14 @@ fn unix(path: &Path) -> io::Result<UnixDatagram> {
     Ok(socket)
 }
 
-/// Makes a datagram of a line, at `now` in microseconds since 1970.
-fn frame(settings: &Syslog, hostname: &str, now: u64, line: &[u8], out: &mut Vec<u8>) {
+/// Makes a datagram of a line.
+fn frame(settings: &Syslog, hostname: &str, date: &Civil, line: &[u8], out: &mut Vec<u8>) {
     let (priority, severity) = (settings.priority(), settings.severity as u8);
-    let date = Civil::from_unix_micros(now);
     let tag = settings.tag.as_str();
     let process = std::process::id();
     let head = match settings.framing {
         SyslogFraming::Rfc3164 => {
-            let (month, time) = (date.month_name(), time_of_day(&date));
+            let (month, time) = (date.month_name(), time_of_day(date));
             let space = if hostname.is_empty() { "" } else { " " };
             let process = match settings.pid {
                 true => format!("[{process}]"),
@@ -160,13 +159,13 @@ fn frame(settings: &Syslog, hostname: &str, now: u64, line: &[u8], out: &mut Vec
                 true => process.to_string(),
                 false => "-".to_owned(),
             };
-            let time = iso(&date);
+            let time = iso(date);
             format!("<{priority}>1 {time} {hostname} {tag} {process} - - ")
         }
         SyslogFraming::Priority => format!("<{priority}>"),
         SyslogFraming::Short => format!("<{severity}>"),
-        SyslogFraming::Timed => format!("<{severity}>{} ", iso(&date)),
-        SyslogFraming::Iso => format!("{} ", iso(&date)),
+        SyslogFraming::Timed => format!("<{severity}>{} ", iso(date)),
+        SyslogFraming::Iso => format!("{} ", iso(date)),
         SyslogFraming::Raw => String::new(),
     };
     out.clear();
@@ -201,7 +200,7 @@ mod tests {
         frame(
             settings,
             hostname,
-            1_795_246_199_999_123,
+            &Civil::from_unix_micros(1_795_246_199_999_123),
             b"a line",
             &mut out,
         );
@@ -256,7 +255,13 @@ mod tests {
             ..settings(SyslogFraming::Raw)
         };
         let mut out = Vec::new();
-        frame(&long, "", 0, &[b'x'; 200], &mut out);
+        frame(
+            &long,
+            "",
+            &Civil::from_unix_micros(0),
+            &[b'x'; 200],
+            &mut out,
+        );
         assert_eq!((out.len(), out.last()), (80, Some(&b'\n')));
     }
 
@@ -273,7 +278,8 @@ mod tests {
             ..Syslog::default()
         };
         let mut sender = Sender::open(&address, &raw).unwrap();
-        assert_eq!(sender.send(b"one\ntwo\n"), 0);
+        let now = clock::now();
+        assert_eq!(sender.send(b"one\ntwo\n", now), 0);
         let heard = |socket: &UnixDatagram| {
             let mut room = [0; 99];
             let count = socket.recv(&mut room).unwrap();
@@ -285,10 +291,10 @@ mod tests {
         );
         drop(first);
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(sender.send(b"lost\n"), 1);
+        assert_eq!(sender.send(b"lost\n", now), 1);
         let second = UnixDatagram::bind(&path).unwrap();
-        std::thread::sleep(RETRY);
-        assert_eq!(sender.send(b"three\n"), 0);
+        assert_eq!(sender.send(b"too early\n", now), 1);
+        assert_eq!(sender.send(b"three\n", now.plus(RETRY)), 0);
         assert_eq!(heard(&second), b"three");
         std::fs::remove_dir_all(&folder).unwrap();
     }

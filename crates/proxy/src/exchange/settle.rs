@@ -46,33 +46,7 @@ impl Exchange<'_> {
         let total_us = now.micros_since(self.arrival.started);
         let status = self.status_for_log();
         let bytes_in = self.bytes_in + self.body_in;
-        if let Some(backend) = &self.backend {
-            let shard = backend.shard();
-            if let Some(responses) = shard.responses.get(class(status)) {
-                responses.one();
-            }
-            shard.total.record(total_us);
-            if let Some(status) = self.grpc_status {
-                shard.grpc.one(status);
-            }
-            if self.fault.is_none() && self.request.attempts.len() > 1 {
-                shard.prevented.one();
-            }
-        }
-        let listener = plan.listener(self.conn.listener_at);
-        if let Some(shard) = listener.entry.shards.get(worker.index) {
-            if let Some(responses) = shard.responses.get(class(status)) {
-                responses.one();
-            }
-            shard.bytes_in.add(bytes_in);
-            shard.bytes_out.add(self.bytes_out);
-            if let Some(fault) = self
-                .fault
-                .filter(|f| !is_servers(*f, &self.request.attempts))
-            {
-                shard.faults.one(fault.kind);
-            }
-        }
+        self.count(total_us, status, bytes_in);
         // A gateway error is one to the client whoever made it: the server's own are reported, too.
         let failed =
             self.fault.is_some() || self.request.attempts.len() > 1 || matches!(status, 502..=504);
@@ -89,7 +63,7 @@ impl Exchange<'_> {
             id: self.id,
             started: self.arrival.started,
             client: self.conn.client,
-            listener: listener.name,
+            listener: plan.listener(self.conn.listener_at).name,
             route: self.route_name(),
             backend: self.backend.as_ref().map_or(Name::NONE, |b| b.plan.name),
             protocol: match head.version {
@@ -134,6 +108,37 @@ impl Exchange<'_> {
         };
         let log = (!logs.is_empty()).then_some((logs, &ending));
         worker.publish(&record, log, failed);
+    }
+
+    /// Counts the whole request, with its backend and its listener.
+    fn count(&self, total_us: u64, status: u16, bytes_in: u64) {
+        if let Some(backend) = &self.backend {
+            let shard = backend.shard();
+            if let Some(responses) = shard.responses.get(class(status)) {
+                responses.one();
+            }
+            shard.total.record(total_us);
+            if let Some(status) = self.grpc_status {
+                shard.grpc.one(status);
+            }
+            if self.fault.is_none() && self.request.attempts.len() > 1 {
+                shard.prevented.one();
+            }
+        }
+        let listener = self.plan.listener(self.conn.listener_at);
+        if let Some(shard) = listener.entry.shards.get(self.conn.worker.index) {
+            if let Some(responses) = shard.responses.get(class(status)) {
+                responses.one();
+            }
+            shard.bytes_in.add(bytes_in);
+            shard.bytes_out.add(self.bytes_out);
+            if let Some(fault) = self
+                .fault
+                .filter(|f| !is_servers(*f, &self.request.attempts))
+            {
+                shard.faults.one(fault.kind);
+            }
+        }
     }
 
     /// Keeps what access logs want of the response's head while it is there.

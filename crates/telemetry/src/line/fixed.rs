@@ -74,3 +74,56 @@ fixed! {
         "${client_ip} - - [${end_time_clf}] \"${request,else=}\" ${status} ${body_out} \
          \"${header:referer}\" \"${header:user-agent}\"";
 }
+
+#[cfg(test)]
+mod tests {
+    use clearway_outcome::Protocol;
+
+    use super::*;
+    use crate::line::parcel::Values;
+    use crate::line::{Layout, Template};
+    use crate::sample;
+
+    fn line(fixed: Fixed, protocol: Protocol) -> String {
+        let attempts = [sample::failed_attempt()];
+        let mut record = sample::record(&attempts);
+        (record.fault, record.status, record.protocol) = (attempts[0].fault, 503, protocol);
+        record.target = b"/a\"#{\xe9";
+        let template = Template::parse(fixed.text(), &mut |_| Ok(())).unwrap();
+        let layout = Layout::template(template, fixed.escape(), fixed.empty());
+        let mut out = Vec::new();
+        layout.write(&record, Values::default(), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn lines_look_as_those_of_the_others() {
+        let http = line(Fixed::HaproxyHttp, Protocol::Http11);
+        let tail = http.split_once("] ").unwrap().1;
+        assert_eq!(
+            tail,
+            "web app/a 0/0/-1/-1/5 503 160 - - SC-- 0/0/2/0/0 0/0 \"GET /a#22#23{#E9 HTTP/1.1\"\n"
+        );
+        let tcp = line(Fixed::HaproxyTcp, Protocol::Tcp);
+        let tail = tcp.split_once("] ").unwrap().1;
+        assert_eq!(tail, "web app/a 0/-1/5 160 SC 0/0/2/0/0 0/0\n");
+        let clf = line(Fixed::HaproxyClf, Protocol::Http11);
+        let (head, tail) = clf.split_once("] ").unwrap();
+        assert!(
+            head.starts_with("192.0.2.7 - - [") && head.ends_with(" +0000"),
+            "{clf}"
+        );
+        let (tail, after) = tail.split_once(" \"\" \"\" 4000 ").unwrap();
+        assert_eq!(tail, "\"GET /a#22#23{#E9 HTTP/1.1\" 503 160");
+        let after = after.split_once(' ').unwrap().1;
+        assert_eq!(
+            after,
+            "\"web\" \"app\" \"a\" 0 0 -1 -1 5 SC-- 0 0 2 0 0 0 0 \"\" \"\" \n"
+        );
+        let plain = line(Fixed::HaproxyDefault, Protocol::Http11);
+        assert_eq!(plain, "Connect from 192.0.2.7:4000 to -:- (web/HTTP)\n");
+        let nginx = line(Fixed::NginxCombined, Protocol::Http11);
+        let tail = nginx.split_once("] ").unwrap().1;
+        assert_eq!(tail, "\"GET /a\\x22#{\\xE9 HTTP/1.1\" 503 12 \"-\" \"-\"\n");
+    }
+}

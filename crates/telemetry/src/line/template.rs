@@ -259,3 +259,133 @@ impl Place<'_> {
         self.number(value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::line::parcel::{self, Writer};
+    use crate::sample;
+
+    fn parse(text: &str) -> Result<Template, TemplateError> {
+        Template::parse(text, &mut |name| match name.starts_with("header:") {
+            true => Ok(()),
+            false => Err(format!("{name} is not known")),
+        })
+    }
+
+    /// The line for a request that was tried twice, with `given` for whatever the worker has to give.
+    fn written(text: &str, escape: Escape, given: Option<&[u8]>) -> String {
+        let mut attempts = [sample::failed_attempt(), sample::failed_attempt()];
+        (attempts[1].connected_us, attempts[1].first_byte_us) = (Some(1_000), Some(2_500_000));
+        (attempts[1].status, attempts[1].fault) = (200, None);
+        let record = sample::record(&attempts);
+        let template = parse(text).unwrap();
+        let mut bytes = Vec::new();
+        let mut writer = Writer::new(&mut bytes);
+        writer.log(record.listener);
+        for _ in template.given() {
+            writer.value(given);
+        }
+        let mut out = Vec::new();
+        parcel::read(&bytes, |_, given| {
+            let line = Line {
+                record: &record,
+                given,
+                escape,
+                empty: "-",
+            };
+            template.write(&line, &mut out);
+        });
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn values_and_options_are_written() {
+        let hostile = b"a\"b\\c#{|}\x01\xe9 \t".as_slice();
+        for (text, escape, wanted) in [
+            ("$$${method} x", Escape::Nginx, "$GET x"),
+            (
+                "${header:x}",
+                Escape::Nginx,
+                "a\\x22b\\x5Cc#{|}\\x01\\xE9 \\x09",
+            ),
+            ("${header:x}", Escape::Haproxy, "a#22b\\c#23{|}#01#E9 #09"),
+            (
+                "${header:x}",
+                Escape::HaproxyCapture,
+                "a#22b\\c#23#7B#7C#7D#01#E9 #09",
+            ),
+            (
+                "${header:x}",
+                Escape::Json,
+                "a\\\"b\\\\c#{|}\\u0001\u{fffd} \\t",
+            ),
+            ("${header:x}", Escape::None, "a\"b\\c#{|}\\x01\\xE9 \t"),
+            ("${header:x,max=2}", Escape::Nginx, "a\\x22"),
+            ("${header:x,max=2,escape=none}", Escape::Nginx, "a\""),
+            (
+                "${upstream_addr}",
+                Escape::Nginx,
+                "10.0.0.2:8080, 10.0.0.2:8080",
+            ),
+            ("${upstream_status}", Escape::Nginx, "502, 200"),
+            ("${upstream_connect_time}", Escape::Nginx, "-, 0.001"),
+            ("${upstream_header_time}", Escape::Nginx, "-, 2.500"),
+            ("${connect_ms}/${response_ms}", Escape::Nginx, "1/2500"),
+            ("${total_s} ${total_us}", Escape::Nginx, "0.005 5432"),
+            ("${haproxy_retries} ${tls_version}", Escape::Nginx, "1 -"),
+        ] {
+            assert_eq!(
+                written(text, escape, Some(hostile)),
+                wanted,
+                "{text} {escape:?}"
+            );
+        }
+        assert_eq!(
+            written("${header:x} ${header:y,else=no}", Escape::Nginx, None),
+            "- no"
+        );
+        assert_eq!(written("${header:x,else=}.", Escape::Nginx, Some(b"")), ".");
+    }
+
+    #[test]
+    fn the_worker_is_asked_once_for_what_stands_twice() {
+        let template = parse("${header:a}${local_ip}${header:a}${status}").unwrap();
+        let wanted = [
+            Given::Fetch("header:a".to_owned()),
+            Given::Asked(Asked::LocalIp),
+        ];
+        assert_eq!(template.given(), wanted);
+    }
+
+    #[test]
+    fn mistakes_are_located() {
+        for (text, at) in [
+            ("a$", 1),
+            ("$1", 0),
+            ("ab${status", 2),
+            ("x${nothing}", 1),
+            ("${status,max=0}", 0),
+            ("${status,max}", 0),
+            ("${status,escape=loud}", 0),
+            ("${status,upper}", 0),
+        ] {
+            assert_eq!(parse(text).unwrap_err().at, at, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_documented() {
+        let mut names: Vec<&str> = super::super::reference().map(|doc| doc.spelling).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        for doc in super::super::reference() {
+            assert!(doc.summary.trim_end().ends_with('.'), "{}", doc.spelling);
+            let known =
+                Value::named(doc.spelling).is_some() != Asked::named(doc.spelling).is_some();
+            assert!(known, "{}", doc.spelling);
+        }
+    }
+}

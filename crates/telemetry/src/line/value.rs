@@ -63,10 +63,10 @@ values! {
         Address::Unix => {}
     };
     /// Name of the listener.
-    Listener = "listener" "%f" "" |r, to| to.raw(r.listener.as_str());
+    Listener = "listener" "%f" "" |r, to| to.name(r.listener);
     /// Name of the listener, with `~` behind it when the client spoke TLS.
     ListenerTls = "haproxy_listener" "%ft" "" |r, to| {
-        to.raw(r.listener.as_str());
+        to.name(r.listener);
         to.raw(if r.tls.is_some() { "~" } else { "" });
     };
     /// Name of the route.
@@ -75,12 +75,12 @@ values! {
     Backend = "backend" "" "$proxy_host" |r, to| to.name(r.backend);
     /// Name of the backend, or of the listener when no backend was chosen.
     BackendOrListener = "haproxy_backend" "%b" "" |r, to| {
-        to.raw(if r.backend.is_none() { r.listener } else { r.backend }.as_str());
+        to.name(if r.backend.is_none() { r.listener } else { r.backend });
     };
     /// Name of the last server.
-    Server = "server" "" "" |r, to| if let Some(server) = server(r) { to.raw(server) };
+    Server = "server" "" "" |r, to| if let Some(server) = server(r) { to.text(server.as_bytes()) };
     /// Name of the last server, `<NOSRV>` when none was chosen.
-    ServerOrNone = "haproxy_server" "%s" "" |r, to| to.raw(server(r).unwrap_or("<NOSRV>"));
+    ServerOrNone = "haproxy_server" "%s" "" |r, to| to.text(server(r).unwrap_or("<NOSRV>").as_bytes());
     /// Address and port of the last server.
     ServerAddress = "server_address" "%si:%sp" "" |r, to| {
         if let Some(attempt) = r.attempts.last() { to.name(attempt.address) }
@@ -196,7 +196,7 @@ values! {
     Fault = "fault" "" "" |r, to| if let Some(fault) = r.fault { to.raw(fault.kind.code()) };
     /// The fault in a sentence.
     Summary = "fault_summary" "" "" |r, to| {
-        if let Some(fault) = r.fault { to.raw(fault.kind.summary()) }
+        if let Some(fault) = r.fault { to.text(fault.kind.summary().as_bytes()) }
     };
     /// Phase of the fault.
     FaultPhase = "fault_phase" "" "" |r, to| if let Some(fault) = r.fault { to.raw(fault.phase.name()) };
@@ -341,7 +341,7 @@ fn ended(record: &Record<'_>) -> u64 {
 impl Place<'_> {
     fn name(&mut self, name: clearway_base::intern::Name) {
         if !name.is_none() && name.as_str() != "-" {
-            self.raw(name.as_str());
+            self.text(name.as_str().as_bytes());
         }
     }
 
