@@ -249,6 +249,24 @@ fn chunked_messages_allocate_nothing() {
 }
 
 #[test]
+fn values_that_logs_ask_for_allocate_nothing() {
+    let server = Server::script(behave::answer(
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: a\r\n\r\nhello",
+    ));
+    let asked =
+        "${header:user-agent} ${cookie:a} ${response_header:x-a} ${path} ${local_ip} ${local_port}";
+    let text = format!(
+        "{}[[listener.web.access_log]]\nto = \"/dev/null\"\nformat = \"haproxy_http\"\n\
+         [[listener.web.access_log]]\nto = \"/dev/null\"\nformat = \"{asked}\"\nif = \"${{normal}}\"\n",
+        config(&server)
+    );
+    allocates_nothing(&text, &server, |client| {
+        let response = client.get_with("/a/b?c=d", "User-Agent: x\r\nCookie: a=b\r\n");
+        assert_eq!(response.status, 200);
+    });
+}
+
+#[test]
 fn the_allocator_counts_what_workers_allocate() {
     let _turn = turn();
     let name = "clearway-w-not-really";

@@ -7,6 +7,7 @@
 mod acme;
 mod backends;
 mod listeners;
+mod logs;
 mod process;
 mod routes;
 
@@ -22,6 +23,7 @@ pub fn check(config: &Config) -> Vec<Diagnostic> {
     let mut found = Findings::default();
     process::check(config, &mut found);
     listeners::check(config, &mut found);
+    logs::check(config, &mut found);
     acme::check(config, &mut found);
     routes::check(config, &mut found);
     backends::check(config, &mut found);

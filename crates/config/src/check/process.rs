@@ -2,11 +2,10 @@
 
 use super::{Findings, zero_time_out};
 use crate::diagnostic::Diagnostic;
-use crate::model::{Config, ErrorPages, LogDestination};
+use crate::model::{Config, ErrorPages};
 
 pub(super) fn check(config: &Config, found: &mut Findings) {
     admin(config, found);
-    logs(config, found);
     for (key, value) in config.timeouts.all() {
         zero_time_out(key, value, &config.timeouts.origins, found);
     }
@@ -46,20 +45,6 @@ pub(super) fn admin(config: &Config, found: &mut Findings) {
             .expected("a loopback address, \"unix:/path\" or \"off\"")
             .hint("reach it from elsewhere through a tunnel or a proxy that authenticates"),
     );
-}
-
-fn logs(config: &Config, found: &mut Findings) {
-    let log = &config.log;
-    if let (LogDestination::File(access), LogDestination::File(faults)) = (&log.access, &log.faults)
-        && access == faults
-    {
-        let origin = log.origins.field_or_section("faults");
-        found.warning(
-            "same-file",
-            origin,
-            "two logs of different form go to the same file",
-        );
-    }
 }
 
 /// Pages of a listener or of the process.

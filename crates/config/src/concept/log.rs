@@ -1,6 +1,6 @@
 //! `[log]` and the access logs of listeners and routes: what is written down.
 
-use clearway_telemetry::line::{Escape as LogEscape, Layout};
+use clearway_telemetry::line::{Escape as LogEscape, Given, Layout};
 
 use super::{concept, table_value};
 use crate::value::{
@@ -43,8 +43,9 @@ concept! {
     escape: Option<LogEscape> = None, example = Some("\"json\"");
     /// What stands in such a text in the place of a value that is empty or not there.
     empty: Option<String> = None, example = Some("\"-\"");
-    /// A line is written unless this yields nothing or `0`.
-    condition: Option<LogText> = None, key = "if", example = Some("\"${header:x-log-me}\"");
+    /// A line is written unless one of these yields nothing or `0`.
+    conditions: Vec<LogText> = Vec::new(), key = "if",
+        example = Some("[\"${abnormal}\", \"${header:x-log-me}\"]");
     /// What is around the lines where they go to a syslog server.
     syslog: Syslog = Syslog::default(), example = Some("{ facility = \"local0\", tag = \"web\" }");
 }
@@ -67,7 +68,17 @@ impl AccessLog {
                 Layout::template(template, self.escape.unwrap_or(escape), empty)
             }
         };
-        layout.when(self.condition.as_ref().map(LogText::template))
+        layout.when(self.conditions.iter().map(LogText::template).collect())
+    }
+
+    /// The values in it that only rules know.
+    pub(crate) fn fetches(&self) -> Vec<String> {
+        let layout = self.layout();
+        let fetches = layout.given().filter_map(|given| match given {
+            Given::Fetch(name) => Some(name.clone()),
+            Given::Asked(_) => None,
+        });
+        fetches.collect()
     }
 
     /// What it is known by to whoever writes it: everything that is said about it. Two that are alike

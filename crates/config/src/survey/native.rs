@@ -10,8 +10,9 @@ use super::{
 };
 use crate::diagnostic::Origin;
 use crate::model::{
-    Backend, BackendTls, Config, Health, HealthKind, Limits, Listener, LogDestination, Origins,
-    Route, SendProxy, Server, ServerAddress, ServerProtocol, ServerState, Timeouts, TlsProfile,
+    Backend, BackendTls, Config, Health, HealthKind, Limits, Listener, LogDestination, LogFormat,
+    Origins, Route, SendProxy, Server, ServerAddress, ServerProtocol, ServerState, Timeouts,
+    TlsProfile,
 };
 
 /// Looks at a configuration in the native language. What is wrong with it is a matter of its checks, so
@@ -114,12 +115,28 @@ fn front(config: &Config, listener: &Listener) -> FrontSurvey {
         header_limit: Some(bytes("limits.header_bytes", limits.header_bytes, &limits)),
         maxconn: (connections > 0)
             .then(|| setting("limits.connections", connections, &limits.origins)),
-        access_logs: path(&config.log.access)
-            .map(|path| (path, config.log.format.name().to_owned()))
-            .into_iter()
-            .collect(),
+        access_logs: access_logs(config, listener),
         error_logs: path(&config.log.faults).into_iter().collect(),
     }
+}
+
+/// The access logs of a listener and its routes, each once.
+fn access_logs(config: &Config, listener: &Listener) -> Vec<(String, String)> {
+    let mut logs = config.access_logs_for(listener, None);
+    for (_, route) in config.routes_of(listener) {
+        logs.extend(route.access_logs.iter().flatten().cloned());
+    }
+    let mut found = Vec::new();
+    for log in logs {
+        let format = match &log.format {
+            LogFormat::Own(_) | LogFormat::Fixed(_) => log.format.name(),
+            // Its text is in no language that readers of logs know.
+            LogFormat::Template(_) => "text",
+        };
+        let entry = path(&log.to).map(|path| (path, format.to_owned()));
+        found.extend(entry.filter(|entry| !found.contains(entry)));
+    }
+    found
 }
 
 fn bytes(name: &'static str, value: usize, limits: &Limits) -> Setting<u64> {

@@ -5,6 +5,7 @@ use clearway_outcome::{Protocol, Record};
 
 use super::common_log_time;
 use crate::escape;
+use crate::line::termination;
 
 /// Appends the record as one line: `httplog`, or `tcplog` for layer 4.
 pub fn write(record: &Record<'_>, out: &mut Vec<u8>) {
@@ -32,8 +33,7 @@ pub fn write(record: &Record<'_>, out: &mut Vec<u8>) {
     );
     let retries = record.attempts.len().saturating_sub(1);
     let (open, in_flight) = record.connections;
-    let states = record.fault.map_or(*b"--", |fault| fault.kind.haproxy());
-    let letters = String::from_utf8_lossy(&states).into_owned();
+    let letters = String::from_utf8_lossy(&termination(record)).into_owned();
     let counts = format!("{open}/{open}/{in_flight}/{in_flight}/{retries} 0/0");
     if record.protocol == Protocol::Tcp {
         push(

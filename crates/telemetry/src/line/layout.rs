@@ -10,7 +10,7 @@ use crate::format::Format;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
     body: Body,
-    condition: Option<Template>,
+    conditions: Vec<Template>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +29,7 @@ impl Layout {
     pub fn own(format: Format) -> Self {
         Self {
             body: Body::Own(format),
-            condition: None,
+            conditions: Vec::new(),
         }
     }
 
@@ -42,36 +42,36 @@ impl Layout {
                 escape,
                 empty: empty.into(),
             },
-            condition: None,
+            conditions: Vec::new(),
         }
     }
 
-    /// The same with lines only where the condition yields something else than `0`.
+    /// The same with lines only where each condition yields something else than `0`.
     #[must_use]
-    pub fn when(self, condition: Option<Template>) -> Self {
-        Self { condition, ..self }
+    pub fn when(self, conditions: Vec<Template>) -> Self {
+        Self { conditions, ..self }
     }
 
-    /// What the worker has to give, in this order: for the line, then for the condition.
+    /// What the worker has to give, in this order: for the line, then for the conditions.
     pub fn given(&self) -> impl Iterator<Item = &Given> {
-        let condition = self.condition.as_ref().map(Template::given);
-        self.of_line()
-            .iter()
-            .chain(condition.unwrap_or_default().iter())
+        let of_conditions = self.conditions.iter().flat_map(Template::given);
+        self.of_line().iter().chain(of_conditions)
     }
 
     /// Appends the line with its end, if the request has one.
     pub fn write(&self, record: &Record<'_>, given: Values<'_>, out: &mut Vec<u8>) {
-        if let Some(condition) = &self.condition {
+        let mut behind = self.of_line().len();
+        for condition in &self.conditions {
             let line = Line {
                 record,
-                given: given.behind(self.of_line().len()),
+                given: given.behind(behind),
                 escape: Escape::None,
                 empty: "",
             };
             if !condition.holds(&line) {
                 return;
             }
+            behind += condition.given().len();
         }
         match &self.body {
             Body::Own(format) => format.write(record, out),

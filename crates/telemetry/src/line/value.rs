@@ -192,6 +192,11 @@ values! {
     Completion = "completion" "" "$request_completion" |r, to| {
         to.raw(if r.fault.is_none() { "OK" } else { "" });
     };
+    /// `1` when the request failed, was tried more than once or was answered with 500 or above, else
+    /// `0`: what HAProxy writes with `option dontlog-normal`. For `if`.
+    Abnormal = "abnormal" "" "" |r, to| to.number(is_abnormal(r).into());
+    /// The contrary of `abnormal`.
+    Normal = "normal" "" "" |r, to| to.number((!is_abnormal(r)).into());
     /// Code of the fault, as in docs/faults.md.
     Fault = "fault" "" "" |r, to| if let Some(fault) = r.fault { to.raw(fault.kind.code()) };
     /// The fault in a sentence.
@@ -276,6 +281,10 @@ fn request(record: &Record<'_>, to: &mut Place<'_>) {
     to.text(record.target);
     to.raw(" ");
     to.raw(record.protocol.name());
+}
+
+fn is_abnormal(record: &Record<'_>) -> bool {
+    record.fault.is_some() || record.attempts.len() > 1 || record.status >= 500
 }
 
 fn queue(record: &Record<'_>) -> Option<u64> {
