@@ -52,17 +52,24 @@ impl RequestHead {
     /// Parses the head at the start of `buf`.
     ///
     /// Call it again with the same bytes and more after [`Progress::Partial`]; after
-    /// [`Progress::Complete`] or an error the next call begins a new head.
+    /// [`Progress::Complete`] or an error the next call begins a new head, and so it does after
+    /// [`RequestHead::restart`].
     ///
     /// # Errors
     /// The fault kind the request is refused with.
     pub fn parse(&mut self, buf: &[u8], limits: &HeadLimits) -> Result<Progress, FaultKind> {
         let parsed = self.parse_on(buf, limits);
         if !matches!(parsed, Ok(Progress::Partial)) {
-            self.scanned = 0;
-            self.line_done = false;
+            self.restart();
         }
         parsed
+    }
+
+    /// Forgets a head that was partial: the next call of `parse` begins a new one. To be called wherever
+    /// other bytes than more of the same may follow.
+    pub fn restart(&mut self) {
+        self.scanned = 0;
+        self.line_done = false;
     }
 
     fn parse_on(&mut self, buf: &[u8], limits: &HeadLimits) -> Result<Progress, FaultKind> {

@@ -44,10 +44,16 @@ impl ResponseHead {
     ) -> Result<Progress, FaultKind> {
         let parsed = self.parse_on(buf, limits, method);
         if !matches!(parsed, Ok(Progress::Partial)) {
-            self.scanned = 0;
-            self.line_done = false;
+            self.restart();
         }
         parsed
+    }
+
+    /// Forgets a head that was partial: the next call of `parse` begins a new one. To be called wherever
+    /// other bytes than more of the same may follow.
+    pub fn restart(&mut self) {
+        self.scanned = 0;
+        self.line_done = false;
     }
 
     fn parse_on(
@@ -331,6 +337,17 @@ mod tests {
             );
             let whole = head.parse(chunked.as_bytes(), &HeadLimits::default(), Method::Get);
             assert_eq!(whole, Ok(Progress::Complete));
+            // The part is forgotten when other bytes follow.
+            let limits = HeadLimits::default();
+            assert_eq!(
+                head.parse(part, &limits, Method::Get),
+                Ok(Progress::Partial)
+            );
+            head.restart();
+            let other = b"HTTP/1.0 404 Not Found\r\n\r\n";
+            let whole = head.parse(other, &limits, Method::Get);
+            assert_eq!((whole, head.status), (Ok(Progress::Complete), 404));
+            assert!(head.fields.is_empty());
         }
     }
 }

@@ -19,6 +19,57 @@ fn case(code: &'static str, bytes: impl Into<Vec<u8>>) -> Case {
     }
 }
 
+/// A head that never was complete leaves nothing behind for whoever comes next on the same worker.
+#[test]
+fn what_is_left_of_a_head_is_not_taken_for_the_begin_of_another() {
+    let server = Server::script(behave::ok("right"));
+    let clearway = Clearway::over(
+        &[server.address()],
+        "[process]\nworkers = 1\n[timeouts]\nrequest_head = \"50ms\"\n",
+    );
+    let parts = [
+        "GET /left HTTP/1.1\r\nHost: l\r\nX-L: 1\r\n",
+        "GET /left HTTP/1.1\r\n",
+        "GET /le",
+    ];
+    for part in parts {
+        // Timed out, and left.
+        let mut slow = clearway.client();
+        slow.send(part);
+        let status = slow.try_response("GET").map(|r| r.status);
+        assert_eq!(status.ok(), Some(408), "{part}");
+        let mut gone = clearway.client();
+        gone.send(part);
+        drop(gone);
+        for _ in 0..3 {
+            let response = clearway.get("/right");
+            assert_eq!(response.status, 200, "{part}: {}", response.text());
+        }
+    }
+    for seen in server.seen() {
+        assert_eq!(seen.target, "/right");
+        assert_eq!(seen.header("x-l"), None);
+    }
+}
+
+/// The same for a server that goes away within a head: what another says is read from its begin.
+#[test]
+fn what_is_left_of_a_response_is_not_taken_for_the_begin_of_another() {
+    let cut = Server::script(behave::answer_and_close(
+        "HTTP/1.1 500 Left\r\nX-Left: 1\r\nX-L",
+    ));
+    let good = Server::script(behave::ok("right"));
+    let clearway = Clearway::over(
+        &[cut.address(), good.address()],
+        "retries = { max = 2, on = [\"connect\", \"response_head_truncated\"] }\nejection = \"off\"\n",
+    );
+    for _ in 0..8 {
+        let response = clearway.get("/");
+        assert_eq!((response.status, response.text().as_str()), (200, "right"));
+        assert_eq!(response.header("x-left"), None);
+    }
+}
+
 /// Sends each case on a connection of its own to one balancer.
 fn refuse(limits: &str, cases: Vec<Case>) {
     let server = Server::script(behave::ok("reached"));

@@ -66,6 +66,9 @@ impl Request {
 
     /// Forgets the last request, keeping the memory.
     pub(crate) fn clear(&mut self) {
+        // A head that never was complete must not be taken for the begin of the next one.
+        self.head.restart();
+        self.response.restart();
         self.edits.clear();
         self.response_edits.clear();
         self.scratch.clear();

@@ -66,6 +66,8 @@ impl Exchange<'_> {
         server: ServerConn,
         member: usize,
     ) -> Result<Answer, Failed> {
+        // The Attempt before may have ended within a head.
+        self.request.response.restart();
         let limit = self.body_limit();
         let keep = self.keep_body();
         let framing = &self.request.head.framing;
