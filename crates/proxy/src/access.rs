@@ -4,7 +4,7 @@
 //! Lines are written by control's log thread. Where no log asks for anything, as with the formats of
 //! our own, a request costs its Record and the logs' names.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
@@ -12,7 +12,7 @@ use clearway_base::clock::Stamp;
 use clearway_base::decimal;
 use clearway_base::intern::Name;
 use clearway_config::model::AccessLog;
-use clearway_http::Span;
+use clearway_http::{Known, Span};
 use clearway_rules::ast::{Definitions, Fetch, Since};
 use clearway_rules::{Scratch, Value, View};
 use clearway_telemetry::line::parcel::Writer;
@@ -28,6 +28,10 @@ pub struct LogSet {
     logs: Box<[LogPlan]>,
     /// What is noted of a response's head while it is there.
     responses: Box<[Value]>,
+    /// Headers that are noted of a response's head as it is sent.
+    sent: Box<[Box<str>]>,
+    /// Whether the address is noted that a connection to a server came from.
+    asks_source: bool,
 }
 
 #[derive(Debug)]
@@ -45,20 +49,46 @@ enum Want {
     Request(Value),
     /// Of the response: its place among what was noted.
     Response(usize),
+    /// Of the response as it was sent: its place among what was noted.
+    Sent(usize),
 }
 
-/// Values of a response that logs want, kept until the request is over.
+/// What logs want of a response, kept until the request is over.
 #[derive(Debug, Default)]
 pub(crate) struct Noted {
-    text: Vec<u8>,
-    values: SmallVec<[Option<Span>; 4]>,
+    response: Kept,
+    sent: Kept,
+    /// Where the connection to the server came from.
+    pub(crate) source: Option<SocketAddr>,
 }
 
 impl Noted {
     /// Forgets everything, keeping the memory.
     pub(crate) fn clear(&mut self) {
+        self.response.clear();
+        self.sent.clear();
+        self.source = None;
+    }
+}
+
+/// Values of which some may not be there.
+#[derive(Debug, Default)]
+struct Kept {
+    text: Vec<u8>,
+    values: SmallVec<[Option<Span>; 4]>,
+}
+
+impl Kept {
+    fn clear(&mut self) {
         self.text.clear();
         self.values.clear();
+    }
+
+    fn keep(&mut self, value: Option<&[u8]>) {
+        let start = self.text.len();
+        self.text.extend_from_slice(value.unwrap_or_default());
+        let span = Span::new(start, self.text.len());
+        self.values.push(value.map(|_| span));
     }
 
     fn value(&self, at: usize) -> Option<&[u8]> {
@@ -74,14 +104,22 @@ impl LogSet {
     /// A value cannot be had, as a sentence.
     pub fn compile(logs: &[AccessLog]) -> Result<Self, String> {
         let definitions = Definitions::default();
-        let mut responses = Vec::new();
+        let (mut responses, mut sent) = (Vec::new(), Vec::new());
+        let mut asks_source = false;
         let mut plans = Vec::new();
         for log in logs {
             let layout = log.layout();
             let mut wants = Vec::new();
             for given in layout.given() {
                 wants.push(match given {
-                    Given::Asked(asked) => Want::Asked(*asked),
+                    Given::Asked(asked) => {
+                        asks_source |= matches!(asked, Asked::SourceIp | Asked::SourcePort);
+                        Want::Asked(*asked)
+                    }
+                    Given::Sent(name) => {
+                        sent.push(name.as_str().into());
+                        Want::Sent(sent.len() - 1)
+                    }
                     Given::Fetch(name) => {
                         let value = Value::compile(&Fetch::parse(name)?, &definitions)?;
                         match value.since() {
@@ -102,6 +140,8 @@ impl LogSet {
         Ok(Self {
             logs: plans.into(),
             responses: responses.into(),
+            sent: sent.into(),
+            asks_source,
         })
     }
 
@@ -117,21 +157,29 @@ impl LogSet {
         self.logs.iter().any(|log| log.wants.iter().any(of_request))
     }
 
-    /// Whether anything of the response's head is wanted.
+    /// Whether anything of a server's response is wanted.
     pub(crate) fn asks_response(&self) -> bool {
-        !self.responses.is_empty()
+        self.asks_source || !self.responses.is_empty()
+    }
+
+    /// Whether the address is wanted that a connection to a server came from.
+    pub(crate) fn asks_source(&self) -> bool {
+        self.asks_source
     }
 
     /// Keeps what is wanted of a response while its head is there.
     pub(crate) fn note(&self, view: &View<'_>, scratch: &Scratch, noted: &mut Noted) {
-        noted.clear();
+        noted.response.clear();
         for value in &self.responses {
-            value.show(view, scratch, &mut |value| {
-                let start = noted.text.len();
-                noted.text.extend_from_slice(value.unwrap_or_default());
-                let span = Span::new(start, noted.text.len());
-                noted.values.push(value.map(|_| span));
-            });
+            value.show(view, scratch, &mut |value| noted.response.keep(value));
+        }
+    }
+
+    /// Keeps what is wanted of a response's head as it is sent.
+    pub(crate) fn note_sent(&self, head: &[u8], noted: &mut Noted) {
+        noted.sent.clear();
+        for name in &self.sent {
+            noted.sent.keep(field(head, name.as_bytes()));
         }
     }
 
@@ -146,8 +194,13 @@ impl LogSet {
                     (Want::Request(value), Some((view, scratch, _))) => {
                         value.show(view, scratch, &mut |value| writer.value(value));
                     }
-                    (Want::Response(at), Some((_, _, noted))) => writer.value(noted.value(*at)),
-                    (Want::Request(_) | Want::Response(_), None) => writer.value(None),
+                    (Want::Response(at), Some((_, _, noted))) => {
+                        writer.value(noted.response.value(*at));
+                    }
+                    (Want::Sent(at), Some((_, _, noted))) => writer.value(noted.sent.value(*at)),
+                    (Want::Request(_) | Want::Response(_) | Want::Sent(_), None) => {
+                        writer.value(None);
+                    }
                 }
             }
         }
@@ -165,6 +218,8 @@ pub(crate) struct Ending<'a> {
     pub(crate) backend: Option<&'a Rc<LocalBackend>>,
     /// The last server.
     pub(crate) server: Name,
+    /// Where the connection to it came from.
+    pub(crate) source: Option<SocketAddr>,
     /// The request, and what was noted of its response, where there was one.
     pub(crate) request: Option<(View<'a>, &'a Scratch, &'a Noted)>,
 }
@@ -178,6 +233,20 @@ impl Ending<'_> {
             },
             Asked::LocalPort => match self.conn.port() {
                 Some(port) => writer.write(|out| decimal::write(out, port.into())),
+                None => writer.value(None),
+            },
+            Asked::SourceIp => match self.source {
+                Some(address) => {
+                    writer.write(|out| decimal::write_ip(out, address.ip().to_canonical()));
+                }
+                None => writer.value(None),
+            },
+            Asked::SourcePort => match self.source {
+                Some(address) => writer.write(|out| decimal::write(out, address.port().into())),
+                None => writer.value(None),
+            },
+            Asked::RemoteUser => match self.credentials() {
+                Some(credentials) => writer.write(|out| user_of(credentials, out)),
                 None => writer.value(None),
             },
             Asked::QueryMs if self.complete.is_none() => writer.value(Some(b"-1")),
@@ -197,7 +266,6 @@ impl Ending<'_> {
     }
 
     fn number(&self, asked: Asked) -> u64 {
-        let waiting = || self.backend.map(|b| b.plan.entry.queue.waiting() as u64);
         match asked {
             Asked::ProcessConnections => self.conn.open_in_process(),
             Asked::ListenerConnections => {
@@ -205,7 +273,7 @@ impl Ending<'_> {
                 open.load(Ordering::Relaxed).into()
             }
             Asked::ServerConnections => self.in_flight().into(),
-            Asked::BackendQueue => waiting().unwrap_or(0),
+            Asked::BackendQueue => self.conn.queue_place.into(),
             Asked::ConnectionRequests => self.conn.requests.into(),
             Asked::HandshakeMs => self.handshake_us() / 1_000,
             Asked::IdleMs => self.started.micros_since(self.conn.idle_since) / 1_000,
@@ -214,8 +282,22 @@ impl Ending<'_> {
                 complete.micros_since(self.begun()) / 1_000
             }
             Asked::SessionMs => self.now.micros_since(self.begun()) / 1_000,
-            Asked::LocalIp | Asked::LocalPort => 0,
+            Asked::LocalIp
+            | Asked::LocalPort
+            | Asked::SourceIp
+            | Asked::SourcePort
+            | Asked::RemoteUser => 0,
         }
+    }
+
+    /// What stands behind `Basic` in the request's `Authorization`.
+    fn credentials(&self) -> Option<&[u8]> {
+        let (view, _, _) = self.request.as_ref()?;
+        let value = view.head.field(Known::Authorization, view.buf)?;
+        let (scheme, rest) = value.split_at_checked(6)?;
+        scheme
+            .eq_ignore_ascii_case(b"basic ")
+            .then(|| rest.trim_ascii())
     }
 
     fn local_ip(&self) -> Option<IpAddr> {
@@ -249,5 +331,73 @@ impl Ending<'_> {
             true => self.conn.idle_since.micros_since(self.conn.accepted),
             false => 0,
         }
+    }
+}
+
+/// The first value of a field in a head as it is sent.
+fn field<'a>(head: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let lines = head.split(|&b| b == b'\n').skip(1).map(<[u8]>::trim_ascii);
+    lines.take_while(|line| !line.is_empty()).find_map(|line| {
+        let (own, value) = line.split_at_checked(name.len())?;
+        let value = value.strip_prefix(b":")?;
+        own.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+    })
+}
+
+/// Writes the name before the colon of credentials in base 64 (RFC 4648 section 4), as far as they are
+/// that.
+fn user_of(credentials: &[u8], out: &mut Vec<u8>) {
+    for four in credentials.chunks(4) {
+        let (mut bits, mut count) = (0_u32, 0_usize);
+        for byte in four.iter().take_while(|&&b| b != b'=') {
+            let digit = match byte {
+                b'A'..=b'Z' => byte - b'A',
+                b'a'..=b'z' => byte - b'a' + 26,
+                b'0'..=b'9' => byte - b'0' + 52,
+                b'+' => 62,
+                b'/' => 63,
+                _ => return,
+            };
+            bits = bits << 6 | u32::from(digit);
+            count += 1;
+        }
+        bits <<= 6 * (4 - count);
+        let [_, bytes @ ..] = bits.to_be_bytes();
+        for &byte in bytes.iter().take(count * 6 / 8) {
+            if byte == b':' {
+                return;
+            }
+            out.push(byte);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_those_of_rfc_7617() {
+        for (credentials, user) in [
+            ("QWxhZGRpbjpvcGVuIHNlc2FtZQ==", "Aladdin"),
+            ("YTpi", "a"),
+            ("YTo=", "a"),
+            ("YQ==", "a"),
+            ("OmI=", ""),
+            ("", ""),
+            ("%%%%", ""),
+        ] {
+            let mut out = Vec::new();
+            user_of(credentials.as_bytes(), &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), user, "{credentials}");
+        }
+    }
+
+    #[test]
+    fn fields_are_found_in_heads_and_not_in_bodies() {
+        let head = b"HTTP/1.1 200 OK\r\nX-Ab: 1\r\nX-A:  two \r\nX-A: 3\r\n\r\nX-B: 4\r\n";
+        assert_eq!(field(head, b"x-a"), Some(b"two".as_slice()));
+        assert_eq!(field(head, b"x-ab"), Some(b"1".as_slice()));
+        assert_eq!((field(head, b"x-b"), field(head, b"x")), (None, None));
     }
 }

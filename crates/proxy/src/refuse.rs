@@ -243,6 +243,7 @@ fn report(
         now,
         backend: None,
         server: Name::NONE,
+        source: None,
         request: None,
     };
     let logs = conn.access_logs().map(|logs| (logs, &ending));

@@ -80,6 +80,8 @@ async fn wait(
 ) -> Result<Taken, Fault> {
     let worker = Rc::clone(&conn.worker);
     let began = worker.now();
+    let before = backend.plan.entry.queue.waiting();
+    conn.queue_place = u32::try_from(before).map_or(u32::MAX, |before| before.saturating_add(1));
     let _queued = Queued::begin(backend);
     conn.timer.set_after(began, limit);
     let waited = |taken: (usize, Option<Slot>)| {

@@ -127,6 +127,33 @@ fn one_request_is_written_to_several_places_in_several_formats() {
 }
 
 #[test]
+fn what_only_the_worker_knows_can_be_written_too() {
+    let server = Server::script(behave::ok("hello"));
+    let config = format!(
+        "[listener.web]\nbind = \"127.0.0.1:0\"\n\
+         access_log = [{{ to = \"$DIR/own.log\", empty = \"-\", format = '${{remote_user}} ${{source_ip}} ${{sent_header:X-By}} ${{sent_header:content-length}} ${{body_out}} ${{var:kind}} ${{local_ip}}:${{local_port}} ${{handshake_ms}} ${{backend_queue}}' }}]\n\
+         [[route]]\npath = \"/deny\"\ndeny = 403\n\
+         [[route]]\nbackend = \"app\"\nset_variables = {{ kind = \"k\" }}\nset_response_headers = {{ x-by = \"${{var:kind}}!\" }}\n\
+         [backend.app]\nservers = [\"{}\"]\n",
+        server.address()
+    );
+    let clearway = Clearway::start(&config);
+    clearway
+        .client()
+        .get_with("/", "Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n");
+    let denied = clearway.get("/deny");
+    let address = clearway.address("web");
+    let length = denied.body.len();
+    assert_eq!(
+        lines_of(&clearway.file("own.log"), 2),
+        [
+            format!("Aladdin 127.0.0.1 k! 5 5 k {address} 0 0"),
+            format!("- - - {length} {length} - {address} 0 0"),
+        ]
+    );
+}
+
+#[test]
 fn routes_have_logs_of_their_own_or_none_and_conditions_choose() {
     let server = Server::script(behave::ok("x"));
     let config = format!(
@@ -139,8 +166,10 @@ fn routes_have_logs_of_their_own_or_none_and_conditions_choose() {
         server.address()
     );
     let clearway = Clearway::start(&config);
+    // Over one connection, so by one worker.
+    let mut client = clearway.client();
     for target in ["/quiet/1", "/own/1", "/1", "/quiet/2", "/2"] {
-        clearway.get(target);
+        client.get(target);
     }
     let mut other = Client::connect(clearway.address("other"));
     for value in ["", "X-Log: 0\r\n", "X-Log: 1\r\n"] {
@@ -301,6 +330,29 @@ fn connections_are_written_as_haproxy_does() {
     assert!(
         lines[0].ends_with(&format!(" to {address} (bad/TCP)")),
         "{lines:?}"
+    );
+}
+
+#[test]
+fn places_in_line_and_time_in_it_are_written() {
+    let gate = wait::Gate::new();
+    let server = Server::script(behave::gated(&gate, "x"));
+    let config = format!(
+        "[timeouts]\nqueue = \"300ms\"\n[listener.web]\nbind = \"127.0.0.1:0\"\n\
+         access_log = [{{ to = \"$DIR/own.log\", format = '${{target}} ${{haproxy_server}} ${{haproxy_state}} ${{backend_queue}}' }}]\n\
+         [backend.app]\nservers = [{{ address = \"{}\", name = \"s1\", maxconn = 1 }}]\n",
+        server.address()
+    );
+    let clearway = Clearway::start(&config);
+    let mut first = clearway.client();
+    first.send("GET /first HTTP/1.1\r\nHost: test\r\n\r\n");
+    server.wait_requests(1);
+    assert_eq!(clearway.get("/second").status, 503);
+    gate.open();
+    assert_eq!(first.response("GET").status, 200);
+    assert_eq!(
+        lines_of(&clearway.file("own.log"), 2),
+        ["/second <NOSRV> sQ-- 1", "/first s1 ---- 0"]
     );
 }
 

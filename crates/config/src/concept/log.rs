@@ -76,6 +76,7 @@ impl AccessLog {
         let layout = self.layout();
         let fetches = layout.given().filter_map(|given| match given {
             Given::Fetch(name) => Some(name.clone()),
+            Given::Sent(name) => Some(format!("sent_header:{name}")),
             Given::Asked(_) => None,
         });
         fetches.collect()

@@ -55,6 +55,7 @@ pub(crate) async fn active(conn: &mut Conn, request: &mut Request, first: Lease)
         let next = match read_head(conn, request, bytes, started).await {
             Ok((lease, complete)) => {
                 conn.requests += 1;
+                conn.queue_place = 0;
                 let arrival = Arrival { started, complete };
                 exchange::run(conn, request, lease, arrival).await
             }

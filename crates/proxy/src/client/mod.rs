@@ -68,6 +68,8 @@ pub(crate) struct Conn {
     pub(crate) idle_since: Stamp,
     /// Requests served so far.
     pub(crate) requests: u32,
+    /// Place in line, from 1, in which its last request began to wait for a slot; 0 when it did not.
+    pub(crate) queue_place: u32,
     /// Where the listener stands in the Plan of `generation`; `usize::MAX` = it is gone.
     pub(crate) listener_at: usize,
     plan: Rc<LocalPlan>,
@@ -104,6 +106,7 @@ impl Conn {
             accepted,
             idle_since: accepted,
             requests: 0,
+            queue_place: 0,
             listener_at,
             plan,
             place: None,
@@ -129,6 +132,7 @@ impl Conn {
             accepted: self.accepted,
             idle_since: self.idle_since,
             requests: self.requests,
+            queue_place: 0,
             listener_at: self.listener_at,
             plan: Rc::clone(&self.plan),
             place: None,

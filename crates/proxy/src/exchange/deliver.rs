@@ -255,7 +255,7 @@ impl Exchange<'_> {
     }
 
     /// Encodes the head into the worker's buffer.
-    fn encode_response_head(&self, answer: &Answer, framing: Framing, keep_alive: bool) {
+    fn encode_response_head(&mut self, answer: &Answer, framing: Framing, keep_alive: bool) {
         let worker = Rc::clone(&self.conn.worker);
         let mut out = worker.out.borrow_mut();
         out.clear();
@@ -273,6 +273,7 @@ impl Exchange<'_> {
             &options,
             &mut out,
         );
+        self.note_sent(&out);
     }
 
     /// Writes the head and the body bytes at hand in one system call; says how much of the head is

@@ -64,6 +64,12 @@ fn transport_security(value: Option<&str>) -> Option<(&str, &[u8])> {
     value.map(|value| ("Strict-Transport-Security", value.as_bytes()))
 }
 
+/// The body of a reply.
+fn body_of(reply: &[u8]) -> &[u8] {
+    let end = reply.windows(4).position(|four| four == b"\r\n\r\n");
+    end.and_then(|end| reply.get(end + 4..)).unwrap_or_default()
+}
+
 impl Exchange<'_> {
     /// Answers a fault with its status, unless nothing can be sent.
     pub(super) async fn reply_fault(&mut self, fault: Fault) -> Next {
@@ -169,11 +175,13 @@ impl Exchange<'_> {
 
     async fn send_reply(&mut self, out: &[u8], keep_alive: bool) -> Next {
         let now = self.conn.worker.now();
+        self.note_sent(out);
         let limit = self.route_plan().timeouts.client_write;
         self.conn.timer.set_after(now, limit);
         let written = self.conn.write_all(out).await;
         self.conn.worker.tick();
         self.bytes_out += out.len() as u64;
+        self.body_out = body_of(out).len() as u64;
         if let Err(kind) = written {
             // The failure that led here stays the fault of the request.
             let gone = self.client_fault(kind, Phase::Deliver);

@@ -100,6 +100,7 @@ impl Exchange<'_> {
             now,
             backend: self.backend.as_ref(),
             server: self.last_server(),
+            source: self.request.noted.source,
             request: Some((
                 self.view_for_logs(None),
                 &self.request.scratch,
@@ -150,9 +151,18 @@ impl Exchange<'_> {
         }
         self.begin_for_logs();
         let mut noted = std::mem::take(&mut self.request.noted);
+        if logs.asks_source() {
+            noted.source = answer.server.stream.local();
+        }
         let view = self.view_for_logs(Some(answer));
         logs.note(&view, &self.request.scratch, &mut noted);
         self.request.noted = noted;
+    }
+
+    /// Keeps what access logs want of a response's head as it is sent.
+    pub(super) fn note_sent(&mut self, head: &[u8]) {
+        let plan = Rc::clone(&self.plan);
+        self.logs_of(&plan).note_sent(head, &mut self.request.noted);
     }
 
     /// Prepares the memory of rules, should no rule have run.

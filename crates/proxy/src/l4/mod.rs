@@ -2,6 +2,7 @@
 
 mod passthrough;
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use clearway_balance::Ask;
@@ -12,7 +13,7 @@ use clearway_outcome::{
 };
 use smallvec::SmallVec;
 
-use crate::access::Ending;
+use crate::access::{Ending, LogSet};
 use crate::client::{Conn, handshake};
 use crate::exchange::pump::{Coding, Pump, Source};
 use crate::exchange::tunnel::{self, Ends};
@@ -28,6 +29,8 @@ struct Passage {
     tried: SmallVec<[usize; 4]>,
     fault: Option<Fault>,
     ends: Ends,
+    /// Where the connection to the server came from, where a log asks for it.
+    source: Option<SocketAddr>,
     /// What counts the Attempt in flight, the last of `attempts`, on its member.
     held: Option<(Flight, Option<Slot>)>,
 }
@@ -121,6 +124,7 @@ pub(crate) async fn serve(mut conn: Box<Conn>) {
             Pump::new(Source::Tunnel, Coding::Same),
             Pump::new(Source::Tunnel, Coding::Same),
         ),
+        source: None,
         held: None,
     };
     if let Some(first) = first {
@@ -186,6 +190,9 @@ async fn relay(
         match opened {
             Ok(mut stream) => {
                 passage.attempt().connected_us = Some(elapsed);
+                if conn.access_logs().is_some_and(LogSet::asks_source) {
+                    passage.source = stream.local();
+                }
                 backend.shard().connect.record(elapsed);
                 let side = (&mut stream, &server.plan.entry.cell);
                 let result = tunnel::run(conn, side, &mut passage.ends, &timeouts).await;
@@ -315,6 +322,7 @@ fn settle(conn: &Conn, passage: &Passage, backend: Option<&Rc<LocalBackend>>) {
         now,
         backend,
         server: last.map_or(Name::NONE, |attempt| attempt.server),
+        source: passage.source,
         request: None,
     };
     let logs = conn.access_logs().map(|logs| (logs, &ending));

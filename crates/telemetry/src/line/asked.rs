@@ -34,13 +34,20 @@ asked! {
     LocalIp = "local_ip" "%fi" "$server_addr";
     /// Port that the client connected to.
     LocalPort = "local_port" "%fp" "$server_port";
+    /// Address that the last connection to the server which answered came from.
+    SourceIp = "source_ip" "%bi" "";
+    /// Port that the last connection to the server which answered came from.
+    SourcePort = "source_port" "%bp" "";
+    /// Name of the user in `Authorization: Basic` (RFC 7617), whoever checks it.
+    RemoteUser = "remote_user" "" "$remote_user";
     /// Connections from clients open in the whole process, this one included.
     ProcessConnections = "process_connections" "%ac" "$connections_active";
     /// Connections from clients open on the listener, this one included.
     ListenerConnections = "listener_connections" "%fc" "";
     /// Requests in flight on the last server, from this worker and all others, without this one.
     ServerConnections = "server_connections" "%sc" "";
-    /// Requests that wait for a slot of the backend's servers when this one ends.
+    /// Place in the line of those that wait for a slot of the backend's servers, from 1, when the
+    /// request began to wait; 0 when it did not.
     BackendQueue = "backend_queue" "%bq" "";
     /// Requests on the client's connection so far, this one included.
     ConnectionRequests = "connection_requests" "" "$connection_requests";

@@ -71,7 +71,7 @@ fixed! {
         "Connect from ${client} to ${local_ip}:${local_port} (${listener}/${haproxy_mode})";
     /// NGINX's `combined`.
     NginxCombined = "nginx_combined" Nginx "-"
-        "${client_ip} - - [${end_time_clf}] \"${request,else=}\" ${status} ${body_out} \
+        "${client_ip} - ${remote_user} [${end_time_clf}] \"${request,else=}\" ${status} ${body_out} \
          \"${header:referer}\" \"${header:user-agent}\"";
 }
 

@@ -33,9 +33,18 @@ pub struct ValueDoc {
     pub summary: &'static str,
 }
 
+/// The one value with an argument that only logs know.
+const SENT: ValueDoc = ValueDoc {
+    spelling: "sent_header:NAME",
+    haproxy: "",
+    nginx: "$sent_http_NAME",
+    summary: " A header of the response as it was sent to the client, with everything that rules did.",
+};
+
 /// Every value that only logs know, in the order of the tables.
 pub fn reference() -> impl Iterator<Item = &'static ValueDoc> {
-    Value::REFERENCE.iter().chain(Asked::REFERENCE)
+    let tables = Value::REFERENCE.iter().chain(Asked::REFERENCE);
+    tables.chain(std::iter::once(&SENT))
 }
 
 macro_rules! escapes {

@@ -26,6 +26,8 @@ pub enum Given {
     Asked(Asked),
     /// A fetch of the rules, in its written form.
     Fetch(String),
+    /// A header of the response as it was sent to the client: `sent_header:NAME`.
+    Sent(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,10 +156,15 @@ impl Template {
         for option in parts {
             shape.read(option)?;
         }
-        let what = match (Value::named(name), Asked::named(name)) {
-            (Some(value), _) => What::Value(value),
-            (None, Some(asked)) => self.give(Given::Asked(asked)),
-            (None, None) => {
+        let sent = name.strip_prefix("sent_header:");
+        let what = match (Value::named(name), Asked::named(name), sent) {
+            (Some(value), _, _) => What::Value(value),
+            (None, Some(asked), _) => self.give(Given::Asked(asked)),
+            (None, None, Some("")) => {
+                return Err(format!("{name:?} lacks a name behind the colon"));
+            }
+            (None, None, Some(header)) => self.give(Given::Sent(header.to_owned())),
+            (None, None, None) => {
                 other(name)?;
                 self.give(Given::Fetch(name.to_owned()))
             }
@@ -382,6 +389,9 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), count);
         for doc in super::super::reference() {
+            if doc.spelling.starts_with("sent_header:") {
+                continue;
+            }
             assert!(doc.summary.trim_end().ends_with('.'), "{}", doc.spelling);
             let known =
                 Value::named(doc.spelling).is_some() != Asked::named(doc.spelling).is_some();
