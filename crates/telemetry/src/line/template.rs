@@ -150,7 +150,16 @@ impl Template {
         inside: &str,
         other: &mut dyn FnMut(&str) -> Result<(), String>,
     ) -> Result<(), String> {
-        let mut parts = inside.split(',');
+        // Commas in parentheses belong to what a value goes through: `path|field(1,2)`.
+        let mut depth = 0_u32;
+        let mut parts = inside.split(|c: char| {
+            match c {
+                '(' => depth += 1,
+                ')' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            c == ',' && depth == 0
+        });
         let name = parts.next().unwrap_or_default();
         let mut shape = Shape::default();
         for option in parts {
@@ -362,6 +371,13 @@ mod tests {
             Given::Fetch("header:a".to_owned()),
             Given::Asked(Asked::LocalIp),
         ];
+        assert_eq!(template.given(), wanted);
+    }
+
+    #[test]
+    fn what_values_go_through_may_have_commas() {
+        let template = parse("${header:a|field(1,2),max=3}").unwrap();
+        let wanted = [Given::Fetch("header:a|field(1,2)".to_owned())];
         assert_eq!(template.given(), wanted);
     }
 
