@@ -144,8 +144,10 @@ fn what_only_the_worker_knows_can_be_written_too() {
     let denied = clearway.get("/deny");
     let address = clearway.address("web");
     let length = denied.body.len();
+    let mut lines = lines_of(&clearway.file("own.log"), 2);
+    lines.sort_by_key(|line| !line.starts_with("Aladdin"));
     assert_eq!(
-        lines_of(&clearway.file("own.log"), 2),
+        lines,
         [
             format!("Aladdin 127.0.0.1 k! 5 5 k {address} 0 0"),
             format!("- - - {length} {length} - {address} 0 0"),
@@ -318,7 +320,8 @@ fn connections_are_written_as_haproxy_does() {
         "{line}"
     );
     let address = clearway.address("bad").to_owned();
-    drop(Client::connect(&address).read_to_end());
+    // It may be reset before it is known to be open.
+    drop(std::net::TcpStream::connect(&address));
     let line = syslog.next();
     let (_, tail) = line.split_once("] bad bad/s1 ").unwrap();
     assert!(
@@ -350,10 +353,10 @@ fn places_in_line_and_time_in_it_are_written() {
     assert_eq!(clearway.get("/second").status, 503);
     gate.open();
     assert_eq!(first.response("GET").status, 200);
-    assert_eq!(
-        lines_of(&clearway.file("own.log"), 2),
-        ["/second <NOSRV> sQ-- 1", "/first s1 ---- 0"]
-    );
+    // Workers write on their own.
+    let mut lines = lines_of(&clearway.file("own.log"), 2);
+    lines.sort_by_key(|line| line.starts_with("/first"));
+    assert_eq!(lines, ["/second <NOSRV> sQ-- 1", "/first s1 ---- 0"]);
 }
 
 #[test]
