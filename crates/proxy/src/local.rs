@@ -120,7 +120,11 @@ impl LocalBackend {
                 kept => Rc::new(LocalServer::new(server, plan.keep, worker, kept)),
             });
         }
-        let seed = hash::mix(worker as u64 + 1) ^ u64::from(plan.name.raw());
+        // The first worker begins with the first server, as whoever wrote the list expects.
+        let seed = match worker {
+            0 => 0,
+            worker => hash::mix(worker as u64 + 1) ^ u64::from(plan.name.raw()),
+        };
         Self {
             plan: Arc::clone(plan),
             servers,

@@ -273,8 +273,8 @@ pub struct ErrorPage {
     pub status: Option<u16>,
     /// Media type of the body.
     pub content_type: String,
-    /// The body.
-    pub body: Vec<u8>,
+    /// The body; the usual short text when absent.
+    pub body: Option<Vec<u8>>,
 }
 
 /// Pages by fault and by status.

@@ -14,8 +14,8 @@ const REBASE_AT: u64 = 1 << 62;
 /// State of `round_robin`: every member has the virtual time of its next turn, the earliest comes
 /// next and is due again after a period of `ROUND / weight`. O(log n).
 ///
-/// The heap keeps the earliest turn on top. Turns begin at a random phase, so that workers and
-/// balancers which start together do not all begin with the same server.
+/// The heap keeps the earliest turn on top. Turns begin at a random phase, so that workers which start
+/// together do not all begin with the same server; with seed 0 they begin in the order of the list.
 pub(super) struct RoundRobin {
     heap: Vec<Turn>,
     clock: u64,
@@ -45,6 +45,13 @@ impl RoundRobin {
         }
     }
 
+    fn phase(&self, key: u64) -> u64 {
+        match self.seed {
+            0 => 0,
+            seed => mix(seed ^ key),
+        }
+    }
+
     pub(super) fn rebuild(&mut self, members: &[Member], live: &[u32]) {
         let clock = self.clock;
         let before: Map<u64, Turn> = self.heap.iter().map(|turn| (turn.key, *turn)).collect();
@@ -57,7 +64,7 @@ impl RoundRobin {
             // Who already waited part of a period has waited the same part of the new one: frequent
             // rebuilds (slow start) must not reset anyone's place in the order.
             let (part, whole) = before.get(&member.key).map_or_else(
-                || (mix(self.seed ^ member.key) % period, period),
+                || (self.phase(member.key) % period, period),
                 |turn| (turn.due.saturating_sub(clock), turn.period),
             );
             let wait = u128::from(part) * u128::from(period) / u128::from(whole);

@@ -10,8 +10,6 @@ use clearway_testkit::{End, Request, Response, message::Fields};
 
 /// How a field is left out of the comparison.
 enum How {
-    /// That it is there counts, not its value.
-    Masked,
     /// The value counts as a distance from `Date`.
     SinceDate,
     /// A value that begins with one of these is dropped.
@@ -32,8 +30,8 @@ struct Allowed {
 const ALLOWED: &[Allowed] = &[
     Allowed {
         field: "date",
-        how: How::Masked,
-        why: "the moment of the answer",
+        how: How::Dropped(&[""]),
+        why: "the moment of the answer, which HAProxy leaves out of its own",
     },
     Allowed {
         field: "expires",
@@ -141,18 +139,26 @@ fn replace_number(text: &str, number: &str, with: &str) -> String {
     out
 }
 
-/// A response as lines.
+/// A response as lines. Reason phrases are for people (RFC 9112 section 4): the status is compared.
 pub(crate) fn response(response: &Response, values: &Values) -> Vec<String> {
     let (bytes, unpacked) = unpacked(response);
-    let (body, masked) = own_page(&values.hide(&String::from_utf8_lossy(&bytes)));
-    let masked = masked || is_head_of_own_page(response);
-    let line = format!(
-        "{} {} {}",
-        response.version, response.status, response.reason
-    );
-    let mut out = vec![line.trim_end().to_owned()];
-    out.extend(fields(&response.headers, masked || unpacked, values));
-    out.extend(body_lines(&body));
+    let body = values.hide(&String::from_utf8_lossy(&bytes));
+    let is_own = is_own_page(response, &body);
+    let mut out = vec![format!("{} {}", response.version, response.status)];
+    let lines = fields(&response.headers, unpacked, values);
+    if is_own {
+        // Each program says in its own words what went wrong, and where a redirection leads.
+        let about_body = [
+            "content-type:",
+            "content-length:",
+            "cache-control: no-cache",
+        ];
+        let is_about_body = |line: &String| about_body.iter().any(|name| line.starts_with(name));
+        out.extend(lines.into_iter().filter(|line| !is_about_body(line)));
+    } else {
+        out.extend(lines);
+        out.extend(body_lines(&body));
+    }
     out.extend(trailers(&response.trailers));
     if !matches!(response.end, End::Complete) {
         out.push(ending(&response.end));
@@ -160,11 +166,34 @@ pub(crate) fn response(response: &Response, values: &Values) -> Vec<String> {
     out
 }
 
-/// A request that a server saw, as lines.
+/// Whether the body is a page that the program made up by itself, or its head was asked for.
+fn is_own_page(response: &Response, body: &str) -> bool {
+    let has = |name: &str, begin: &str| {
+        let values = response.headers.all(name);
+        values.iter().any(|value| value.starts_with(begin))
+    };
+    let is_ours = has("server", "clearway");
+    if response.body.is_empty() {
+        let is_page = has("content-type", "text/html") || has("content-type", "text/plain");
+        let by_us = is_ours || has("server", "nginx");
+        let leads = (300..400).contains(&response.status);
+        return leads && (by_us || !response.headers.has("server"))
+            || response.status >= 400 && is_page && by_us;
+    }
+    let status = response.status;
+    body.contains("<center>nginx")
+        || body.starts_with(&format!("<html><body><h1>{status} "))
+            && !response.headers.has("server")
+        || is_ours && body.starts_with(&format!("{status} ")) && body.contains("\nrequest id ")
+}
+
+/// A request that a server saw, as lines. Which version of HTTP/1 is spoken with servers, and whether
+/// connections are kept, is a matter between the two.
 pub(crate) fn request(request: &Request, values: &Values) -> Vec<String> {
-    let line = format!("{} {} {}", request.method, request.target, request.version);
+    let line = format!("{} {}", request.method, request.target);
     let mut out = vec![values.hide(&line)];
-    out.extend(fields(&request.headers, false, values));
+    let lines = fields(&request.headers, false, values);
+    out.extend(lines.into_iter().filter(|line| line != "connection: close"));
     out.extend(body_lines(
         &values.hide(&String::from_utf8_lossy(&request.body)),
     ));
@@ -261,29 +290,6 @@ fn summed(text: &str) -> String {
     format!("{} bytes, sum {sum:016x}", text.len())
 }
 
-/// Replaces the line in which NGINX's pages tell its version; whether there was one.
-fn own_page(text: &str) -> (String, bool) {
-    let mark = ["<center>nginx", "<center>clearway"];
-    let Some(at) = mark.iter().find_map(|m| text.find(m)) else {
-        return (text.to_owned(), false);
-    };
-    let (before, after) = text.split_at(at);
-    let rest = after.split_once("</center>").map_or("", |(_, rest)| rest);
-    (format!("{before}<center>*</center>{rest}"), true)
-}
-
-/// Whether a HEAD asked for such a page, whose length it tells.
-fn is_head_of_own_page(response: &Response) -> bool {
-    let starts = |name: &str, with: &[&str]| {
-        let values = response.headers.all(name);
-        values.iter().any(|v| with.iter().any(|w| v.starts_with(w)))
-    };
-    response.status >= 300
-        && response.body.is_empty()
-        && starts("content-type", &["text/html"])
-        && starts("server", &["nginx", "clearway"])
-}
-
 fn fields(fields: &Fields, own_length: bool, values: &Values) -> Vec<String> {
     let date = fields.all("date").first().and_then(|v| seconds(v));
     let mut named: Vec<(String, String)> = Vec::new();
@@ -291,7 +297,6 @@ fn fields(fields: &Fields, own_length: bool, values: &Values) -> Vec<String> {
         let name = name.to_ascii_lowercase();
         let rule = ALLOWED.iter().find(|a| a.field == name).map(|a| &a.how);
         let value = match rule {
-            Some(How::Masked) => "*".to_owned(),
             Some(How::SinceDate) => match (date, seconds(value)) {
                 // What lies years off is a date of its own.
                 (Some(date), Some(then)) if (then - date).abs() < 800 * 86_400 => {
@@ -302,6 +307,9 @@ fn fields(fields: &Fields, own_length: bool, values: &Values) -> Vec<String> {
             Some(How::Dropped(starts)) if starts.iter().any(|s| value.starts_with(s)) => continue,
             Some(How::DroppedBeside(other)) if fields.has(other) => continue,
             _ if name == "content-length" && own_length => "*".to_owned(),
+            // Words of these have no case (RFC 9110 section 7.6.1, RFC 6265 section 5.2).
+            _ if name == "connection" => value.to_ascii_lowercase(),
+            _ if name == "set-cookie" => values.hide(&value.replace("; Path=", "; path=")),
             _ if value.len() > VALUE_MAX => summed(value),
             _ => values.hide(value),
         };

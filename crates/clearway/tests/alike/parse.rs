@@ -319,7 +319,8 @@ fn whole_haproxy(text: &str) -> String {
         text.lines()
             .any(|l| words.contains(&l.split(' ').next().unwrap_or_default()))
     };
-    let mut out = String::new();
+    // Whose turn it is can be told only with one thread.
+    let mut out = "global\n  nbthread 1\n\n".to_owned();
     if !starts(&["defaults"]) {
         out.push_str(
             "defaults\n  mode http\n  timeout connect 2s\n  timeout client 5s\n  timeout server 5s\n\n",

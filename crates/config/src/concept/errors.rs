@@ -34,14 +34,14 @@ impl ErrorPage {
         Some(beside.map_or_else(|| file.to_owned(), |folder| folder.join(file)))
     }
 
-    /// The text, from the file if there is one.
+    /// The text, from the file if there is one; `None` where the usual short text stays.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn content(&self) -> std::io::Result<Vec<u8>> {
+    pub fn content(&self) -> std::io::Result<Option<Vec<u8>>> {
         match self.path() {
-            Some(path) => std::fs::read(path),
-            None => Ok(self.body.clone().unwrap_or_default().into_bytes()),
+            Some(path) => std::fs::read(path).map(Some),
+            None => Ok(self.body.clone().map(String::into_bytes)),
         }
     }
 }

@@ -32,8 +32,12 @@ pub(crate) fn encode_fault(options: &ReplyOptions<'_>, date: &[u8; 29], out: &mu
     }
     let code = options.fault.map_or("", |fault| fault.kind.code());
     let text;
-    let (body, content_type): (&[u8], &[u8]) = match options.page {
-        Some(page) => (&page.body, page.content_type.as_bytes()),
+    let page = options.page.and_then(|page| {
+        let body = page.body.as_deref()?;
+        Some((body, page.content_type.as_bytes()))
+    });
+    let (body, content_type): (&[u8], &[u8]) = match page {
+        Some(page) => page,
         None => {
             text = format!(
                 "{} {}\n{code}\nrequest id {}\n",

@@ -137,8 +137,8 @@ fn listener(proxy: &Proxy, seat: Seat, name: Identifier, global: &Global) -> Lis
         origins,
         ..Listener::default()
     };
-    if listener.backend.is_none() && is_http {
-        nowhere(&mut listener.errors);
+    if is_http {
+        unavailable(&mut listener.errors);
     }
     if let Some(backlog) = seat.backlog {
         listener.backlog = backlog;
@@ -310,19 +310,29 @@ fn pages(proxy: &Proxy) -> ErrorPages {
     Pairs(pages)
 }
 
-/// What is answered where no backend is named: as if it had no server.
-fn nowhere(pages: &mut ErrorPages) {
+/// Faults that are answered as if there were no server: what never got a connection, and requests that
+/// no backend is named for.
+const UNAVAILABLE: [FaultKind; 8] = [
+    FaultKind::NoRoute,
+    FaultKind::ConnectRefused,
+    FaultKind::ConnectTimeout,
+    FaultKind::ConnectUnreachable,
+    FaultKind::ConnectReset,
+    FaultKind::ConnectDenied,
+    FaultKind::ConnectFailed,
+    FaultKind::UnixMissing,
+];
+
+fn unavailable(pages: &mut ErrorPages) {
     let own = pages.iter().find(|(key, _)| *key == ErrorKey::Status(503));
-    let page = own.map(|(_, page)| page.clone()).unwrap_or_else(|| ErrorPage {
-        body: Some("<html><body><h1>503 Service Unavailable</h1>\nNo server is available to handle this request.\n</body></html>\n".to_owned()),
-        content_type: HeaderValue::parse("text/html").unwrap_or_default(),
-        ..ErrorPage::default()
-    });
-    let page = ErrorPage {
-        status: Some(503),
-        ..page
-    };
-    pages.0.push((ErrorKey::Fault(FaultKind::NoRoute), page));
+    let own = own.map(|(_, page)| page.clone()).unwrap_or_default();
+    for kind in UNAVAILABLE {
+        let page = ErrorPage {
+            status: Some(503),
+            ..own.clone()
+        };
+        pages.0.push((ErrorKey::Fault(kind), page));
+    }
 }
 
 fn error_page(text: &str) -> ErrorPage {

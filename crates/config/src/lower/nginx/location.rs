@@ -214,6 +214,7 @@ fn route(
     let common = work.common;
     let mut names = common.names.clone();
     super::learn(block, &mut names);
+    super::learn_type(&scope, &mut names);
     let mut route = Route {
         when: all_of(vec![common.route.when.clone(), condition]),
         origins: Origins::new(origin.clone()),
@@ -391,6 +392,7 @@ fn proxy(
         }
     }
     request_headers(scope, &target, names, route, work.notes);
+    hidden(scope, route);
     redirects(scope, &target, prefix, route);
     Ok(())
 }
@@ -492,6 +494,38 @@ fn request_headers(
     ));
 }
 
+/// Headers of servers that clients do not see unless `proxy_pass_header` says so.
+const HIDDEN: [&str; 6] = [
+    "Server",
+    "X-Accel-Buffering",
+    "X-Accel-Charset",
+    "X-Accel-Expires",
+    "X-Accel-Limit-Rate",
+    "X-Accel-Redirect",
+];
+
+fn hidden(scope: &Scope<'_>, route: &mut Route) {
+    let passed = scope.all("proxy_pass_header");
+    let is_passed = |name: &str| {
+        let mut words = passed.iter().filter_map(|directive| directive.argument(0));
+        words.any(|word| word.eq_ignore_ascii_case(name))
+    };
+    let names = HIDDEN.iter().filter(|name| !is_passed(name));
+    let actions = Actions {
+        remove_response_headers: names
+            .filter_map(|name| HeaderName::parse(name).ok())
+            .collect(),
+        ..Actions::default()
+    };
+    let origin = route.origins.section().clone();
+    route.rules.push(rule(
+        Condition::default(),
+        actions,
+        "remove_response_headers",
+        &origin,
+    ));
+}
+
 /// `proxy_redirect`: `Location` of servers leads back here.
 fn redirects(scope: &Scope<'_>, target: &Target, prefix: Option<&str>, route: &mut Route) {
     let mut pairs: Vec<(String, String)> = Vec::new();
@@ -520,7 +554,13 @@ fn redirects(scope: &Scope<'_>, target: &Target, prefix: Option<&str>, route: &m
     let mut actions = Actions::default();
     for (from, to) in pairs {
         let regex = RegexText::parse(&format!("^{}(.*)$", escape(&from)));
-        let to = TemplateText::parse(&format!("{}$1", to.replace('$', "$$")));
+        // A path alone is told with this host before it.
+        let here = if to.starts_with('/') {
+            "${scheme}://${header:host}"
+        } else {
+            ""
+        };
+        let to = TemplateText::parse(&format!("{here}{}$1", to.replace('$', "$$")));
         if let (Ok(regex), Ok(to), Ok(header)) = (regex, to, HeaderName::parse("location")) {
             actions.replace_response_headers.push(Replacement {
                 header,

@@ -121,9 +121,9 @@ fn judge(block: &[Directive], notes: &mut Notes) {
 }
 
 fn process(scope: &Scope<'_>, config: &mut Config) {
-    let workers = scope
-        .find("worker_processes")
-        .and_then(|found| found.argument(0));
+    // Without a word about it there is one.
+    let written = scope.find("worker_processes");
+    let workers = written.map_or(Some("1"), |found| found.argument(0));
     if let Some(count) = workers
         .and_then(|text| text.parse().ok())
         .filter(|count| *count > 0)
@@ -183,6 +183,15 @@ fn learn(block: &[Directive], names: &mut Names) {
                 names.variables.push(name);
             }
         }
+    }
+}
+
+/// The media type of texts that are answered.
+fn learn_type(scope: &Scope<'_>, names: &mut Names) {
+    if let Some(found) = scope.text("default_type") {
+        names
+            .constants
+            .insert(rewrite::DEFAULT_TYPE.to_owned(), found.value);
     }
 }
 

@@ -6,11 +6,14 @@ use super::super::notes::Notes;
 use super::values::{self, Names};
 use crate::diagnostic::{Origin, Origins};
 use crate::model::{
-    Actions, BodyText, Condition, FetchText, HeaderName, Pairs, Redirect, RegexText, Reply,
-    Rewrite, Rule, TemplateText, Token, ValueTest,
+    Actions, BodyText, Condition, FetchText, HeaderName, HeaderValue, Pairs, Redirect, RegexText,
+    Reply, Rewrite, Rule, TemplateText, Token, ValueTest,
 };
 use crate::syntax::nginx::Directive;
 use crate::value::Text;
+
+/// What `default_type` says, as a constant that no variable can name.
+pub(super) const DEFAULT_TYPE: &str = "default type";
 
 /// Rules in the order in which they are looked at, and whether the last one always ends them.
 #[derive(Debug, Default)]
@@ -293,8 +296,11 @@ fn answer(words: &[&str], names: &Names) -> Result<(Actions, &'static str), Stri
         });
         return Ok((actions, "reply"));
     };
+    let kind = names.constants.get(DEFAULT_TYPE);
+    let kind = kind.map_or("text/plain", String::as_str);
     let mut reply = Reply {
         status,
+        content_type: HeaderValue::parse(kind).map_err(|problem| problem.message)?,
         ..Reply::default()
     };
     match values::constant(text, names) {

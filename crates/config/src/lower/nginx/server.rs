@@ -62,6 +62,7 @@ pub(super) fn read<'a>(
     let scope = scope.inside(directive.inner());
     let mut names = names.clone();
     super::learn(directive.inner(), &mut names);
+    super::learn_type(&scope, &mut names);
     let mut seats = Vec::new();
     for listen in directive.inner().iter().filter(|inner| inner.is("listen")) {
         notes.begin(listen.origin(), text_of(listen));
