@@ -218,9 +218,14 @@ pub(crate) fn log(datagram: &[u8], values: &Values) -> String {
         .iter()
         .find_map(|mark| text.split_once(mark))
         .map_or("", |(_, message)| message);
-    let mut timed = false;
+    let (mut timed, mut after_status) = (false, false);
     let words = values.hide(message);
     let words = words.trim_end().split(' ').map(|word| {
+        // Each program writes heads in its own way, so what they add up to differs by a few bytes.
+        let is_count = word.parse::<u64>().is_ok();
+        if std::mem::replace(&mut after_status, is_count && word.len() == 3) && is_count {
+            return "bytes".to_owned();
+        }
         let parts: Vec<&str> = word.split('/').collect();
         let is_number = |p: &&str| p.trim_start_matches(['+', '-']).parse::<u32>().is_ok();
         if word.starts_with('[') && word.contains("/20") {

@@ -10,7 +10,7 @@ use super::bind::{self, Seat};
 use super::global::Global;
 use super::proxy::Proxy;
 use super::rules::rule;
-use super::{check, server};
+use super::{check, logs, server};
 use crate::diagnostic::{Origin, Origins};
 use crate::model::{
     Actions, Backend, Bind, Condition, Config, ErrorKey, ErrorPage, ErrorPages, Forwarding,
@@ -43,7 +43,10 @@ pub(super) fn frontend(proxy: &Proxy, global: &Global, config: &mut Config, note
             return;
         };
         names.push(name.clone());
-        config.listeners.push(listener(proxy, seat, name, global));
+        let mut listener = listener(proxy, seat, name, global);
+        let logs = logs::of(proxy, &global.logs, &global.manner, notes);
+        listener.access_logs = Some(logs).filter(|logs| !logs.is_empty());
+        config.listeners.push(listener);
     }
     for switch in &proxy.switches {
         let Ok(backend) = Identifier::parse(&switch.backend) else {

@@ -61,7 +61,7 @@ pub(super) fn read(text: &str) -> Result<Template, String> {
 }
 
 /// The bracket that ends an expression: outside of parentheses and quotes.
-fn closing(text: &str) -> Option<usize> {
+pub(super) fn closing(text: &str) -> Option<usize> {
     let (mut depth, mut quote) = (0_u32, None);
     for (at, next) in text.char_indices() {
         match (next, quote) {

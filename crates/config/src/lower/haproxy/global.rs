@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::notes::Notes;
+use super::logs::{self, Manner, Target};
 use crate::model::{Config, Workers};
 use crate::survey::units;
 use crate::syntax::haproxy::Line;
@@ -33,8 +34,6 @@ const HARMLESS: &[(&str, &str)] = &[
     ("maxconnrate", "there is no such limit"),
     ("spread-checks", "checks never run in step"),
     ("max-spread-checks", "checks never run in step"),
-    ("log-tag", "the tag of log lines"),
-    ("log-send-hostname", "the name in log lines"),
     ("node", "a name for statistics"),
     ("description", "a text for people"),
     ("quiet", "the command line says what is printed"),
@@ -126,6 +125,9 @@ pub(super) struct Global {
     pub(super) buffer: usize,
     pub(super) headers: usize,
     pub(super) maxconn: Option<u64>,
+    /// Places that lines of logs go to, and what is around them.
+    pub(super) logs: Vec<Target>,
+    pub(super) manner: Manner,
 }
 
 impl Default for Global {
@@ -138,6 +140,8 @@ impl Default for Global {
             buffer: 16_384,
             headers: 101,
             maxconn: None,
+            logs: Vec::new(),
+            manner: Manner::default(),
         }
     }
 }
@@ -185,7 +189,12 @@ impl Global {
             "tune.bufsize" => self.buffer = number.unwrap_or(self.buffer),
             "tune.http.maxhdr" => self.headers = number.unwrap_or(self.headers),
             word if word.starts_with("tune.") => notes.harmless("an internal matter of HAProxy"),
-            "log" => notes.ineffective("Clearway's own log says the same in its own format"),
+            "log" => self.logs.extend(logs::target(line, notes)),
+            "log-tag" => self.manner.tag = Some(value.to_owned()),
+            "log-send-hostname" => {
+                let name = if value.is_empty() { "*" } else { value };
+                self.manner.hostname = Some(name.to_owned());
+            }
             "stats" => notes.ineffective("the admin API tells the same, in its own language"),
             "lua-load" | "lua-load-per-thread" | "lua-prepend-path" => {
                 notes.refused("programs in Lua are not run");

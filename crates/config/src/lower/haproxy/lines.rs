@@ -3,9 +3,9 @@
 use clearway_base::hash::Set;
 
 use super::super::notes::Notes;
-use super::proxy::{At, Proxy, Spoken, Switch};
+use super::proxy::{At, Capture, Proxy, Spoken, Switch};
 use super::rules::{self, Lowered, Phase, Trouble};
-use super::{acl, options};
+use super::{acl, logs, options};
 use crate::model::Mode;
 use crate::survey::units;
 use crate::syntax::haproxy::Line;
@@ -67,7 +67,10 @@ pub(super) fn read(line: &Line, proxy: &mut Proxy, names: &Set<String>, notes: &
         "option" => options::read(line, rest, true, proxy, notes),
         "no" => match rest {
             ["option", rest @ ..] => options::read(line, rest, false, proxy, notes),
-            ["log", ..] => notes.harmless("nothing is logged there"),
+            ["log", ..] => {
+                proxy.logs.clear();
+                proxy.logs_globally = false;
+            }
             _ => unknown(line, notes),
         },
         "maxconn" => proxy.maxconn = count(line, rest, notes),
@@ -110,10 +113,16 @@ pub(super) fn read(line: &Line, proxy: &mut Proxy, names: &Set<String>, notes: &
         "disabled" => proxy.disabled = true,
         "enabled" => proxy.disabled = false,
         "reqadd" | "rspadd" => add(line, keyword, rest, proxy, notes),
-        "log" | "log-format" | "log-format-sd" | "error-log-format" | "unique-id-format"
-        | "unique-id-header" | "capture" => {
-            notes.ineffective("Clearway's own log says the same in its own format");
+        "log" if rest.first() == Some(&"global") => proxy.logs_globally = true,
+        "log" => proxy.logs.extend(logs::target(line, notes)),
+        "log-format" => proxy.log_format = Some(line.clone()),
+        "log-format-sd" | "error-log-format" => {
+            notes.ineffective("lines are written in one format");
         }
+        "unique-id-format" | "unique-id-header" => {
+            notes.ineffective("requests have ids of Clearway's own");
+        }
+        "capture" => capture(rest, proxy, notes),
         "stats" => notes.ineffective("the admin API tells the same; this page is not served"),
         _ => match HARMLESS.iter().find(|(known, _)| known == keyword) {
             Some((_, why)) => notes.harmless(*why),
@@ -288,6 +297,27 @@ fn tcp_request(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes)
     notes.equivalent("done when the first request has come");
     let rule = rules::rule(condition, actions, key, &line.origin());
     proxy.connection.push(rule);
+}
+
+/// `capture request header NAME len N`.
+fn capture(rest: &[&str], proxy: &mut Proxy, notes: &mut Notes) {
+    match rest {
+        [
+            side @ ("request" | "response"),
+            "header",
+            name,
+            "len",
+            length,
+            ..,
+        ] => {
+            proxy.captures.push(Capture {
+                is_request: *side == "request",
+                name: (*name).to_owned(),
+                length: length.parse().unwrap_or(128),
+            });
+        }
+        _ => notes.ineffective("only headers are captured"),
+    }
 }
 
 /// Pages in place of the usual ones.

@@ -12,6 +12,7 @@ mod emit;
 mod format;
 mod global;
 mod lines;
+mod logs;
 mod options;
 mod proxy;
 mod rules;

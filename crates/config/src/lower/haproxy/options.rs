@@ -53,22 +53,13 @@ const OPTIONS: &[(&str, Fate)] = &[
         "http-use-htx",
         Fate::Harmless("an internal matter of HAProxy"),
     ),
-    (
-        "httplog",
-        Fate::Equivalent("the log says the same in its own format"),
-    ),
-    (
-        "tcplog",
-        Fate::Equivalent("the log says the same in its own format"),
-    ),
+    ("httplog", Fate::Kept),
+    ("tcplog", Fate::Kept),
     (
         "dontlognull",
         Fate::Equivalent("connections without a request are not logged"),
     ),
-    (
-        "dontlog-normal",
-        Fate::Equivalent("failures have a log of their own"),
-    ),
+    ("dontlog-normal", Fate::Kept),
     (
         "log-separate-errors",
         Fate::Equivalent("failures have a log of their own"),
@@ -174,6 +165,11 @@ pub(super) fn read(line: &Line, words: &[&str], is_on: bool, proxy: &mut Proxy, 
         Fate::Ineffective(_) => {}
     }
     proxy.options.insert(name.to_owned(), At::new(is_on, line));
+    if let ("httplog", Some(&"clf")) = (name, words.get(1)) {
+        proxy
+            .options
+            .insert("httplog clf".to_owned(), At::new(is_on, line));
+    }
     match name {
         "forwardfor" => proxy.forwardfor = is_on.then(|| line.clone()),
         "httpchk" => proxy.httpchk = is_on.then(|| line.clone()),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::acl::Acls;
+use super::logs::Target;
 use crate::diagnostic::Origin;
 use crate::model::{Condition, Mode, Redirect, Rule};
 use crate::syntax::haproxy::Line;
@@ -32,6 +33,14 @@ pub(super) struct Switch {
     pub(super) backend: String,
     pub(super) condition: Condition,
     pub(super) origin: Origin,
+}
+
+/// A header that is written into the log.
+#[derive(Clone, Debug)]
+pub(super) struct Capture {
+    pub(super) is_request: bool,
+    pub(super) name: String,
+    pub(super) length: usize,
 }
 
 /// What a section says.
@@ -66,6 +75,11 @@ pub(super) struct Proxy {
     pub(super) request: Vec<Rule>,
     pub(super) redirects: Vec<(Condition, Redirect, Origin)>,
     pub(super) response: Vec<Rule>,
+    /// Places that lines about requests go to, besides those of `global`.
+    pub(super) logs: Vec<Target>,
+    pub(super) logs_globally: bool,
+    pub(super) log_format: Option<Line>,
+    pub(super) captures: Vec<Capture>,
     pub(super) monitor: Option<At<String>>,
     pub(super) default_server: Vec<Line>,
     pub(super) servers: Vec<Line>,

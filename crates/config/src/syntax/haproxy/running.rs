@@ -136,7 +136,7 @@ fn what_cannot_be_read_is_told_with_its_place() {
     let (tree, _) = read_for("defaults\n mode http");
     assert_eq!(
         tree.diagnostics[0].to_string(),
-        "t:2:11: error: Missing LF on last line, file might have been truncated"
+        "t:2:11: warning: Missing LF on last line, file might have been truncated"
     );
 }
 

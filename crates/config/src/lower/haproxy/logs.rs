@@ -1,0 +1,338 @@
+//! `log`, `log-format` and `option httplog`: the access logs of frontends.
+
+use clearway_telemetry::line::{self, Escape, Fixed};
+
+use super::super::notes::Notes;
+use super::proxy::Proxy;
+use super::sample;
+use crate::diagnostic::Origins;
+use crate::model::{
+    AccessLog, LogDestination, LogFormat, LogText, Syslog, SyslogFacility, SyslogFraming, Token,
+};
+use crate::syntax::haproxy::Line;
+use crate::value::Text;
+
+/// The levels, the most important first. Lines about requests are of the level `info`.
+const LEVELS: [&str; 8] = [
+    "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
+];
+
+/// What `global` says about lines of logs.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Manner {
+    pub(super) tag: Option<String>,
+    pub(super) hostname: Option<String>,
+}
+
+/// A place that lines go to.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    to: LogDestination,
+    syslog: Syslog,
+    /// Whether lines about requests are important enough.
+    takes_info: bool,
+}
+
+/// Reads the words behind `log`; `None` for `log global` and what cannot be a place.
+pub(super) fn target(line: &Line, notes: &mut Notes) -> Option<Target> {
+    let words: Vec<&str> = line.texts(1).collect();
+    let (address, mut rest) = words.split_first()?;
+    let mut syslog = Syslog {
+        newline: true,
+        max_length: 1_024,
+        tag: Token::parse("haproxy").ok()?,
+        ..Syslog::default()
+    };
+    while let [word, value, tail @ ..] = rest {
+        match *word {
+            "len" => syslog.max_length = value.parse().unwrap_or(1_024).clamp(80, 65_507),
+            "format" => match framing(value) {
+                Some(framing) => syslog.framing = framing,
+                None => notes.ineffective(format!("the format {value:?} is not known here")),
+            },
+            "sample" => notes.ineffective("all lines are written, not a sample"),
+            "profile" => notes.ineffective("profiles of logs are not known here"),
+            _ => break,
+        }
+        rest = tail;
+    }
+    let mut levels = rest.iter().skip(1);
+    if let Some(name) = rest.first() {
+        let all = SyslogFacility::ALL.iter().copied();
+        match all.into_iter().find(|facility| facility.name() == *name) {
+            Some(facility) => syslog.facility = facility,
+            None => notes.wrong(&line.origin(), format!("{name:?} is no facility"), "local0"),
+        }
+    }
+    let most = levels
+        .next()
+        .and_then(|level| LEVELS.iter().position(|known| known == level));
+    let takes_info = most.is_none_or(|most| most >= 6);
+    if !takes_info {
+        notes.equivalent("lines about requests are less important than that");
+    }
+    let to = match *address {
+        "stdout" | "fd@1" => LogDestination::Stdout,
+        "stderr" | "fd@2" => LogDestination::Stderr,
+        address => destination(address, notes)?,
+    };
+    Some(Target {
+        to,
+        syslog,
+        takes_info,
+    })
+}
+
+fn framing(name: &str) -> Option<SyslogFraming> {
+    Some(match name {
+        "rfc3164" | "local" => SyslogFraming::Rfc3164,
+        "rfc5424" => SyslogFraming::Rfc5424,
+        "priority" => SyslogFraming::Priority,
+        "short" => SyslogFraming::Short,
+        "timed" => SyslogFraming::Timed,
+        "iso" => SyslogFraming::Iso,
+        "raw" => SyslogFraming::Raw,
+        _ => return None,
+    })
+}
+
+fn destination(address: &str, notes: &mut Notes) -> Option<LogDestination> {
+    let bare = ["udp@", "udp4@", "udp6@", "ipv4@", "ipv6@"];
+    let bare = bare.iter().find_map(|prefix| address.strip_prefix(prefix));
+    let bare = bare.unwrap_or(address);
+    let path = bare.strip_prefix("unix@").unwrap_or(bare);
+    let text = if path.starts_with('/') {
+        format!("syslog:unix:{path}")
+    } else if bare.contains('@') {
+        notes.ineffective("such a place for lines is not known here");
+        return None;
+    } else {
+        let (host, port) = crate::survey::units::host_and_port(bare);
+        let host = match host.as_str() {
+            "" | "*" => "127.0.0.1".to_owned(),
+            host if host.contains(':') => format!("[{host}]"),
+            host => host.to_owned(),
+        };
+        let port = if port == 0 { 514 } else { port };
+        format!("syslog:udp://{host}:{port}")
+    };
+    match LogDestination::parse(&text) {
+        Ok(to) => Some(to),
+        Err(problem) => {
+            notes.ineffective(problem.message);
+            None
+        }
+    }
+}
+
+/// The access logs of a frontend; none where it says nothing of logs.
+pub(super) fn of(
+    proxy: &Proxy,
+    global: &[Target],
+    manner: &Manner,
+    notes: &mut Notes,
+) -> Vec<AccessLog> {
+    let own = proxy.logs.iter();
+    let inherited = global.iter().filter(|_| proxy.logs_globally);
+    let targets: Vec<&Target> = own
+        .chain(inherited)
+        .filter(|target| target.takes_info)
+        .collect();
+    if targets.is_empty() {
+        return Vec::new();
+    }
+    let Some(format) = format_of(proxy, notes) else {
+        return Vec::new();
+    };
+    let is_template = matches!(format, LogFormat::Template(_));
+    let mut conditions = Vec::new();
+    if proxy.option("dontlog-normal") {
+        conditions.extend(LogText::parse("${abnormal}").ok());
+    }
+    let log = |target: &&Target| {
+        let mut syslog = target.syslog.clone();
+        if let Some(tag) = manner.tag.as_deref().and_then(|tag| Token::parse(tag).ok()) {
+            syslog.tag = tag;
+        }
+        syslog.hostname.clone_from(&manner.hostname);
+        AccessLog {
+            to: target.to.clone(),
+            format: format.clone(),
+            escape: is_template.then_some(Escape::Haproxy),
+            empty: is_template.then(|| "-".to_owned()),
+            conditions: conditions.clone(),
+            syslog,
+            origins: Origins::new(proxy.origin.clone()),
+        }
+    };
+    targets.iter().map(log).collect()
+}
+
+fn format_of(proxy: &Proxy, notes: &mut Notes) -> Option<LogFormat> {
+    if let Some(line) = &proxy.log_format {
+        notes.begin(line.origin(), line.text());
+        return match template(line.word(1), proxy) {
+            Ok(text) => Some(LogFormat::Template(text)),
+            Err(message) => {
+                notes.ineffective(message);
+                Some(LogFormat::Fixed(Fixed::HaproxyHttp))
+            }
+        };
+    }
+    let fixed = if proxy.option("httplog") && proxy.is_http() {
+        if proxy.option("httplog clf") {
+            Fixed::HaproxyClf
+        } else {
+            Fixed::HaproxyHttp
+        }
+    } else if proxy.option("tcplog") || proxy.option("httplog") {
+        Fixed::HaproxyTcp
+    } else {
+        Fixed::HaproxyDefault
+    };
+    if proxy.captures.is_empty() || fixed != Fixed::HaproxyHttp {
+        return Some(LogFormat::Fixed(fixed));
+    }
+    // What is captured stands before the line of the request.
+    let text = fixed.text().replace(
+        "\"${haproxy_request}\"",
+        &format!("{}\"${{haproxy_request}}\"", captured(proxy)),
+    );
+    LogText::parse(&text).ok().map(LogFormat::Template)
+}
+
+/// `{a|b} ` for requests, then for responses.
+fn captured(proxy: &Proxy) -> String {
+    let mut out = String::new();
+    for is_request in [true, false] {
+        let fetch = if is_request {
+            "header"
+        } else {
+            "response_header"
+        };
+        let of = proxy
+            .captures
+            .iter()
+            .filter(|capture| capture.is_request == is_request);
+        let values: Vec<String> = of
+            .map(|capture| {
+                let (name, length) = (&capture.name, capture.length);
+                format!("${{{fetch}:{name},max={length},escape=haproxy_capture,else=}}")
+            })
+            .collect();
+        if !values.is_empty() {
+            out.push_str(&format!("{{{}}} ", values.join("|")));
+        }
+    }
+    out
+}
+
+/// A log-format string as text with `${…}`.
+fn template(text: &str, proxy: &Proxy) -> Result<LogText, String> {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('%') {
+        out.push_str(&before.replace('$', "$$"));
+        if let Some(tail) = after.strip_prefix('%') {
+            out.push('%');
+            rest = tail;
+            continue;
+        }
+        let (flags, after) = match after
+            .strip_prefix('{')
+            .and_then(|rest| rest.split_once('}'))
+        {
+            Some((flags, tail)) => (flags, tail),
+            None => ("", after),
+        };
+        if after.starts_with('o')
+            && !after
+                .get(1..)
+                .unwrap_or_default()
+                .starts_with(|c: char| c.is_ascii_alphanumeric())
+        {
+            // Flags for all that follows: quotes and escapes are what is written anyway.
+            rest = after.get(1..).unwrap_or_default().trim_start();
+            continue;
+        }
+        let (value, tail) = value(after, proxy)?;
+        out.push_str(&if flags.contains("+Q") {
+            format!("\"{value}\"")
+        } else {
+            value
+        });
+        rest = tail;
+    }
+    out.push_str(&rest.replace('$', "$$"));
+    LogText::parse(&out).map_err(|problem| problem.message)
+}
+
+fn value<'a>(text: &'a str, proxy: &Proxy) -> Result<(String, &'a str), String> {
+    if let Some(inner) = text.strip_prefix('[') {
+        let end = super::format::closing(inner).ok_or("a closing bracket is missing")?;
+        let (expression, tail) = inner.split_at_checked(end).unwrap_or((inner, ""));
+        let sample = sample::read(expression)?;
+        return Ok((
+            format!("${{{}}}", sample.fetch),
+            tail.get(1..).unwrap_or_default(),
+        ));
+    }
+    let end = text
+        .find(|c: char| !c.is_ascii_alphanumeric())
+        .unwrap_or(text.len());
+    // The longest name that is known: what follows may be text.
+    for end in (1..=end).rev() {
+        let (name, tail) = text.split_at_checked(end).unwrap_or((text, ""));
+        if let Some(value) = known(name, proxy) {
+            return Ok((value, tail));
+        }
+    }
+    Err(format!(
+        "%{} is not known here",
+        text.get(..end).unwrap_or_default()
+    ))
+}
+
+fn known(name: &str, proxy: &Proxy) -> Option<String> {
+    let spelled = |word: &str| format!("${{{word}}}");
+    let word = format!("%{name}");
+    if let Some(doc) = line::reference().find(|doc| doc.haproxy == word) {
+        // What is counted is a number even where nobody counts.
+        let counts = doc.spelling.ends_with("_connections") || doc.spelling == "backend_queue";
+        let or = if counts { ",else=0" } else { "" };
+        return Some(spelled(&format!("{}{or}", doc.spelling)));
+    }
+    match name {
+        "hr" | "hs" => Some(captured(proxy).trim_end().to_owned()),
+        "t" | "tr" => Some(spelled("time_haproxy")),
+        "T" | "Tl" => Some(spelled("end_time_clf")),
+        "Tt" => Some(spelled("total_ms")),
+        "HP" => Some(spelled("path")),
+        "HQ" => Some(spelled("query|concat(\"?\",\"\"),else=")),
+        "si" | "sp" => None,
+        "H" => Some("-".to_owned()),
+        "pid" => Some(spelled("pid")),
+        "sq" => Some("0".to_owned()),
+        "CC" | "CS" | "lc" | "rt" => Some("-".to_owned()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_read() {
+        let proxy = Proxy::default();
+        for (text, wanted) in [
+            ("%ci:%cp", "${client_ip}:${client_port}"),
+            ("%{+Q}r %ST", "\"${haproxy_request}\" ${haproxy_status}"),
+            ("%[src]x$", "${client_ip}x$$"),
+            ("%TR/%Tw ms", "${head_ms}/${queue_ms} ms"),
+        ] {
+            assert_eq!(template(text, &proxy).unwrap().text(), wanted, "{text}");
+        }
+        assert!(template("%zz", &proxy).is_err());
+    }
+}
