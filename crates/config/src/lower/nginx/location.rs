@@ -240,6 +240,7 @@ fn route(
     route
         .rules
         .extend(response_headers(&scope, &names, work.notes));
+    route.access_logs = super::logs::of(&scope, &names, work.notes);
     limits(&scope, &mut route);
     work.config.routes.push(route);
 }

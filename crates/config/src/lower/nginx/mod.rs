@@ -7,6 +7,7 @@
 //! entry in the table, and the code where it is looked for.
 
 mod location;
+mod logs;
 mod rewrite;
 mod server;
 mod table;

@@ -420,14 +420,8 @@ const TABLE: &[(&str, Fate)] = &[
     ("log_subrequest", Harmless("a line of the log")),
     ("slice", Harmless("nothing is cached")),
     // Logs.
-    (
-        "access_log",
-        Ineffective("Clearway's own log says the same in its own format"),
-    ),
-    (
-        "log_format",
-        Harmless("Clearway's own log says the same in its own format"),
-    ),
+    ("access_log", Done),
+    ("log_format", Done),
     (
         "error_log",
         Equivalent("failures are told on standard error, each with its cause"),

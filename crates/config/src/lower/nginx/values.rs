@@ -42,7 +42,7 @@ pub(super) fn read(text: &str, names: &Names) -> Result<Template, String> {
 }
 
 /// The name behind a dollar sign, and what follows it.
-fn name(text: &str) -> (&str, &str) {
+pub(super) fn name(text: &str) -> (&str, &str) {
     if let Some(inner) = text.strip_prefix('{') {
         return inner.split_once('}').unwrap_or(("", text));
     }
