@@ -24,6 +24,12 @@ pub(super) fn port(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> boo
         .is_some_and(|port| visit(Short::of(port).as_bytes()))
 }
 
+pub(super) fn port_suffix(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    let default = if at.view.scheme == "https" { 443 } else { 80 };
+    let port = at.view.port.filter(|port| *port != default);
+    port.is_some_and(|port| visit(Short::of(format_args!(":{port}")).as_bytes()))
+}
+
 pub(super) fn listener(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
     visit(at.view.listener.as_str().as_bytes())
 }

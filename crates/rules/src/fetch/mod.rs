@@ -205,6 +205,8 @@ fetches! {
         SourcePort = "client_port" Request connection::source_port;
         /// Port that the client connected to.
         Port = "port" Request connection::port;
+        /// `:PORT` of the port that the client connected to, unless its scheme stands for it.
+        PortSuffix = "port_suffix" Request connection::port_suffix;
         /// Name of the listener.
         Listener = "listener" Request connection::listener;
         /// `http` or `https`, as the client speaks it.

@@ -90,13 +90,17 @@ pub(super) fn routes(server: &Directive, scope: &Scope<'_>, work: &mut Work<'_>)
             continue;
         };
         let condition = all_of(vec![place.outer.clone(), condition]);
-        let with = (place.scope.clone(), place.directive.inner());
+        let mut names = work.common.names.clone();
+        if let Kind::Regex { .. } = place.kind {
+            names.learn_groups(&place.path);
+        }
+        let with = (place.scope.clone(), place.directive.inner(), names);
         let prefix = matches!(place.kind, Kind::Prefix | Kind::Final | Kind::Exact);
         let prefix = prefix.then_some(place.path.as_str());
         route(with, (condition, prefix), &place.directive.origin(), work);
     }
     // What no location takes.
-    let rest = (scope.clone(), &[][..]);
+    let rest = (scope.clone(), &[][..], work.common.names.clone());
     let any = (Condition::default(), Some("/"));
     route(rest, any, &server.origin(), work);
 }
@@ -206,13 +210,12 @@ fn condition(
 
 /// Puts one route into the model.
 fn route(
-    (scope, block): (Scope<'_>, &[Directive]),
+    (scope, block, mut names): (Scope<'_>, &[Directive], Names),
     (condition, prefix): (Condition, Option<&str>),
     origin: &Origin,
     work: &mut Work<'_>,
 ) {
     let common = work.common;
-    let mut names = common.names.clone();
     super::learn(block, &mut names);
     super::learn_type(&scope, &mut names);
     let mut route = Route {
@@ -557,7 +560,7 @@ fn redirects(scope: &Scope<'_>, target: &Target, prefix: Option<&str>, route: &m
         let regex = RegexText::parse(&format!("^{}(.*)$", escape(&from)));
         // A path alone is told with this host before it.
         let here = if to.starts_with('/') {
-            "${scheme}://${header:host}"
+            "${scheme}://${host}${port_suffix}"
         } else {
             ""
         };

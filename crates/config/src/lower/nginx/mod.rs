@@ -142,9 +142,14 @@ fn process(scope: &Scope<'_>, config: &mut Config) {
 fn http(block: &[Directive], outside: &Scope<'_>, config: &mut Config, notes: &mut Notes) {
     let scope = outside.inside(block);
     let mut names = Names::default();
-    for directive in block.iter().filter(|found| found.is("map")) {
-        notes.begin(directive.origin(), text_of(directive));
-        if let Err(message) = map(directive, &mut names, config) {
+    for directive in block {
+        let made = match directive.name.text.as_str() {
+            "map" => map(directive, &mut names, config),
+            "geo" => geo(directive, &mut names, config),
+            _ => continue,
+        };
+        if let Err(message) = made {
+            notes.begin(directive.origin(), text_of(directive));
             notes.refused(message);
         }
     }
@@ -263,6 +268,44 @@ fn map(directive: &Directive, names: &mut Names, config: &mut Config) -> Result<
             made.is = Some(key.strip_prefix('\\').unwrap_or(key).to_owned());
         }
         map.entries.push(made);
+    }
+    names.maps.insert(variable.to_owned(), map.name.to_string());
+    config.maps.push(map);
+    Ok(())
+}
+
+/// `geo [SOURCE] $variable { … }`: a map from networks.
+fn geo(directive: &Directive, names: &mut Names, config: &mut Config) -> Result<(), String> {
+    let words: Vec<&str> = directive.texts().collect();
+    let (source, variable) = match words.as_slice() {
+        [source, variable] => (*source, *variable),
+        [variable] => ("$remote_addr", *variable),
+        _ => return Err("a table of networks has a variable".to_owned()),
+    };
+    let variable = variable.trim_start_matches('$');
+    let mut map = Map {
+        name: Identifier::parse(variable).map_err(|problem| problem.message)?,
+        key: values::template(source, names)?,
+        default: Some(values::template("", names)?),
+        ..Map::default()
+    };
+    for entry in directive.inner() {
+        let key = entry.name.text.as_str();
+        let Some(text) = entry.argument(0) else {
+            return Err(format!("{key:?} is not known here"));
+        };
+        let to = values::template(text, names)?;
+        let network = key.parse::<ipnet::IpNet>().ok();
+        let network = network.or_else(|| Some(key.parse::<std::net::IpAddr>().ok()?.into()));
+        match (key, network) {
+            ("default", _) => map.default = Some(to),
+            (_, Some(network)) => map.entries.push(MapEntry {
+                within: Some(network.trunc()),
+                to,
+                ..MapEntry::default()
+            }),
+            _ => return Err(format!("{key:?} is not known here")),
+        }
     }
     names.maps.insert(variable.to_owned(), map.name.to_string());
     config.maps.push(map);

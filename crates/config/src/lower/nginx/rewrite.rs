@@ -23,6 +23,26 @@ pub(super) struct Rules {
     pub(super) ends: bool,
     /// A rewriting without a flag may have changed the path.
     pub(super) reroutes: bool,
+    /// A `break` may have ended the block.
+    pub(super) breaks: bool,
+}
+
+/// Set where the rest of a block's directives are to be left alone, and where a path was rewritten.
+const BROKEN: &str = "broken";
+const REWRITTEN: &str = "rewritten";
+
+fn flag_of(name: &str, value: &str) -> Result<(Token, TemplateText), String> {
+    let name = Token::parse(name).map_err(|problem| problem.message)?;
+    let value = TemplateText::parse(value).map_err(|problem| problem.message)?;
+    Ok((name, value))
+}
+
+/// Whether a flag is set.
+fn is_set(name: &str) -> Condition {
+    value(ValueTest {
+        is: vec!["1".to_owned()],
+        ..test_of(&Fetch::Variable(name.to_owned()))
+    })
 }
 
 /// A rule with one action.
@@ -60,6 +80,12 @@ pub(super) fn read(
             continue;
         }
         notes.begin(directive.origin(), super::text_of(directive));
+        let own = if rules.breaks {
+            all_of(vec![not(is_set(BROKEN)), when.clone()])
+        } else {
+            when.clone()
+        };
+        let when = &own;
         if let Err(message) = one(directive, when, names, rules, notes) {
             notes.refused(message);
         }
@@ -91,12 +117,13 @@ fn one(
         }
         ("break", []) => {
             let actions = Actions {
-                finish: true,
+                set_variables: Pairs(vec![flag_of(BROKEN, "1")?]),
                 ..Actions::default()
             };
             rules
                 .rules
-                .push(rule(when.clone(), actions, "finish", &origin));
+                .push(rule(when.clone(), actions, "set_variables", &origin));
+            rules.breaks = true;
         }
         ("return", words) => {
             let (actions, key) = answer(words, names)?;
@@ -319,7 +346,7 @@ fn answer(words: &[&str], names: &Names) -> Result<(Actions, &'static str), Stri
 pub(super) fn place(text: &str, names: &Names) -> Result<TemplateText, String> {
     if text.starts_with('/') {
         let path = values::read(text, names)?.to_string();
-        return TemplateText::parse(&format!("${{scheme}}://${{header:host}}{path}"))
+        return TemplateText::parse(&format!("${{scheme}}://${{host}}${{port_suffix}}{path}"))
             .map_err(|problem| problem.message);
     }
     values::template(text, names)
@@ -380,11 +407,12 @@ fn rewrite(
     }
     match flag {
         "last" => actions.reroute = true,
-        "break" => actions.finish = true,
+        "break" => {
+            actions.set_variables = Pairs(vec![flag_of(BROKEN, "1")?]);
+            rules.breaks = true;
+        }
         _ => {
-            let flag = Token::parse("rewritten").map_err(|problem| problem.message)?;
-            let one = TemplateText::parse("1").map_err(|problem| problem.message)?;
-            actions.set_variables = Pairs(vec![(flag, one)]);
+            actions.set_variables = Pairs(vec![flag_of(REWRITTEN, "1")?]);
             rules.reroutes = true;
         }
     }
@@ -394,19 +422,12 @@ fn rewrite(
 
 /// The rule that routes again what was rewritten without a flag.
 pub(super) fn reroute(origin: &Origin) -> Option<Rule> {
-    let test = ValueTest {
-        is: vec!["1".to_owned()],
-        ..test_of(&Fetch::Variable("rewritten".to_owned()))
-    };
     let actions = Actions {
-        set_variables: Pairs(vec![(
-            Token::parse("rewritten").ok()?,
-            TemplateText::default(),
-        )]),
+        set_variables: Pairs(vec![flag_of(REWRITTEN, "").ok()?]),
         reroute: true,
         ..Actions::default()
     };
-    Some(rule(value(test), actions, "reroute", origin))
+    Some(rule(is_set(REWRITTEN), actions, "reroute", origin))
 }
 
 /// A header of the model.

@@ -480,7 +480,7 @@ const TABLE: &[(&str, Fate)] = &[
         "resolver_timeout",
         Harmless("names are looked up before they are needed"),
     ),
-    ("geo", Refused("tables of networks are not known here")),
+    ("geo", Done),
     (
         "split_clients",
         Refused("parts of the clients are not known here"),

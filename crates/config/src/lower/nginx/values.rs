@@ -14,6 +14,8 @@ pub(super) struct Names {
     pub(super) constants: BTreeMap<String, String>,
     /// Variables that `set` or a group of a pattern gives a value.
     pub(super) variables: Vec<String>,
+    /// Variables that are groups of the pattern that was matched last.
+    pub(super) groups: BTreeMap<String, u8>,
     /// Variables that `map`, `geo` and the like make, with the name of the map.
     pub(super) maps: BTreeMap<String, String>,
 }
@@ -70,6 +72,9 @@ fn variable(name: &str, names: &Names) -> Result<Vec<Piece>, String> {
     }
     if let Some(constant) = names.constants.get(name) {
         return Ok(text(constant));
+    }
+    if let Some(group) = names.groups.get(name) {
+        return Ok(one(Fetch::Capture(*group)));
     }
     if let Some(map) = names.maps.get(name) {
         return Ok(one(Fetch::Map(map.clone())));
@@ -160,6 +165,20 @@ pub(super) fn template(text: &str, names: &Names) -> Result<TemplateText, String
 /// A template as it stands in the model.
 pub(super) fn to_text(template: &Template) -> Result<TemplateText, String> {
     TemplateText::parse(&template.to_string()).map_err(|problem| problem.message)
+}
+
+impl Names {
+    /// Learns the names of the groups of a pattern.
+    pub(super) fn learn_groups(&mut self, pattern: &str) {
+        let Ok(regex) = regex::Regex::new(pattern) else {
+            return;
+        };
+        for (index, name) in regex.capture_names().enumerate() {
+            if let (Some(name), Ok(index)) = (name, u8::try_from(index)) {
+                self.groups.insert(name.to_owned(), index);
+            }
+        }
+    }
 }
 
 /// The text if none of its variables depends on the request.
