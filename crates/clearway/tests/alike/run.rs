@@ -35,6 +35,8 @@ const LOG_WAIT: Duration = Duration::from_secs(3);
 const SELF: &str = "ALIKE_SELF";
 /// The variable that only runs the real program and prints what it does.
 const ALONE: &str = "ALIKE_ALONE";
+/// The variable that writes the list of cases that are not alike yet.
+const BLESS: &str = "BLESS";
 /// The variable with a part of the names of the cases to run.
 const ONLY: &str = "ALIKE_ONLY";
 
@@ -64,6 +66,28 @@ pub(crate) fn tables(kind: Kind) -> Vec<String> {
     names
 }
 
+/// The list of cases of a table that Clearway does not yet answer as the real program does: what is
+/// still to be built. It may only become shorter.
+fn list(kind: Kind, table: &str) -> String {
+    let root = env!("CARGO_MANIFEST_DIR");
+    format!("{root}/tests/alike/not_yet/{}-{table}.txt", kind.name())
+}
+
+fn not_yet(kind: Kind, table: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(list(kind, table)).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn write_not_yet(kind: Kind, table: &str, mut names: Vec<String>) {
+    names.sort();
+    let file = list(kind, table);
+    if names.is_empty() {
+        drop(std::fs::remove_file(file));
+        return;
+    }
+    std::fs::write(&file, names.join("\n") + "\n").expect("the list can be written");
+}
+
 /// Runs the cases of a table and fails when they are not alike.
 pub(crate) fn table(kind: Kind, name: &str) {
     let file = format!("{name}.txt");
@@ -73,13 +97,24 @@ pub(crate) fn table(kind: Kind, name: &str) {
         let only = only.to_string_lossy().into_owned();
         cases.retain(|c| c.name.contains(&only));
     }
+    let not_yet = not_yet(kind, name);
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
+    let late = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Some(words) = judge(kind, case) {
+                    let judged = judge(kind, case);
+                    if judged.is_some() {
+                        late.lock()
+                            .expect("no panic while held")
+                            .push(case.name.clone());
+                    }
+                    // Asked for by its name a case has to be alike whatever is listed.
+                    let is_asked = std::env::var_os(ONLY).is_some();
+                    let is_listed = not_yet.contains(&case.name) && !is_asked;
+                    if let Some(words) = judged.filter(|_| !is_listed) {
                         let mut failures = failures.lock().expect("no panic while held");
                         failures.push(format!("{}: {}\n{words}", case.place, case.name));
                     }
@@ -87,6 +122,10 @@ pub(crate) fn table(kind: Kind, name: &str) {
             });
         }
     });
+    if std::env::var_os(BLESS).is_some() {
+        write_not_yet(kind, name, late.into_inner().expect("no panic while held"));
+        return;
+    }
     let mut failures = failures.into_inner().expect("no panic while held");
     failures.sort();
     assert!(

@@ -504,7 +504,9 @@ fn balance(proxy: &Proxy, backend: &mut Backend, notes: &mut Notes) {
         .as_ref()
         .is_some_and(|line| line.word(1) == "consistent");
     backend.balance = if consistent {
-        Algorithm::ConsistentHash { bound: Bound::NONE }
+        Algorithm::ConsistentHash {
+            bound: Bound::DEFAULT,
+        }
     } else {
         Algorithm::Maglev
     };

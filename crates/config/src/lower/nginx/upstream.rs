@@ -176,12 +176,16 @@ fn from_block(block: &Directive, notes: &mut Notes) -> Backend {
                 };
             }
             "ip_hash" => {
-                backend.balance = Algorithm::ConsistentHash { bound: Bound::NONE };
+                backend.balance = Algorithm::ConsistentHash {
+                    bound: Bound::DEFAULT,
+                };
                 backend.bounded_load = 0.0;
             }
             "hash" => {
                 backend.bounded_load = 0.0;
-                backend.balance = Algorithm::ConsistentHash { bound: Bound::NONE };
+                backend.balance = Algorithm::ConsistentHash {
+                    bound: Bound::DEFAULT,
+                };
                 notes.begin(directive.origin(), text_of(directive));
                 match key(argument) {
                     Some(key) => backend.hash_key = key,
@@ -351,6 +355,10 @@ fn retries(scope: &Scope<'_>, servers: usize) -> Retries {
                 on.extend(status.map(RetryOn::Status));
             }
         }
+    }
+    // Alone there is nobody else to ask, unless a kept connection was closed meanwhile.
+    if servers < 2 {
+        on = vec![RetryOn::Reused];
     }
     Retries {
         max: match tries {
