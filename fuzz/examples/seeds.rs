@@ -31,6 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("pem", pem()?),
         ("log_lines", numbered(LINES)),
         ("doctor_files", numbered(FILES)),
+        ("foreign", foreign()),
     ] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("corpus")
@@ -284,3 +285,23 @@ const PROXY_HEADERS: &[&[u8]] = &[
     b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\xc0\0\x02\x02\x0f\xa0\x01\xbb",
     b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
 ];
+
+/// The golden cases of foreign languages: an even byte before HAProxy's, an odd one before NGINX's.
+fn foreign() -> Vec<Vec<u8>> {
+    let folder = "../crates/config/tests/foreign";
+    let seed = |(which, name): (u8, &str)| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join(folder)
+            .join(name);
+        let mut seed = vec![which];
+        seed.extend(std::fs::read(path).unwrap_or_default());
+        seed
+    };
+    let names = [
+        (0, "web.cfg"),
+        (0, "odd.cfg"),
+        (1, "web.conf"),
+        (1, "odd.conf"),
+    ];
+    names.map(seed).to_vec()
+}

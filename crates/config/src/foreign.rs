@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::diagnostic::{Diagnostic, Origin};
 use crate::{Loaded, lower, syntax};
 
-pub use lower::haproxy::load as load_haproxy;
-pub use lower::nginx::load as load_nginx;
+pub use lower::haproxy::{load as load_haproxy, load_text as haproxy_text};
+pub use lower::nginx::{load as load_nginx, load_text as nginx_text};
 pub use syntax::haproxy::{
     Environment, FEATURES, Notice, SERVICES, TLS_LIBRARY, TLS_LIBRARY_VERSION, Unanswered, VERSION,
     VERSION_DATE, has_feature,

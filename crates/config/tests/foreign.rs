@@ -81,3 +81,102 @@ fn every_directive_is_told_once() {
         assert_eq!(places.len(), count, "{}", path.display());
     }
 }
+
+/// Words that mean something in either language, put together at random.
+const WORDS: &[&str] = &[
+    "global\n",
+    "defaults\n",
+    "frontend a\n",
+    "backend b\n",
+    "listen c\n",
+    "bind",
+    ":80",
+    "server",
+    "10.0.0.1:80",
+    "check",
+    "acl",
+    "if",
+    "unless",
+    "{",
+    "}",
+    "!",
+    "or",
+    "path_beg",
+    "hdr(host)",
+    "-i",
+    "-m",
+    "http-request",
+    "set-header",
+    "X-A",
+    "%[src]",
+    "%[",
+    "redirect",
+    "location",
+    "code",
+    "301",
+    "use_backend",
+    "b",
+    "cookie",
+    "insert",
+    "log",
+    "log-format",
+    "%ci",
+    "option",
+    "httpchk",
+    "timeout",
+    "5s",
+    "\n",
+    "\n",
+    "\n",
+    "http {",
+    "server {",
+    "location",
+    "/",
+    "~",
+    "^(.*)$",
+    "proxy_pass",
+    "http://$host",
+    "return",
+    "200",
+    "\"$uri\"",
+    ";",
+    ";",
+    ";",
+    "rewrite",
+    "last",
+    "set",
+    "$a",
+    "map",
+    "upstream u {",
+    "add_header",
+    "always",
+    "if ($a = b) {",
+    "listen 80;",
+    "server_name x.test;",
+    "include",
+    "access_log",
+    "(",
+    ")",
+    "\"",
+    "'",
+    "\\",
+];
+
+proptest::proptest! {
+    #[test]
+    fn any_words_are_told_of(picked in proptest::collection::vec(0..WORDS.len(), 0..60)) {
+        let words: Vec<&str> = picked.into_iter().map(|at| WORDS[at]).collect();
+        let text = words.join(" ");
+        let mut environment = Environment::new(std::collections::BTreeMap::<String, String>::new());
+        for made in [
+            foreign::haproxy_text("t", &text, &mut environment),
+            foreign::nginx_text("t", &text),
+        ] {
+            if !made.loaded.has_errors() {
+                let printed = clearway_config::print::print(&made.loaded.config);
+                let again = clearway_config::parse("converted", &printed);
+                proptest::prop_assert!(again.config == made.loaded.config, "{}", printed);
+            }
+        }
+    }
+}

@@ -171,6 +171,13 @@ pub(crate) fn read(name: &str, text: &str) -> Tree {
     tree
 }
 
+/// Reads a text that is to be run.
+pub(crate) fn read_for(name: &str, text: &str, environment: &mut Environment) -> Tree {
+    let mut tree = Tree::default();
+    read_into(name, text, &mut Mode::ToRun(environment), &mut tree);
+    tree
+}
+
 /// What is made of a text.
 enum Mode<'a> {
     /// It is only looked at.

@@ -44,6 +44,15 @@ pub fn load(paths: &[PathBuf], environment: &mut Environment, ignored: &[String]
     )
 }
 
+/// The same for a text.
+#[must_use]
+pub fn load_text(name: &str, text: &str, environment: &mut Environment) -> Foreign {
+    lower(
+        &crate::syntax::haproxy::read_for(name, text, environment),
+        &[],
+    )
+}
+
 /// Lowers what was read.
 fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
     let mut notes = Notes::new(ignored);

@@ -45,6 +45,12 @@ pub fn load(path: &Path, globals: &str, ignored: &[String]) -> Foreign {
     lower(&tree, ignored)
 }
 
+/// The same for a text.
+#[must_use]
+pub fn load_text(name: &str, text: &str) -> Foreign {
+    lower(&crate::syntax::nginx::read(name, text), &[])
+}
+
 fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
     let mut notes = Notes::new(ignored);
     let mut config = Config::default();
