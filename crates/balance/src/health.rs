@@ -143,6 +143,12 @@ impl Machine {
         transition
     }
 
+    /// How many results in a row speak against the present verdict.
+    #[must_use]
+    pub fn against(&self) -> u32 {
+        self.against
+    }
+
     /// How many results in a row change the verdict.
     fn needed(&self) -> u32 {
         match self.status {

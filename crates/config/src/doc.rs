@@ -8,12 +8,12 @@ use serde_json::{Map, Value as Json, json};
 use crate::diagnostic::Lines;
 use crate::model::{
     AccessLog, Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Backend,
-    BackendTls, CertificateFiles, ClientCertificates, Condition, CookieSite, Ejection, ErrorPage,
-    Forwarding, Health, HealthKind, Incidents, Keepalive, Limits, Listener, ListenerTls, Log,
-    LogFormat, LogLevel, Map as MapTable, MapEntry, Match, Mode, Passthrough, Process,
+    BackendTls, BasicAuth, CertificateFiles, ClientCertificates, Condition, CookieSite, Ejection,
+    ErrorPage, Forwarding, Health, HealthKind, Incidents, Keepalive, Limits, Listener, ListenerTls,
+    Log, LogFormat, LogLevel, Map as MapTable, MapEntry, Match, Mode, Passthrough, Process,
     ProxyProtocol, Queue, Redirect, Replacement, Reply, Resolver, Retries, RetryMethods, Rewrite,
-    Route, Rule, SendProxy, Server, ServerProtocol, ServerState, StickyCookie, Syslog,
-    SyslogFraming, Timeouts, TlsProfile, ValueTest, Webhook, XForwarded,
+    Route, Rule, RuntimeSocket, SendProxy, Server, ServerProtocol, ServerState, StatusPage,
+    StickyCookie, Syslog, SyslogFraming, Timeouts, TlsProfile, ValueTest, Webhook, XForwarded,
 };
 use crate::syntax::{Kind, Node};
 use crate::value::{Row, Section, Spec, Value, section_schema};
@@ -104,9 +104,10 @@ const fn chapter<S: Section>(place: &'static str) -> Chapter {
 }
 
 /// The chapters, in the order of the page.
-const CHAPTERS: [Chapter; 42] = [
+const CHAPTERS: [Chapter; 45] = [
     chapter::<Process>(""),
     chapter::<Admin>(""),
+    chapter::<RuntimeSocket>(""),
     chapter::<Log>(""),
     chapter::<AccessLog>("`[[listener.NAME.access_log]]`, `access_log` of a route"),
     chapter::<Syslog>("`syslog` of `[log]` and of an access log"),
@@ -138,6 +139,8 @@ const CHAPTERS: [Chapter; 42] = [
     ),
     chapter::<Redirect>("`redirect` of a route or rule"),
     chapter::<Reply>("`reply` of a route or rule"),
+    chapter::<BasicAuth>("`basic_auth` of a route or rule"),
+    chapter::<StatusPage>("`status_page` of a route or rule"),
     chapter::<Backend>(""),
     chapter::<BackendTls>("`tls` of a backend"),
     chapter::<Server>("`servers` of a backend"),
@@ -390,9 +393,10 @@ impl Part {
 }
 
 /// The sections of the sample. A header that would change something by being there is a comment too.
-const SAMPLE: [Part; 40] = [
+const SAMPLE: [Part; 43] = [
     part::<Process>("[process]"),
     part::<Admin>("[admin]"),
+    part::<RuntimeSocket>("# [[admin.haproxy_sockets]]"),
     part::<Log>("[log]"),
     part::<Syslog>("# [log.syslog]"),
     part::<Incidents>("[incidents]"),
@@ -432,6 +436,8 @@ const SAMPLE: [Part; 40] = [
     part::<Replacement>("# [[route.replace_request_headers]]"),
     part::<Redirect>("# [route.redirect]"),
     part::<Reply>("# [route.reply]"),
+    part::<BasicAuth>("# [route.basic_auth]"),
+    part::<StatusPage>("# [route.status_page]"),
     part::<Backend>("[backend.app]").kept(&[("servers", "[\"10.0.0.1:8080\", \"10.0.0.2:8080\"]")]),
     part::<BackendTls>("# [backend.app.tls]"),
     part::<Server>("# [[backend.app.servers]]"),
@@ -529,6 +535,7 @@ mod tests {
         }
         reads::<Process>();
         reads::<Admin>();
+        reads::<RuntimeSocket>();
         reads::<Log>();
         reads::<AccessLog>();
         reads::<Syslog>();
@@ -545,6 +552,8 @@ mod tests {
         reads::<Rewrite>();
         reads::<Redirect>();
         reads::<Reply>();
+        reads::<BasicAuth>();
+        reads::<StatusPage>();
         reads::<Backend>();
         reads::<Server>();
         reads::<StickyCookie>();

@@ -1,8 +1,10 @@
 //! The model: what the operator wrote, as plain typed data with the place of every value.
 
 pub use crate::concept::acme::{Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey};
-pub use crate::concept::actions::{Actions, Redirect, Replacement, Reply, Rewrite};
-pub use crate::concept::admin::Admin;
+pub use crate::concept::actions::{
+    Actions, BasicAuth, Redirect, Replacement, Reply, Rewrite, StatusPage,
+};
+pub use crate::concept::admin::{Admin, RuntimeLevel, RuntimeSocket};
 pub use crate::concept::backend::{Backend, SendProxy, ServerProtocol};
 pub use crate::concept::ejection::Ejection;
 pub use crate::concept::errors::{ErrorPage, ErrorPages};

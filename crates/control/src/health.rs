@@ -128,15 +128,21 @@ async fn check_for_ever(
         } else {
             Err(report.words.clone())
         };
+        let was_up = machine.status().is_usable();
         let transition = machine.observe(&result);
-        state.stories().of(key).last_probe = Some(LastProbe {
+        let mut stories = state.stories();
+        let story = stories.of(key);
+        story.failed_checks += u64::from(!passed && was_up);
+        story.last_probe = Some(LastProbe {
             at: clock::wall(),
             passed,
             words: report.words,
             fault: report.attempt.fault.map(|fault| fault.kind),
             status: report.attempt.status,
             took_us: report.attempt.ended_us,
+            against: machine.against(),
         });
+        drop(stories);
         if let Some(transition) = transition {
             if machine.status().is_usable() {
                 state.set_flags(key, 0, DOWN);

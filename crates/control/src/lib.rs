@@ -11,6 +11,7 @@ mod admin;
 pub mod certificates;
 pub mod client;
 pub mod examine;
+mod haproxy;
 mod health;
 mod incidents;
 mod issuance;

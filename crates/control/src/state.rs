@@ -6,17 +6,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use clearway_base::clock::{self, Stamp};
 use clearway_base::intern::Name;
 use clearway_config::model::{Config, LogLevel};
-use clearway_doctor::evidence::{Change, ChangeKind};
+use clearway_doctor::evidence::{self, ChangeKind};
 use clearway_proxy::board::Board;
 use clearway_proxy::compile::{Names, Question};
 use clearway_proxy::plan::{BackendPlan, Plan};
 use clearway_proxy::worker::Shared;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use crate::haproxy::Runtime;
 use crate::incidents::Incidents;
 use crate::issuance::Issuing;
 use crate::receipts::Receipts;
 use crate::story::Stories;
+
+/// A change of the configuration in force.
+pub type Change = Box<dyn FnOnce(&mut Config) -> Result<String, String> + Send>;
 
 /// What somebody asks of the supervisor.
 pub enum Ask {
@@ -31,6 +35,13 @@ pub enum Ask {
         /// What to do.
         action: ServerAction,
         /// Whether it was done, or why not.
+        answer: oneshot::Sender<Result<String, String>>,
+    },
+    /// Change the configuration in force, until the next reload.
+    Alter {
+        /// What is changed, with what to say about it either way.
+        change: Change,
+        /// What was said.
         answer: oneshot::Sender<Result<String, String>>,
     },
     /// Read the files again that the configuration in force names.
@@ -70,6 +81,8 @@ pub struct State {
     incidents: Mutex<Incidents>,
     /// Told when there is something new about incidents.
     pub(crate) incident_news: Notify,
+    /// What belongs to HAProxy's statistics and runtime commands.
+    pub(crate) runtime: Runtime,
     /// Who obtains certificates.
     pub(crate) issuing: Arc<Issuing>,
     /// Counters of the workers.
@@ -130,6 +143,7 @@ impl State {
             stories: Mutex::default(),
             incidents: Mutex::default(),
             incident_news: Notify::new(),
+            runtime: Runtime::default(),
             issuing,
             shared,
             asks,
@@ -190,7 +204,7 @@ impl State {
     /// Remembers that something changed; `backend` is `None` when it concerns all.
     pub(crate) fn note_change(&self, backend: Option<Name>, kind: ChangeKind, words: String) {
         let at_us = i64::try_from(clock::wall()).unwrap_or(i64::MAX);
-        let change = Change { at_us, kind, words };
+        let change = evidence::Change { at_us, kind, words };
         self.incidents().change(backend, change);
     }
 

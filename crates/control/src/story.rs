@@ -36,6 +36,8 @@ pub struct LastProbe {
     pub status: u16,
     /// How long it took, in microseconds.
     pub took_us: u64,
+    /// How many results in a row speak against the present verdict.
+    pub against: u32,
 }
 
 /// The story of one server.
@@ -45,6 +47,10 @@ pub struct Story {
     pub transitions: VecDeque<Transition>,
     /// The newest check.
     pub last_probe: Option<LastProbe>,
+    /// Checks that failed while the server was up.
+    pub failed_checks: u64,
+    /// How often it went down.
+    pub downs: u64,
     /// Probe and live traffic disagree: how, in words.
     pub disagreement: Option<String>,
 }
@@ -57,6 +63,7 @@ impl Stories {
     /// Adds a transition.
     pub fn tell(&mut self, key: (Name, Name), to: &'static str, why: String) {
         let story = self.0.entry(key).or_default();
+        story.downs += u64::from(to == "down");
         story.transitions.push_back(Transition {
             at: clock::wall(),
             to,

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use crate::admin;
 use crate::certificates;
+use crate::haproxy;
 use crate::health::Checks;
 use crate::incidents;
 use crate::issuance::{self, Issuing};
@@ -31,7 +32,7 @@ use crate::passive::Passive;
 use crate::servers;
 use crate::signals::{Place, Signals, Wish};
 use crate::sockets::{self, Key, Opened};
-use crate::state::{Ask, News, State};
+use crate::state::{Ask, Change, News, State};
 use crate::task;
 
 /// How the process tells about things that matter to whoever started it.
@@ -108,6 +109,8 @@ pub struct Supervisor {
     checks: Checks,
     logs: Logs,
     admin: Option<admin::Running>,
+    desk: Arc<haproxy::Desk>,
+    sockets: haproxy::Sockets,
     generation: u64,
     place: Place,
     events: Box<dyn FnMut(Event) + Send>,
@@ -150,6 +153,8 @@ impl Supervisor {
         let mut board = Board::new(count);
         let issuing = Issuing::new();
         board.set_issuance(Arc::<Issuing>::clone(&issuing));
+        let desk = haproxy::Desk::new();
+        board.set_statistics(Arc::<haproxy::Desk>::clone(&desk));
         let wanted = issuance::settings(&config).map_err(StartError::Config)?;
         let plan = compile::compile(&config, &Names::default(), &mut board, 1, None);
         let plan = Arc::new(plan.map_err(StartError::Config)?);
@@ -173,6 +178,8 @@ impl Supervisor {
             checks: Checks::default(),
             logs,
             admin: None,
+            desk,
+            sockets: haproxy::Sockets::default(),
             generation: 1,
             place,
             events,
@@ -196,8 +203,13 @@ impl Supervisor {
         self.admin = admin::start(&self.state, &config.admin)
             .await
             .map_err(StartError::Open)?;
+        let sockets = haproxy::open(&self.state, &config, &self.sockets).await;
+        self.sockets
+            .follow(&config, sockets.map_err(StartError::Open)?);
         self.names.follow(&config, &self.state);
         self.names.settle(&self.state, NAMES_WAIT).await;
+        self.desk.open(&self.state);
+        drop(task::spawn(haproxy::watch(Arc::clone(&self.state))));
         self.start_passive();
         self.start_incidents();
         self.issue(&config).await.map_err(StartError::Open)?;
@@ -211,6 +223,10 @@ impl Supervisor {
         if let Some(admin) = &self.admin {
             let address = admin.address.clone();
             self.emit(Event::Listening("admin".to_owned(), address));
+        }
+        let sockets: Vec<String> = self.sockets.addresses().map(str::to_owned).collect();
+        for address in sockets {
+            self.emit(Event::Listening("haproxy_sockets".to_owned(), address));
         }
         self.state.ready.store(true, Ordering::Relaxed);
         self.emit(Event::Ready);
@@ -308,6 +324,11 @@ impl Supervisor {
             } => {
                 drop(answer.send(servers::obey(&self.state, &backend, &server, action)));
             }
+            Ask::Alter { change, answer } => {
+                let result = self.alter(change).await;
+                // Whoever asked may have gone.
+                drop(answer.send(result));
+            }
             Ask::Refresh(answer) => {
                 let result = self.refresh().await;
                 // Whoever asked may have gone.
@@ -315,6 +336,18 @@ impl Supervisor {
             }
             Ask::Shutdown => {}
         }
+    }
+
+    /// Changes the configuration in force, until the next reload.
+    async fn alter(&mut self, change: Change) -> Result<String, String> {
+        let mut config = Config::clone(&self.state.config());
+        let words = change(&mut config)?;
+        let opened = sockets::open_missing(&config, &self.open, self.workers.len(), false)?;
+        let plan = self.compile(&config)?;
+        let close = sockets::superfluous(&config, &self.open);
+        self.state.set_config(config);
+        self.put_in_force(plan, opened, close).await;
+        Ok(words)
     }
 
     /// Compiles the configuration in force again, because files that it names have changed.
@@ -366,6 +399,7 @@ impl Supervisor {
             true => None,
             false => Some(admin::start(&self.state, &config.admin).await?),
         };
+        let runtime = haproxy::open(&self.state, &config, &self.sockets).await?;
         self.names.follow(&config, &self.state);
         self.names.settle(&self.state, NAMES_WAIT).await;
         let plan = match self.compile(&config) {
@@ -396,6 +430,8 @@ impl Supervisor {
         if let Some(admin) = admin {
             self.admin = admin;
         }
+        self.sockets.follow(&self.state.config(), runtime);
+        self.state.runtime.forget();
         self.put_in_force(plan, opened, close).await;
         self.state.issuing.settle();
         self.tell_of_certificates();

@@ -19,6 +19,7 @@ use clearway_outcome::FaultKind;
 
 use crate::issuance::Issuance;
 use crate::stats::{BackendShard, ListenerShard, ServerShard};
+use crate::status::Statistics;
 
 /// Set when active health checks say the server is down.
 pub const DOWN: u32 = 1;
@@ -249,6 +250,7 @@ pub struct Board {
     backends: Map<Name, Arc<BackendEntry>>,
     listeners: Map<Name, Arc<ListenerEntry>>,
     issuance: Option<Arc<dyn Issuance>>,
+    statistics: Option<Arc<dyn Statistics>>,
 }
 
 impl Board {
@@ -261,6 +263,7 @@ impl Board {
             backends: Map::default(),
             listeners: Map::default(),
             issuance: None,
+            statistics: None,
         }
     }
 
@@ -272,6 +275,16 @@ impl Board {
     /// Who obtains certificates; nobody where a configuration is only checked.
     pub(crate) fn issuance(&self) -> Option<Arc<dyn Issuance>> {
         self.issuance.clone()
+    }
+
+    /// Says who renders pages of statistics for Plans that are compiled from now on.
+    pub fn set_statistics(&mut self, statistics: Arc<dyn Statistics>) {
+        self.statistics = Some(statistics);
+    }
+
+    /// Who renders pages of statistics; nobody where a configuration is only checked.
+    pub(crate) fn statistics(&self) -> Option<Arc<dyn Statistics>> {
+        self.statistics.clone()
     }
 
     /// The entry of a server, made with `weight` and `flags` when it is new.

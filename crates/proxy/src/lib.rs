@@ -23,5 +23,6 @@ mod pool;
 mod refuse;
 mod slots;
 pub mod stats;
+pub mod status;
 mod trunks;
 pub mod worker;

@@ -17,7 +17,7 @@ use clearway_outcome::{Attempt, Side};
 
 use crate::plan::{BackendPlan, Keep, ListenerPlan, Plan, RoutePlan, ServerPlan};
 use crate::pool::Kept;
-use crate::stats::{BackendShard, ListenerShard, ServerShard};
+use crate::stats::{BackendShard, ListenerShard, ServerShard, class};
 
 /// A worker's view of one Plan.
 pub(crate) struct LocalPlan {
@@ -290,6 +290,11 @@ impl LocalServer {
         let shard = self.shard();
         shard.bytes_out.add(attempt.bytes_sent);
         shard.bytes_in.add(attempt.bytes_received);
+        if attempt.status > 0
+            && let Some(responses) = shard.responses.get(class(attempt.status))
+        {
+            responses.one();
+        }
         match attempt.fault {
             None => shard.successes.one(),
             // What the client did is no fault of the server's.

@@ -27,6 +27,7 @@ use ipnet::IpNet;
 use crate::access::LogSet;
 use crate::board::{BackendEntry, KeptSessions, ListenerEntry, ServerEntry};
 use crate::issuance::Issuance;
+use crate::status::Statistics;
 
 /// Everything the data plane needs to know.
 pub struct Plan {
@@ -40,6 +41,8 @@ pub struct Plan {
     pub named: Arc<Definitions>,
     /// Who obtains certificates, where any listener wants some.
     pub issuance: Option<Arc<dyn Issuance>>,
+    /// Who renders pages of statistics.
+    pub statistics: Option<Arc<dyn Statistics>>,
     /// Files that were read into it and are not looked at otherwise.
     pub files: Arc<Marked>,
 }

@@ -143,6 +143,8 @@ pub struct ServerShard {
     pub connects: Count,
     /// Attempts on a kept connection.
     pub reuses: Count,
+    /// Responses by class: index 0 = none or 1xx, then 2xx, 3xx, 4xx, 5xx.
+    pub responses: [Count; 5],
     /// Kept connections lying idle.
     pub idle: Level,
     /// Bytes written to the server.

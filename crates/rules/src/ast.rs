@@ -48,6 +48,24 @@ pub enum Test {
     },
 }
 
+/// Names of users with their passwords: plain, or hashed as `htpasswd` and crypt(3) write them.
+pub type Users = Vec<(String, String)>;
+
+/// The page of statistics, as the data plane is to ask for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatusPage {
+    /// How often browsers are told to ask again, in seconds; 0 = never.
+    pub refresh_seconds: u64,
+    /// Names of the listeners and backends that are shown; all when empty.
+    pub scope: Vec<String>,
+    /// Whether the version is left out.
+    pub hides_version: bool,
+    /// The name of this host, where it is shown.
+    pub node: Option<String>,
+    /// A text for people.
+    pub description: Option<String>,
+}
+
 /// When something applies.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Condition {
@@ -65,6 +83,8 @@ pub enum Condition {
     },
     /// When another does not hold.
     Not(Box<Self>),
+    /// When the request names one of these users with the right password (RFC 7617).
+    User(Users),
     /// When all hold; also when there are none.
     All(Vec<Self>),
     /// When one holds; not when there are none.
@@ -233,6 +253,15 @@ pub enum Action {
         body: Template,
         /// Further headers.
         headers: Vec<(String, Template)>,
+    },
+    /// Answers with the page of statistics.
+    StatusPage(StatusPage),
+    /// Answers 401 unless the request names one of these users with the right password.
+    BasicAuth {
+        /// What the users are asked for in the name of.
+        realm: String,
+        /// The users; without any, everybody is answered.
+        users: Users,
     },
     /// Refuses.
     Deny {

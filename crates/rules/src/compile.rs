@@ -12,6 +12,7 @@ use crate::fetch::{Source, Text};
 use crate::map::MapTable;
 use crate::matcher::{Check, Matcher, Networks};
 use crate::scratch::CAPTURES;
+use crate::users::Users;
 
 /// A mistake in a rule or route.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,6 +126,7 @@ impl<'d> Compiler<'d> {
                 };
                 self.within(format!("condition {name:?}"), |this| this.check(condition))
             }
+            Condition::User(users) => Users::new(users).map(|users| Check::User(Box::new(users))),
             Condition::Test {
                 fetch,
                 test,

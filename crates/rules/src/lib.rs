@@ -22,10 +22,12 @@ mod program;
 mod route_match;
 mod router;
 mod scratch;
+mod secret;
 mod shadow;
 mod template;
 #[cfg(test)]
 mod testing;
+mod users;
 mod value;
 mod view;
 

@@ -106,7 +106,9 @@ impl Program {
                 match step.apply(view, scratch, edits) {
                     Flow::Continue => {}
                     Flow::Finish => return Flow::Continue,
-                    end @ (Flow::Reply(_) | Flow::Drop | Flow::Reroute) => return end,
+                    end @ (Flow::Reply(_) | Flow::Page(_) | Flow::Drop | Flow::Reroute) => {
+                        return end;
+                    }
                 }
             }
         }
@@ -134,7 +136,9 @@ impl Program {
                 match step.apply(view, scratch, edits) {
                     Flow::Continue => {}
                     Flow::Finish => return Flow::Continue,
-                    end @ (Flow::Reply(_) | Flow::Drop | Flow::Reroute) => return end,
+                    end @ (Flow::Reply(_) | Flow::Page(_) | Flow::Drop | Flow::Reroute) => {
+                        return end;
+                    }
                 }
             }
         }

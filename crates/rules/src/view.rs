@@ -1,10 +1,13 @@
 //! What rules look at and what they decide.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use clearway_base::intern::Name;
 use clearway_http::{Edits, RequestHead, ResponseHead};
 use clearway_outcome::{Address, FaultKind, RequestId, TlsFacts};
+
+use crate::ast::StatusPage;
 
 /// One request, and its response once there is one.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +72,8 @@ pub enum Flow {
     Continue,
     /// It is answered here and now.
     Reply(LocalReply),
+    /// It is answered with the page of statistics.
+    Page(Arc<StatusPage>),
     /// The connection is ended without an answer.
     Drop,
     /// A route is looked for again.

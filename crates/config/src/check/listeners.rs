@@ -67,7 +67,15 @@ fn binds(config: &Config, found: &mut Findings) {
             .iter()
             .map(move |bind| (bind, format!("listener {}", listener.name), origin))
     });
-    for (bind, owner, origin) in admin.into_iter().chain(listeners) {
+    let sockets = config.admin.haproxy_sockets.iter().map(|socket| {
+        let origin = socket.origins.field_or_section("bind");
+        (
+            &socket.bind,
+            "a socket for runtime commands".to_owned(),
+            origin,
+        )
+    });
+    for (bind, owner, origin) in admin.into_iter().chain(sockets).chain(listeners) {
         let others = taken.entry(bind.slot()).or_default();
         if let Some((other, by)) = others.iter().find(|(other, _)| other.overlaps(bind)) {
             // The admin API is on by default: the one to be moved is then the admin API.

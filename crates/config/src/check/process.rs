@@ -2,10 +2,11 @@
 
 use super::{Findings, zero_time_out};
 use crate::diagnostic::Diagnostic;
-use crate::model::{Config, ErrorPages};
+use crate::model::{Config, ErrorPages, RuntimeLevel};
 
 pub(super) fn check(config: &Config, found: &mut Findings) {
     admin(config, found);
+    runtime_sockets(config, found);
     for (key, value) in config.timeouts.all() {
         zero_time_out(key, value, &config.timeouts.origins, found);
     }
@@ -45,6 +46,25 @@ pub(super) fn admin(config: &Config, found: &mut Findings) {
             .expected("a loopback address, \"unix:/path\" or \"off\"")
             .hint("reach it from elsewhere through a tunnel or a proxy that authenticates"),
     );
+}
+
+/// Whoever reaches a socket for runtime commands may do what its level allows.
+fn runtime_sockets(config: &Config, found: &mut Findings) {
+    for socket in &config.admin.haproxy_sockets {
+        if socket.bind.is_local() || socket.level == RuntimeLevel::User {
+            continue;
+        }
+        let message = format!(
+            "the socket for runtime commands would be open to other hosts on {}, and it asks nobody who they are",
+            socket.bind
+        );
+        let warning = Diagnostic::warning(
+            super::ADMIN_EXPOSED,
+            socket.origins.field_or_section("bind"),
+            message,
+        );
+        found.push(warning.hint("a loopback address or \"unix:/path\", or level = \"user\""));
+    }
 }
 
 /// Pages of a listener or of the process.

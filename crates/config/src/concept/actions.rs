@@ -1,8 +1,14 @@
 //! Actions of routes and rules: what is changed, and what is answered at once.
 
+use std::time::Duration;
+
+use serde_json::json;
+
 use super::{concept, table_value};
+use crate::syntax::{Kind, Node};
 use crate::value::{
-    BodyText, HeaderName, HeaderValue, Pairs, PathPrefix, RegexText, TemplateText, Text, Token,
+    BodyText, HeaderName, HeaderValue, Pairs, PathPrefix, Reader, RegexText, Spec, TemplateText,
+    Text, Token, Value, print_inline, read_table, section_schema,
 };
 
 concept! {
@@ -50,6 +56,12 @@ concept! {
         example = Some("{ vary = \"accept\" }");
     /// Headers the client does not see.
     remove_response_headers: Vec<HeaderName> = Vec::new(), example = Some("[\"server\"]");
+    /// Answers 401 unless the request names a user with the right password.
+    basic_auth: Option<BasicAuth> = None,
+        example = Some("{ realm = \"ops\", users = { anna = \"$5$salt$hash\" } }");
+    /// Answers with the page of statistics: HTML, or what `;csv` or `;json` at the end of the target
+    /// asks for.
+    status_page: Option<StatusPage> = None, example = Some("true");
     /// Answers with a redirection.
     redirect: Option<Redirect> = None, example = Some("{ to = \"https://${host}${target}\" }");
     /// Answers with a text.
@@ -69,7 +81,13 @@ impl Actions {
     /// Whether the request is answered without a server.
     #[must_use]
     pub fn answers(&self) -> bool {
-        self.redirect.is_some() || self.reply.is_some() || self.deny.is_some() || self.drop
+        let closed = |auth: &BasicAuth| auth.users.is_empty();
+        self.redirect.is_some()
+            || self.reply.is_some()
+            || self.deny.is_some()
+            || self.drop
+            || self.status_page.is_some()
+            || self.basic_auth.as_ref().is_some_and(closed)
     }
 }
 
@@ -134,3 +152,64 @@ concept! {
         example = Some("\"text/html\"");
 }
 table_value!(Reply);
+
+concept! {
+    /// Basic authentication (RFC 7617). Over plain HTTP everybody on the way can read the passwords.
+    BasicAuth, "basic authentication";
+
+    /// What users are asked in the name of.
+    realm: HeaderValue = HeaderValue::parse("restricted").unwrap_or_default(),
+        example = Some("\"statistics\"");
+    /// Users with their passwords: plain, or hashed as `htpasswd` and crypt(3) do (`$apr1$`, `$2y$`,
+    /// `$5$`, `$6$`, `{SHA}`). A plain one that begins like a hash is written behind `{PLAIN}`.
+    /// Without any, everybody is answered 401.
+    users: Pairs<HeaderValue, String> = Pairs::default(),
+        example = Some("{ anna = \"$5$salt$hash\" }");
+}
+table_value!(BasicAuth);
+
+concept! {
+    /// The page of statistics: `true`, or a table with settings.
+    StatusPage, "status page";
+
+    /// How often browsers ask again; not at all when absent.
+    refresh: Option<Duration> = None, range = Some((1.0, 86_400.0)), example = Some("\"10s\"");
+    /// Names of the listeners and backends that are shown; all when absent.
+    scope: Vec<String> = Vec::new(), example = Some("[\"app\"]");
+    /// Whether the version is left out.
+    hide_version: bool = false, example = Some("true");
+    /// The name of this host, where it is to be shown.
+    node: Option<String> = None, example = Some("\"edge-1\"");
+    /// A text for people.
+    description: Option<String> = None, example = Some("\"Edge of the shop\"");
+}
+
+impl Value for StatusPage {
+    fn read(node: &Node, _: &Spec, reader: &mut Reader<'_>) -> Option<Self> {
+        match node.kind {
+            Kind::Bool(true) => Some(Self::default()),
+            _ if node.as_table().is_some() => read_table(node, reader),
+            _ => reader.wrong_type(node, "true, or a table with settings"),
+        }
+    }
+
+    fn print(&self, _: &Spec, out: &mut String) {
+        match *self == Self::default() {
+            true => out.push_str("true"),
+            false => print_inline(self, out),
+        }
+    }
+
+    fn kind(_: &Spec) -> String {
+        "true, or table, see status page".to_owned()
+    }
+
+    fn schema(_: &Spec) -> serde_json::Value {
+        json!({ "anyOf": [{ "const": true }, section_schema::<Self>()] })
+    }
+
+    #[cfg(test)]
+    fn sample(rng: &mut clearway_base::rng::Rng, _: &Spec) -> Self {
+        <Self as crate::value::Section>::sample_section(rng)
+    }
+}

@@ -3,8 +3,8 @@
 use super::{concept, table_value};
 use crate::syntax::Node;
 use crate::value::{
-    CookieName, FetchText, FieldTest, HeaderName, HostPattern, Identifier, MethodName, Pairs,
-    PathPattern, QueryName, Reader, RegexText, Spec, Value, print_inline, read_table,
+    CookieName, FetchText, FieldTest, HeaderName, HeaderValue, HostPattern, Identifier, MethodName,
+    Pairs, PathPattern, QueryName, Reader, RegexText, Spec, Value, print_inline, read_table,
 };
 use ipnet::IpNet;
 
@@ -51,6 +51,9 @@ concept! {
 
     /// Tests of values, all of which have to hold. They see what the rules before have changed.
     value: Vec<ValueTest> = Vec::new(), example = Some("{ of = \"header:x-a\", begins = \"b\" }");
+    /// Users, of whom the request names one with the right password (basic authentication); see
+    /// `basic_auth`.
+    user: Pairs<HeaderValue, String> = Pairs::default(), example = Some("{ anna = \"$5$salt$hash\" }");
     /// What must not hold.
     not: Vec<Condition> = Vec::new(), example = Some("{ source = \"10.0.0.0/8\" }");
     /// One of these has to hold.

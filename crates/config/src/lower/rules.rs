@@ -3,8 +3,8 @@
 use clearway_rules::ast;
 
 use crate::model::{
-    Actions, Condition, FieldTest, HeaderName, Map, MapEntry, Match, Replacement, TemplateText,
-    ValueTest,
+    Actions, Condition, FieldTest, HeaderName, HeaderValue, Map, MapEntry, Match, Replacement,
+    TemplateText, ValueTest,
 };
 use crate::value::{Pairs, Problem};
 use crate::words;
@@ -92,6 +92,9 @@ impl Condition {
             all.push(self.matching.lowered().condition());
         }
         all.extend(self.value.iter().map(ValueTest::lowered));
+        if !self.user.is_empty() {
+            all.push(ast::Condition::User(users(&self.user)));
+        }
         all.extend(self.not.iter().map(|inner| inner.lowered().negated()));
         if !self.any.is_empty() {
             all.push(ast::Condition::Any(
@@ -192,6 +195,23 @@ impl Actions {
             out.push(("set_host", ast::Action::SetHost(template(host))));
         }
         self.headers(&mut out);
+        if let Some(auth) = &self.basic_auth {
+            let action = ast::Action::BasicAuth {
+                realm: auth.realm.as_str().to_owned(),
+                users: users(&auth.users),
+            };
+            out.push(("basic_auth", action));
+        }
+        if let Some(page) = &self.status_page {
+            let action = ast::Action::StatusPage(ast::StatusPage {
+                refresh_seconds: page.refresh.map_or(0, |time| time.as_secs()),
+                scope: page.scope.clone(),
+                hides_version: page.hide_version,
+                node: page.node.clone(),
+                description: page.description.clone(),
+            });
+            out.push(("status_page", action));
+        }
         if let Some(redirect) = &self.redirect {
             let action = ast::Action::Redirect {
                 status: redirect.status,
@@ -315,6 +335,12 @@ impl Replacement {
             items: self.items,
         }
     }
+}
+
+fn users(pairs: &Pairs<HeaderValue, String>) -> ast::Users {
+    let user =
+        |(name, password): &(HeaderValue, String)| (name.as_str().to_owned(), password.clone());
+    pairs.iter().map(user).collect()
 }
 
 /// Headers of an answer.

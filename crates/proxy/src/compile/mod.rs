@@ -75,6 +75,7 @@ pub fn compile(
         backends,
         named: Arc::new(named),
         issuance: board.issuance().filter(|_| wanted),
+        statistics: board.statistics(),
         files: Arc::new(files),
     })
 }
@@ -102,6 +103,7 @@ pub fn rename(
         backends,
         named: Arc::clone(&before.named),
         issuance: before.issuance.clone(),
+        statistics: before.statistics.clone(),
         files: Arc::clone(&before.files),
     })
 }

@@ -145,6 +145,7 @@ impl Exchange<'_> {
                 Ok(Admission::Elsewhere)
             }
             Flow::Reply(reply) => Err(Stop::Reply(reply)),
+            Flow::Page(page) => Err(Stop::Page(page)),
             Flow::Drop => Err(Stop::Cut(self.dropped())),
         }
     }
@@ -230,6 +231,7 @@ impl Exchange<'_> {
             match flow {
                 Flow::Continue | Flow::Finish | Flow::Reroute => {}
                 Flow::Reply(reply) => return Err(Stop::Reply(reply)),
+                Flow::Page(page) => return Err(Stop::Page(page)),
                 Flow::Drop => return Err(Stop::Cut(self.dropped())),
             }
         }

@@ -20,12 +20,14 @@ pub(crate) mod tunnel;
 mod upload;
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use clearway_base::buffer::Lease;
 use clearway_base::clock::Stamp;
 use clearway_base::intern::Name;
 use clearway_http::{Edits, RequestHead, ResponseHead};
 use clearway_outcome::{Attempt, Fault, FaultKind, GrpcStatus, Phase, RequestId, Side};
+use clearway_rules::ast::StatusPage;
 use clearway_rules::{LocalReply, Scratch};
 use smallvec::SmallVec;
 
@@ -96,6 +98,8 @@ pub(crate) enum Stop {
     Fault(Fault),
     /// A rule answered.
     Reply(LocalReply),
+    /// A rule answers with the page of statistics.
+    Page(Arc<StatusPage>),
     /// The client is gone or the response has begun: nothing can be answered.
     Cut(Fault),
 }
@@ -217,6 +221,7 @@ pub(crate) async fn run(
             exchange.reply_fault(fault).await
         }
         Err(Stop::Reply(reply)) => exchange.reply_local(&reply).await,
+        Err(Stop::Page(page)) => exchange.reply_status(&page).await,
         Err(Stop::Cut(fault)) => {
             exchange.fault = Some(fault);
             Next::Abort

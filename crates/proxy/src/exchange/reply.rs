@@ -3,8 +3,9 @@
 use std::rc::Rc;
 
 use clearway_http::{Framing, Method, Reply, reason, write_reply};
-use clearway_outcome::{Fault, Phase};
+use clearway_outcome::{Fault, FaultKind, Phase};
 use clearway_rules::LocalReply;
+use clearway_rules::ast::StatusPage;
 use clearway_telemetry::proxy_status;
 
 use super::{Exchange, Next};
@@ -175,6 +176,19 @@ impl Exchange<'_> {
             );
         }
         self.send_reply(&out, keep_alive).await
+    }
+
+    /// Answers with the page of statistics, which whoever keeps them renders.
+    pub(super) async fn reply_status(&mut self, page: &StatusPage) -> Next {
+        let statistics = self.plan.plan.statistics.clone();
+        let Some(statistics) = statistics else {
+            let fault = self.local_fault(FaultKind::NoRoute, Phase::Admit);
+            return self.reply_fault(fault).await;
+        };
+        let target = self.request.head.target.of(self.lease.filled()).to_vec();
+        let reply = statistics.page(page, &target).await;
+        self.conn.worker.tick();
+        self.reply_local(&reply).await
     }
 
     async fn send_reply(&mut self, out: &[u8], keep_alive: bool) -> Next {

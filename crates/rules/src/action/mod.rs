@@ -1,13 +1,16 @@
 //! Actions, compiled. One file per family; the list is the match in [`compile`].
 
 mod answer;
+mod auth;
 mod header;
 mod path;
 mod variable;
 
+use std::sync::Arc;
+
 use clearway_http::Edits;
 
-use crate::ast::{Action, Since, Template};
+use crate::ast::{Action, Since, StatusPage, Template};
 use crate::compile::Compiler;
 use crate::scratch::Scratch;
 use crate::view::{Flow, LocalReply, View};
@@ -25,6 +28,8 @@ pub(crate) enum Step {
     Replace(header::Replace),
     Status(u16),
     Answer(answer::Answer),
+    Auth(auth::Auth),
+    Page(Arc<StatusPage>),
     Drop,
     Reroute,
     Finish,
@@ -46,6 +51,8 @@ impl Step {
                 edits.set_status(*status);
                 Ok(())
             }
+            Self::Auth(step) => return step.apply(view),
+            Self::Page(page) => return Flow::Page(Arc::clone(page)),
             Self::Drop => return Flow::Drop,
             Self::Reroute => return Flow::Reroute,
             Self::Finish => return Flow::Finish,
@@ -199,6 +206,10 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
             let body = compiler.text(body)?;
             answer::Answer::reply(*status, content_type, body, fields(headers, compiler)?)
                 .map(|step| (When::Either, Step::Answer(step)))
+        }
+        Action::StatusPage(page) => Ok((When::Request, Step::Page(Arc::new(page.clone())))),
+        Action::BasicAuth { realm, users } => {
+            auth::Auth::new(realm, users).map(|step| (When::Request, Step::Auth(step)))
         }
         Action::Deny { status } => {
             answer::Answer::deny(*status).map(|step| (When::Either, Step::Answer(step)))

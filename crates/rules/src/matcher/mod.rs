@@ -9,6 +9,7 @@ use clearway_base::intern::Name;
 use crate::ast::Test;
 use crate::fetch::{Context, Source};
 use crate::scratch::{Captures, Scratch};
+use crate::users::Users;
 use crate::view::View;
 
 pub(crate) use literal::{Literals, below};
@@ -28,6 +29,8 @@ pub(crate) enum Check {
     Client(Networks),
     /// The request came in by one of the listeners: no look at the table of names.
     Listener(Box<[Name]>),
+    /// The request names one of these users with the right password.
+    User(Box<Users>),
 }
 
 /// A compiled test.
@@ -130,6 +133,7 @@ impl Check {
             }
             Self::Client(networks) => view.source().is_some_and(|ip| networks.contains(ip)),
             Self::Listener(names) => names.contains(&view.listener),
+            Self::User(users) => users.knows(view),
         }
     }
 
@@ -138,9 +142,12 @@ impl Check {
         match self {
             Self::Always => true,
             Self::All(checks) => checks.iter().all(Self::is_always),
-            Self::Not(_) | Self::Any(_) | Self::Value(..) | Self::Client(_) | Self::Listener(_) => {
-                false
-            }
+            Self::Not(_)
+            | Self::Any(_)
+            | Self::Value(..)
+            | Self::Client(_)
+            | Self::Listener(_)
+            | Self::User(_) => false,
         }
     }
 }
