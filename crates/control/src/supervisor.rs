@@ -203,7 +203,7 @@ impl Supervisor {
         self.admin = admin::start(&self.state, &config.admin)
             .await
             .map_err(StartError::Open)?;
-        let sockets = haproxy::open(&self.state, &config, &self.sockets).await;
+        let sockets = haproxy::open(&self.state, &config, &self.sockets, self.place.takes_over);
         self.sockets
             .follow(&config, sockets.map_err(StartError::Open)?);
         self.names.follow(&config, &self.state);
@@ -399,7 +399,7 @@ impl Supervisor {
             true => None,
             false => Some(admin::start(&self.state, &config.admin).await?),
         };
-        let runtime = haproxy::open(&self.state, &config, &self.sockets).await?;
+        let runtime = haproxy::open(&self.state, &config, &self.sockets, false)?;
         self.names.follow(&config, &self.state);
         self.names.settle(&self.state, NAMES_WAIT).await;
         let plan = match self.compile(&config) {

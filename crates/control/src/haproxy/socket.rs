@@ -18,10 +18,10 @@ use super::command::{self, Session};
 use crate::state::State;
 use crate::task;
 
-/// How its socket is opened: alone, so that a second process notices the first.
+/// How its socket is opened: a process that takes over from another listens beside it for a while.
 const OPTIONS: listen::Options = listen::Options {
     backlog: 128,
-    reuse_port: false,
+    reuse_port: true,
     defer_accept: false,
 };
 
@@ -65,28 +65,42 @@ impl Sockets {
     }
 }
 
-/// Opens the sockets of a configuration that are not open yet.
+/// Opens the sockets of a configuration that are not open yet. Who `takes_over` does not mind that another
+/// process has them.
 ///
 /// # Errors
 /// Why one cannot be opened, as a sentence.
-pub(crate) async fn open(
+pub(crate) fn open(
     state: &Arc<State>,
     config: &Config,
     known: &Sockets,
+    takes_over: bool,
 ) -> Result<Sockets, String> {
     let mut opened = Sockets::default();
     for socket in &config.admin.haproxy_sockets {
         if !known.0.iter().any(|(other, _)| other == socket) {
-            opened.0.push((socket.clone(), start(state, socket)?));
+            opened
+                .0
+                .push((socket.clone(), start(state, socket, takes_over)?));
         }
     }
     Ok(opened)
 }
 
-fn start(state: &Arc<State>, socket: &RuntimeSocket) -> Result<Running, String> {
+fn start(state: &Arc<State>, socket: &RuntimeSocket, takes_over: bool) -> Result<Running, String> {
     let mut bind = socket.bind.clone();
     if let Bind::Unix { mode, .. } = &mut bind {
         mode.get_or_insert(UNIX_MODE);
+    }
+    match &bind {
+        // The other goes on with those who are connected to it.
+        Bind::Unix { path, .. } if takes_over => drop(std::fs::remove_file(path)),
+        bind if !takes_over && listen::is_taken(bind) => {
+            return Err(format!(
+                "runtime socket: {bind} is in use by another process"
+            ));
+        }
+        _ => {}
     }
     let opened = listen::open(&bind, &OPTIONS).map_err(|e| format!("runtime socket: {e}"))?;
     let address = opened.address_text();

@@ -212,7 +212,7 @@ fn protocols(text: &str) -> Vec<Alpn> {
 }
 
 /// The addresses of a word: of a range of ports each one.
-fn addresses(text: &str, mode: Option<u32>, v6_only: bool) -> Result<Vec<Bind>, String> {
+pub(super) fn addresses(text: &str, mode: Option<u32>, v6_only: bool) -> Result<Vec<Bind>, String> {
     let unix = |path: &str| {
         let bind = Bind::Unix {
             path: path.into(),

@@ -162,6 +162,7 @@ fn rules(proxy: &Proxy) -> Vec<Rule> {
     }
     rules.extend(proxy.connection.iter().cloned());
     rules.extend(proxy.request.iter().cloned());
+    rules.extend(proxy.stats.rules());
     for (condition, redirect, origin) in &proxy.redirects {
         let actions = Actions {
             redirect: Some(redirect.clone()),

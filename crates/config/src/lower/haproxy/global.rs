@@ -128,6 +128,7 @@ pub(super) struct Global {
     /// Places that lines of logs go to, and what is around them.
     pub(super) logs: Vec<Target>,
     pub(super) manner: Manner,
+    pub(super) stats_timeout: Option<Duration>,
 }
 
 impl Default for Global {
@@ -142,6 +143,7 @@ impl Default for Global {
             maxconn: None,
             logs: Vec::new(),
             manner: Manner::default(),
+            stats_timeout: None,
         }
     }
 }
@@ -195,7 +197,7 @@ impl Global {
                 let name = if value.is_empty() { "*" } else { value };
                 self.manner.hostname = Some(name.to_owned());
             }
-            "stats" => notes.ineffective("the admin API tells the same, in its own language"),
+            "stats" => super::stats::global(line, self, config, notes),
             "lua-load" | "lua-load-per-thread" | "lua-prepend-path" => {
                 notes.refused("programs in Lua are not run");
             }

@@ -5,7 +5,7 @@ use clearway_base::hash::Set;
 use super::super::notes::Notes;
 use super::proxy::{At, Capture, Proxy, Spoken, Switch};
 use super::rules::{self, Lowered, Phase, Trouble};
-use super::{acl, logs, options};
+use super::{acl, logs, options, stats};
 use crate::model::Mode;
 use crate::survey::units;
 use crate::syntax::haproxy::Line;
@@ -123,7 +123,7 @@ pub(super) fn read(line: &Line, proxy: &mut Proxy, names: &Set<String>, notes: &
             notes.ineffective("requests have ids of Clearway's own");
         }
         "capture" => capture(rest, proxy, notes),
-        "stats" => notes.ineffective("the admin API tells the same; this page is not served"),
+        "stats" => stats::read(line, rest, proxy, notes),
         _ => match HARMLESS.iter().find(|(known, _)| known == keyword) {
             Some((_, why)) => notes.harmless(*why),
             None => unknown(line, notes),

@@ -18,6 +18,7 @@ mod proxy;
 mod rules;
 mod sample;
 mod server;
+mod stats;
 
 pub(super) use acl::regex_escape;
 
@@ -77,6 +78,7 @@ fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
             kind => other(kind, section, &mut notes),
         }
     }
+    stats::settle(&global, &mut config);
     share_forwardfor(&mut proxies);
     for proxy in &proxies {
         if proxy.serves() && (proxy.kind == "backend" || !proxy.servers.is_empty()) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::acl::Acls;
 use super::logs::Target;
+use super::stats::Stats;
 use crate::diagnostic::Origin;
 use crate::model::{Condition, Mode, Redirect, Rule};
 use crate::syntax::haproxy::Line;
@@ -80,6 +81,7 @@ pub(super) struct Proxy {
     pub(super) logs_globally: bool,
     pub(super) log_format: Option<Line>,
     pub(super) captures: Vec<Capture>,
+    pub(super) stats: Stats,
     pub(super) monitor: Option<At<String>>,
     pub(super) default_server: Vec<Line>,
     pub(super) servers: Vec<Line>,
