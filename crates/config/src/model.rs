@@ -102,7 +102,7 @@ impl Config {
         match (&listener.backend, self.backends.as_slice()) {
             (Some(name), _) => self.backend(name),
             // What is passed through goes where it is said to.
-            (None, [only]) if listener.passthrough.is_empty() => Some(only),
+            (None, [only]) if listener.passthrough.is_empty() && listener.fallback => Some(only),
             (None, _) => None,
         }
     }

@@ -475,6 +475,7 @@ mod tests {
             listeners: Vec::new(),
             backends: Vec::new(),
             issuance: None,
+            statistics: None,
             files: Arc::default(),
         });
         let setup = Setup {

@@ -41,7 +41,9 @@ impl Secret {
     /// # Errors
     /// A sentence about a hash that is not known or damaged. It does not repeat the text.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let sha1 = text.strip_prefix("{SHA}").or(text.strip_prefix("{SSHA}"));
+        let sha1 = text
+            .strip_prefix("{SHA}")
+            .or_else(|| text.strip_prefix("{SSHA}"));
         if let Some(coded) = sha1 {
             let bytes = STANDARD.decode(coded).ok();
             let parts = bytes

@@ -105,7 +105,7 @@ fn leads_somewhere(config: &Config, listener: &Listener, found: &mut Findings) {
     if config.default_backend(listener).is_some() || config.routes_of(listener).next().is_some() {
         return;
     }
-    if !listener.passthrough.is_empty() || listener.https_redirect.is_some() {
+    if !listener.passthrough.is_empty() || listener.https_redirect.is_some() || !listener.fallback {
         return;
     }
     // A listener whose rules answer everything needs no backend.

@@ -186,10 +186,12 @@ concept! {
 
 impl Value for StatusPage {
     fn read(node: &Node, _: &Spec, reader: &mut Reader<'_>) -> Option<Self> {
-        match node.kind {
-            Kind::Bool(true) => Some(Self::default()),
-            _ if node.as_table().is_some() => read_table(node, reader),
-            _ => reader.wrong_type(node, "true, or a table with settings"),
+        if matches!(node.kind, Kind::Bool(true)) {
+            return Some(Self::default());
+        }
+        match node.as_table() {
+            Some(_) => read_table(node, reader),
+            None => reader.wrong_type(node, "true, or a table with settings"),
         }
     }
 

@@ -23,6 +23,8 @@ concept! {
     bind: Vec<Bind> = Vec::new(), required = true, example = Some("[\":80\", \"unix:/run/web.sock\"]");
     /// What is spoken.
     mode: Mode = Mode::Http, example = Some("\"tcp\"");
+    /// Whether requests that no route matches go to the only backend there is, where none is named.
+    fallback: bool = true, example = Some("false");
     /// Where requests go that no route matches; when absent and there is just one backend, that one.
     backend: Option<Identifier> = None, example = Some("\"app\"");
     /// TLS with clients; they speak plain text when absent.

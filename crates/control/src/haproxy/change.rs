@@ -271,7 +271,7 @@ async fn set_address(state: &State, server: &str, address: &str, port: Option<&s
                 "{old} is no address and port; change it in the configuration.\n"
             ));
         };
-        let new = SocketAddr::new(ip, port.unwrap_or(old.port()));
+        let new = SocketAddr::new(ip, port.unwrap_or_else(|| old.port()));
         let mut words = match new.ip() == old.ip() {
             true => "no need to change the addr".to_owned(),
             false => format!("IP changed from '{}' to '{}'", old.ip(), new.ip()),
@@ -280,7 +280,7 @@ async fn set_address(state: &State, server: &str, address: &str, port: Option<&s
             None => {}
             Some(port) if port == old.port() => words.push_str(", no need to change the port"),
             Some(port) => {
-                words.push_str(&format!(", port changed from '{}' to '{port}'", old.port()))
+                words.push_str(&format!(", port changed from '{}' to '{port}'", old.port()));
             }
         }
         words.push_str(" by 'stats socket command'\n");

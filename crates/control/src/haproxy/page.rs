@@ -109,21 +109,21 @@ fn render(state: &State, page: &StatusPage, target: &[u8]) -> LocalReply {
         let is_up = |row: &Row| !matches!(level(row.word(Field::Status)), "bad" | "off");
         rows.retain(|row| row.object != Object::Server || is_up(row));
     }
-    if asks("csv") {
-        return reply(200, "text/plain; charset=utf-8", write::csv(&rows));
-    }
-    if asks("typed") {
-        return reply(200, "text/plain; charset=utf-8", write::typed(&rows));
-    }
-    if asks("json") {
-        return reply(200, "application/json", write::as_json(&rows));
-    }
     let refresh = page.refresh_seconds > 0 && !asks("norefresh");
-    let mut answer = reply(
-        200,
-        "text/html; charset=utf-8",
-        html(state, page, path, &rows),
-    );
+    let text = "text/plain; charset=utf-8";
+    let mut answer = if asks("csv") {
+        reply(200, text, write::csv(&rows))
+    } else if asks("typed") {
+        reply(200, text, write::typed(&rows))
+    } else if asks("json") {
+        reply(200, "application/json", write::as_json(&rows))
+    } else {
+        reply(
+            200,
+            "text/html; charset=utf-8",
+            html(state, page, path, &rows),
+        )
+    };
     let mut header = |name: &str, value: String| {
         answer.headers.push((name.to_owned(), value.into_bytes()));
     };
@@ -251,7 +251,7 @@ fn line(row: &Row, out: &mut String) {
     let status = row.word(Field::Status);
     let rate = match row.object {
         Object::Frontend if row.value(Field::ReqRate).is_some() => Field::ReqRate,
-        _ => Field::Rate,
+        Object::Frontend | Object::Backend | Object::Server => Field::Rate,
     };
     let errors = [Field::Ereq, Field::Econ, Field::Eresp].map(|field| row.count(field));
     let errors: u64 = errors.iter().sum();

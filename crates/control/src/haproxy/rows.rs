@@ -9,7 +9,9 @@ use clearway_net::probe::Kind;
 use clearway_outcome::{FaultKind, Party};
 use clearway_proxy::board::{DOWN, DRAIN, EJECTED, MAINTENANCE};
 use clearway_proxy::plan::{BackendPlan, ListenerPlan, Mode, Plan, ServerPlan};
-use clearway_proxy::stats::{BackendShard, Count, FaultCounts, LazyHistogram};
+use clearway_proxy::stats::{
+    BackendShard, Count, FaultCounts, LazyHistogram, ListenerShard, ServerShard,
+};
 use clearway_telemetry::Counts;
 
 use super::fields::Field;
@@ -148,6 +150,9 @@ fn mode(row: &mut Row, is_http: bool) {
     row.text(Field::Mode, if is_http { "http" } else { "tcp" });
 }
 
+/// How to get at a part of a shard.
+type Of<S, T> = fn(&S) -> &T;
+
 /// What stands in every row.
 fn begin(row: &mut Row, proxy: Name, name: &str) {
     row.text(Field::Pxname, proxy.as_str());
@@ -184,9 +189,8 @@ fn frontend(state: &State, listener: &ListenerPlan, number: u32) -> Row {
     let sample = state.runtime.samples().of(samples::frontend_key(listener));
     begin(&mut row, listener.name, "FRONTEND");
     let shards = || listener.entry.shards.iter();
-    let total = |of: fn(&clearway_proxy::stats::ListenerShard) -> &Count| -> u64 {
-        shards().map(|shard| of(shard).value()).sum()
-    };
+    let total =
+        |of: Of<ListenerShard, Count>| -> u64 { shards().map(|shard| of(shard).value()).sum() };
     let faults = |counts: fn(FaultKind) -> bool| of_faults(shards().map(|s| &s.faults), counts);
     let now = u64::from(listener.entry.open.load(Ordering::Relaxed));
     row.number(Field::Scur, now);
@@ -253,7 +257,7 @@ fn of_server(
     let sample = state.runtime.samples().of(samples::server_key(server));
     begin(&mut row, backend.name, server.name.as_str());
     let entry = &server.entry;
-    let total = |of: fn(&clearway_proxy::stats::ServerShard) -> &Count| -> u64 {
+    let total = |of: Of<ServerShard, Count>| -> u64 {
         entry.shards.iter().map(|shard| of(shard).value()).sum()
     };
     let faults = |counts: fn(FaultKind) -> bool| entry.faults(counts);
@@ -503,7 +507,7 @@ fn fill_backend(state: &State, backend: &BackendPlan, row: &mut Row) {
         responses(row, classes);
         row.number(Field::ReqTot, requests);
     }
-    let times: [(Field, fn(&BackendShard) -> &LazyHistogram); 4] = [
+    let times: [(Field, Of<BackendShard, LazyHistogram>); 4] = [
         (Field::Qtime, |s| &s.queue),
         (Field::Ctime, |s| &s.connect),
         (Field::Rtime, |s| &s.first_byte),

@@ -120,9 +120,7 @@ impl Samples {
 
     /// Has the highest values begin anew.
     pub(crate) fn forget_highest(&mut self) {
-        for sample in self.samples.values_mut() {
-            sample.forget_highest();
-        }
+        self.samples.values_mut().for_each(Sample::forget_highest);
     }
 
     /// Has counters count from here.
@@ -146,6 +144,7 @@ impl Samples {
 }
 
 /// Looks each second, for ever.
+#[expect(clippy::infinite_loop, reason = "it ends with control's runtime")]
 pub(crate) async fn watch(state: Arc<State>) {
     let mut next = Instant::now();
     loop {

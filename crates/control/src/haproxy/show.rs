@@ -238,7 +238,7 @@ pub(super) fn certificates(state: &State, name: Option<&str>) -> String {
         .collect();
     all.sort_by(|a, b| certificates::label(a).cmp(certificates::label(b)));
     let Some(name) = name else {
-        let mut names: Vec<&str> = all.iter().map(|c| certificates::label(c)).collect();
+        let mut names: Vec<&str> = all.iter().map(certificates::label).collect();
         names.dedup();
         let names: String = names.iter().map(|name| format!("{name}\n")).collect();
         return match names.is_empty() {

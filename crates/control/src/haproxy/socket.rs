@@ -92,15 +92,15 @@ fn start(state: &Arc<State>, socket: &RuntimeSocket, takes_over: bool) -> Result
     if let Bind::Unix { mode, .. } = &mut bind {
         mode.get_or_insert(UNIX_MODE);
     }
-    match &bind {
+    if !takes_over && listen::is_taken(&bind) {
+        let words = format!("runtime socket: {bind} is in use by another process");
+        return Err(words);
+    }
+    if let Bind::Unix { path, .. } = &bind
+        && takes_over
+    {
         // The other goes on with those who are connected to it.
-        Bind::Unix { path, .. } if takes_over => drop(std::fs::remove_file(path)),
-        bind if !takes_over && listen::is_taken(bind) => {
-            return Err(format!(
-                "runtime socket: {bind} is in use by another process"
-            ));
-        }
-        _ => {}
+        drop(std::fs::remove_file(path));
     }
     let opened = listen::open(&bind, &OPTIONS).map_err(|e| format!("runtime socket: {e}"))?;
     let address = opened.address_text();

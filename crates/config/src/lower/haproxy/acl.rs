@@ -7,6 +7,7 @@ use clearway_rules::ast::Fetch;
 use ipnet::IpNet;
 
 use super::sample::{self, Kind, Sample};
+use super::users;
 use crate::model::{Condition, FetchText, RegexText, ValueTest};
 use crate::value::Text;
 
@@ -37,6 +38,14 @@ pub(super) fn criterion(words: &[&str]) -> Result<Condition, String> {
     }
     let method = flags.method.as_deref().or(sample.method);
     compare(&sample, method, flags.ignore_case, &patterns)
+}
+
+/// The same where ACLs say which users there are.
+///
+/// # Errors
+/// A sentence about what is wrong or not known.
+pub(super) fn criterion_among(words: &[&str], acls: &Acls) -> Result<Condition, String> {
+    users::criterion(words, acls).unwrap_or_else(|| criterion(words))
 }
 
 fn flags<'a>(words: &'a [&'a str]) -> Result<(Flags, &'a [&'a str]), String> {
@@ -292,7 +301,7 @@ pub(super) fn not(condition: Condition) -> Condition {
 }
 
 /// What never holds.
-fn never() -> Condition {
+pub(super) fn never() -> Condition {
     not(Condition::default())
 }
 
@@ -350,7 +359,7 @@ fn expression(words: &[&str], acls: &Acls) -> Result<Condition, String> {
             };
             let (inner, behind) = rest.split_at_checked(end).unwrap_or((rest, &[]));
             rest = behind.get(1..).unwrap_or_default();
-            criterion(inner)?
+            criterion_among(inner, acls)?
         } else {
             named(bare, acls)?
         };

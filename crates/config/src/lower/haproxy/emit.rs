@@ -141,6 +141,7 @@ fn listener(proxy: &Proxy, seat: Seat, name: Identifier, global: &Global) -> Lis
         ..Listener::default()
     };
     if is_http {
+        listener.fallback = listener.backend.is_some();
         unavailable(&mut listener.errors);
     }
     if let Some(backlog) = seat.backlog {

@@ -6,9 +6,10 @@ use super::super::notes::Notes;
 use super::proxy::{At, Capture, Proxy, Spoken, Switch};
 use super::rules::{self, Lowered, Phase, Trouble};
 use super::{acl, logs, options, stats};
-use crate::model::Mode;
+use crate::model::{HeaderValue, Mode};
 use crate::survey::units;
 use crate::syntax::haproxy::Line;
+use crate::value::Text;
 
 /// Time-outs by all their names.
 const TIMEOUTS: &[(&str, &str)] = &[
@@ -224,7 +225,7 @@ fn acl_line(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes) {
         notes.wrong(&line.origin(), "an ACL has a name and a criterion", "");
         return;
     };
-    match acl::criterion(words) {
+    match acl::criterion_among(words, &proxy.acls) {
         Ok(condition) => {
             let all = proxy.acls.entry((*name).to_owned()).or_default();
             all.push(condition);
@@ -235,10 +236,17 @@ fn acl_line(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes) {
 
 fn rule(line: &Line, phase: Phase, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes) {
     match rules::lower(phase, rest, &proxy.acls, &line.origin()) {
-        Ok(Lowered::Rule(rule)) => match phase {
-            Phase::Request => proxy.request.push(*rule),
-            Phase::Response => proxy.response.push(*rule),
-        },
+        Ok(Lowered::Rule(mut rule)) => {
+            // Without a realm users are asked in the name of the section.
+            let auth = rule.actions.basic_auth.as_mut();
+            if let Some(auth) = auth.filter(|auth| auth.realm.as_str().is_empty()) {
+                auth.realm = HeaderValue::parse(&proxy.name).unwrap_or_default();
+            }
+            match phase {
+                Phase::Request => proxy.request.push(*rule),
+                Phase::Response => proxy.response.push(*rule),
+            }
+        }
         Ok(Lowered::Nothing(why)) => notes.harmless(why),
         Err(trouble) => trouble_with(line, trouble, notes),
     }

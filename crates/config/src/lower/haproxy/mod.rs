@@ -19,6 +19,7 @@ mod rules;
 mod sample;
 mod server;
 mod stats;
+mod users;
 
 pub(super) use acl::regex_escape;
 
@@ -62,18 +63,28 @@ fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
     let mut global = Global::default();
     let names = backends(tree);
     let (mut defaults, mut proxies): (Vec<Proxy>, Vec<Proxy>) = (Vec::new(), Vec::new());
+    let mut users = acl::Acls::new();
+    for section in tree
+        .sections
+        .iter()
+        .filter(|section| section.kind() == "userlist")
+    {
+        users::read(section, &mut users, &mut notes);
+    }
+    let known = (&names, &users);
     for section in &tree.sections {
         notes.begin(section.head.origin(), section.head.text());
         match section.kind() {
+            "userlist" => {}
             "global" => {
                 for line in &section.lines {
                     notes.begin(line.origin(), line.text());
                     global.read(line, &mut config, &mut notes);
                 }
             }
-            "defaults" => defaults.push(proxy(section, &defaults, &names, &mut notes)),
+            "defaults" => defaults.push(proxy(section, &defaults, known, &mut notes)),
             "frontend" | "backend" | "listen" => {
-                proxies.push(proxy(section, &defaults, &names, &mut notes));
+                proxies.push(proxy(section, &defaults, known, &mut notes));
             }
             kind => other(kind, section, &mut notes),
         }
@@ -135,7 +146,12 @@ fn backends(tree: &Tree) -> Set<String> {
     sections.map(|section| section.name().to_owned()).collect()
 }
 
-fn proxy(section: &Section, defaults: &[Proxy], names: &Set<String>, notes: &mut Notes) -> Proxy {
+fn proxy(
+    section: &Section,
+    defaults: &[Proxy],
+    (names, users): (&Set<String>, &acl::Acls),
+    notes: &mut Notes,
+) -> Proxy {
     let base = match section.from() {
         Some(name) => {
             let found = defaults.iter().rev().find(|known| known.name == name);
@@ -150,6 +166,7 @@ fn proxy(section: &Section, defaults: &[Proxy], names: &Set<String>, notes: &mut
     };
     let origin = section.head.origin();
     let mut proxy = Proxy::begin(section.kind(), section.name(), origin, base);
+    proxy.acls.extend(users.clone());
     // An address behind the name, as it was written long ago.
     if proxy.listens() && section.head.word(2).contains(':') {
         let mut line = section.head.clone();
@@ -172,7 +189,7 @@ fn other(kind: &str, section: &Section, notes: &mut Notes) {
             "peers" | "mailers" | "ring" | "log-forward" | "traces" | "log-profile" => {
                 notes.harmless("nothing refers to it");
             }
-            "userlist" | "cache" | "http-errors" | "fcgi-app" | "crt-store" => {
+            "cache" | "http-errors" | "fcgi-app" | "crt-store" => {
                 notes.harmless("what refers to it says whether it is missing");
             }
             _ => notes.refused(format!("sections of the kind {kind:?} are not known here")),

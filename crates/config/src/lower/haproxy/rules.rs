@@ -129,6 +129,16 @@ fn act(
             actions.drop = true;
             Ok(("drop", true))
         }
+        ("auth", _) if phase == Phase::Request => {
+            let realm = match arguments {
+                [] => "",
+                ["realm", realm] => realm,
+                _ => return Err(wrong("auth takes a realm alone")),
+            };
+            HeaderValue::parse(realm).map_err(|problem| wrong(problem.message))?;
+            actions.basic_auth = Some(super::stats::auth(realm, &[]));
+            Ok(("basic_auth", true))
+        }
         ("deny" | "tarpit" | "return", _) => answer(phase, name, arguments, actions),
         ("redirect", _) => {
             actions.redirect = Some(redirect(arguments)?);
