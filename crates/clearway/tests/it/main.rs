@@ -15,6 +15,7 @@ mod forwarded;
 mod grpc;
 mod guises;
 mod h2_conformance;
+mod haproxy_interfaces;
 mod health;
 mod http2;
 mod http2_websocket;

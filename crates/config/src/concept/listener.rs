@@ -23,10 +23,10 @@ concept! {
     bind: Vec<Bind> = Vec::new(), required = true, example = Some("[\":80\", \"unix:/run/web.sock\"]");
     /// What is spoken.
     mode: Mode = Mode::Http, example = Some("\"tcp\"");
-    /// Whether requests that no route matches go to the only backend there is, where none is named.
-    fallback: bool = true, example = Some("false");
     /// Where requests go that no route matches; when absent and there is just one backend, that one.
     backend: Option<Identifier> = None, example = Some("\"app\"");
+    /// Whether requests that no route matches go to the only backend there is, where none is named.
+    fallback: bool = true, example = Some("false");
     /// TLS with clients; they speak plain text when absent.
     tls: Option<ListenerTls> = None, example = Some("{ certificates = \"/etc/clearway/example.org.pem\" }");
     /// Where TLS connections go without being decrypted, by the name or protocol that they ask for; the
