@@ -1,6 +1,8 @@
 //! What scripts and monitoring that were written for HAProxy ask: its statistics as a page, and its runtime
 //! commands on a socket.
 
+#![expect(clippy::expect_used, reason = "helpers of tests may panic as tests do")]
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::Shutdown;

@@ -318,14 +318,25 @@ mod tests {
         );
         assert_eq!(remarks, [""; 0]);
         let listener = &config.listeners[0];
-        assert_eq!(keys(listener), ["set_request_headers", "basic_auth", "status_page", "redirect"]);
+        assert_eq!(
+            keys(listener),
+            [
+                "set_request_headers",
+                "basic_auth",
+                "status_page",
+                "redirect"
+            ]
+        );
         let rule = &listener.rules[1];
         assert_eq!(rule.when.value[0].begins, [URI]);
         let auth = rule.actions.basic_auth.as_ref().unwrap();
         assert_eq!(auth.realm.as_str(), REALM);
         assert_eq!(auth.users.iter().next().unwrap().1, "{PLAIN}$tern");
         let page = rule.actions.status_page.as_ref().unwrap();
-        assert_eq!((page.refresh, page.scope[0].as_str()), (Some(Duration::from_secs(5)), "web"));
+        assert_eq!(
+            (page.refresh, page.scope[0].as_str()),
+            (Some(Duration::from_secs(5)), "web")
+        );
         assert!(!listener.fallback);
     }
 
@@ -352,7 +363,10 @@ mod tests {
              stats admin if TRUE\n",
         );
         assert_eq!(remarks, ["ignored with effect: stats admin if TRUE"]);
-        assert_eq!(keys(&config.listeners[0]), ["deny", "basic_auth", "status_page"]);
+        assert_eq!(
+            keys(&config.listeners[0]),
+            ["deny", "basic_auth", "status_page"]
+        );
     }
 
     #[test]
@@ -363,9 +377,23 @@ mod tests {
         );
         assert_eq!(remarks.len(), 1, "{remarks:?}");
         let sockets = &config.admin.haproxy_sockets;
-        let shown: Vec<String> = sockets.iter().map(|s| format!("{} {}", s.bind, s.level.name())).collect();
-        assert_eq!(shown, ["unix:/run/a.sock,mode=660 admin", "127.0.0.1:9999 operator", "[::1]:9999 operator"]);
-        assert!(sockets.iter().all(|socket| socket.timeout == Duration::from_secs(120)));
+        let shown: Vec<String> = sockets
+            .iter()
+            .map(|s| format!("{} {}", s.bind, s.level.name()))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "unix:/run/a.sock,mode=660 admin",
+                "127.0.0.1:9999 operator",
+                "[::1]:9999 operator"
+            ]
+        );
+        assert!(
+            sockets
+                .iter()
+                .all(|socket| socket.timeout == Duration::from_secs(120))
+        );
     }
 
     #[test]
