@@ -91,6 +91,8 @@ pub struct LocalReply {
     pub headers: Vec<(String, Vec<u8>)>,
     /// Body; when empty and there is a fault, the page for the fault.
     pub body: Vec<u8>,
+    /// Whether the body is the page for the status, although nothing went wrong.
+    pub page: bool,
     /// What went wrong, for refusals.
     pub fault: Option<FaultKind>,
 }

@@ -75,6 +75,7 @@ fn reply(status: u16, content_type: &str, body: String) -> LocalReply {
             header("X-Content-Type-Options", "nosniff"),
         ],
         body: body.into_bytes(),
+        page: false,
         fault: None,
     }
 }

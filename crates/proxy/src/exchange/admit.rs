@@ -68,6 +68,7 @@ impl Exchange<'_> {
                 b"application/octet-stream".to_vec(),
             )],
             body: answer.as_bytes().to_vec(),
+            page: false,
             fault: None,
         }))
     }

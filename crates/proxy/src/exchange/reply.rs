@@ -3,19 +3,19 @@
 use std::rc::Rc;
 
 use clearway_http::{Framing, Method, Reply, reason, write_reply};
-use clearway_outcome::{Fault, FaultKind, Phase};
+use clearway_outcome::{Fault, FaultKind, Phase, RequestId};
 use clearway_rules::LocalReply;
 use clearway_rules::ast::StatusPage;
 use clearway_telemetry::proxy_status;
 
 use super::{Exchange, Next};
-use crate::plan::ErrorPage;
+use crate::plan::{ErrorPage, ListenerPlan};
 
 /// What a reply says about the connection and the request.
 pub(crate) struct ReplyOptions<'a> {
     pub(crate) status: u16,
     pub(crate) fault: Option<Fault>,
-    pub(crate) id: clearway_outcome::RequestId,
+    pub(crate) id: RequestId,
     pub(crate) page: Option<&'a ErrorPage>,
     pub(crate) keep_alive: bool,
     pub(crate) head_only: bool,
@@ -73,6 +73,18 @@ fn transport_security(value: Option<&str>) -> Option<(&str, &[u8])> {
 fn body_of(reply: &[u8]) -> &[u8] {
     let end = reply.windows(4).position(|four| four == b"\r\n\r\n");
     end.and_then(|end| reply.get(end + 4..)).unwrap_or_default()
+}
+
+/// Media type and body of the page for a status: what the listener has for it, or a short text.
+fn status_page(status: u16, listener: &ListenerPlan, id: RequestId) -> (String, Vec<u8>) {
+    let own = listener.errors.by_status.get(&status);
+    match own.and_then(|page| Some((page.content_type.clone(), page.body.clone()?))) {
+        Some(page) => page,
+        None => (
+            "text/plain; charset=utf-8".to_owned(),
+            format!("{status} {}\nrequest id {id}\n", reason(status)).into_bytes(),
+        ),
+    }
 }
 
 impl Exchange<'_> {
@@ -143,6 +155,10 @@ impl Exchange<'_> {
         {
             let id = self.id.text();
             let mut proxy_status = Vec::new();
+            let listener = self.plan.listener(self.conn.listener_at);
+            let page = reply
+                .page
+                .then(|| status_page(reply.status, listener, self.id));
             let mut headers: Vec<(&str, &[u8])> = reply
                 .headers
                 .iter()
@@ -153,7 +169,9 @@ impl Exchange<'_> {
                 headers.push(("Proxy-Status", &proxy_status));
                 headers.push(("X-Request-Id", &id));
             }
-            let listener = self.plan.listener(self.conn.listener_at);
+            if let Some((content_type, _)) = &page {
+                headers.push(("Content-Type", content_type.as_bytes()));
+            }
             let own = transport_security(listener.transport_security.as_deref());
             let is_written = |(name, _): &(&str, &[u8])| {
                 headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name))
@@ -165,7 +183,7 @@ impl Exchange<'_> {
             let reply = Reply {
                 status: reply.status,
                 headers: &headers,
-                body: &reply.body,
+                body: page.as_ref().map_or(&reply.body, |(_, body)| body),
                 keep_alive,
                 head_only: self.request.head.method == Method::Head,
             };

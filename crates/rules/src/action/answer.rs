@@ -71,6 +71,7 @@ impl Answer {
             status,
             headers,
             body: body.constant().unwrap_or_default().to_vec(),
+            page: false,
             fault: None,
         };
         Ok(Self {

@@ -28,10 +28,9 @@ impl Auth {
             headers: vec![
                 ("WWW-Authenticate".to_owned(), text(&challenge)),
                 ("Cache-Control".to_owned(), text("no-cache")),
-                ("Content-Type".to_owned(), text("text/plain; charset=utf-8")),
             ],
-            body: text("401 Unauthorized\nA user name and a password are needed here.\n"),
-            fault: None,
+            page: true,
+            ..LocalReply::default()
         };
         Ok(Self {
             users: Users::new(users)?,
