@@ -35,7 +35,9 @@ pub fn check(config: &Config) -> Vec<Diagnostic> {
 /// told, only what makes it impossible to run.
 pub(crate) fn foreign(config: &Config) -> Vec<Diagnostic> {
     let mut found = check(config);
-    found.retain(|found| found.severity == crate::Severity::Error && found.code != NO_BACKEND);
+    found.retain(|found| {
+        found.severity == crate::Severity::Error && ![NO_BACKEND, NO_LISTENER].contains(&found.code)
+    });
     found
 }
 

@@ -1,7 +1,9 @@
 //! What becomes of each directive of another language, written down while it is lowered.
 
-use crate::diagnostic::{Diagnostic, Origin};
-use crate::foreign::{Directive, Treatment};
+use crate::Loaded;
+use crate::diagnostic::{Diagnostic, Origin, Severity};
+use crate::foreign::{Directive, Foreign, Treatment, complaints};
+use crate::model::Config;
 
 /// Notes about all lines.
 #[derive(Default)]
@@ -80,8 +82,39 @@ impl Notes {
 }
 
 impl Notes {
+    /// What was made of a configuration, with everything that is wrong with it: what its syntax said,
+    /// what was noted, and what the checks find that matters to its author.
+    pub(crate) fn finish(mut self, config: Config, syntax: &[Diagnostic]) -> Foreign {
+        self.settle();
+        let mut diagnostics = syntax.to_vec();
+        diagnostics.append(&mut self.diagnostics);
+        diagnostics.extend(complaints(&self.directives));
+        diagnostics.extend(crate::check::foreign(&config));
+        let is_error = |found: &Diagnostic| found.severity == Severity::Error;
+        if config.listeners.is_empty() && !diagnostics.iter().any(is_error) {
+            let place = self
+                .directives
+                .first()
+                .map(|directive| directive.origin.clone());
+            let message = "nothing listens: there is nothing to do";
+            let place = place.unwrap_or_default();
+            diagnostics.push(Diagnostic::error("no-listener", &place, message));
+        }
+        diagnostics.sort_by(|a, b| {
+            (&a.file, a.line, a.column, a.severity).cmp(&(&b.file, b.line, b.column, b.severity))
+        });
+        diagnostics.dedup();
+        Foreign {
+            loaded: Loaded {
+                config,
+                diagnostics,
+            },
+            directives: self.directives,
+        }
+    }
+
     /// Puts the notes about one line together and in the order of the files.
-    pub(crate) fn settle(&mut self) {
+    fn settle(&mut self) {
         let mut settled: Vec<Directive> = Vec::with_capacity(self.directives.len());
         let mut places = clearway_base::hash::Map::default();
         for directive in self.directives.drain(..) {

@@ -32,7 +32,10 @@ const TIMEOUTS: &[(&str, &str)] = &[
 /// Keywords about nothing that requests or clients notice.
 const HARMLESS: &[(&str, &str)] = &[
     ("description", "a text for people"),
-    ("http-reuse", "idle connections are shared where that is safe"),
+    (
+        "http-reuse",
+        "idle connections are shared where that is safe",
+    ),
     ("id", "a number for statistics"),
     ("fullconn", "it only scales minconn, which is not used"),
     ("persist", "it is about RDP cookies"),

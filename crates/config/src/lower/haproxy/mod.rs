@@ -28,8 +28,7 @@ use std::path::PathBuf;
 use clearway_base::hash::Set;
 
 use super::notes::Notes;
-use crate::Loaded;
-use crate::foreign::{Foreign, complaints};
+use crate::foreign::Foreign;
 use crate::model::Config;
 use crate::syntax::haproxy::{Environment, Section, Tree};
 use global::Global;
@@ -100,22 +99,7 @@ fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
         }
     }
     emit::part_families(&mut config);
-    let mut diagnostics = tree.diagnostics.clone();
-    notes.settle();
-    diagnostics.append(&mut notes.diagnostics);
-    diagnostics.extend(complaints(&notes.directives));
-    diagnostics.extend(crate::check::foreign(&config));
-    diagnostics.sort_by(|a, b| {
-        (&a.file, a.line, a.column, a.severity).cmp(&(&b.file, b.line, b.column, b.severity))
-    });
-    diagnostics.dedup();
-    Foreign {
-        loaded: Loaded {
-            config,
-            diagnostics,
-        },
-        directives: notes.directives,
-    }
+    notes.finish(config, &tree.diagnostics)
 }
 
 /// A frontend's `option forwardfor` holds for the backends it leads to, unless they say it themselves.

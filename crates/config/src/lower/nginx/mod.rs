@@ -17,8 +17,7 @@ mod values;
 use std::path::{Path, PathBuf};
 
 use super::notes::Notes;
-use crate::Loaded;
-use crate::foreign::{Foreign, complaints};
+use crate::foreign::Foreign;
 use crate::model::{Config, Identifier, Map, MapEntry, OrOff, RegexText, Workers};
 use crate::survey::nginx::scope::Scope;
 use crate::survey::units;
@@ -71,22 +70,7 @@ fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
     for block in blocks {
         http(block, &outside, &mut config, &mut notes);
     }
-    let mut diagnostics = tree.diagnostics.clone();
-    notes.settle();
-    diagnostics.append(&mut notes.diagnostics);
-    diagnostics.extend(complaints(&notes.directives));
-    diagnostics.extend(crate::check::foreign(&config));
-    diagnostics.sort_by(|a, b| {
-        (&a.file, a.line, a.column, a.severity).cmp(&(&b.file, b.line, b.column, b.severity))
-    });
-    diagnostics.dedup();
-    Foreign {
-        loaded: Loaded {
-            config,
-            diagnostics,
-        },
-        directives: notes.directives,
-    }
+    notes.finish(config, &tree.diagnostics)
 }
 
 /// A directive as it stands in reports.
