@@ -10,7 +10,7 @@
 
 use std::io;
 use std::mem::{offset_of, size_of};
-use std::os::fd::RawFd;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use clearway_outcome::{TcpFacts, TcpPath};
 
@@ -136,6 +136,20 @@ fn tcp_info(fd: RawFd) -> Option<(TcpInfo, usize)> {
     };
     let len = usize::try_from(len).ok()?;
     (result == 0).then_some((info, len))
+}
+
+/// Another descriptor of what `fd` refers to, which ends with programs that are started.
+///
+/// # Errors
+/// `EBADF` when nothing is open by that number.
+pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: no memory is passed, and a wrong descriptor is refused.
+    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was just made and belongs to nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
 /// Looks at the next unread byte without taking it and without waiting: `Ok(0)` is FIN.

@@ -65,6 +65,8 @@ pub enum Bind {
         /// Its permissions; as the process's umask leaves them when `None`.
         mode: Option<u32>,
     },
+    /// A socket that listens already, which whoever started the process left open: its descriptor.
+    Inherited(u16),
 }
 
 impl Bind {
@@ -74,6 +76,8 @@ impl Bind {
         match self {
             Self::Ip { address, .. } => address.ip().is_loopback(),
             Self::Unix { .. } => true,
+            // Nobody knows before it is looked at.
+            Self::Inherited(_) => false,
         }
     }
 
@@ -99,7 +103,8 @@ impl Bind {
                     && (a.ip() == b.ip() || covers(*dual_a, a) || covers(*dual_b, b))
             }
             (Self::Unix { path: a, .. }, Self::Unix { path: b, .. }) => a == b,
-            (Self::Ip { .. }, Self::Unix { .. }) | (Self::Unix { .. }, Self::Ip { .. }) => false,
+            (Self::Inherited(a), Self::Inherited(b)) => a == b,
+            (Self::Ip { .. } | Self::Unix { .. } | Self::Inherited(_), _) => false,
         }
     }
 
@@ -109,6 +114,7 @@ impl Bind {
         match self {
             Self::Ip { address, .. } => (address.port(), ""),
             Self::Unix { path, .. } => (0, path.to_str().unwrap_or("?")),
+            Self::Inherited(fd) => (*fd, "fd"),
         }
     }
 }
@@ -124,6 +130,7 @@ impl fmt::Display for Bind {
                 address,
                 dual: false,
             } => address.fmt(f),
+            Self::Inherited(fd) => write!(f, "fd:{fd}"),
             Self::Unix { path, mode: None } => write!(f, "unix:{}", path.display()),
             Self::Unix {
                 path,

@@ -32,7 +32,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
         .flat_map(|listener| &listener.bind)
         .filter_map(|bind| match bind {
             Bind::Ip { address, .. } if address.port() != 0 => Some(*address),
-            Bind::Ip { .. } | Bind::Unix { .. } => None,
+            Bind::Ip { .. } | Bind::Unix { .. } | Bind::Inherited(_) => None,
         })
         .collect();
     let named = config.definitions();

@@ -91,7 +91,9 @@ impl Notes {
         diagnostics.extend(complaints(&self.directives));
         diagnostics.extend(crate::check::foreign(&config));
         let is_error = |found: &Diagnostic| found.severity == Severity::Error;
-        if config.listeners.is_empty() && !diagnostics.iter().any(is_error) {
+        // Checks and a runtime socket are something to do, too.
+        let is_idle = config.listeners.is_empty() && config.backends.is_empty();
+        if is_idle && !diagnostics.iter().any(is_error) {
             let place = self
                 .directives
                 .first()

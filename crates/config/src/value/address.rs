@@ -187,7 +187,7 @@ impl Default for ServerAddress {
     }
 }
 
-const BIND: &str = "address:port, \":port\" for all addresses, or \"unix:/path\"";
+const BIND: &str = "address:port, \":port\" for all addresses, \"unix:/path\" or \"fd:number\"";
 
 impl Text for Bind {
     const KIND: &'static str = "address to listen on";
@@ -207,6 +207,10 @@ impl Text for Bind {
             return parse_path(text, path).map(|path| Self::Unix { path, mode });
         }
         let problem = |words: &str| Problem::new(format!("{text:?} {words}"), BIND);
+        if let Some(number) = text.strip_prefix("fd:") {
+            let known = parse_port(number).filter(|fd| *fd > 2).map(Self::Inherited);
+            return known.ok_or_else(|| problem("names no descriptor above 2"));
+        }
         let Some((host, port)) = text.rsplit_once(':') else {
             let hint = match parse_port(text) {
                 Some(port) => format!("write \":{port}\" for all addresses"),

@@ -23,7 +23,7 @@ enum Accepting {
             dead_code,
             reason = "held so that the file stays while the socket is open"
         )]
-        Arc<SocketFile>,
+        Option<Arc<SocketFile>>,
     ),
 }
 

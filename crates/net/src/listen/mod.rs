@@ -73,6 +73,7 @@ impl ListenError {
         let words = match bind {
             Bind::Ip { address, .. } => ip_words(*address, errno),
             Bind::Unix { path, .. } => unix_words(path, errno),
+            Bind::Inherited(fd) => inherited_words(*fd, errno),
         };
         let words = words.unwrap_or_else(|| error.to_string());
         Self {
@@ -93,6 +94,14 @@ fn ip_words(address: SocketAddr, errno: i32) -> Option<String> {
         ),
         libc::EADDRNOTAVAIL => format!("this host does not have the address {ip}"),
         libc::EAFNOSUPPORT if address.is_ipv6() => "this host has no IPv6".to_owned(),
+        errno => return shortage(errno),
+    })
+}
+
+fn inherited_words(fd: u16, errno: i32) -> Option<String> {
+    Some(match errno {
+        libc::EBADF => format!("whoever started this process left no descriptor {fd} open"),
+        libc::EINVAL | libc::ENOTSOCK => format!("descriptor {fd} is no socket that listens"),
         errno => return shortage(errno),
     })
 }
@@ -147,7 +156,7 @@ pub enum StdListener {
 #[derive(Debug)]
 enum Inner {
     Tcp(std::net::TcpListener),
-    Unix(std::os::unix::net::UnixListener, Arc<SocketFile>),
+    Unix(std::os::unix::net::UnixListener, Option<Arc<SocketFile>>),
 }
 
 impl Socket {
@@ -173,7 +182,9 @@ impl Socket {
     pub fn into_std(self) -> (StdListener, Option<SocketFile>) {
         match self.inner {
             Inner::Tcp(listener) => (StdListener::Tcp(listener), None),
-            Inner::Unix(listener, file) => (StdListener::Unix(listener), Arc::into_inner(file)),
+            Inner::Unix(listener, file) => {
+                (StdListener::Unix(listener), file.and_then(Arc::into_inner))
+            }
         }
     }
 
@@ -188,7 +199,7 @@ impl Socket {
     fn try_clone(&self) -> io::Result<Self> {
         let inner = match &self.inner {
             Inner::Tcp(listener) => Inner::Tcp(listener.try_clone()?),
-            Inner::Unix(listener, file) => Inner::Unix(listener.try_clone()?, Arc::clone(file)),
+            Inner::Unix(listener, file) => Inner::Unix(listener.try_clone()?, file.clone()),
         };
         Ok(Self {
             inner,
@@ -207,7 +218,24 @@ pub fn open(bind: &Bind, options: &Options) -> Result<Socket, ListenError> {
             .and_then(Socket::tcp)
             .map_err(|error| ListenError::new(bind, &error)),
         Bind::Unix { path, mode } => unix::open(bind, path, *mode, options),
+        Bind::Inherited(fd) => inherited(*fd).map_err(|error| ListenError::new(bind, &error)),
     }
+}
+
+/// A socket that listens already.
+fn inherited(fd: u16) -> io::Result<Socket> {
+    let socket = socket2::Socket::from(kernel::duplicate(i32::from(fd))?);
+    if !socket.is_listener()? {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    socket.set_nonblocking(true)?;
+    if socket.local_addr()?.is_unix() {
+        // Its file belongs to whoever made it.
+        let inner = Inner::Unix(socket.into(), None);
+        let address = format!("fd:{fd}");
+        return Ok(Socket { inner, address });
+    }
+    Socket::tcp(socket.into())
 }
 
 /// Opens `count` sockets on the same address: `SO_REUSEPORT` for IP, one shared queue for Unix.
@@ -251,6 +279,7 @@ pub fn is_taken(bind: &Bind) -> bool {
         Bind::Ip { address, dual } => bind_ip(*address, *dual, &exclusive)
             .is_err_and(|error| error.raw_os_error() == Some(libc::EADDRINUSE)),
         Bind::Unix { path, .. } => matches!(unix::state(path), Ok(unix::State::Listened)),
+        Bind::Inherited(_) => false,
     }
 }
 

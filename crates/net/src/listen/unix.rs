@@ -52,7 +52,7 @@ pub(super) fn open(
         .map_err(failed)?;
     let address = format!("unix:{}", path.display());
     Ok(Socket {
-        inner: Inner::Unix(socket.into(), file),
+        inner: Inner::Unix(socket.into(), Some(file)),
         address,
     })
 }

@@ -48,6 +48,7 @@ pub(super) fn read(on: &mut Examination, sources: &Sources) {
 fn written(loaded: &clearway_config::Loaded) -> Option<String> {
     match &loaded.config.admin.listen {
         OrOff::On(Bind::Unix { path, .. }) => Some(format!("unix:{}", path.display())),
+        OrOff::On(Bind::Inherited(_)) => None,
         OrOff::On(Bind::Ip { address, .. }) => Some(address.to_string()),
         OrOff::Off => None,
     }

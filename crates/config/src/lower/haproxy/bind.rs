@@ -226,15 +226,11 @@ pub(super) fn addresses(text: &str, mode: Option<u32>, v6_only: bool) -> Result<
     if text.starts_with('/') {
         return unix(text);
     }
-    for prefix in [
-        "abns@",
-        "abnsz@",
-        "fd@",
-        "sockpair@",
-        "quic4@",
-        "quic6@",
-        "udp@",
-    ] {
+    if let Some(fd) = text.strip_prefix("fd@") {
+        let fd = fd.parse().map_err(|_| format!("{fd:?} is no descriptor"))?;
+        return Ok(vec![Bind::Inherited(fd)]);
+    }
+    for prefix in ["abns@", "abnsz@", "sockpair@", "quic4@", "quic6@", "udp@"] {
         if text.starts_with(prefix) {
             return Err(format!("addresses such as {text:?} are not known here"));
         }

@@ -418,6 +418,7 @@ fn name_of(group: &Group) -> Option<Identifier> {
             format!("port-{}", address.port())
         }
         Bind::Ip { address, .. } => address.to_string().replace(['[', ']'], ""),
+        Bind::Inherited(fd) => format!("fd-{fd}"),
         Bind::Unix { path, .. } => path
             .display()
             .to_string()
