@@ -120,6 +120,10 @@ pub enum MapKey {
     Prefix(String),
     /// The end of the key.
     Suffix(String),
+    /// A part of the key.
+    Contains(String),
+    /// The key is a number within these bounds, both included.
+    Range(i64, i64),
     /// A regular expression. Groups become captures that the value may use.
     Regex(String),
     /// A network that the key is an address in.
@@ -129,7 +133,8 @@ pub enum MapKey {
 /// A table from values to texts.
 ///
 /// Of several entries that fit, the winner is: an exact one, the narrowest network, the longest
-/// prefix, the longest suffix, the first regular expression. Of equal keys the first counts.
+/// prefix, the longest suffix, the first range, the first part, the first regular expression. Of equal
+/// keys the first counts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Map {
     /// What is looked up. A header or parameter that came several times is looked up by its first

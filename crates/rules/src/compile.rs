@@ -91,14 +91,21 @@ impl<'d> Compiler<'d> {
             };
         }
         if let Fetch::Variable(name) = fetch {
-            return Ok(Source::Variable(Name::new(name)));
+            let (name, default) = match name.split_once(',') {
+                Some((name, default)) => (name.trim(), Some(default.as_bytes().into())),
+                None => (name.as_str(), None),
+            };
+            return Ok(Source::Variable(Name::new(name), default));
         }
         if let Fetch::Map(name) = fetch {
             return self.map(name).map(Source::Map);
         }
         if let Fetch::Converted(fetch, converts) = fetch {
             let source = self.source(fetch)?;
-            let converters: Result<_, String> = converts.iter().map(Converter::new).collect();
+            let converters: Result<_, String> = converts
+                .iter()
+                .map(|convert| Converter::new(convert, |name| self.map(name)))
+                .collect();
             return Ok(Source::Converted(Arc::new((source, converters?))));
         }
         Ok(Source::Literal(fetch.to_string().into_bytes().into()))

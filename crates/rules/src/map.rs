@@ -20,6 +20,10 @@ pub(crate) struct MapTable {
     network_lengths: Vec<u8>,
     prefixes: ByLength,
     suffixes: ByLength,
+    /// Ranges of numbers, in order.
+    ranges: Vec<(i64, i64, usize)>,
+    /// Parts of keys, in order.
+    parts: Vec<(Box<[u8]>, usize)>,
     patterns: Vec<(Regex, usize)>,
     values: Vec<Text>,
     default: Option<Text>,
@@ -63,6 +67,8 @@ impl MapTable {
             network_lengths: Vec::new(),
             prefixes: ByLength::default(),
             suffixes: ByLength::default(),
+            ranges: Vec::new(),
+            parts: Vec::new(),
             patterns: Vec::new(),
             values: Vec::new(),
             default,
@@ -92,6 +98,8 @@ impl MapTable {
                 let text = folded(text);
                 self.suffixes.insert(text, index);
             }
+            MapKey::Contains(text) => self.parts.push((folded(text), index)),
+            MapKey::Range(min, max) => self.ranges.push((*min, *max, index)),
             MapKey::Regex(pattern) => {
                 let regex = matcher::regex(pattern, self.ignore_case)?;
                 self.patterns.push((regex, index));
@@ -114,6 +122,11 @@ impl MapTable {
         let for_key = Context { raw: false, ..*at };
         let mut room = Vec::new();
         let key = self.key.render(&for_key, &mut room);
+        self.show(at, key, visit)
+    }
+
+    /// Shows what the map yields for a key that is looked up in place of its own.
+    pub(crate) fn look_up(&self, at: &Context<'_>, key: &[u8], visit: &mut Visit<'_>) -> bool {
         self.show(at, key, visit)
     }
 
@@ -145,6 +158,11 @@ impl MapTable {
                 let cut = |len| folded.get(folded.len().checked_sub(len)?..);
                 self.suffixes.find(cut)
             });
+        let plain = plain.or_else(|| self.range(key)).or_else(|| {
+            let mut parts = self.parts.iter();
+            let found = parts.find(|(part, _)| memchr::memmem::find(folded, part).is_some());
+            found.map(|(_, index)| *index)
+        });
         if let Some(index) = plain {
             return (value(index), None);
         }
@@ -154,6 +172,16 @@ impl MapTable {
             }
         }
         (self.default.as_ref(), None)
+    }
+
+    fn range(&self, key: &[u8]) -> Option<usize> {
+        if self.ranges.is_empty() {
+            return None;
+        }
+        let number: i64 = std::str::from_utf8(key).ok()?.trim().parse().ok()?;
+        let mut ranges = self.ranges.iter();
+        let found = ranges.find(|(min, max, _)| (*min..=*max).contains(&number));
+        found.map(|(.., index)| *index)
     }
 
     fn network(&self, key: &[u8]) -> Option<usize> {

@@ -117,31 +117,3 @@ pub(super) fn json(_: &[String]) -> Result<Code, String> {
         }
     })
 }
-
-/// Bit by bit: it is asked for rarely.
-pub(super) fn crc32(arguments: &[String]) -> Result<Code, String> {
-    let stirred = arguments.first().is_some_and(|text| text.trim() != "0");
-    Ok(Box::new(move |value, out| {
-        let mut sum = u32::MAX;
-        for byte in value {
-            sum ^= u32::from(*byte);
-            for _ in 0..8 {
-                let carry = if sum & 1 == 1 { 0xEDB8_8320 } else { 0 };
-                sum = (sum >> 1) ^ carry;
-            }
-        }
-        let sum = if stirred { avalanche(!sum) } else { !sum };
-        write!(out, "{sum}").is_ok()
-    }))
-}
-
-/// Spreads the bits of a sum: the full avalanche of 4-byte integers that HAProxy applies on request.
-fn avalanche(sum: u32) -> u32 {
-    let mut a = sum;
-    a = a.wrapping_add(0x7ed5_5d16).wrapping_add(a << 12);
-    a = (a ^ 0xc761_c23c) ^ (a >> 19);
-    a = a.wrapping_add(0x1656_67b1).wrapping_add(a << 5);
-    a = a.wrapping_add(0xd3a2_646c) ^ (a << 9);
-    a = a.wrapping_add(0xfd70_46c5).wrapping_add(a << 3);
-    (a ^ 0xb55a_4f09) ^ (a >> 16)
-}

@@ -6,10 +6,18 @@
 //! the list.
 
 mod encode;
+mod hash;
 mod number;
+mod parts;
 mod text;
 
 use std::fmt;
+use std::sync::Arc;
+
+use clearway_base::intern::Name;
+
+use crate::fetch::Context;
+use crate::map::MapTable;
 
 /// A converter as it is written: a name and arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -131,10 +139,31 @@ pub(crate) type Code = Box<dyn Fn(&[u8], &mut Vec<u8>) -> bool + Send + Sync>;
 /// Arguments to code.
 type Make = fn(&[String]) -> Result<Code, String>;
 
+/// What an argument begins with that is the value of a variable.
+const VARIABLE: &str = "var:";
+
+/// Those that take values of variables: what is made of them anew each time costs nothing.
+const WITH_VARIABLES: [&str; 11] = [
+    "add", "sub", "mul", "div", "mod", "and", "or", "xor", "concat", "is", "strcmp",
+];
+
 /// A compiled converter.
 pub(crate) struct Converter {
     name: &'static str,
-    code: Code,
+    how: How,
+}
+
+enum How {
+    Code(Code),
+    /// Some of the arguments are values of variables.
+    Anew(Make, Box<[Argument]>),
+    /// A map, and what it yields when no entry fits.
+    Map(Arc<MapTable>, Option<Box<[u8]>>),
+}
+
+enum Argument {
+    Text(String),
+    Variable(Name),
 }
 
 impl fmt::Debug for Converter {
@@ -146,7 +175,10 @@ impl fmt::Debug for Converter {
 impl Converter {
     /// # Errors
     /// A sentence about a name that is not known or arguments that do not fit.
-    pub(crate) fn new(written: &Convert) -> Result<Self, String> {
+    pub(crate) fn new(
+        written: &Convert,
+        map: impl FnOnce(&str) -> Result<Arc<MapTable>, String>,
+    ) -> Result<Self, String> {
         let known = REFERENCE.iter().find(|doc| doc.name == written.name);
         let Some(doc) = known else {
             let names: Vec<&str> = REFERENCE.iter().map(|doc| doc.name).collect();
@@ -163,16 +195,60 @@ impl Converter {
             };
             return Err(format!("{} takes {wanted}, not {count}", doc.name));
         }
-        let code = (doc.make)(&written.arguments);
+        let arguments = &written.arguments;
+        let how = if doc.name == "map" {
+            let name = arguments.first().map_or("", |name| name.trim());
+            let default = arguments.get(1).map(|text| text.as_bytes().into());
+            How::Map(map(name)?, default)
+        } else if WITH_VARIABLES.contains(&doc.name)
+            && arguments.iter().any(|text| text.starts_with(VARIABLE))
+        {
+            How::Anew(doc.make, arguments.iter().map(Argument::new).collect())
+        } else {
+            let code = (doc.make)(arguments);
+            How::Code(code.map_err(|message| format!("{}: {message}", doc.name))?)
+        };
         Ok(Self {
             name: doc.name,
-            code: code.map_err(|message| format!("{}: {message}", doc.name))?,
+            how,
         })
     }
 
     /// Writes what becomes of a value; `false` when nothing does.
-    pub(crate) fn apply(&self, value: &[u8], out: &mut Vec<u8>) -> bool {
-        (self.code)(value, out)
+    pub(crate) fn apply(&self, at: &Context<'_>, value: &[u8], out: &mut Vec<u8>) -> bool {
+        match &self.how {
+            How::Code(code) => code(value, out),
+            How::Anew(make, arguments) => {
+                let text = |argument: &Argument| match argument {
+                    Argument::Text(text) => text.clone(),
+                    Argument::Variable(name) => {
+                        let value = at.scratch.variable(*name).unwrap_or_default();
+                        String::from_utf8_lossy(value).into_owned()
+                    }
+                };
+                let arguments: Vec<String> = arguments.iter().map(text).collect();
+                make(&arguments).is_ok_and(|code| code(value, out))
+            }
+            How::Map(map, default) => {
+                let found = map.look_up(at, value, &mut |found| {
+                    out.extend_from_slice(found);
+                    true
+                });
+                if !found && let Some(default) = default {
+                    out.extend_from_slice(default);
+                }
+                found || default.is_some()
+            }
+        }
+    }
+}
+
+impl Argument {
+    fn new(text: &String) -> Self {
+        match text.strip_prefix(VARIABLE) {
+            Some(name) => Self::Variable(Name::new(name.trim())),
+            None => Self::Text(text.clone()),
+        }
     }
 }
 
@@ -219,16 +295,36 @@ converters! {
     "ltrim" ("CHARACTERS") 1 1 text::ltrim;
     /// Without these characters at the end.
     "rtrim" ("CHARACTERS") 1 1 text::rtrim;
-    /// With texts before and behind.
+    /// What a `[map.NAME]` has for the value; when no entry fits, its default, then this one.
+    "map" ("NAME[,DEFAULT]") 1 2 text::map;
+    /// With texts before and behind. Here, in comparisons and in arithmetic `var:NAME` as an argument is
+    /// the value of a variable.
     "concat" ("BEFORE,AFTER") 2 2 text::concat;
     /// 1 when the value is this text, else 0.
     "is" ("TEXT") 1 1 text::is;
+    /// 0 when the value is this text, else a number below or above 0, by the order of bytes.
+    "strcmp" ("TEXT") 1 1 text::compare;
+    /// Of the languages that a client accepts (RFC 9110 section 12.5.4) the one that it prefers of
+    /// these, which have semicolons between.
+    "language" ("NAMES[,DEFAULT]") 1 2 parts::language;
+    /// The host of `host:port`.
+    "host_only" ("") 0 0 parts::host_only;
+    /// The port of `host:port`; 0 when there is none.
+    "port_only" ("") 0 0 parts::port_only;
+    /// What stands at a path such as `$.a.b[0]` in a document of JSON; with `int` only if it is a number.
+    "json_query" ("PATH[,KIND]") 1 2 parts::json_query;
+    /// Seconds since 1970 as a date in UTC, by the letters of `strftime`.
+    "utime" ("FORMAT[,OFFSET]") 1 2 parts::utime;
+    /// Seconds since 1970 as a date in a header (RFC 9110 section 5.6.7).
+    "http_date" ("[OFFSET]") 0 1 parts::http_date;
     /// One text when the value is true (not empty, 0 or `false`), else another.
     "iif" ("TRUE,FALSE") 2 2 text::iif;
     /// The value of a parameter in a query, between delimiters (`&`).
     "param" ("NAME[,DELIMITERS]") 1 2 text::param;
     /// The network that an address is in, by prefix length or mask: of IPv4, and of IPv6.
     "network" ("IPV4[,IPV6]") 1 2 text::network;
+    /// The number that the value begins with; nothing where it begins with none.
+    "int" ("") 0 0 number::int;
     /// Count of bytes.
     "length" ("") 0 0 number::length;
     /// Sum.
@@ -277,18 +373,62 @@ converters! {
     "url_enc" ("[SET]") 0 1 encode::url_enc;
     /// Escaped for a string of JSON.
     "json" ("[ENCODING]") 0 1 encode::json;
-    /// CRC-32 (that of gzip).
-    "crc32" ("[AVALANCHE]") 0 1 encode::crc32;
+    /// CRC-32 (that of gzip). An argument of 1 spreads the bits of this sum and of those below.
+    "crc32" ("[AVALANCHE]") 0 1 hash::crc32;
+    /// CRC-32C (Castagnoli).
+    "crc32c" ("[AVALANCHE]") 0 1 hash::crc32c;
+    /// The hash DJB2.
+    "djb2" ("[AVALANCHE]") 0 1 hash::djb2;
+    /// The hash SDBM.
+    "sdbm" ("[AVALANCHE]") 0 1 hash::sdbm;
+    /// The hash WT6.
+    "wt6" ("[AVALANCHE]") 0 1 hash::wt6;
+    /// The hash XXH32.
+    "xxh32" ("[SEED]") 0 1 hash::xxh32;
+    /// The hash XXH64, as a number with a sign.
+    "xxh64" ("[SEED]") 0 1 hash::xxh64;
+    /// The hash XXH3, as a number with a sign.
+    "xxh3" ("[SEED]") 0 1 hash::xxh3;
+    /// SHA-1, as bytes.
+    "sha1" ("") 0 0 hash::sha1;
+    /// SHA-2 with so many bits (256), as bytes.
+    "sha2" ("[BITS]") 0 1 hash::sha2;
+    /// A digest by name (`md5`, `sha1`, `sha224`, `sha256`, `sha384`, `sha512`), as bytes.
+    "digest" ("NAME") 1 1 hash::digest;
+    /// A code that proves who sent the value (RFC 2104), by digest and key in Base64, as bytes.
+    "hmac" ("NAME,KEY") 2 2 hash::hmac;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn new(written: &Convert) -> Result<Converter, String> {
+        Converter::new(written, |name| Err(format!("no map {name}")))
+    }
+
     fn convert(written: &str, value: &str) -> Option<String> {
-        let converter = Converter::new(&Convert::parse(written).unwrap()).unwrap();
+        if let Some((first, second)) = split(written, '|') {
+            // What is between may be bytes that are no text.
+            let (first, second) = (Convert::parse(first), Convert::parse(second));
+            let steps = [new(&first.unwrap()).unwrap(), new(&second.unwrap()).unwrap()];
+            let (request, scratch) = (crate::testing::get("/", &[]), crate::Scratch::default());
+            let view = request.view();
+            let at = Context::for_tests(&view, &scratch);
+            let mut value = value.as_bytes().to_vec();
+            for step in steps {
+                let mut out = Vec::new();
+                assert!(step.apply(&at, &value, &mut out));
+                value = out;
+            }
+            return Some(String::from_utf8(value).unwrap());
+        }
+        let converter = new(&Convert::parse(written).unwrap()).unwrap();
+        let request = crate::testing::get("/", &[]);
+        let (view, scratch) = (request.view(), crate::Scratch::default());
+        let at = Context::for_tests(&view, &scratch);
         let mut out = Vec::new();
-        let is_there = converter.apply(value.as_bytes(), &mut out);
+        let is_there = converter.apply(&at, value.as_bytes(), &mut out);
         is_there.then(|| String::from_utf8(out).unwrap())
     }
 
@@ -346,6 +486,31 @@ mod tests {
             ("url_enc", "a b&", Some("a%20b%26")),
             ("json", "a\"b\n", Some("a\\\"b\\n")),
             ("crc32", "abc", Some("891568578")),
+            ("crc32c", "123456789", Some("3808858755")),
+            ("djb2", "abc", Some("193485963")),
+            ("sdbm", "a", Some("97")),
+            (
+                "digest(md5)|hex",
+                "abc",
+                Some("900150983CD24FB0D6963F7D28E17F72"),
+            ),
+            ("int", "12px", Some("12")),
+            ("int", "px", None),
+            ("strcmp(abc)", "abd", Some("1")),
+            ("strcmp(abc)", "ab", Some("-1")),
+            (
+                "language(\"de;en\",xx)",
+                "fr, en;q=0.5, de;q=0.4",
+                Some("en"),
+            ),
+            ("language(de,xx)", "fr", Some("xx")),
+            ("host_only", "[::1]:80", Some("[::1]")),
+            ("port_only", "a.test:80", Some("80")),
+            ("port_only", "a.test", Some("0")),
+            ("json_query(\"$.a[1].b\")", "{\"a\":[0,{\"b\":\"x\"}]}", Some("x")),
+            ("json_query(\"$.a\",int)", "{\"a\":\"x\"}", None),
+            ("utime(\"%F %T %j %a\")", "951827696", Some("2000-02-29 12:34:56 060 Tue")),
+            ("http_date", "784111777", Some("Sun, 06 Nov 1994 08:49:37 GMT")),
         ] {
             assert_eq!(
                 convert(written, value).as_deref(),
@@ -378,7 +543,7 @@ mod tests {
             "network(33)",
         ] {
             assert!(
-                Converter::new(&Convert::parse(bad).unwrap()).is_err(),
+                new(&Convert::parse(bad).unwrap()).is_err(),
                 "{bad}"
             );
         }

@@ -4,14 +4,25 @@ use std::io::Write;
 
 use super::{Code, text};
 
-/// The number that a text begins with; none when it is no number.
+/// The number that a text begins with; none when it begins with none.
 fn read(value: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(value).ok()?.trim();
     match text {
-        "true" => Some(1),
-        "false" => Some(0),
-        _ => text.parse().ok(),
+        "true" => return Some(1),
+        "false" => return Some(0),
+        _ => {}
     }
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text),
+    };
+    let end = digits.bytes().position(|b| !b.is_ascii_digit());
+    let digits = digits.get(..end.unwrap_or(digits.len()))?;
+    if digits.is_empty() {
+        return None;
+    }
+    let number = digits.parse::<i64>().unwrap_or(i64::MAX);
+    Some(number * sign)
 }
 
 fn each(work: impl Fn(i64) -> i64 + Send + Sync + 'static) -> Result<Code, String> {
@@ -30,6 +41,11 @@ pub(super) fn length(_: &[String]) -> Result<Code, String> {
     Ok(Box::new(|value, out| {
         write!(out, "{}", value.len()).is_ok()
     }))
+}
+
+/// As a number of its own.
+pub(super) fn int(_: &[String]) -> Result<Code, String> {
+    each(|number| number)
 }
 
 pub(super) fn add(arguments: &[String]) -> Result<Code, String> {

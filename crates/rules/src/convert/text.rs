@@ -32,7 +32,7 @@ pub(super) fn whole(arguments: &[String], index: usize, default: i64) -> Result<
     }
 }
 
-fn argument(arguments: &[String], index: usize) -> &str {
+pub(super) fn argument(arguments: &[String], index: usize) -> &str {
     arguments.get(index).map_or("", String::as_str)
 }
 
@@ -193,6 +193,29 @@ pub(super) fn concat(arguments: &[String]) -> Result<Code, String> {
         }
         true
     }))
+}
+
+/// 0 for the same text, else the difference of the first bytes that differ, or of the lengths.
+pub(super) fn compare(arguments: &[String]) -> Result<Code, String> {
+    let other = argument(arguments, 0).as_bytes().to_vec();
+    Ok(Box::new(move |value, out| {
+        let mut pairs = value.iter().zip(&other);
+        let order = match pairs.find(|(a, b)| a != b) {
+            Some((a, b)) => i64::from(*a) - i64::from(*b),
+            None => match value.len().cmp(&other.len()) {
+                std::cmp::Ordering::Less => -1,
+                std::cmp::Ordering::Equal => 0,
+                std::cmp::Ordering::Greater => 1,
+            },
+        };
+        out.extend_from_slice(order.to_string().as_bytes());
+        true
+    }))
+}
+
+/// Maps are looked up by who compiles: see `Converter`.
+pub(super) fn map(_: &[String]) -> Result<Code, String> {
+    Err("maps are named where rules are".to_owned())
 }
 
 pub(super) fn is(arguments: &[String]) -> Result<Code, String> {

@@ -106,7 +106,7 @@ macro_rules! fetches {
             $($(#[doc = $named_doc])+ $named(String),)+
             /// A group of the last regular expression with groups that matched; 0 is all of it.
             Capture(u8),
-            /// A variable that an action has set.
+            /// A variable that an action has set; behind a comma what it is when it is not set.
             Variable(String),
             /// What a named [`crate::ast::Map`] yields.
             Map(String),
@@ -124,7 +124,7 @@ macro_rules! fetches {
                 $(FetchDoc { spelling: $named_spelling, argument: true, since: Since::$named_since,
                     summary: concat!($($named_doc,)+) },)+
                 FetchDoc { spelling: "var", argument: true, since: Since::Request,
-                    summary: " A variable that a rule has set." },
+                    summary: " A variable that a rule has set; with `,TEXT` that text where it is not set." },
             ];
 
             fn plain(word: &str) -> Option<Self> {

@@ -17,8 +17,8 @@ pub(crate) enum Source {
     Literal(Box<[u8]>),
     /// A group of a regular expression.
     Capture(u8),
-    /// A variable.
-    Variable(Name),
+    /// A variable, and what is there when it is not set.
+    Variable(Name, Option<Box<[u8]>>),
     /// What a map yields.
     Map(Arc<MapTable>),
     /// What becomes of another value.
@@ -32,11 +32,14 @@ impl Source {
             Self::Listed(get, argument) => get(at, argument, visit),
             Self::Literal(text) => visit(text),
             Self::Capture(group) => at.captures.group(*group).is_some_and(visit),
-            Self::Variable(name) => at.scratch.variable(*name).is_some_and(visit),
+            Self::Variable(name, default) => {
+                let set = at.scratch.variable(*name);
+                set.or(default.as_deref()).is_some_and(visit)
+            }
             Self::Map(map) => map.visit(at, visit),
             Self::Converted(both) => {
                 let (source, converters) = &**both;
-                source.visit(at, &mut |value| match converted(converters, value) {
+                source.visit(at, &mut |value| match converted(at, converters, value) {
                     Some(value) => visit(&value),
                     None => false,
                 })
@@ -46,11 +49,11 @@ impl Source {
 }
 
 /// What comes out behind the last converter; `None` when one of them yields nothing.
-fn converted(converters: &[Converter], value: &[u8]) -> Option<Vec<u8>> {
+fn converted(at: &Context<'_>, converters: &[Converter], value: &[u8]) -> Option<Vec<u8>> {
     let mut value = value.to_vec();
     for converter in converters {
         let mut out = Vec::new();
-        if !converter.apply(&value, &mut out) {
+        if !converter.apply(at, &value, &mut out) {
             return None;
         }
         value = out;
@@ -86,7 +89,7 @@ impl Text {
             Source::Literal(text) => Some(&**text),
             Source::Listed(..)
             | Source::Capture(_)
-            | Source::Variable(_)
+            | Source::Variable(..)
             | Source::Map(_)
             | Source::Converted(_) => None,
         })
@@ -98,7 +101,7 @@ impl Text {
             Source::Literal(text) => Some(text),
             Source::Listed(..)
             | Source::Capture(_)
-            | Source::Variable(_)
+            | Source::Variable(..)
             | Source::Map(_)
             | Source::Converted(_) => None,
         }

@@ -1,0 +1,221 @@
+//! Hashes and digests, as numbers and as bytes.
+
+use std::io::Write;
+
+use aws_lc_rs::{digest, hmac};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::Code;
+use super::text::whole;
+
+/// A sum of 32 bits; an argument other than 0 spreads its bits.
+fn sum(arguments: &[String], work: fn(&[u8]) -> u32) -> Result<Code, String> {
+    let stirred = whole(arguments, 0, 0)? != 0;
+    Ok(Box::new(move |value, out| {
+        let sum = work(value);
+        let sum = if stirred { avalanche(sum) } else { sum };
+        write!(out, "{sum}").is_ok()
+    }))
+}
+
+/// Spreads the bits of a sum: the full avalanche of 4-byte integers that HAProxy applies on request.
+fn avalanche(sum: u32) -> u32 {
+    let mut a = sum;
+    a = a.wrapping_add(0x7ed5_5d16).wrapping_add(a << 12);
+    a = (a ^ 0xc761_c23c) ^ (a >> 19);
+    a = a.wrapping_add(0x1656_67b1).wrapping_add(a << 5);
+    a = a.wrapping_add(0xd3a2_646c) ^ (a << 9);
+    a = a.wrapping_add(0xfd70_46c5).wrapping_add(a << 3);
+    (a ^ 0xb55a_4f09) ^ (a >> 16)
+}
+
+/// A cyclic redundancy check, bit by bit: it is asked for rarely.
+fn check_sum(value: &[u8], polynomial: u32) -> u32 {
+    let mut sum = u32::MAX;
+    for byte in value {
+        sum ^= u32::from(*byte);
+        for _ in 0..8 {
+            let carry = if sum & 1 == 1 { polynomial } else { 0 };
+            sum = (sum >> 1) ^ carry;
+        }
+    }
+    !sum
+}
+
+pub(super) fn crc32(arguments: &[String]) -> Result<Code, String> {
+    sum(arguments, |value| check_sum(value, 0xEDB8_8320))
+}
+
+pub(super) fn crc32c(arguments: &[String]) -> Result<Code, String> {
+    sum(arguments, |value| check_sum(value, 0x82F6_3B78))
+}
+
+pub(super) fn djb2(arguments: &[String]) -> Result<Code, String> {
+    sum(arguments, |value| {
+        let add = |hash: u32, byte: &u8| hash.wrapping_mul(33).wrapping_add(u32::from(*byte));
+        value.iter().fold(5_381, add)
+    })
+}
+
+pub(super) fn sdbm(arguments: &[String]) -> Result<Code, String> {
+    sum(arguments, |value| {
+        let add = |hash: u32, byte: &u8| hash.wrapping_mul(65_599).wrapping_add(u32::from(*byte));
+        value.iter().fold(0, add)
+    })
+}
+
+/// Two words turned by each other's bits.
+pub(super) fn wt6(arguments: &[String]) -> Result<Code, String> {
+    sum(arguments, |value| {
+        let (mut first, mut second) = (0xa53c_965a_u32, 0x5ca6_953a_u32);
+        let (mut left, mut right) = (6, 18);
+        for byte in value {
+            first = !(first ^ u32::from(*byte));
+            second = !second.wrapping_add(u32::from(*byte));
+            let turned = second.rotate_left(left);
+            second = first.rotate_left(right);
+            first = turned;
+            let mixed = ((first >> 16) ^ second) & 0xffff;
+            (left, right) = (mixed & 0x1f, mixed >> 11);
+        }
+        first ^ second
+    })
+}
+
+pub(super) fn xxh32(arguments: &[String]) -> Result<Code, String> {
+    let seed = u32::try_from(whole(arguments, 0, 0)?).map_err(|_| "no such seed".to_owned())?;
+    Ok(Box::new(move |value, out| {
+        write!(out, "{}", xxhash_rust::xxh32::xxh32(value, seed)).is_ok()
+    }))
+}
+
+pub(super) fn xxh64(arguments: &[String]) -> Result<Code, String> {
+    let seed = whole(arguments, 0, 0)?.cast_unsigned();
+    Ok(Box::new(move |value, out| {
+        let sum = xxhash_rust::xxh64::xxh64(value, seed);
+        write!(out, "{}", sum.cast_signed()).is_ok()
+    }))
+}
+
+pub(super) fn xxh3(arguments: &[String]) -> Result<Code, String> {
+    let seed = whole(arguments, 0, 0)?.cast_unsigned();
+    Ok(Box::new(move |value, out| {
+        let sum = xxhash_rust::xxh3::xxh3_64_with_seed(value, seed);
+        write!(out, "{}", sum.cast_signed()).is_ok()
+    }))
+}
+
+pub(super) fn sha1(_: &[String]) -> Result<Code, String> {
+    digest(&["sha1".to_owned()])
+}
+
+pub(super) fn sha2(arguments: &[String]) -> Result<Code, String> {
+    let bits = whole(arguments, 0, 256)?;
+    digest(&[format!("sha{bits}")])
+}
+
+pub(super) fn digest(arguments: &[String]) -> Result<Code, String> {
+    let name = arguments.first().map_or("", |name| name.trim());
+    let algorithm = match name.to_ascii_lowercase().replace('-', "").as_str() {
+        "md5" => {
+            return Ok(Box::new(|value, out| {
+                out.extend(md5(value));
+                true
+            }));
+        }
+        "sha1" => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+        "sha224" => &digest::SHA224,
+        "sha256" => &digest::SHA256,
+        "sha384" => &digest::SHA384,
+        "sha512" => &digest::SHA512,
+        _ => return Err(format!("{name:?} is none of md5, sha1, sha224 to sha512")),
+    };
+    Ok(Box::new(move |value, out| {
+        out.extend_from_slice(digest::digest(algorithm, value).as_ref());
+        true
+    }))
+}
+
+pub(super) fn hmac(arguments: &[String]) -> Result<Code, String> {
+    let name = arguments.first().map_or("", |name| name.trim());
+    let algorithm = match name.to_ascii_lowercase().replace('-', "").as_str() {
+        "sha1" => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+        "sha224" => hmac::HMAC_SHA224,
+        "sha256" => hmac::HMAC_SHA256,
+        "sha384" => hmac::HMAC_SHA384,
+        "sha512" => hmac::HMAC_SHA512,
+        _ => return Err(format!("{name:?} is none of sha1, sha224 to sha512")),
+    };
+    let key = arguments.get(1).map_or("", |key| key.trim());
+    let key = STANDARD
+        .decode(key)
+        .map_err(|_| "the key has to be Base64".to_owned())?;
+    let key = hmac::Key::new(algorithm, &key);
+    Ok(Box::new(move |value, out| {
+        out.extend_from_slice(hmac::sign(&key, value).as_ref());
+        true
+    }))
+}
+
+/// How far each step turns, by round (RFC 1321 section 3.4).
+const TURNS: [[u32; 4]; 4] = [
+    [7, 12, 17, 22],
+    [5, 9, 14, 20],
+    [4, 11, 16, 23],
+    [6, 10, 15, 21],
+];
+
+/// The addends of the steps: the fractions of sines.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "below 2^32 and not negative"
+)]
+fn addend(step: u32) -> u32 {
+    (f64::from(step + 1).sin().abs() * 4_294_967_296.0) as u32
+}
+
+/// MD5 (RFC 1321): a fingerprint for what others compute too, no protection against anybody.
+fn md5(value: &[u8]) -> [u8; 16] {
+    let mut state = [0x6745_2301_u32, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
+    let bits = (value.len() as u64).wrapping_mul(8);
+    let mut padded = value.to_vec();
+    padded.push(0x80);
+    while padded.len() % 64 != 56 {
+        padded.push(0);
+    }
+    padded.extend(bits.to_le_bytes());
+    for block in padded.chunks_exact(64) {
+        let word = |index: u32| {
+            let at = usize::try_from(index).unwrap_or(0) * 4;
+            let bytes = block.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+            u32::from_le_bytes(bytes.unwrap_or_default())
+        };
+        let [mut a, mut b, mut c, mut d] = state;
+        for step in 0..64_u32 {
+            let (mixed, index) = match step / 16 {
+                0 => ((b & c) | (!b & d), step),
+                1 => ((d & b) | (!d & c), (5 * step + 1) % 16),
+                2 => (b ^ c ^ d, (3 * step + 5) % 16),
+                _ => (c ^ (b | !d), (7 * step) % 16),
+            };
+            let sum = a
+                .wrapping_add(mixed)
+                .wrapping_add(addend(step))
+                .wrapping_add(word(index));
+            let round = TURNS.get(usize::try_from(step / 16).unwrap_or(0));
+            let turn = round.and_then(|round| round.get(usize::try_from(step % 4).unwrap_or(0)));
+            (a, d, c) = (d, c, b);
+            b = b.wrapping_add(sum.rotate_left(turn.copied().unwrap_or(0)));
+        }
+        for (word, more) in state.iter_mut().zip([a, b, c, d]) {
+            *word = word.wrapping_add(more);
+        }
+    }
+    let mut out = [0; 16];
+    for (place, word) in out.chunks_exact_mut(4).zip(state) {
+        place.copy_from_slice(&word.to_le_bytes());
+    }
+    out
+}
