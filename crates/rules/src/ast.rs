@@ -159,7 +159,8 @@ pub struct Definitions {
 
 /// What is done.
 ///
-/// A header that is set or added with an empty value is not written at all.
+/// A header that is set or added with an empty value is not written at all, unless with
+/// [`Action::WriteEmpty`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Replaces a header of the request; `Host` is the same as [`Action::SetHost`].
@@ -207,6 +208,15 @@ pub enum Action {
         /// Whether each item between commas is looked at by itself.
         items: bool,
     },
+    /// Removes headers whose names a pattern matches, whatever their case.
+    RemoveHeadersLike {
+        /// Whether they are those of the response.
+        response: bool,
+        /// What their names are like.
+        pattern: String,
+    },
+    /// Headers that this rule sets or adds are written even when they are empty.
+    WriteEmpty,
     /// Replaces the status of the response.
     SetStatus(u16),
     /// Puts `to` in place of `from` at the begin of the path, at a boundary of segments.

@@ -48,6 +48,8 @@ pub(crate) struct Compiler<'d> {
     maps: BTreeMap<String, (Arc<MapTable>, Needs)>,
     /// Names of maps and conditions that are being compiled: one that comes again is a circle.
     open: Vec<String>,
+    /// Headers are written even when they are empty.
+    pub(crate) writes_empty: bool,
     needs: Needs,
 }
 
@@ -57,6 +59,7 @@ impl<'d> Compiler<'d> {
             definitions,
             maps: BTreeMap::new(),
             open: Vec::new(),
+            writes_empty: false,
             needs: Needs::default(),
         }
     }
@@ -108,7 +111,8 @@ impl<'d> Compiler<'d> {
                 .collect();
             return Ok(Source::Converted(Arc::new((source, converters?))));
         }
-        Ok(Source::Literal(fetch.to_string().into_bytes().into()))
+        let text = fetch.constant().unwrap_or_default();
+        Ok(Source::Literal(text.as_bytes().into()))
     }
 
     pub(crate) fn text(&mut self, template: &Template) -> Result<Text, String> {

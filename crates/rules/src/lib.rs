@@ -37,4 +37,4 @@ pub use router::Router;
 pub use scratch::Scratch;
 pub use shadow::shadowed;
 pub use value::Value;
-pub use view::{Flow, LocalReply, View};
+pub use view::{Around, Flow, LocalReply, View};

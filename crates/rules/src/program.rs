@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use clearway_http::Edits;
 
 use crate::action::{self, Step};
-use crate::ast::{Definitions, Rule, Since};
+use crate::ast::{Action, Definitions, Rule, Since};
 use crate::compile::{CompileError, Compiler};
 use crate::matcher::Check;
 use crate::scratch::Scratch;
@@ -162,7 +162,11 @@ fn compile(rule: &Rule, compiler: &mut Compiler<'_>) -> Result<Compiled, Vec<Mis
     let mut errors = Vec::new();
     let (check, needs) = compiler.asking(|compiler| compiler.check(&rule.condition));
     let (mut request, mut response) = (Vec::new(), Vec::new());
+    compiler.writes_empty = rule.actions.contains(&Action::WriteEmpty);
     for (index, action) in rule.actions.iter().enumerate() {
+        if *action == Action::WriteEmpty {
+            continue;
+        }
         match action::compile(action, needs.response.as_deref(), compiler) {
             Ok((Since::Request, step)) => request.push(step),
             Ok((Since::Response, step)) => response.push(step),

@@ -9,6 +9,9 @@ use crate::view::View;
 /// Groups that a regular expression can capture, the whole match included.
 pub(crate) const CAPTURES: usize = 10;
 
+/// The variable that names the server that a request is to go to.
+pub(crate) const WANTED_SERVER: &str = "use_server";
+
 /// Memory of the rules for one request at a time: path in normal form, captures, variables.
 ///
 /// Made to be used again: a warm one allocates nothing in common cases. It belongs to the id of the
@@ -194,6 +197,19 @@ impl Scratch {
             Some((_, old)) => *old = span,
             None => self.variables.push((name, span)),
         }
+    }
+
+    pub(crate) fn unset_variable(&mut self, name: Name) {
+        self.variables.retain(|(known, _)| *known != name);
+    }
+
+    /// The server that a rule wants: the variable `use_server`.
+    #[must_use]
+    pub fn wanted_server(&self) -> Option<&[u8]> {
+        if self.variables.is_empty() {
+            return None;
+        }
+        self.variable(Name::new(WANTED_SERVER))
     }
 
     /// Notes that the request is routed again: the variable `rerouted` is 1 from now on.

@@ -76,6 +76,7 @@ impl Asked {
                 .map(|(head, buf)| (head, buf.as_slice())),
             backend: Name::new("app"),
             server: Name::new("app1"),
+            around: None,
             port: Some(80),
             edits: None,
         }

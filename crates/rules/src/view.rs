@@ -32,6 +32,8 @@ pub struct View<'a> {
     pub backend: Name,
     /// The server, once it is known.
     pub server: Name,
+    /// What is asked only where rules look at it; none where nobody can say.
+    pub around: Option<&'a dyn Around>,
     /// The port that the client connected to; none on a Unix socket.
     pub port: Option<u16>,
     /// What rules have changed so far: of the request before there is a response, then of that.
@@ -63,6 +65,18 @@ impl<'a> View<'a> {
     pub(crate) fn source(&self) -> Option<IpAddr> {
         self.client.ip().map(|ip| ip.to_canonical())
     }
+}
+
+/// What is around a request and costs something to find out.
+pub trait Around: std::fmt::Debug {
+    /// The address that the client connected to; none on a Unix socket.
+    fn local(&self) -> Option<IpAddr>;
+
+    /// How many servers of a backend may be chosen now; none when there is no such backend.
+    fn servers_up(&self, backend: &str) -> Option<usize>;
+
+    /// Whether a server of a backend may be chosen now; none when there is no such server.
+    fn is_up(&self, backend: &str, server: &str) -> Option<bool>;
 }
 
 /// What happens next with a request or response.

@@ -126,6 +126,7 @@ fn routing_and_constant_edits_allocate_nothing() {
             response: None,
             backend: Name::NONE,
             server: Name::NONE,
+            around: None,
             port: Some(80),
             edits: None,
         };

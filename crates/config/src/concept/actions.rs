@@ -20,6 +20,9 @@ concept! {
     /// Sets variables, `${var:NAME}` in templates, before everything else.
     set_variables: Pairs<Token, TemplateText> = Pairs::default(),
         example = Some("{ tenant = \"${header:x-tenant}\" }");
+    /// The server of the backend that gets the request while requests may go to it, whatever the
+    /// algorithm says; the same as the variable `use_server`.
+    use_server: Option<TemplateText> = None, example = Some("\"${header:x-server}\"");
     /// Takes this off the path's begin.
     strip_prefix: Option<PathPrefix> = None, example = Some("\"/api\"");
     /// Changes the path.
@@ -43,6 +46,12 @@ concept! {
     /// Values of headers that a pattern matches, replaced for the server.
     replace_request_headers: Vec<Replacement> = Vec::new(),
         example = Some("{ header = \"cookie\", regex = \"^a=b; (.*)$\", to = \"$1\" }");
+    /// Headers the server does not see, by a pattern of their names.
+    remove_request_headers_like: Vec<RegexText> = Vec::new(), example = Some("\"^x-debug-\"");
+    /// Headers the client does not see, by a pattern of their names.
+    remove_response_headers_like: Vec<RegexText> = Vec::new(), example = Some("\"^x-internal-\"");
+    /// Whether headers that get an empty value are written nevertheless.
+    empty_headers: bool = false, example = Some("true");
     /// The same for the client.
     replace_response_headers: Vec<Replacement> = Vec::new(),
         example = Some("{ header = \"location\", regex = \"^http:\", to = \"https:\" }");

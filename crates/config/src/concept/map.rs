@@ -7,12 +7,12 @@ use crate::value::{RegexText, TemplateText};
 
 concept! {
     /// A table from values to texts: `${map:NAME}` is what it yields. Of several entries that fit the
-    /// winner is: an exact one, the narrowest network, the longest begin, the longest end, the first
-    /// regular expression.
+    /// winner is: an exact one, the narrowest network, the longest begin, the longest end, the first range
+    /// of numbers, the first part, the first regular expression.
     Map, "[map.NAME]", named name;
 
-    /// What is looked up.
-    key: TemplateText = TemplateText::default(), required = true, example = Some("\"${header:upgrade}\"");
+    /// What is looked up; not needed where a converter, `${path|map(NAME)}`, says it.
+    key: TemplateText = TemplateText::default(), example = Some("\"${header:upgrade}\"");
     /// What it yields when no entry fits; nothing when absent.
     default: Option<TemplateText> = None, example = Some("\"upgrade\"");
     /// Whether `A` is `a`.
@@ -22,7 +22,8 @@ concept! {
 }
 
 concept! {
-    /// An entry of a map. One of `is`, `begins`, `ends`, `regex` and `within` says what the value has to be.
+    /// An entry of a map. One of `is`, `begins`, `ends`, `contains`, `regex`, `within` and `min` with
+    /// `max` says what the value has to be.
     MapEntry, "map entry";
 
     /// The value is this text.
@@ -31,6 +32,12 @@ concept! {
     begins: Option<String> = None, example = Some("\"/api\"");
     /// It ends with this text.
     ends: Option<String> = None, example = Some("\".example.org\"");
+    /// It contains this text.
+    contains: Option<String> = None, example = Some("\"bot\"");
+    /// It is a number, at least this.
+    min: Option<u64> = None, example = Some("200");
+    /// It is a number, at most this.
+    max: Option<u64> = None, example = Some("299");
     /// This matches somewhere in it.
     regex: Option<RegexText> = None, example = Some("\"^/[0-9]+$\"");
     /// It is an address in this network.

@@ -131,7 +131,15 @@ impl MapEntry {
         let regex = || Some(ast::MapKey::Regex(self.regex.as_ref()?.to_string()));
         let network = || self.within.map(ast::MapKey::Network);
         let key = exact.or_else(prefix).or_else(suffix).or_else(regex);
-        Some((key.or_else(network)?, template(&self.to)))
+        let part = || self.contains.clone().map(ast::MapKey::Contains);
+        let bound = |bound: u64| i64::try_from(bound).unwrap_or(i64::MAX);
+        let range = || {
+            let (min, max) = (self.min.map(bound), self.max.map(bound));
+            (min.is_some() || max.is_some())
+                .then(|| ast::MapKey::Range(min.unwrap_or(i64::MIN), max.unwrap_or(i64::MAX)))
+        };
+        let key = key.or_else(network).or_else(part).or_else(range);
+        Some((key?, template(&self.to)))
     }
 }
 
@@ -189,6 +197,10 @@ impl Actions {
         for (name, value) in &self.set_variables {
             let (name, value) = (name.as_str().to_owned(), template(value));
             out.push(("set_variables", ast::Action::SetVariable { name, value }));
+        }
+        if let Some(server) = &self.use_server {
+            let (name, value) = ("use_server".to_owned(), template(server));
+            out.push(("use_server", ast::Action::SetVariable { name, value }));
         }
         self.path(&mut out);
         if let Some(host) = &self.set_host {
@@ -285,6 +297,26 @@ impl Actions {
     /// Headers: removed first, so that one may be removed and added.
     fn headers(&self, out: &mut Vec<Keyed>) {
         let own = |name: &HeaderName| name.as_str().to_owned();
+        if self.empty_headers {
+            out.push(("empty_headers", ast::Action::WriteEmpty));
+        }
+        for (response, key, patterns) in [
+            (
+                false,
+                "remove_request_headers_like",
+                &self.remove_request_headers_like,
+            ),
+            (
+                true,
+                "remove_response_headers_like",
+                &self.remove_response_headers_like,
+            ),
+        ] {
+            for pattern in patterns {
+                let pattern = pattern.as_str().to_owned();
+                out.push((key, ast::Action::RemoveHeadersLike { response, pattern }));
+            }
+        }
         for name in &self.remove_request_headers {
             let action = ast::Action::RemoveRequestHeader(own(name));
             out.push(("remove_request_headers", action));

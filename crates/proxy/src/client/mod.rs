@@ -216,6 +216,12 @@ impl Conn {
         self.proxied.as_ref().and_then(|p| p.destination)
     }
 
+    /// The address the client connected to.
+    pub(crate) fn local(&self) -> Option<std::net::IpAddr> {
+        let local = self.destination().or_else(|| self.stream.local());
+        local.map(|a| a.ip())
+    }
+
     /// The port the client connected to.
     pub(crate) fn port(&self) -> Option<u16> {
         self.destination().map(|a| a.port()).or(self.seat.port)

@@ -9,6 +9,7 @@ use clearway_net::stream::fault_of;
 use clearway_outcome::{Fault, FaultKind, Phase};
 use clearway_rules::{Flow, LocalReply, Program, View};
 
+use super::around::Surroundings;
 use super::talk::Answer;
 use super::{Admission, Exchange, Stop};
 
@@ -124,6 +125,10 @@ impl Exchange<'_> {
     }
 
     fn request_rules(&mut self, program: &Program) -> Result<Admission, Stop> {
+        let around = Surroundings {
+            conn: self.conn,
+            plan: &self.plan,
+        };
         let view = View {
             head: &self.request.head,
             buf: self.lease.filled(),
@@ -135,6 +140,7 @@ impl Exchange<'_> {
             response: None,
             backend: Name::NONE,
             server: Name::NONE,
+            around: Some(&around),
             port: self.conn.port(),
             edits: None,
         };
@@ -210,6 +216,10 @@ impl Exchange<'_> {
             if !program.has_response_rules() {
                 continue;
             }
+            let around = Surroundings {
+                conn: self.conn,
+                plan: &self.plan,
+            };
             let view = View {
                 head: &self.request.head,
                 buf: self.lease.filled(),
@@ -221,6 +231,7 @@ impl Exchange<'_> {
                 response: Some((&self.request.response, answer.buffer.filled())),
                 backend: backend.plan.name,
                 server,
+                around: Some(&around),
                 port: self.conn.port(),
                 edits: None,
             };

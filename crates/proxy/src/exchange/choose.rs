@@ -26,7 +26,8 @@ impl Exchange<'_> {
                 self.local_fault(FaultKind::NoServers, Phase::Choose),
             ));
         };
-        let sticky = self.sticky_member(&backend);
+        let wanted = self.wanted_member(&backend);
+        let sticky = wanted.or_else(|| self.sticky_member(&backend));
         let key = match backend.plan.algorithm.spread() {
             Spread::Key => self.hash_key(&backend.plan.config.hash_key),
             Spread::Weight | Spread::Order => None,
@@ -79,6 +80,15 @@ impl Exchange<'_> {
                 ..fault
             }),
         }
+    }
+
+    /// The member that a rule names, if it may serve the request and was not tried yet.
+    fn wanted_member(&self, backend: &LocalBackend) -> Option<usize> {
+        let name = self.request.scratch.wanted_server()?;
+        let mut servers = backend.servers.iter();
+        let member = servers.position(|server| server.plan.name.as_str().as_bytes() == name)?;
+        let fits = backend.takes_sticky(member) && !self.request.tried.contains(&member);
+        fits.then_some(member)
     }
 
     /// The member that the client's cookie names, if it may serve it and was not tried yet.

@@ -3,6 +3,7 @@
 use clearway_outcome::{FaultKind, Phase};
 use clearway_rules::View;
 
+use super::around::Surroundings;
 use super::{Exchange, RouteAt, Stop};
 
 impl Exchange<'_> {
@@ -13,6 +14,10 @@ impl Exchange<'_> {
             return Err(Stop::Fault(
                 self.local_fault(FaultKind::NoRoute, Phase::Route),
             ));
+        };
+        let around = Surroundings {
+            conn: self.conn,
+            plan: &self.plan,
         };
         let view = View {
             head: &self.request.head,
@@ -25,6 +30,7 @@ impl Exchange<'_> {
             response: None,
             backend: clearway_base::intern::Name::NONE,
             server: clearway_base::intern::Name::NONE,
+            around: Some(&around),
             port: self.conn.port(),
             edits: Some(&self.request.edits),
         };

@@ -198,6 +198,7 @@ impl Exchange<'_> {
             response: answer.map(|answer| (&self.request.response, answer.buffer.filled())),
             backend: self.backend.as_ref().map_or(Name::NONE, |b| b.plan.name),
             server: self.last_server(),
+            around: None,
             port: self.conn.port(),
             edits: None,
         }

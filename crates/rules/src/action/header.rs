@@ -36,6 +36,7 @@ pub(crate) struct Header {
     operation: Operation,
     name: Box<str>,
     value: Text,
+    writes_empty: bool,
 }
 
 impl Header {
@@ -46,6 +47,7 @@ impl Header {
         operation: Operation,
         name: &str,
         value: Option<Text>,
+        writes_empty: bool,
     ) -> Result<Self, String> {
         check_name(name)?;
         let value = value.unwrap_or_else(|| Text::new(Vec::new()));
@@ -54,10 +56,12 @@ impl Header {
             operation,
             name: name.into(),
             value,
+            writes_empty,
         })
     }
 
-    /// An empty value is no header: many servers refuse one that is there and empty.
+    /// An empty value is no header unless that is wanted: many servers refuse one that is there and
+    /// empty.
     pub(super) fn apply(
         &self,
         view: &View<'_>,
@@ -73,8 +77,10 @@ impl Header {
             }
             match self.operation {
                 Operation::Remove => edits.remove(&self.name),
-                Operation::Set if value.is_empty() => edits.remove(&self.name),
-                Operation::Add if value.is_empty() => {}
+                Operation::Set if value.is_empty() && !self.writes_empty => {
+                    edits.remove(&self.name)
+                }
+                Operation::Add if value.is_empty() && !self.writes_empty => {}
                 Operation::Set => edits.set(&self.name, value),
                 Operation::Add => edits.add(&self.name, value),
             }
@@ -172,6 +178,40 @@ impl Replace {
         let captures = &captures;
         self.replacement.write(&Context { captures, ..*at }, out);
         true
+    }
+}
+
+/// Headers that go, by a pattern of their names.
+#[derive(Debug)]
+pub(crate) struct RemoveLike {
+    response: bool,
+    regex: Regex,
+}
+
+impl RemoveLike {
+    /// # Errors
+    /// A pattern that is none.
+    pub(super) fn new(response: bool, pattern: &str) -> Result<Self, String> {
+        let regex = matcher::regex(pattern, true)?;
+        Ok(Self { response, regex })
+    }
+
+    /// Those that belong to the connection and the host stay.
+    pub(super) fn apply(&self, view: &View<'_>, edits: &mut Edits) {
+        let (fields, buf) = match view.response {
+            Some((head, buf)) if self.response => (&head.fields, buf),
+            Some(_) | None => (&view.head.fields, view.buf),
+        };
+        for field in fields {
+            let name = field.name.of(buf);
+            let stays = field.known == Known::Host || TRANSFER.contains(&field.known);
+            if !stays
+                && self.regex.is_match(name)
+                && let Ok(name) = std::str::from_utf8(name)
+            {
+                edits.remove(name);
+            }
+        }
     }
 }
 

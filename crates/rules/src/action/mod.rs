@@ -26,6 +26,7 @@ pub(crate) enum Step {
     Path(path::Rewrite),
     Variable(variable::Variable),
     Replace(header::Replace),
+    RemoveLike(header::RemoveLike),
     Status(u16),
     Answer(answer::Answer),
     Auth(auth::Auth),
@@ -47,6 +48,10 @@ impl Step {
                 Ok(())
             }
             Self::Replace(step) => step.apply(&view.with(edits), scratch).write(edits),
+            Self::RemoveLike(step) => {
+                step.apply(view, edits);
+                Ok(())
+            }
             Self::Status(status) => {
                 edits.set_status(*status);
                 Ok(())
@@ -135,7 +140,7 @@ fn header_step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, St
         other => return Err(format!("{other:?} is not about headers")),
     };
     let value = value.map(|value| compiler.text(value)).transpose()?;
-    let step = header::Header::new(operation, name, value)?;
+    let step = header::Header::new(operation, name, value, compiler.writes_empty)?;
     Ok((when, Step::Header(step)))
 }
 
@@ -164,6 +169,16 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
             let replacement = compiler.text(replacement)?;
             path::Rewrite::regex(pattern, replacement).map(|step| (When::Request, Step::Path(step)))
         }
+        Action::RemoveHeadersLike { response, pattern } => {
+            let when = if *response {
+                When::Response
+            } else {
+                When::Request
+            };
+            let step = header::RemoveLike::new(*response, pattern)?;
+            Ok((when, Step::RemoveLike(step)))
+        }
+        Action::WriteEmpty => Err("is about the headers of its rule".to_owned()),
         Action::SetStatus(status) => match status {
             100..=999 => Ok((When::Response, Step::Status(*status))),
             _ => Err(format!("{status} is no status")),

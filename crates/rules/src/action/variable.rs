@@ -6,7 +6,7 @@ use crate::fetch::{Context, Text};
 use crate::scratch::Scratch;
 use crate::view::View;
 
-/// Sets a variable.
+/// Sets a variable. An empty text forgets it; a value that is not there leaves it as it was.
 #[derive(Debug)]
 pub(crate) struct Variable {
     name: Name,
@@ -22,10 +22,15 @@ impl Variable {
     }
 
     pub(super) fn apply(&self, view: &View<'_>, scratch: &mut Scratch) {
+        if self.value.constant().is_some_and(<[u8]>::is_empty) {
+            return scratch.unset_variable(self.name);
+        }
         scratch.lend(|scratch, room| {
-            let value = self
-                .value
-                .render(&Context::for_templates(view, scratch), room);
+            let at = Context::for_templates(view, scratch);
+            if self.value.is_missing(&at) {
+                return;
+            }
+            let value = self.value.render(&at, room);
             scratch.set_variable(self.name, value);
         });
     }

@@ -189,7 +189,9 @@ fn md5(value: &[u8]) -> [u8; 16] {
     for block in padded.chunks_exact(64) {
         let word = |index: u32| {
             let at = usize::try_from(index).unwrap_or(0) * 4;
-            let bytes = block.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
+            let bytes = block
+                .get(at..at + 4)
+                .and_then(|bytes| bytes.try_into().ok());
             u32::from_le_bytes(bytes.unwrap_or_default())
         };
         let [mut a, mut b, mut c, mut d] = state;

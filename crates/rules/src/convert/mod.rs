@@ -321,9 +321,12 @@ converters! {
     "iif" ("TRUE,FALSE") 2 2 text::iif;
     /// The value of a parameter in a query, between delimiters (`&`).
     "param" ("NAME[,DELIMITERS]") 1 2 text::param;
+    /// The value when it is an address, else nothing.
+    "ip" ("") 0 0 text::ip;
     /// The network that an address is in, by prefix length or mask: of IPv4, and of IPv6.
     "network" ("IPV4[,IPV6]") 1 2 text::network;
-    /// The number that the value begins with; nothing where it begins with none.
+    /// The number that the value begins with; 0 where it begins with none, nothing
+    /// where it is empty.
     "int" ("") 0 0 number::int;
     /// Count of bytes.
     "length" ("") 0 0 number::length;
@@ -411,7 +414,10 @@ mod tests {
         if let Some((first, second)) = split(written, '|') {
             // What is between may be bytes that are no text.
             let (first, second) = (Convert::parse(first), Convert::parse(second));
-            let steps = [new(&first.unwrap()).unwrap(), new(&second.unwrap()).unwrap()];
+            let steps = [
+                new(&first.unwrap()).unwrap(),
+                new(&second.unwrap()).unwrap(),
+            ];
             let (request, scratch) = (crate::testing::get("/", &[]), crate::Scratch::default());
             let view = request.view();
             let at = Context::for_tests(&view, &scratch);
@@ -495,7 +501,7 @@ mod tests {
                 Some("900150983CD24FB0D6963F7D28E17F72"),
             ),
             ("int", "12px", Some("12")),
-            ("int", "px", None),
+            ("int", "px", Some("0")),
             ("strcmp(abc)", "abd", Some("1")),
             ("strcmp(abc)", "ab", Some("-1")),
             (
@@ -507,10 +513,22 @@ mod tests {
             ("host_only", "[::1]:80", Some("[::1]")),
             ("port_only", "a.test:80", Some("80")),
             ("port_only", "a.test", Some("0")),
-            ("json_query(\"$.a[1].b\")", "{\"a\":[0,{\"b\":\"x\"}]}", Some("x")),
+            (
+                "json_query(\"$.a[1].b\")",
+                "{\"a\":[0,{\"b\":\"x\"}]}",
+                Some("x"),
+            ),
             ("json_query(\"$.a\",int)", "{\"a\":\"x\"}", None),
-            ("utime(\"%F %T %j %a\")", "951827696", Some("2000-02-29 12:34:56 060 Tue")),
-            ("http_date", "784111777", Some("Sun, 06 Nov 1994 08:49:37 GMT")),
+            (
+                "utime(\"%F %T %j %a\")",
+                "951827696",
+                Some("2000-02-29 12:34:56 060 Tue"),
+            ),
+            (
+                "http_date",
+                "784111777",
+                Some("Sun, 06 Nov 1994 08:49:37 GMT"),
+            ),
         ] {
             assert_eq!(
                 convert(written, value).as_deref(),
@@ -542,10 +560,7 @@ mod tests {
             "lower(1)",
             "network(33)",
         ] {
-            assert!(
-                new(&Convert::parse(bad).unwrap()).is_err(),
-                "{bad}"
-            );
+            assert!(new(&Convert::parse(bad).unwrap()).is_err(), "{bad}");
         }
         assert!(Convert::parse("field(1").is_err());
         assert!(Convert::parse("field(\"1)").is_err());

@@ -45,7 +45,9 @@ pub(super) fn length(_: &[String]) -> Result<Code, String> {
 
 /// As a number of its own.
 pub(super) fn int(_: &[String]) -> Result<Code, String> {
-    each(|number| number)
+    Ok(Box::new(|value, out| {
+        !value.is_empty() && write!(out, "{}", read(value).unwrap_or(0)).is_ok()
+    }))
 }
 
 pub(super) fn add(arguments: &[String]) -> Result<Code, String> {

@@ -126,9 +126,9 @@ pub(super) fn json_query(arguments: &[String]) -> Result<Code, String> {
                 out.extend_from_slice(text.as_bytes());
                 true
             }
-            Some(other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_))) => {
-                write!(out, "{other}").is_ok()
-            }
+            Some(
+                other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)),
+            ) => write!(out, "{other}").is_ok(),
         }
     }))
 }

@@ -254,6 +254,16 @@ pub(super) fn param(arguments: &[String]) -> Result<Code, String> {
     }))
 }
 
+pub(super) fn ip(_: &[String]) -> Result<Code, String> {
+    Ok(Box::new(|value, out| {
+        let Some(address) = crate::matcher::address(value) else {
+            return false;
+        };
+        out.extend_from_slice(address.to_string().as_bytes());
+        true
+    }))
+}
+
 pub(super) fn network(arguments: &[String]) -> Result<Code, String> {
     let first = argument(arguments, 0);
     let v4 = prefix(first, 32).ok_or_else(|| format!("{first:?} is no mask of IPv4"))?;

@@ -30,6 +30,36 @@ pub(super) fn port_suffix(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>)
     port.is_some_and(|port| visit(Short::of(format_args!(":{port}")).as_bytes()))
 }
 
+/// A listener on a Unix socket has no address.
+pub(super) fn local(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    let local = at.view.around.and_then(|around| around.local());
+    local.is_some_and(|ip| visit(Short::of(ip.to_canonical()).as_bytes()))
+}
+
+pub(super) fn servers_up(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -> bool {
+    let count = at
+        .view
+        .around
+        .and_then(|around| around.servers_up(&name.text));
+    visit(Short::of(count.unwrap_or(0)).as_bytes())
+}
+
+pub(super) fn server_up(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -> bool {
+    let (backend, server) = name.text.split_once('/').unwrap_or((&name.text, ""));
+    let is_up = at
+        .view
+        .around
+        .and_then(|around| around.is_up(backend, server));
+    visit(if is_up == Some(true) { b"1" } else { b"0" })
+}
+
+/// By the id of the request, whose bits are as good as any.
+pub(super) fn random(at: &Context<'_>, below: &Argument, visit: &mut Visit<'_>) -> bool {
+    let below = below.text.trim().parse::<u64>().unwrap_or(0).max(1);
+    let chance = clearway_base::hash::stable(&at.view.id.0.to_le_bytes()) % below;
+    visit(Short::of(chance).as_bytes())
+}
+
 pub(super) fn listener(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
     visit(at.view.listener.as_str().as_bytes())
 }

@@ -115,6 +115,21 @@ pub(super) fn header_item(at: &Context<'_>, name: &Argument, visit: &mut Visit<'
     show(&items(&asked(at, name)), number, at.raw, visit)
 }
 
+pub(super) fn header_names(at: &Context<'_>, between: &Argument, visit: &mut Visit<'_>) -> bool {
+    let edits = at.view.edits.filter(|_| at.view.response.is_none());
+    let came = at.view.head.fields.iter().map(|f| f.name.of(at.view.buf));
+    let came = came.filter(|name| !edits.is_some_and(|edits| edits.drops(name)));
+    let written = edits.into_iter().flat_map(Edits::written);
+    let mut text = Vec::new();
+    for name in came.chain(written.map(|(name, _)| name)) {
+        if !text.is_empty() {
+            text.extend_from_slice(between.text.as_bytes());
+        }
+        text.extend(name.iter().map(u8::to_ascii_lowercase));
+    }
+    visit(&text)
+}
+
 pub(super) fn header_items(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -> bool {
     count(items(&asked(at, &name.text)).len(), visit)
 }

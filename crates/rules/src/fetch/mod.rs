@@ -125,6 +125,8 @@ macro_rules! fetches {
                     summary: concat!($($named_doc,)+) },)+
                 FetchDoc { spelling: "var", argument: true, since: Since::Request,
                     summary: " A variable that a rule has set; with `,TEXT` that text where it is not set." },
+                FetchDoc { spelling: "text", argument: true, since: Since::Request,
+                    summary: " This text, for converters; perhaps in double quotes." },
             ];
 
             fn plain(word: &str) -> Option<Self> {
@@ -163,7 +165,10 @@ macro_rules! fetches {
                     Self::Capture(group) => group.fmt(f),
                     Self::Variable(name) => write!(f, "var:{name}"),
                     Self::Map(name) => write!(f, "map:{name}"),
-                    Self::Literal(text) => f.write_str(text),
+                    Self::Literal(text) => {
+                        let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+                        write!(f, "text:\"{text}\"")
+                    }
                     Self::Converted(fetch, converts) => {
                         fetch.fmt(f)?;
                         converts.iter().try_for_each(|convert| write!(f, "|{convert}"))
@@ -207,6 +212,8 @@ fetches! {
         Port = "port" Request connection::port;
         /// `:PORT` of the port that the client connected to, unless its scheme stands for it.
         PortSuffix = "port_suffix" Request connection::port_suffix;
+        /// Address that the client connected to.
+        Local = "server_ip" Request connection::local;
         /// Name of the listener.
         Listener = "listener" Request connection::listener;
         /// `http` or `https`, as the client speaks it.
@@ -258,6 +265,16 @@ fetches! {
         HeaderItems = "header_items" Request edited::header_items;
         /// Count of the lines of a header.
         HeaderLines = "header_lines" Request edited::header_lines;
+        /// Count of the servers of a backend that requests may go to now.
+        ServersUp = "servers_up" Request connection::servers_up;
+        /// 1 when requests may go to a server, `BACKEND/SERVER`, now, else 0.
+        ServerUp = "server_up" Request connection::server_up;
+        /// Names of the headers as the rules before have left them, with this text between.
+        HeaderNames = "header_names" Request edited::header_names;
+        /// Count of the cookies of a name.
+        Cookies = "cookies" Request request::cookies;
+        /// A number from 0, below this one, by chance: the same each time in one request.
+        Random = "random" Request connection::random;
         /// A cookie.
         Cookie = "cookie" Request request::cookie;
         /// A parameter of the query: decoded in tests, as it came in templates.
@@ -292,6 +309,9 @@ impl Fetch {
         }
         if let Some(fetch) = Self::plain(text) {
             return Ok(fetch);
+        }
+        if let Some(text) = text.strip_prefix("text:") {
+            return Ok(Self::Literal(unquoted(text)));
         }
         if let [digit @ b'0'..=b'9'] = text.as_bytes() {
             return Ok(Self::Capture(digit - b'0'));
@@ -330,6 +350,24 @@ impl Fetch {
         }
         Self::Converted(Box::new(self), more)
     }
+}
+
+/// A text without the quotes around it.
+fn unquoted(text: &str) -> String {
+    let inner = text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'));
+    let Some(inner) = inner else {
+        return text.to_owned();
+    };
+    let (mut out, mut chars) = (String::new(), inner.chars());
+    while let Some(next) = chars.next() {
+        match next {
+            '\\' => out.extend(chars.next()),
+            next => out.push(next),
+        }
+    }
+    out
 }
 
 fn unknown(word: &str) -> String {

@@ -2,7 +2,7 @@
 
 use clearway_http::{Field, Known, Version, uri};
 
-use super::{Argument, Context, Visit};
+use super::{Argument, Context, Short, Visit};
 
 pub(super) fn host(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
     visit(at.scratch.host())
@@ -72,15 +72,24 @@ pub(super) fn fields(list: &[Field], buf: &[u8], name: &Argument, visit: &mut Vi
 }
 
 pub(super) fn cookie(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -> bool {
-    let fields = at.view.head.fields.iter();
+    values_of(at, name).any(visit)
+}
+
+pub(super) fn cookies(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -> bool {
+    visit(Short::of(values_of(at, name).count()).as_bytes())
+}
+
+/// The values of the cookies of a name.
+fn values_of<'a>(at: &Context<'a>, name: &'a Argument) -> impl Iterator<Item = &'a [u8]> {
+    let (view, name) = (at.view, name.text.as_bytes());
+    let fields = view.head.fields.iter();
     fields
         .filter(|field| field.known == Known::Cookie)
-        .flat_map(|field| field.value.of(at.view.buf).split(|&b| b == b';'))
-        .filter_map(|pair| {
-            let rest = pair.trim_ascii().strip_prefix(name.text.as_bytes())?;
+        .flat_map(|field| field.value.of(view.buf).split(|&b| b == b';'))
+        .filter_map(move |pair| {
+            let rest = pair.trim_ascii().strip_prefix(name)?;
             rest.strip_prefix(b"=")
         })
-        .any(visit)
 }
 
 /// All parameters with the name: a test that is to refuse something must not look at the first

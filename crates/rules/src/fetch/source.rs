@@ -34,6 +34,9 @@ impl Source {
             Self::Capture(group) => at.captures.group(*group).is_some_and(visit),
             Self::Variable(name, default) => {
                 let set = at.scratch.variable(*name);
+                // Those of the request end with it.
+                let ended = at.view.response.is_some() && name.as_str().starts_with("req.");
+                let set = set.filter(|_| !ended);
                 set.or(default.as_deref()).is_some_and(visit)
             }
             Self::Map(map) => map.visit(at, visit),
@@ -80,6 +83,14 @@ impl Text {
             [] => Some(b""),
             [Source::Literal(text)] => Some(text),
             [_, ..] => None,
+        }
+    }
+
+    /// Whether there is nothing of it: it is one value, which is not there.
+    pub(crate) fn is_missing(&self, at: &Context<'_>) -> bool {
+        match &*self.parts {
+            [part] => !part.visit(at, &mut |_| true),
+            [..] => false,
         }
     }
 

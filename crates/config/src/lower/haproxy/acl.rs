@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use clearway_rules::ast::Fetch;
+use clearway_rules::ast::{Convert, Fetch};
 use ipnet::IpNet;
 
 use super::sample::{self, Kind, Sample};
@@ -20,6 +20,8 @@ struct Flags {
     ignore_case: bool,
     method: Option<String>,
     files: Vec<String>,
+    /// The files are maps: patterns are their first words.
+    are_maps: bool,
 }
 
 /// Reads a criterion with flags and patterns.
@@ -34,7 +36,11 @@ pub(super) fn criterion(words: &[&str]) -> Result<Condition, String> {
     let (flags, patterns) = flags(rest)?;
     let mut patterns: Vec<String> = patterns.iter().map(|text| (*text).to_owned()).collect();
     for file in &flags.files {
-        patterns.extend(lines_of(file)?);
+        let first = |line: String| match line.split_once([' ', '\t']) {
+            Some((key, _)) if flags.are_maps => key.to_owned(),
+            Some(_) | None => line,
+        };
+        patterns.extend(lines_of(file)?.into_iter().map(first));
     }
     let method = flags.method.as_deref().or(sample.method);
     compare(&sample, method, flags.ignore_case, &patterns)
@@ -69,7 +75,10 @@ fn flags<'a>(words: &'a [&'a str]) -> Result<(Flags, &'a [&'a str]), String> {
                 rest = tail;
             }
             ("-u", [_, tail @ ..]) => rest = tail,
-            ("-M", _) => return Err("the flag -M is not known here".to_owned()),
+            ("-M", tail) => {
+                flags.are_maps = true;
+                rest = tail;
+            }
             (word, _) if word.starts_with('-') && word.len() == 2 && !is_number(word) => {
                 return Err(format!("the flag {word} is not known"));
             }
@@ -117,10 +126,24 @@ fn compare(
     let all = patterns.to_vec();
     let test = match method {
         "found" => test,
-        "bool" => ValueTest {
-            min: Some(1),
-            ..test
-        },
+        "bool" => {
+            let mut is = "1";
+            let mut fetch = sample.fetch.clone();
+            if sample.kind != Kind::Truth {
+                fetch = fetch.through(vec![Convert::new("int"), Convert::new("bool")]);
+            }
+            if patterns
+                .iter()
+                .any(|word| matches!(word.as_str(), "0" | "false" | "no" | "off"))
+            {
+                is = "0";
+            }
+            ValueTest {
+                of: fetch_text(&fetch)?,
+                is: vec![is.to_owned()],
+                ..test
+            }
+        }
         "str" => ValueTest { is: all, ..test },
         "beg" => ValueTest {
             begins: all,
@@ -148,7 +171,16 @@ fn compare(
             within: networks(patterns)?,
             ..test
         },
-        "int" => return numbers(&test, patterns, false),
+        "int" => {
+            let test = match sample.kind {
+                Kind::Text => ValueTest {
+                    of: fetch_text(&sample.fetch.clone().through(vec![Convert::new("int")]))?,
+                    ..test
+                },
+                _ => test,
+            };
+            return numbers(&test, patterns, false);
+        }
         "len" => return numbers(&test, patterns, true),
         other => return Err(format!("the way of matching {other:?} is not known here")),
     };
@@ -179,7 +211,7 @@ fn regexes(patterns: &[String], make: impl Fn(&str) -> String) -> Result<Vec<Reg
 }
 
 /// A text that stands alone between delimiters.
-fn between(delimiters: &str, pattern: &str) -> String {
+pub(super) fn between(delimiters: &str, pattern: &str) -> String {
     let set = format!("[{delimiters}]");
     let text = pattern.trim_matches(|c| delimiters.contains(c));
     format!("(?:^|{set}){}(?:{set}|$)", regex_escape(text))
@@ -197,7 +229,7 @@ pub(in crate::lower) fn regex_escape(text: &str) -> String {
     out
 }
 
-fn networks(patterns: &[String]) -> Result<Vec<IpNet>, String> {
+pub(super) fn networks(patterns: &[String]) -> Result<Vec<IpNet>, String> {
     let network = |pattern: &String| {
         let (address, mask) = pattern.split_once('/').unwrap_or((pattern, ""));
         let Ok(address) = address.parse::<std::net::IpAddr>() else {
@@ -226,9 +258,13 @@ fn numbers(test: &ValueTest, patterns: &[String], is_length: bool) -> Result<Con
             operator = pattern;
             continue;
         }
+        let mut test = test.clone();
+        if !is_length && (pattern.starts_with('-') || pattern.contains(":-")) {
+            any.push(signed(&test, operator, pattern)?);
+            continue;
+        }
         let (min, max) = bounds(operator, pattern)
             .ok_or_else(|| format!("{pattern:?} is no number and no range"))?;
-        let mut test = test.clone();
         if is_length {
             let length = |bound: u64| usize::try_from(bound).unwrap_or(usize::MAX);
             test.least_bytes = Some(length(min));
@@ -245,7 +281,49 @@ fn numbers(test: &ValueTest, patterns: &[String], is_length: bool) -> Result<Con
     Ok(one_of(any))
 }
 
-fn bounds(operator: &str, pattern: &str) -> Option<(u64, Option<u64>)> {
+/// Bounds below zero: both sides are moved up until they are not.
+fn signed(test: &ValueTest, operator: &str, pattern: &str) -> Result<Condition, String> {
+    let bad = || format!("{pattern:?} is no number and no range");
+    let number = |text: &str| text.parse::<i64>().map_err(|_| bad());
+    let (min, max) = match pattern.split_once(':') {
+        Some((from, "")) => (Some(number(from)?), None),
+        Some(("", to)) => (None, Some(number(to)?)),
+        Some((from, to)) => (Some(number(from)?), Some(number(to)?)),
+        None => {
+            let bound = number(pattern)?;
+            match operator {
+                "ge" => (Some(bound), None),
+                "gt" => (Some(bound.saturating_add(1)), None),
+                "le" => (None, Some(bound)),
+                "lt" => (None, Some(bound.saturating_sub(1))),
+                _ => (Some(bound), Some(bound)),
+            }
+        }
+    };
+    let moved = |convert: Vec<Convert>| {
+        let fetch = Fetch::parse(test.of.as_str())?;
+        let test = ValueTest {
+            of: fetch_text(&fetch.through(convert))?,
+            min: Some(0),
+            ..test.clone()
+        };
+        Ok::<_, String>(value(test))
+    };
+    let mut all = Vec::new();
+    if let Some(min) = min {
+        all.push(moved(vec![Convert::with("sub", &[&min.to_string()])])?);
+    }
+    if let Some(max) = max {
+        let steps = vec![
+            Convert::new("neg"),
+            Convert::with("add", &[&max.to_string()]),
+        ];
+        all.push(moved(steps)?);
+    }
+    Ok(all_of(all))
+}
+
+pub(super) fn bounds(operator: &str, pattern: &str) -> Option<(u64, Option<u64>)> {
     // What is compared is never negative.
     let number = |text: &str| match text.strip_prefix('-') {
         Some(rest) => rest.parse::<u64>().ok().map(|_| 0),
@@ -394,6 +472,7 @@ fn predefined(name: &str) -> Option<Result<Condition, String>> {
         "HTTP_1.1" => &["req.ver", "1.1"],
         "HTTP_2.0" => &["req.ver", "2.0"],
         "HTTP_CONTENT" => &["req.hdr_val(content-length)", "gt", "0"],
+        "HTTP_URL_ABS" => &["url_reg", "^[^/:]*://"],
         "HTTP_URL_SLASH" => &["url_beg", "/"],
         "HTTP_URL_STAR" => &["url", "*"],
         "LOCALHOST" => &["src", "127.0.0.1/8", "::1"],

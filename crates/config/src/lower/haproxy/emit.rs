@@ -49,7 +49,12 @@ pub(super) fn frontend(proxy: &Proxy, global: &Global, config: &mut Config, note
         config.listeners.push(listener);
     }
     for switch in &proxy.switches {
-        let Ok(backend) = Identifier::parse(&switch.backend) else {
+        let default = proxy.default_backend.as_ref().map(|found| &found.value);
+        let own = (proxy.serves() && !proxy.servers.is_empty()).then_some(&proxy.name);
+        let Some(backend) = switch.backend.as_ref().or(default).or(own) else {
+            continue;
+        };
+        let Ok(backend) = Identifier::parse(backend) else {
             continue;
         };
         let mut route = Route {
@@ -159,6 +164,14 @@ fn listener(proxy: &Proxy, seat: Seat, name: Identifier, global: &Global) -> Lis
 fn rules(proxy: &Proxy) -> Vec<Rule> {
     let mut rules = Vec::new();
     if let Some(monitor) = proxy.monitor.as_ref().filter(|_| proxy.listens()) {
+        for fails in &proxy.monitor_fails {
+            let condition = super::acl::all_of(vec![is_monitored(&monitor.value), fails.clone()]);
+            let actions = Actions {
+                deny: Some(503),
+                ..Actions::default()
+            };
+            rules.push(rule(condition, actions, "deny", &monitor.origin));
+        }
         rules.push(monitor_rule(&monitor.value, &monitor.origin));
     }
     rules.extend(proxy.connection.iter().cloned());
@@ -171,17 +184,26 @@ fn rules(proxy: &Proxy) -> Vec<Rule> {
         };
         rules.push(rule(condition.clone(), actions, "redirect", origin));
     }
+    if let Some(line) = &proxy.originalto {
+        let words: Vec<&str> = line.texts(2).collect();
+        let to = ("X-Original-To", "server_ip");
+        rules.extend(address_in(&words, to, &line.origin()));
+    }
     rules.extend(proxy.response.iter().cloned());
     rules
 }
 
-/// `monitor-uri`: answered without a server.
-fn monitor_rule(path: &str, origin: &Origin) -> Rule {
-    let test = ValueTest {
+/// Whether a request is for `monitor-uri`.
+fn is_monitored(path: &str) -> Condition {
+    super::acl::value(ValueTest {
         of: crate::model::FetchText::parse("sent_target").unwrap_or_default(),
         is: vec![path.to_owned()],
         ..ValueTest::default()
-    };
+    })
+}
+
+/// `monitor-uri`: answered without a server.
+fn monitor_rule(path: &str, origin: &Origin) -> Rule {
     let reply = Reply {
         status: 200,
         body: "<html><body><h1>200 OK</h1>\nService ready.\n</body></html>\n".to_owned(),
@@ -193,7 +215,7 @@ fn monitor_rule(path: &str, origin: &Origin) -> Rule {
         reply: Some(reply),
         ..Actions::default()
     };
-    rule(super::acl::value(test), actions, "reply", origin)
+    rule(is_monitored(path), actions, "reply", origin)
 }
 
 fn header(name: &str, value: &str) -> Option<(HeaderName, TemplateText)> {
@@ -205,11 +227,16 @@ fn header(name: &str, value: &str) -> Option<(HeaderName, TemplateText)> {
 
 /// `option forwardfor`: a header with the client's address behind those that came.
 fn forwarded_for(words: &[&str], origin: &Origin) -> Option<Rule> {
+    address_in(words, ("X-Forwarded-For", "client_ip"), origin)
+}
+
+/// A header with an address, as `option forwardfor` and `option originalto` ask for.
+fn address_in(words: &[&str], (name, fetch): (&str, &str), origin: &Origin) -> Option<Rule> {
     let after = |name: &str| {
         let at = words.iter().position(|word| *word == name)?;
         words.get(at + 1).copied()
     };
-    let name = after("header").unwrap_or("X-Forwarded-For");
+    let name = after("header").unwrap_or(name);
     let mut not = Vec::new();
     if let Some(network) = after("except").and_then(|text| {
         text.parse()
@@ -217,7 +244,7 @@ fn forwarded_for(words: &[&str], origin: &Origin) -> Option<Rule> {
             .or_else(|| text.parse::<std::net::IpAddr>().ok().map(Into::into))
     }) {
         let test = ValueTest {
-            of: crate::model::FetchText::parse("client_ip").unwrap_or_default(),
+            of: crate::model::FetchText::parse(fetch).unwrap_or_default(),
             within: vec![network],
             ..ValueTest::default()
         };
@@ -232,7 +259,7 @@ fn forwarded_for(words: &[&str], origin: &Origin) -> Option<Rule> {
         not.push(super::acl::value(test));
     }
     let actions = Actions {
-        add_request_headers: Pairs(vec![header(name, "${client_ip}")?]),
+        add_request_headers: Pairs(vec![header(name, &format!("${{{fetch}}}"))?]),
         ..Actions::default()
     };
     let condition = Condition {
@@ -399,6 +426,9 @@ pub(super) fn backend(proxy: &Proxy, global: &Global, config: &mut Config, notes
             max_idle: 0,
             ..Keepalive::default()
         };
+    }
+    if proxy.is_http() {
+        backend.rules.extend(proxy.use_server.iter().cloned());
     }
     sticky(proxy, &mut backend, notes);
     for member in members {

@@ -3,9 +3,9 @@
 use clearway_base::hash::Set;
 
 use super::super::notes::Notes;
-use super::proxy::{At, Capture, Proxy, Spoken, Switch};
+use super::proxy::{At, Proxy, Spoken, Switch};
 use super::rules::{self, Lowered, Phase, Trouble};
-use super::{acl, logs, options, stats};
+use super::{acl, extra, logs, options, stats};
 use crate::model::{HeaderValue, Mode};
 use crate::survey::units;
 use crate::syntax::haproxy::Line;
@@ -50,7 +50,6 @@ const HARMLESS: &[(&str, &str)] = &[
         "states are kept in memory across reloads",
     ),
     ("email-alert", "incidents are told by webhooks"),
-    ("declare", "captures are made when they are used"),
     (
         "max-keep-alive-queue",
         "kept connections are used as servers allow",
@@ -99,6 +98,9 @@ pub(super) fn read(line: &Line, proxy: &mut Proxy, names: &Set<String>, notes: &
             rule(line, Phase::Response, rest, proxy, notes);
         }
         "redirect" => redirect(line, rest, proxy, notes),
+        "capture" | "declare" => extra::capture(line, rest, proxy, notes),
+        "use-server" => extra::use_server(rest, &line.origin(), proxy, notes),
+        "monitor" => extra::monitor_fail(rest, proxy, notes),
         "tcp-request" => tcp_request(line, rest, proxy, notes),
         "monitor-uri" => {
             let path = rest.first().map_or("", |path| path);
@@ -127,7 +129,6 @@ pub(super) fn read(line: &Line, proxy: &mut Proxy, names: &Set<String>, notes: &
         "unique-id-format" | "unique-id-header" => {
             notes.ineffective("requests have ids of Clearway's own");
         }
-        "capture" => capture(rest, proxy, notes),
         "stats" => stats::read(line, rest, proxy, notes),
         _ => match HARMLESS.iter().find(|(known, _)| known == keyword) {
             Some((_, why)) => notes.harmless(*why),
@@ -212,10 +213,12 @@ fn switch(line: &Line, rest: &[&str], proxy: &mut Proxy, names: &Set<String>, no
     };
     let name = words.first().copied().unwrap_or_default();
     if name.contains('%') {
-        notes.refused("a backend whose name depends on the request is not known here");
+        if let Err(message) = extra::dynamic(name, &condition, &line.origin(), proxy, names) {
+            notes.refused(message);
+        }
     } else if names.contains(name) {
         proxy.switches.push(Switch {
-            backend: name.to_owned(),
+            backend: Some(name.to_owned()),
             condition,
             origin: line.origin(),
         });
@@ -239,6 +242,9 @@ fn acl_line(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes) {
 }
 
 fn rule(line: &Line, phase: Phase, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes) {
+    if rest.first() == Some(&"capture") {
+        return extra::capture_rule(line, phase, rest, proxy, notes);
+    }
     match rules::lower(phase, rest, &proxy.acls, &line.origin()) {
         Ok(Lowered::Rule(mut rule)) => {
             // Without a realm users are asked in the name of the section.
@@ -309,27 +315,6 @@ fn tcp_request(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes)
     notes.equivalent("done when the first request has come");
     let rule = rules::rule(condition, actions, key, &line.origin());
     proxy.connection.push(rule);
-}
-
-/// `capture request header NAME len N`.
-fn capture(rest: &[&str], proxy: &mut Proxy, notes: &mut Notes) {
-    match rest {
-        [
-            side @ ("request" | "response"),
-            "header",
-            name,
-            "len",
-            length,
-            ..,
-        ] => {
-            proxy.captures.push(Capture {
-                is_request: *side == "request",
-                name: (*name).to_owned(),
-                length: length.parse().unwrap_or(128),
-            });
-        }
-        _ => notes.ineffective("only headers are captured"),
-    }
 }
 
 /// Pages in place of the usual ones.

@@ -201,25 +201,14 @@ fn format_of(proxy: &Proxy, notes: &mut Notes) -> Option<LogFormat> {
     LogText::parse(&text).ok().map(LogFormat::Template)
 }
 
-/// `{a|b} ` for requests, then for responses.
+/// `{a|b} ` for what is captured of requests, then of responses.
 fn captured(proxy: &Proxy) -> String {
     let mut out = String::new();
-    for is_request in [true, false] {
-        let fetch = if is_request {
-            "header"
-        } else {
-            "response_header"
-        };
-        let of = proxy
-            .captures
-            .iter()
-            .filter(|capture| capture.is_request == is_request);
-        let values: Vec<String> = of
-            .map(|capture| {
-                let (name, length) = (&capture.name, capture.length);
-                format!("${{{fetch}:{name},max={length},escape=haproxy_capture,else=}}")
-            })
-            .collect();
+    for (is_request, side) in [(true, "req"), (false, "res")] {
+        let count = proxy.captures.get(&is_request).map_or(0, Vec::len);
+        let value =
+            |number| format!("${{var:capture.{side}.{number},escape=haproxy_capture,else=}}");
+        let values: Vec<String> = (0..count).map(value).collect();
         if !values.is_empty() {
             out.push_str(&format!("{{{}}} ", values.join("|")));
         }

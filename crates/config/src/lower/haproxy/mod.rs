@@ -9,10 +9,12 @@ mod acl;
 mod bind;
 mod check;
 mod emit;
+mod extra;
 mod format;
 mod global;
 mod lines;
 mod logs;
+mod maps;
 mod options;
 mod proxy;
 mod rules;
@@ -39,10 +41,32 @@ use proxy::Proxy;
 /// left out where they would be refused.
 #[must_use]
 pub fn load(paths: &[PathBuf], environment: &mut Environment, ignored: &[String]) -> Foreign {
-    lower(
-        &crate::syntax::haproxy::read_files_for(paths, environment),
-        ignored,
-    )
+    let mut tree = crate::syntax::haproxy::read_files_for(paths, environment);
+    settle_environment(&mut tree, environment);
+    lower(&tree, ignored)
+}
+
+/// Puts what variables of the environment are now in place of `env(NAME)`.
+fn settle_environment(tree: &mut Tree, environment: &Environment) {
+    let lines = tree.sections.iter_mut().flat_map(|s| &mut s.lines);
+    for word in lines.flat_map(|line| &mut line.words) {
+        while let Some((before, rest)) = word.text.split_once("[env(")
+            && let Some((name, after)) = rest.split_once(')')
+        {
+            let value = environment.variable(name.trim()).unwrap_or_default();
+            let value: String = value
+                .chars()
+                .flat_map(|c| {
+                    "\\'\",() #"
+                        .contains(c)
+                        .then_some('\\')
+                        .into_iter()
+                        .chain([c])
+                })
+                .collect();
+            word.text = format!("{before}[str({value}){after}");
+        }
+    }
 }
 
 /// The same for a text.
@@ -59,6 +83,7 @@ fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
     let mut notes = Notes::new(ignored);
     let mut config = Config::default();
     config.admin.listen = crate::model::OrOff::Off;
+    maps::collect(tree, &mut config, &mut notes);
     let mut global = Global::default();
     let names = backends(tree);
     let (mut defaults, mut proxies): (Vec<Proxy>, Vec<Proxy>) = (Vec::new(), Vec::new());
@@ -109,7 +134,10 @@ fn share_forwardfor(proxies: &mut [Proxy]) {
         let Some(line) = &front.forwardfor else {
             continue;
         };
-        let switched = front.switches.iter().map(|switch| &switch.backend);
+        let switched = front
+            .switches
+            .iter()
+            .filter_map(|switch| switch.backend.as_ref());
         let default = front.default_backend.iter().map(|found| &found.value);
         for name in switched.chain(default) {
             wishes.push((name.clone(), line.clone()));

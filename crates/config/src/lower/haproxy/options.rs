@@ -16,6 +16,7 @@ enum Fate {
 /// Options with what becomes of them.
 const OPTIONS: &[(&str, Fate)] = &[
     ("forwardfor", Fate::Kept),
+    ("originalto", Fate::Kept),
     ("redispatch", Fate::Kept),
     ("httpchk", Fate::Kept),
     ("tcp-check", Fate::Kept),
@@ -172,6 +173,7 @@ pub(super) fn read(line: &Line, words: &[&str], is_on: bool, proxy: &mut Proxy, 
     }
     match name {
         "forwardfor" => proxy.forwardfor = is_on.then(|| line.clone()),
+        "originalto" => proxy.originalto = is_on.then(|| line.clone()),
         "httpchk" => proxy.httpchk = is_on.then(|| line.clone()),
         "http-server-close" | "httpclose" | "forceclose" | "http-keep-alive" if is_on => {
             // Of these the last one holds.

@@ -31,17 +31,10 @@ impl<T> At<T> {
 /// Where `use_backend` leads.
 #[derive(Clone, Debug)]
 pub(super) struct Switch {
-    pub(super) backend: String,
+    /// None: where requests go that no line takes.
+    pub(super) backend: Option<String>,
     pub(super) condition: Condition,
     pub(super) origin: Origin,
-}
-
-/// A header that is written into the log.
-#[derive(Clone, Debug)]
-pub(super) struct Capture {
-    pub(super) is_request: bool,
-    pub(super) name: String,
-    pub(super) length: usize,
 }
 
 /// What a section says.
@@ -67,6 +60,7 @@ pub(super) struct Proxy {
     pub(super) hash_type: Option<Line>,
     pub(super) cookie: Option<Line>,
     pub(super) forwardfor: Option<Line>,
+    pub(super) originalto: Option<Line>,
     pub(super) default_backend: Option<At<String>>,
     pub(super) switches: Vec<Switch>,
     pub(super) acls: Acls,
@@ -80,9 +74,14 @@ pub(super) struct Proxy {
     pub(super) logs: Vec<Target>,
     pub(super) logs_globally: bool,
     pub(super) log_format: Option<Line>,
-    pub(super) captures: Vec<Capture>,
     pub(super) stats: Stats,
     pub(super) monitor: Option<At<String>>,
+    /// When the answer of `monitor` is that it fails.
+    pub(super) monitor_fails: Vec<Condition>,
+    /// Rules that name a server, in the order in which they are done.
+    pub(super) use_server: Vec<Rule>,
+    /// Lengths of the captures of requests (`true`) and responses, by their numbers.
+    pub(super) captures: BTreeMap<bool, Vec<String>>,
     pub(super) default_server: Vec<Line>,
     pub(super) servers: Vec<Line>,
     /// How many lines of `default_server` stand before each line of `servers`.

@@ -7,7 +7,7 @@ use super::{format, sample};
 use crate::diagnostic::{Origin, Origins};
 use crate::model::{
     Actions, BodyText, Condition, HeaderName, HeaderValue, Pairs, Redirect, RegexText, Replacement,
-    Reply, Rule, TemplateText, Token,
+    Reply, Rule, TemplateText, Token, ValueTest,
 };
 use crate::value::Text;
 
@@ -51,10 +51,13 @@ pub(super) fn lower(
     acls: &Acls,
     origin: &Origin,
 ) -> Result<Lowered, Trouble> {
-    let (words, condition) = acl::of_line(words, acls)?;
+    let (words, mut condition) = acl::of_line(words, acls)?;
     let Some((name, arguments)) = words.split_first() else {
         return Err(wrong("an action is missing"));
     };
+    if let Some(more) = provisos(name, arguments)? {
+        condition = acl::all_of(vec![condition, more]);
+    }
     let mut actions = Actions {
         origins: Origins::new(origin.clone()),
         ..Actions::default()
@@ -96,8 +99,15 @@ fn act(
     if let Some((_, scoped)) = name.split_once('(')
         && name.starts_with("set-var")
     {
-        let name = scoped.strip_suffix(')').unwrap_or(scoped);
-        return set_variable(name, arguments, actions);
+        let variable = scoped.split([',', ')']).next().unwrap_or(scoped);
+        return match arguments {
+            [format] if name.starts_with("set-var-fmt") => {
+                let value = format::template(format)?;
+                actions.set_variables = Pairs(vec![(token(variable)?, value)]);
+                Ok(("set_variables", true))
+            }
+            _ => set_variable(variable, arguments, actions),
+        };
     }
     if let Some(scoped) = name.strip_prefix("unset-var(") {
         let name = scoped.strip_suffix(')').unwrap_or(scoped);
@@ -125,7 +135,7 @@ fn act(
             actions.finish = true;
             Ok(("finish", true))
         }
-        ("silent-drop", _) => {
+        ("silent-drop" | "reject", _) => {
             actions.drop = true;
             Ok(("drop", true))
         }
@@ -145,14 +155,58 @@ fn act(
             Ok(("redirect", true))
         }
         (
-            "set-log-level" | "set-nice" | "set-tos" | "set-mark" | "capture" | "strict-mode"
-            | "set-dst-port" | "wait-for-handshake",
+            "set-log-level" | "set-nice" | "set-tos" | "set-mark" | "strict-mode" | "set-dst-port"
+            | "wait-for-handshake" | "wait-for-body",
             _,
         ) => Ok(("nothing is seen of it in requests and responses", false)),
         _ => Err(Trouble::Unknown(format!(
             "the action {name:?} is not known here"
         ))),
     }
+}
+
+/// What has to hold besides the condition of a line: `set-var(txn.a,ifnotexists)` and
+/// `redirect … ignore-empty`.
+fn provisos(name: &str, arguments: &[&str]) -> Result<Option<Condition>, Trouble> {
+    let test = |fetch: &Fetch| -> Result<ValueTest, Trouble> {
+        Ok(ValueTest {
+            of: acl::fetch_text(fetch)?,
+            ..ValueTest::default()
+        })
+    };
+    let not_empty = |fetch: &Fetch| {
+        test(fetch).map(|test| {
+            acl::value(ValueTest {
+                least_bytes: Some(1),
+                ..test
+            })
+        })
+    };
+    if name == "redirect" && arguments.contains(&"ignore-empty") {
+        let at = arguments.iter().position(|word| *word == "location");
+        let text = at.and_then(|at| arguments.get(at + 1)).copied();
+        return match format::read(text.unwrap_or_default())?.pieces() {
+            [Piece::Fetch(fetch)] => not_empty(fetch).map(Some),
+            _ => Ok(None),
+        };
+    }
+    let Some((_, scoped)) = name.split_once('(').filter(|_| name.starts_with("set-var")) else {
+        return Ok(None);
+    };
+    let mut words = scoped.trim_end_matches(')').split(',').map(str::trim);
+    let variable = Fetch::Variable(sample::variable(words.next().unwrap_or_default()));
+    let mut all = Vec::new();
+    for word in words {
+        let is_there = test(&variable).map(acl::value);
+        all.push(match word {
+            "ifexists" | "ifset" => is_there?,
+            "ifnotexists" | "ifnotset" => acl::not(is_there?),
+            "ifnotempty" => not_empty(&sample::read(&arguments.join(","))?.fetch)?,
+            "ifempty" => acl::not(not_empty(&sample::read(&arguments.join(","))?.fetch)?),
+            other => return Err(Trouble::Unknown(format!("{other:?} is not known here"))),
+        });
+    }
+    Ok(Some(acl::all_of(all)).filter(|condition| *condition != Condition::default()))
 }
 
 fn token(text: &str) -> Result<Token, Trouble> {
@@ -191,12 +245,27 @@ fn header(
     let Some((name, values)) = arguments.split_first() else {
         return Err(wrong("the name of a header is missing"));
     };
+    if let ("del-header", ["-m", method]) = (action, values) {
+        let pattern = name_pattern(method, name)?;
+        return Ok(match phase {
+            Phase::Request => {
+                actions.remove_request_headers_like = vec![pattern];
+                ("remove_request_headers_like", true)
+            }
+            Phase::Response => {
+                actions.remove_response_headers_like = vec![pattern];
+                ("remove_response_headers_like", true)
+            }
+        });
+    }
     let name = header_name(name)?;
     let is_host = name.as_str().eq_ignore_ascii_case("host") && phase == Phase::Request;
     match (action, values) {
         ("set-header" | "add-header", [text, ..]) => {
             let value = format::template(text)?;
+            actions.empty_headers = format::read(text)?.constant().is_none();
             if is_host {
+                actions.empty_headers = false;
                 actions.set_host = Some(value);
                 return Ok(("set_host", true));
             }
@@ -257,6 +326,23 @@ fn header(
             "{action} with these words is not known here"
         ))),
     }
+}
+
+/// Names of headers, matched in one of the ways of ACLs.
+fn name_pattern(method: &str, text: &str) -> Result<RegexText, Trouble> {
+    let escaped = acl::regex_escape(text);
+    regex(&match method {
+        "str" => format!("^{escaped}$"),
+        "beg" => format!("^{escaped}"),
+        "end" => format!("{escaped}$"),
+        "sub" => escaped,
+        "reg" => text.to_owned(),
+        other => {
+            return Err(Trouble::Unknown(format!(
+                "the way of matching {other:?} is not known here"
+            )));
+        }
+    })
 }
 
 fn regex(pattern: &str) -> Result<RegexText, Trouble> {
@@ -399,15 +485,12 @@ pub(super) fn redirect(words: &[&str]) -> Result<Redirect, Trouble> {
         pieces.push(Piece::Fetch(match (drops_query, appends_slash) {
             (true, true) => Fetch::SentPath.through(vec![slash()]),
             (true, false) => Fetch::SentPath,
-            (false, true) => Fetch::SentTarget.through(vec![Convert::with(
-                "regsub",
-                &["^([^?]*[^/?])([?]|$)", "\\1/\\2"],
-            )]),
+            (false, true) => Fetch::SentTarget.through(vec![slash()]),
             (false, false) => Fetch::SentTarget,
         }));
     }
     redirect.to = format::to_text(&Template::new(pieces))?;
-    if matches!(redirect.status, 302 | 303) {
+    if matches!(redirect.status, 302 | 303 | 307) {
         let value = TemplateText::parse("no-cache").unwrap_or_default();
         redirect
             .headers
@@ -424,7 +507,7 @@ fn slash() -> Convert {
 fn cookie_value(word: &str, cookie: &str) -> String {
     match word {
         "clear-cookie" => format!(
-            "{}; path=/; Max-Age=0",
+            "{}; path=/; Max-Age=0;",
             cookie.trim_end_matches('=').to_owned() + "="
         ),
         _ => format!("{cookie}; path=/;"),

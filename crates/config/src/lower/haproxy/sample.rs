@@ -2,6 +2,8 @@
 
 use clearway_rules::ast::{Convert, Fetch};
 
+use super::maps;
+
 /// What kind of value an expression yields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -29,7 +31,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    fn argument(&self, index: usize) -> &str {
+    pub(super) fn argument(&self, index: usize) -> &str {
         self.arguments.get(index).map_or("", |text| text.trim())
     }
 }
@@ -48,7 +50,7 @@ pub(super) fn read(text: &str) -> Result<Sample, String> {
     };
     let mut sample = fetch(first)?;
     for call in converters {
-        let (convert, kind) = converter(call)?;
+        let (convert, kind) = converter(call, sample.kind)?;
         sample.fetch = sample.fetch.through(convert);
         sample.kind = kind.unwrap_or(sample.kind);
         sample.method = None;
@@ -87,7 +89,7 @@ pub(super) fn calls(text: &str) -> Result<Vec<Call>, String> {
 }
 
 /// Arguments up to the closing parenthesis, and what stands behind it.
-fn arguments(text: &str) -> Option<(Vec<String>, &str)> {
+pub(super) fn arguments(text: &str) -> Option<(Vec<String>, &str)> {
     let (mut all, mut current) = (Vec::new(), String::new());
     let mut quote: Option<char> = None;
     let mut chars = text.char_indices().peekable();
@@ -185,15 +187,46 @@ fn plain(call: &Call) -> Option<Result<Sample, String>> {
         "srv_name" => sample(Fetch::Server, Kind::Text),
         "status" => sample(Fetch::Status, Kind::Number),
         "unique-id" => sample(Fetch::RequestId, Kind::Text),
-        "url_param" | "urlp" => sample(Fetch::QueryParam(call.argument(0).to_owned()), Kind::Text),
-        "url_param_val" | "urlp_val" => {
-            sample(Fetch::QueryParam(call.argument(0).to_owned()), Kind::Number)
+        "url_param" | "urlp" => parameter(call, Kind::Text),
+        "url_param_val" | "urlp_val" => parameter(call, Kind::Number),
+        "cook_cnt" | "req.cook_cnt" => {
+            sample(Fetch::Cookies(call.argument(0).to_owned()), Kind::Number)
         }
+        "req.hdr_names" => {
+            let between = call.arguments.first().map_or(",", String::as_str);
+            sample(Fetch::HeaderNames(between.to_owned()), Kind::Text)
+        }
+        "fc_http_major" | "bc_http_major" => sample(
+            Fetch::Version.through(vec![Convert::with("field", &["1", "."])]),
+            Kind::Number,
+        ),
+        "dst" => sample(Fetch::Local, Kind::Address),
+        "rand" => {
+            let below = match call.argument(0) {
+                "" => "4294967296",
+                below => below,
+            };
+            sample(Fetch::Random(below.to_owned()), Kind::Number)
+        }
+        "nbsrv" if !call.argument(0).is_empty() => {
+            sample(Fetch::ServersUp(call.argument(0).to_owned()), Kind::Number)
+        }
+        "srv_is_up" if call.argument(0).contains('/') => {
+            sample(Fetch::ServerUp(call.argument(0).to_owned()), Kind::Truth)
+        }
+        "capture.req.hdr" => sample(captured("req", call.argument(0)), Kind::Text),
+        "capture.res.hdr" => sample(captured("res", call.argument(0)), Kind::Text),
         "cook" | "req.cook" => sample(Fetch::Cookie(call.argument(0).to_owned()), Kind::Text),
         "cook_val" | "req.cook_val" => {
             sample(Fetch::Cookie(call.argument(0).to_owned()), Kind::Number)
         }
-        "var" => sample(Fetch::Variable(variable(call.argument(0))), Kind::Text),
+        "var" => {
+            let name = match call.arguments.get(1) {
+                Some(default) => format!("{},{default}", variable(call.argument(0))),
+                None => variable(call.argument(0)),
+            };
+            sample(Fetch::Variable(name), Kind::Text)
+        }
         "str" => sample(
             literal(call.arguments.first().map_or("", String::as_str)),
             Kind::Text,
@@ -211,6 +244,29 @@ fn plain(call: &Call) -> Option<Result<Sample, String>> {
     }
 }
 
+/// A parameter of the query as it stands there.
+fn parameter(call: &Call, kind: Kind) -> Option<Result<Sample, String>> {
+    // Where the query begins elsewhere, parameters are looked for behind that.
+    let name = call.argument(0);
+    let param = |delimiters: &str| Convert::with("param", &[name, delimiters]);
+    match call.argument(1) {
+        "" | "?" => sample(Fetch::Query.through(vec![param("&;")]), kind),
+        from => {
+            let behind = Convert::with("field", &["2", from, "0"]);
+            let delimiters = format!("&{from}");
+            sample(
+                Fetch::SentTarget.through(vec![behind, param(&delimiters)]),
+                kind,
+            )
+        }
+    }
+}
+
+/// The variable with what a rule has captured.
+pub(super) fn captured(side: &str, number: &str) -> Fetch {
+    Fetch::Variable(format!("capture.{side}.{number}"))
+}
+
 fn truth(text: &str) -> &'static str {
     match text {
         "" | "0" | "false" => "0",
@@ -221,6 +277,11 @@ fn truth(text: &str) -> &'static str {
 /// `txn.name` as the name of a variable; scopes are told apart by their part of the name.
 pub(super) fn variable(name: &str) -> String {
     name.to_owned()
+}
+
+/// A text that has to be an address.
+fn address(fetch: Fetch) -> Option<Result<Sample, String>> {
+    sample(fetch.through(vec![Convert::new("ip")]), Kind::Address)
 }
 
 /// Fetches of headers.
@@ -245,7 +306,7 @@ fn header(call: &Call) -> Option<Result<Sample, String>> {
             "hdr_cnt" => sample(Fetch::ResponseHeaderItems(name), Kind::Number),
             "fhdr_cnt" => sample(Fetch::ResponseHeaderLines(name), Kind::Number),
             "hdr_val" => sample(Fetch::ResponseHeaderItem(with), Kind::Number),
-            "hdr_ip" => sample(Fetch::ResponseHeaderItem(with), Kind::Address),
+            "hdr_ip" => address(Fetch::ResponseHeaderItem(with)),
             _ => None,
         };
     }
@@ -255,7 +316,7 @@ fn header(call: &Call) -> Option<Result<Sample, String>> {
         "hdr_cnt" => sample(Fetch::HeaderItems(name), Kind::Number),
         "fhdr_cnt" => sample(Fetch::HeaderLines(name), Kind::Number),
         "hdr_val" => sample(Fetch::HeaderItem(with), Kind::Number),
-        "hdr_ip" => sample(Fetch::HeaderItem(with), Kind::Address),
+        "hdr_ip" => address(Fetch::HeaderItem(with)),
         _ => None,
     }
 }
@@ -282,39 +343,141 @@ fn secure(call: &Call) -> Option<Result<Sample, String>> {
     }
 }
 
+/// Converters that have the same name and arguments here, with the kind of value that they yield.
+const SAME: &[(Kind, &[&str])] = &[
+    (
+        Kind::Text,
+        &[
+            "lower",
+            "upper",
+            "field",
+            "word",
+            "regsub",
+            "bytes",
+            "ltrim",
+            "rtrim",
+            "base64",
+            "b64dec",
+            "ub64enc",
+            "ub64dec",
+            "hex",
+            "url_dec",
+            "url_enc",
+            "json",
+            "iif",
+            "param",
+            "language",
+            "host_only",
+            "sha1",
+            "sha2",
+            "digest",
+        ],
+    ),
+    (
+        Kind::Number,
+        &[
+            "length",
+            "hex2i",
+            "crc32",
+            "crc32c",
+            "djb2",
+            "sdbm",
+            "wt6",
+            "xxh32",
+            "xxh64",
+            "xxh3",
+            "port_only",
+        ],
+    ),
+];
+
+/// Converters of numbers: a text is the number that it begins with, or 0.
+const ARITHMETIC: &[(Kind, &[&str])] = &[
+    (
+        Kind::Number,
+        &[
+            "add", "sub", "mul", "div", "mod", "neg", "and", "or", "xor", "cpl",
+        ],
+    ),
+    (Kind::Truth, &["not", "bool", "odd", "even"]),
+    (Kind::Text, &["utime", "http_date"]),
+];
+
+fn listed(list: &[(Kind, &[&str])], name: &str) -> Option<Kind> {
+    let mut list = list.iter();
+    let found = list.find(|(_, names)| names.contains(&name));
+    found.map(|(kind, _)| *kind)
+}
+
+/// An argument that may be the name of a variable, which has a scope.
+fn operand(text: &str) -> String {
+    let scopes = ["proc.", "sess.", "txn.", "req.", "res.", "check."];
+    match scopes.iter().any(|scope| text.starts_with(scope)) {
+        true => format!("var:{}", variable(text)),
+        false => text.to_owned(),
+    }
+}
+
 /// The converters that stand for one, and the kind of value they yield.
-fn converter(call: &Call) -> Result<(Vec<Convert>, Option<Kind>), String> {
+fn converter(call: &Call, from: Kind) -> Result<(Vec<Convert>, Option<Kind>), String> {
     let arguments: Vec<&str> = call.arguments.iter().map(String::as_str).collect();
-    let same = |kind| Ok((vec![Convert::with(&call.name, &arguments)], kind));
-    match call.name.as_str() {
-        "lower" | "upper" | "field" | "word" | "regsub" | "bytes" | "ltrim" | "rtrim"
-        | "base64" | "b64dec" | "ub64enc" | "ub64dec" | "hex" | "url_dec" | "url_enc" | "json"
-        | "iif" => same(Some(Kind::Text)),
-        "add" | "sub" | "mul" | "div" | "mod" | "neg" | "and" | "or" | "xor" | "cpl" | "length"
-        | "hex2i" | "crc32" => same(Some(Kind::Number)),
-        "not" | "bool" | "odd" | "even" => same(Some(Kind::Truth)),
+    let name = call.name.as_str();
+    if let Some(kind) = listed(SAME, name) {
+        return Ok((vec![Convert::with(name, &arguments)], Some(kind)));
+    }
+    if let Some(kind) = listed(ARITHMETIC, name) {
+        let operands: Vec<String> = match name {
+            "utime" | "http_date" => call.arguments.clone(),
+            _ => call.arguments.iter().map(|text| operand(text)).collect(),
+        };
+        let operands: Vec<&str> = operands.iter().map(String::as_str).collect();
+        let mut steps = Vec::new();
+        if from == Kind::Text {
+            steps.push(Convert::new("int"));
+        }
+        steps.push(Convert::with(name, &operands));
+        return Ok((steps, Some(kind)));
+    }
+    match name {
         "urlp" => Ok((vec![Convert::with("param", &arguments)], Some(Kind::Text))),
-        "param" => same(Some(Kind::Text)),
+        "debug" => Ok((Vec::new(), None)),
+        "json_query" => {
+            let kind = match arguments.get(1) {
+                Some(&"int") => Kind::Number,
+                _ => Kind::Text,
+            };
+            let path = call.argument(0).trim_start_matches('\\');
+            let mut arguments = arguments.clone();
+            if let Some(first) = arguments.first_mut() {
+                *first = path;
+            }
+            Ok((vec![Convert::with(name, &arguments)], Some(kind)))
+        }
+        "hmac" if arguments.get(1).is_some_and(|key| operand(key) == **key) => {
+            Ok((vec![Convert::with(name, &arguments)], Some(Kind::Text)))
+        }
+        "strcmp" => {
+            let other = operand(call.argument(0));
+            Ok((
+                vec![Convert::with("strcmp", &[other.as_str()])],
+                Some(Kind::Number),
+            ))
+        }
         "ipmask" => Ok((
             vec![Convert::with("network", &arguments)],
             Some(Kind::Address),
         )),
-        "concat" => match arguments.as_slice() {
-            [before] => Ok((
-                vec![Convert::with("concat", &["", before])],
-                Some(Kind::Text),
-            )),
-            [before, "", after] => Ok((
-                vec![Convert::with("concat", &["", &format!("{before}{after}")])],
-                Some(Kind::Text),
-            )),
-            _ => Err("the converter \"concat\" with a variable is not known here".to_owned()),
-        },
-        "map" | "map_str" | "map_beg" | "map_sub" | "map_dir" | "map_dom" | "map_end"
-        | "map_ip" | "map_int" | "map_reg" | "map_str_int" | "map_str_ip" => {
-            Err(format!("the converter {:?} is not known here", call.name))
+        "concat" => {
+            let behind = |text: &str| Convert::with("concat", &["", text]);
+            let texts = [0, 1, 2].map(|at| call.arguments.get(at).map_or("", String::as_str));
+            let [before, variable, after] = texts;
+            let variable = operand(variable);
+            let all = [before, variable.as_str(), after];
+            let steps = all.iter().filter(|text| !text.is_empty());
+            Ok((steps.map(|text| behind(text)).collect(), Some(Kind::Text)))
         }
-        _ => Err(format!("the converter {:?} is not known here", call.name)),
+        _ if maps::is_map(name) => maps::converter(call),
+        _ => Err(format!("the converter {name:?} is not known here")),
     }
 }
 

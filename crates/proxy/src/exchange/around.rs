@@ -1,0 +1,50 @@
+//! What rules may ask about the connection and the servers besides what a request says.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use clearway_rules::Around;
+
+use crate::client::Conn;
+use crate::local::{LocalBackend, LocalPlan};
+
+/// A connection and the Plan that its request follows.
+pub(super) struct Surroundings<'a> {
+    pub(super) conn: &'a Conn,
+    pub(super) plan: &'a LocalPlan,
+}
+
+impl fmt::Debug for Surroundings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings").finish_non_exhaustive()
+    }
+}
+
+impl Surroundings<'_> {
+    fn backend(&self, name: &str) -> Option<&LocalBackend> {
+        let mut backends = self.plan.backends.iter();
+        let found = backends.find(|backend| backend.plan.name.as_str() == name);
+        found.map(|backend| &**backend)
+    }
+}
+
+impl Around for Surroundings<'_> {
+    fn local(&self) -> Option<IpAddr> {
+        self.conn.local()
+    }
+
+    fn servers_up(&self, backend: &str) -> Option<usize> {
+        let servers = self.backend(backend)?.servers.iter();
+        Some(
+            servers
+                .filter(|server| server.plan.entry.cell.is_usable())
+                .count(),
+        )
+    }
+
+    fn is_up(&self, backend: &str, server: &str) -> Option<bool> {
+        let mut servers = self.backend(backend)?.servers.iter();
+        let found = servers.find(|known| known.plan.name.as_str() == server)?;
+        Some(found.plan.entry.cell.is_usable())
+    }
+}
