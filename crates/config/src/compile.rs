@@ -4,7 +4,7 @@
 //! which passes its checks can be used.
 
 use clearway_rules::ast::Definitions;
-use clearway_rules::{CompileError, Program, Router, ast};
+use clearway_rules::{CompileError, Gate, Program, Router, ast};
 
 use crate::diagnostic::{Diagnostic, Origin};
 use crate::model::{
@@ -28,6 +28,24 @@ impl Listener {
             actions,
         });
         program(short.chain(self.rules.iter().map(Written::of)), named)
+    }
+
+    /// The conditions of its ways through, compiled, in their order.
+    ///
+    /// # Errors
+    /// Conditions that cannot work, each at its way.
+    pub fn gates(&self, named: &Definitions) -> Result<Vec<Gate>, Vec<Diagnostic>> {
+        let (mut gates, mut wrong) = (Vec::new(), Vec::new());
+        for way in &self.passthrough {
+            match Gate::compile(&way.when.lowered(), named) {
+                Ok(gate) => gates.push(gate),
+                Err(message) => {
+                    let origin = way.origins.field_or_section("when");
+                    wrong.push(Diagnostic::error(RULE, origin, message));
+                }
+            }
+        }
+        if wrong.is_empty() { Ok(gates) } else { Err(wrong) }
     }
 
     /// What browsers are told about HTTPS in each response, those of the balancer itself included

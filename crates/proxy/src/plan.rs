@@ -150,14 +150,20 @@ pub struct ListenerPlan {
 }
 
 /// Where TLS connections go that ask for certain names or protocols.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct PassPlan {
     /// Names, exact or with `*.`; none = any.
     pub names: Vec<String>,
     /// Application protocols of which one has to be offered; none = any.
     pub alpn: Vec<Vec<u8>>,
-    /// The backend's place in the Plan.
-    pub backend: usize,
+    /// What has to hold besides.
+    pub gate: clearway_rules::Gate,
+    /// The first bytes have to be looked at for it.
+    pub needs_hello: bool,
+    /// The backend's place in the Plan; none = the listener's own.
+    pub backend: Option<usize>,
+    /// Such connections are closed at once.
+    pub rejects: bool,
 }
 
 /// TLS of a listener.

@@ -16,6 +16,7 @@ pub mod ast;
 mod compile;
 pub mod convert;
 mod fetch;
+mod gate;
 mod map;
 mod matcher;
 mod program;
@@ -32,6 +33,7 @@ mod value;
 mod view;
 
 pub use compile::CompileError;
+pub use gate::Gate;
 pub use program::Program;
 pub use router::Router;
 pub use scratch::Scratch;

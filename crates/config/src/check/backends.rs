@@ -80,7 +80,8 @@ impl<'a> Uses<'a> {
         };
         for listener in &config.listeners {
             let ways = listener.passthrough.iter();
-            uses.tcp.extend(ways.map(|way| way.backend.as_str()));
+            let backends = ways.filter_map(|way| way.backend.as_ref());
+            uses.tcp.extend(backends.map(|name| name.as_str()));
             let own = listener.backend.as_ref().map(|name| name.as_str());
             let name = own.or_else(|| config.default_backend(listener).map(|b| b.name.as_str()));
             if let Some(name) = name {

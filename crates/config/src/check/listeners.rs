@@ -194,17 +194,24 @@ fn passthrough(config: &Config, listener: &Listener, found: &mut Findings) {
             "passthrough needs mode = \"tcp\": requests that stay encrypted cannot be read";
         found.error("mode", origin, message);
     }
-    if listener.tls.is_some() {
+    let by_name = |way: &crate::model::Passthrough| {
+        !way.server_name.is_empty() || !way.alpn.is_empty()
+    };
+    if listener.tls.is_some() && listener.passthrough.iter().any(by_name) {
         let message = "a listener either decrypts (tls) or passes through";
         found.error("tls", origin, message);
     }
+    found.extend(listener.gates(&config.definitions()).err());
     for way in &listener.passthrough {
-        if way.origins.is_misread("backend") || config.backend(way.backend.as_str()).is_some() {
+        let Some(backend) = &way.backend else {
+            continue;
+        };
+        if way.origins.is_misread("backend") || config.backend(backend.as_str()).is_some() {
             continue;
         }
         let names = config.backends.iter().map(|b| b.name.as_str());
         let origin = way.origins.field_or_section("backend");
-        found.unknown("backend", way.backend.as_str(), origin, names);
+        found.unknown("backend", backend.as_str(), origin, names);
     }
 }
 

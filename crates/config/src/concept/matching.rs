@@ -62,6 +62,20 @@ concept! {
     all: Vec<Condition> = Vec::new(), example = Some("[{ path = \"/a/\" }, { method = \"POST\" }]");
 }
 
+impl Condition {
+    /// Whether a value is tested whose name begins so.
+    #[must_use]
+    pub fn looks_at(&self, beginning: &str) -> bool {
+        let inner = [&self.not, &self.any, &self.all];
+        let mut tests = self.value.iter();
+        tests.any(|test| test.of.as_str().starts_with(beginning))
+            || inner
+                .into_iter()
+                .flatten()
+                .any(|condition| condition.looks_at(beginning))
+    }
+}
+
 concept! {
     /// A test of a value. One of the tests that are written has to hold, for one of several values.
     ValueTest, "value test";

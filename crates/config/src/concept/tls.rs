@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use super::matching::Condition;
 use super::{concept, table_value};
 use crate::syntax::Node;
 use crate::value::{
@@ -99,10 +100,24 @@ concept! {
     server_name: Vec<HostPattern> = Vec::new(), example = Some("[\"a.example.org\", \"*.b.example.org\"]");
     /// Application protocols (ALPN) of which one has to be offered; any when absent.
     alpn: Vec<Alpn> = Vec::new(), example = Some("[\"h2\"]");
-    /// The backend.
-    backend: Identifier = Identifier::default(), required = true, example = Some("\"app\"");
+    /// What has to hold besides: conditions on `client_ip`, `client_port`, `port`, `server_ip` and values
+    /// of TLS, `tls_hello` and `tls_server_name` among them. Nothing is waited for that no condition looks
+    /// at, so servers may speak first.
+    when: Condition = Condition::default(), example = Some("{ source = \"10.0.0.0/8\" }");
+    /// The backend; the listener's own when absent.
+    backend: Option<Identifier> = None, example = Some("\"app\"");
+    /// Whether such connections are closed at once.
+    reject: bool = false, example = Some("true");
 }
 table_value!(Passthrough);
+
+impl Passthrough {
+    /// Whether the first bytes of a client that is passed through have to be looked at for it.
+    #[must_use]
+    pub fn needs_hello(&self) -> bool {
+        !self.server_name.is_empty() || !self.alpn.is_empty() || self.when.looks_at("tls_")
+    }
+}
 
 concept! {
     /// TLS with servers. `tls = true` verifies them against the system's authorities.

@@ -77,7 +77,7 @@ fn front(config: &Config, listener: &Listener) -> FrontSurvey {
     let mut backends: Vec<String> = Vec::new();
     let routed = config.routes_of(listener);
     let routed = routed.filter_map(|(_, route)| route.backend.as_ref());
-    let passed = listener.passthrough.iter().map(|pass| &pass.backend);
+    let passed = listener.passthrough.iter().filter_map(|pass| pass.backend.as_ref());
     let default = config
         .default_backend(listener)
         .map(|backend| &backend.name);
@@ -170,7 +170,7 @@ fn listener_of<'a>(config: &'a Config, backend: &Backend) -> Option<&'a Listener
             || listener
                 .passthrough
                 .iter()
-                .any(|pass| pass.backend == *name)
+                .any(|pass| pass.backend.as_ref() == Some(name))
     })
 }
 

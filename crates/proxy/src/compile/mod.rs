@@ -12,11 +12,12 @@ use clearway_base::hash::Map;
 use clearway_base::intern::Name;
 use clearway_config::Diagnostic;
 use clearway_config::model::{
-    Backend, Config, ErrorKey, ErrorPages as PagesConfig, Listener, Mode as ModeConfig, Retries,
-    Route, XForwarded as XForwardedConfig,
+    Backend, Config, ErrorKey, ErrorPages as PagesConfig, Listener, Mode as ModeConfig, Passthrough,
+    Retries, Route, XForwarded as XForwardedConfig,
 };
 use clearway_http::XForwarded;
 use clearway_outcome::FaultKind;
+use clearway_rules::Gate;
 use clearway_rules::ast::Definitions;
 
 pub use backend::{Address, Answer, Names, Question};
@@ -210,23 +211,32 @@ fn compile_listener(
             .map(|name| name.as_str().to_owned()),
         transport_security: listener.transport_security(),
         errors,
-        passthrough: passthrough(listener, index),
+        passthrough: passthrough(named, listener, index)?,
         http2: listener.http2 && listener.is_http(),
         tls,
         entry,
     })
 }
 
-/// Where TLS connections of a listener go that are passed through.
-fn passthrough(listener: &Listener, index: &Map<&str, usize>) -> Vec<PassPlan> {
-    let ways = listener.passthrough.iter().filter_map(|way| {
-        Some(PassPlan {
-            names: way.server_name.iter().map(ToString::to_string).collect(),
-            alpn: way.alpn.iter().map(|p| p.as_bytes().to_vec()).collect(),
-            backend: index.get(way.backend.as_str()).copied()?,
-        })
-    });
-    ways.collect()
+/// Where connections of a listener go that are passed through.
+fn passthrough(
+    named: &Definitions,
+    listener: &Listener,
+    index: &Map<&str, usize>,
+) -> Result<Vec<PassPlan>, Vec<Diagnostic>> {
+    let ways = listener.passthrough.iter().zip(listener.gates(named)?);
+    let plan = |(way, gate): (&Passthrough, Gate)| PassPlan {
+        names: way.server_name.iter().map(ToString::to_string).collect(),
+        alpn: way.alpn.iter().map(|p| p.as_bytes().to_vec()).collect(),
+        gate,
+        needs_hello: way.needs_hello() && listener.tls.is_none(),
+        backend: way
+            .backend
+            .as_ref()
+            .and_then(|name| index.get(name.as_str()).copied()),
+        rejects: way.reject,
+    };
+    Ok(ways.map(plan).collect())
 }
 
 fn compile_route(

@@ -9,9 +9,9 @@ use crate::client::Conn;
 use crate::local::{LocalBackend, LocalPlan};
 
 /// A connection and the Plan that its request follows.
-pub(super) struct Surroundings<'a> {
-    pub(super) conn: &'a Conn,
-    pub(super) plan: &'a LocalPlan,
+pub(crate) struct Surroundings<'a> {
+    pub(crate) conn: &'a Conn,
+    pub(crate) plan: &'a LocalPlan,
 }
 
 impl fmt::Debug for Surroundings<'_> {

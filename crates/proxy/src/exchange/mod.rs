@@ -4,7 +4,7 @@
 //! Only this driver writes replies of our own, only [`settle`] reports.
 
 mod admit;
-mod around;
+pub(crate) mod around;
 mod choose;
 mod deliver;
 mod evidence;

@@ -110,7 +110,7 @@ pub(crate) async fn serve(mut conn: Box<Conn>) {
     if conn.listener().is_some_and(|l| !l.passthrough.is_empty()) {
         // Boxed: the room is not needed afterwards.
         match Box::pin(passthrough::choose(&mut conn, first)).await {
-            Ok(seen) => (first, way) = (Some(seen.first), seen.backend),
+            Ok(seen) => (first, way) = (seen.first, seen.backend),
             Err(()) => return,
         }
     }

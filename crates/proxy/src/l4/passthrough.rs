@@ -1,41 +1,113 @@
-//! Choosing the backend of a TLS connection that is passed through, by its ClientHello.
+//! Choosing the backend of a connection that is passed through: by where it comes from, and by its
+//! ClientHello where something looks at that.
 
 use std::rc::Rc;
 
 use clearway_base::buffer::Lease;
+use clearway_base::intern::Name;
+use clearway_http::RequestHead;
 use clearway_net::tls::hello::Hello;
 use clearway_net::tls::name_matches;
 use clearway_outcome::{FaultKind, TlsFacts};
+use clearway_rules::{Scratch, View};
 
 use crate::client::Conn;
 use crate::client::hello;
+use crate::exchange::around::Surroundings;
 use crate::plan::PassPlan;
 use crate::refuse;
 
 /// Where a connection goes, with the bytes that told.
 pub(super) struct Seen {
-    pub(super) first: Lease,
+    pub(super) first: Option<Lease>,
     /// `None`: the listener's own backend.
     pub(super) backend: Option<usize>,
 }
 
-/// Reads the ClientHello, which may have begun with `first`, and looks for what it asks for.
+/// What is known of the first bytes.
+enum Begin {
+    /// Nobody has asked.
+    Unread,
+    Hello(Box<Hello>),
+    /// They are something else, and why they are no ClientHello.
+    Other(FaultKind),
+}
+
+/// Looks for the first way that takes the connection, whose bytes may have begun with `first`. They are
+/// read as soon as a way needs to know them.
 ///
 /// `Err(())` means that the connection was refused and reported, or that the client left.
-pub(super) async fn choose(conn: &mut Conn, first: Option<Lease>) -> Result<Seen, ()> {
+pub(super) async fn choose(conn: &mut Conn, mut first: Option<Lease>) -> Result<Seen, ()> {
+    let plan = conn.plan();
+    let Some(listener) = plan.plan.listeners.get(conn.listener_at).cloned() else {
+        return Err(());
+    };
+    let mut begin = Begin::Unread;
+    let mut scratch = Scratch::default();
+    let head = RequestHead::default();
+    for way in &listener.passthrough {
+        if way.needs_hello && matches!(begin, Begin::Unread) {
+            let (lease, seen) = read(conn, first.take()).await?;
+            (first, begin) = (Some(lease), seen);
+        }
+        let around = Surroundings {
+            conn,
+            plan: &plan,
+        };
+        let view = View {
+            head: &head,
+            buf: b"",
+            client: conn.client,
+            listener: listener.name,
+            scheme: conn.scheme(),
+            tls: conn.tls.as_deref(),
+            id: clearway_outcome::RequestId(0),
+            response: None,
+            backend: Name::NONE,
+            server: Name::NONE,
+            around: Some(&around),
+            port: conn.port(),
+            edits: None,
+        };
+        if !way.takes(&begin) || !way.gate.holds(&view, &mut scratch) {
+            continue;
+        }
+        if way.rejects {
+            refuse::handshake(conn, FaultKind::Denied);
+            return Err(());
+        }
+        let backend = way.backend;
+        return Ok(Seen { first, backend });
+    }
+    if listener.fallback.backend.is_some() {
+        return Ok(Seen {
+            first,
+            backend: None,
+        });
+    }
+    let kind = match begin {
+        Begin::Hello(_) | Begin::Unread => FaultKind::TlsNameUnknown,
+        Begin::Other(kind) => kind,
+    };
+    refuse::handshake(conn, kind);
+    Err(())
+}
+
+/// Reads the ClientHello.
+async fn read(conn: &mut Conn, first: Option<Lease>) -> Result<(Lease, Begin), ()> {
     let (lease, seen) = hello::read(conn, first).await;
     let kind = match seen {
-        hello::Seen::Hello(hello) => return follow(conn, lease, &hello),
-        // Where there is a backend for everything else, this is for it.
-        hello::Seen::Other(_) if has_own_backend(conn) => {
-            return Ok(Seen {
-                first: lease,
-                backend: None,
-            });
+        hello::Seen::Hello(hello) => {
+            conn.tls = Some(Rc::new(TlsFacts {
+                server_name: hello.server_name.clone().unwrap_or_default(),
+                ..TlsFacts::default()
+            }));
+            return Ok((lease, Begin::Hello(hello)));
         }
+        // Another way, or the listener's own backend, may be for everything else.
+        hello::Seen::Other(refused) => return Ok((lease, Begin::Other(refused.kind))),
         // It only looked whether somebody listens.
         hello::Seen::Ended if lease.is_empty() => return Err(()),
-        hello::Seen::Other(refused) => refused.kind,
         hello::Seen::Ended => FaultKind::TlsHandshakeClosed,
         hello::Seen::TimedOut => FaultKind::TlsHandshakeTimeout,
     };
@@ -44,32 +116,15 @@ pub(super) async fn choose(conn: &mut Conn, first: Option<Lease>) -> Result<Seen
     Err(())
 }
 
-fn has_own_backend(conn: &Conn) -> bool {
-    conn.listener()
-        .is_some_and(|l| l.fallback.backend.is_some())
-}
-
-fn follow(conn: &mut Conn, first: Lease, hello: &Hello) -> Result<Seen, ()> {
-    let ways = conn.listener().map(|l| Rc::from(l.passthrough.as_slice()));
-    let ways: Rc<[PassPlan]> = ways.unwrap_or_default();
-    conn.tls = Some(Rc::new(TlsFacts {
-        server_name: hello.server_name.clone().unwrap_or_default(),
-        ..TlsFacts::default()
-    }));
-    let way = ways.iter().find(|way| way.takes(hello));
-    if way.is_none() && !has_own_backend(conn) {
-        refuse::handshake(conn, FaultKind::TlsNameUnknown);
-        return Err(());
-    }
-    Ok(Seen {
-        first,
-        backend: way.map(|way| way.backend),
-    })
-}
-
 impl PassPlan {
-    /// Whether a client that offers this goes this way.
-    fn takes(&self, hello: &Hello) -> bool {
+    /// Whether a client that begins so goes this way, whatever else has to hold.
+    fn takes(&self, begin: &Begin) -> bool {
+        if self.names.is_empty() && self.alpn.is_empty() {
+            return true;
+        }
+        let Begin::Hello(hello) = begin else {
+            return false;
+        };
         let name = hello.server_name.as_deref();
         let by_name = self.names.is_empty()
             || name

@@ -220,6 +220,8 @@ fetches! {
         Scheme = "scheme" Request connection::scheme;
         /// Id of the request.
         RequestId = "id" Request connection::id;
+        /// 1 when the client speaks TLS, or where it is passed through has begun to, else 0.
+        TlsHello = "tls_hello" Request tls::hello;
         /// Version of TLS with the client: `TLSv1.3` or `TLSv1.2`. This and what follows about TLS has
         /// no value on a plain connection.
         TlsVersion = "tls_version" Request tls::version;

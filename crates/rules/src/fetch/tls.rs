@@ -14,6 +14,10 @@ fn show(at: &Context<'_>, text: fn(&CertificateFacts) -> &str, visit: &mut Visit
     certificate(at).is_some_and(|facts| visit(text(facts).as_bytes()))
 }
 
+pub(super) fn hello(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    visit(if at.view.tls.is_some() { b"1" } else { b"0" })
+}
+
 pub(super) fn version(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
     at.view
         .tls

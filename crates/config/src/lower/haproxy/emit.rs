@@ -48,6 +48,14 @@ pub(super) fn frontend(proxy: &Proxy, global: &Global, config: &mut Config, note
         listener.access_logs = Some(logs).filter(|logs| !logs.is_empty());
         config.listeners.push(listener);
     }
+    if !proxy.is_http() {
+        let ways = super::pass::ways(proxy, notes);
+        let own = config.listeners.iter_mut();
+        for listener in own.filter(|known| names.contains(&known.name)) {
+            listener.passthrough.clone_from(&ways);
+        }
+        return;
+    }
     for switch in &proxy.switches {
         let default = proxy.default_backend.as_ref().map(|found| &found.value);
         let own = (proxy.serves() && !proxy.servers.is_empty()).then_some(&proxy.name);
@@ -65,9 +73,7 @@ pub(super) fn frontend(proxy: &Proxy, global: &Global, config: &mut Config, note
         };
         route.origins.set("backend", switch.origin.clone());
         route.matching.listeners.clone_from(&names);
-        if proxy.is_http() {
-            config.routes.push(route);
-        }
+        config.routes.push(route);
     }
 }
 

@@ -5,7 +5,7 @@ use clearway_base::hash::Set;
 use super::super::notes::Notes;
 use super::proxy::{At, Proxy, Spoken, Switch};
 use super::rules::{self, Lowered, Phase, Trouble};
-use super::{acl, extra, logs, options, stats};
+use super::{acl, extra, logs, options, pass, stats};
 use crate::model::{HeaderValue, Mode};
 use crate::survey::units;
 use crate::syntax::haproxy::Line;
@@ -293,6 +293,9 @@ fn tcp_request(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes)
         ["connection" | "session" | "content", action, ..] => *action,
         _ => return notes.refused("such a rule is not known here"),
     };
+    if !proxy.is_http() {
+        return pass::rule(line, words, condition, proxy, notes);
+    }
     let is_always = condition == crate::model::Condition::default();
     let mut actions = crate::model::Actions::default();
     let key = match action {
@@ -306,11 +309,8 @@ fn tcp_request(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes)
         }
         other => return notes.refused(format!("the action {other:?} is not known here")),
     };
-    if action == "accept" && (is_always || !proxy.is_http()) {
+    if action == "accept" && is_always {
         return notes.equivalent("connections are accepted unless something is against it");
-    }
-    if !proxy.is_http() {
-        return notes.refused("conditions on connections of mode tcp are not known here");
     }
     notes.equivalent("done when the first request has come");
     let rule = rules::rule(condition, actions, key, &line.origin());

@@ -16,6 +16,7 @@ mod lines;
 mod logs;
 mod maps;
 mod options;
+mod pass;
 mod proxy;
 mod rules;
 mod sample;

@@ -37,6 +37,16 @@ pub(super) struct Switch {
     pub(super) origin: Origin,
 }
 
+/// A rule about connections of mode tcp.
+#[derive(Clone, Debug)]
+pub(super) struct Pass {
+    /// `connection`, `session` or `content`: what is accepted by one is still looked at by the next.
+    pub(super) stage: String,
+    pub(super) accepts: bool,
+    pub(super) condition: Condition,
+    pub(super) origin: Origin,
+}
+
 /// What a section says.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Proxy {
@@ -75,6 +85,8 @@ pub(super) struct Proxy {
     pub(super) logs_globally: bool,
     pub(super) log_format: Option<Line>,
     pub(super) stats: Stats,
+    /// What is done with connections of mode tcp, in its order.
+    pub(super) passes: Vec<Pass>,
     pub(super) monitor: Option<At<String>>,
     /// When the answer of `monitor` is that it fails.
     pub(super) monitor_fails: Vec<Condition>,

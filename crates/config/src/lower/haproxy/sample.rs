@@ -330,6 +330,8 @@ fn secure(call: &Call) -> Option<Result<Sample, String>> {
             Kind::Truth,
         ),
         "ssl_fc_sni" => sample(Fetch::TlsServerName, Kind::Text),
+        "req.ssl_sni" | "req_ssl_sni" => sample(Fetch::TlsServerName, Kind::Text),
+        "req.ssl_hello_type" | "req_ssl_hello_type" => sample(Fetch::TlsHello, Kind::Number),
         "ssl_fc_alpn" => sample(Fetch::TlsAlpn, Kind::Text),
         "ssl_fc_protocol" => sample(Fetch::TlsVersion, Kind::Text),
         "ssl_fc_cipher" => sample(Fetch::TlsCipher, Kind::Text),

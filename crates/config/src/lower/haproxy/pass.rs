@@ -1,0 +1,120 @@
+//! Connections of mode tcp: what is accepted, and which backend gets it.
+
+use super::super::notes::Notes;
+use super::acl;
+use super::proxy::{Pass, Proxy};
+use crate::diagnostic::{Origin, Origins};
+use crate::model::{Condition, Identifier, Passthrough};
+use crate::syntax::haproxy::Line;
+use crate::value::Text;
+
+/// Values that there are before anything is decrypted or read.
+const KNOWN: [&str; 9] = [
+    "client_ip",
+    "client_port",
+    "port",
+    "server_ip",
+    "listener",
+    "scheme",
+    "servers_up",
+    "tls_",
+    "text:",
+];
+
+/// `tcp-request connection|session|content accept|reject` of mode tcp.
+pub(super) fn rule(
+    line: &Line,
+    words: &[&str],
+    condition: Condition,
+    proxy: &mut Proxy,
+    notes: &mut Notes,
+) {
+    let [stage, action, ..] = words else {
+        return notes.refused("such a rule is not known here");
+    };
+    let accepts = match *action {
+        "accept" => true,
+        "reject" | "silent-drop" => false,
+        other => return notes.refused(format!("the action {other:?} is not known here")),
+    };
+    if let Err(message) = check(line, &condition) {
+        return notes.refused(message);
+    }
+    proxy.passes.push(Pass {
+        stage: (*stage).to_owned(),
+        accepts,
+        condition,
+        origin: line.origin(),
+    });
+}
+
+/// What a condition looks at has to be there.
+fn check(line: &Line, condition: &Condition) -> Result<(), String> {
+    if line.texts(1).any(|word| word.trim_start_matches('!').starts_with("HTTP")) {
+        return Err("requests are not looked at in mode tcp".to_owned());
+    }
+    check_values(condition)
+}
+
+fn check_values(condition: &Condition) -> Result<(), String> {
+    for test in &condition.value {
+        let of = test.of.as_str();
+        if !KNOWN.iter().any(|known| of.starts_with(known)) {
+            return Err(format!("{of} is not known in mode tcp"));
+        }
+    }
+    let inner = [&condition.not, &condition.any, &condition.all];
+    inner.into_iter().flatten().try_for_each(check_values)
+}
+
+/// The ways of a frontend: rejections in their order, then `use_backend`.
+pub(super) fn ways(proxy: &Proxy, notes: &mut Notes) -> Vec<Passthrough> {
+    let mut ways = Vec::new();
+    for stage in ["connection", "session", "content"] {
+        let mut accepted: Vec<Condition> = Vec::new();
+        for pass in proxy.passes.iter().filter(|pass| pass.stage == stage) {
+            if pass.accepts {
+                accepted.push(pass.condition.clone());
+                continue;
+            }
+            let unless = accepted.iter().cloned().map(acl::not);
+            let mut all: Vec<Condition> = unless.collect();
+            if pass.condition != Condition::default() || all.is_empty() {
+                all.push(pass.condition.clone());
+            }
+            ways.push(Passthrough {
+                reject: true,
+                ..way(acl::all_of(all), &pass.origin)
+            });
+        }
+    }
+    for switch in &proxy.switches {
+        let name = switch.backend.as_ref().map(|name| Identifier::parse(name));
+        let backend = match name {
+            Some(Ok(name)) => Some(name),
+            Some(Err(_)) => continue,
+            None => None,
+        };
+        if let Err(message) = check_values(&switch.condition) {
+            let message = format!("{message}: the backend cannot be chosen by it");
+            notes.wrong(&switch.origin, message, "");
+            continue;
+        }
+        ways.push(Passthrough {
+            backend,
+            ..way(switch.condition.clone(), &switch.origin)
+        });
+    }
+    ways
+}
+
+fn way(when: Condition, origin: &Origin) -> Passthrough {
+    let mut origins = Origins::new(origin.clone());
+    origins.set("when", origin.clone());
+    origins.set("backend", origin.clone());
+    Passthrough {
+        when,
+        origins,
+        ..Passthrough::default()
+    }
+}
