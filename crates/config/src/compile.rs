@@ -45,7 +45,11 @@ impl Listener {
                 }
             }
         }
-        if wrong.is_empty() { Ok(gates) } else { Err(wrong) }
+        if wrong.is_empty() {
+            Ok(gates)
+        } else {
+            Err(wrong)
+        }
     }
 
     /// What browsers are told about HTTPS in each response, those of the balancer itself included

@@ -217,6 +217,8 @@ pub enum Action {
     },
     /// Headers that this rule sets or adds are written even when they are empty.
     WriteEmpty,
+    /// What this rule does with responses is done with replies of the balancer itself too.
+    ForReplies,
     /// Replaces the status of the response.
     SetStatus(u16),
     /// Puts `to` in place of `from` at the begin of the path, at a boundary of segments.

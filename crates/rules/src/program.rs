@@ -22,11 +22,14 @@ pub struct Program {
     token: u32,
     rules: Box<[Compiled]>,
     has_response: bool,
+    has_replies: bool,
 }
 
 #[derive(Debug)]
 struct Compiled {
     check: Check,
+    /// It is for replies of the balancer itself too.
+    replies: bool,
     /// The condition captures groups, so those of earlier rules are forgotten before it.
     captures: bool,
     /// When the condition can be decided.
@@ -73,6 +76,7 @@ impl Program {
         }
         Ok(Self {
             token: TOKENS.fetch_add(1, Ordering::Relaxed),
+            has_replies: compiled.iter().any(|rule| rule.replies),
             has_response: compiled.iter().any(|rule| !rule.response.is_empty()),
             rules: compiled.into(),
         })
@@ -88,6 +92,29 @@ impl Program {
     #[must_use]
     pub fn has_response_rules(&self) -> bool {
         self.has_response
+    }
+
+    /// Whether it has anything to do with replies of the balancer itself.
+    #[must_use]
+    pub fn has_reply_rules(&self) -> bool {
+        self.has_replies
+    }
+
+    /// Runs the rules that are for replies of the balancer itself over one. What they would answer in
+    /// its place is not answered.
+    pub fn run_reply(&self, view: &View<'_>, scratch: &mut Scratch, edits: &mut Edits) {
+        scratch.begin(view);
+        for rule in self.rules.iter().filter(|rule| rule.replies) {
+            if !rule.holds(&view.with(edits), scratch) {
+                continue;
+            }
+            for step in &rule.response {
+                match step.apply(view, scratch, edits) {
+                    Flow::Continue => {}
+                    Flow::Finish | Flow::Reply(_) | Flow::Drop | Flow::Reroute => return,
+                }
+            }
+        }
     }
 
     /// Runs the rules when the head of a request is complete.
@@ -164,7 +191,7 @@ fn compile(rule: &Rule, compiler: &mut Compiler<'_>) -> Result<Compiled, Vec<Mis
     let (mut request, mut response) = (Vec::new(), Vec::new());
     compiler.writes_empty = rule.actions.contains(&Action::WriteEmpty);
     for (index, action) in rule.actions.iter().enumerate() {
-        if *action == Action::WriteEmpty {
+        if matches!(action, Action::WriteEmpty | Action::ForReplies) {
             continue;
         }
         match action::compile(action, needs.response.as_deref(), compiler) {
@@ -183,6 +210,7 @@ fn compile(rule: &Rule, compiler: &mut Compiler<'_>) -> Result<Compiled, Vec<Mis
     };
     Ok(Compiled {
         check,
+        replies: rule.actions.contains(&Action::ForReplies) && !response.is_empty(),
         captures: needs.captures,
         since: match needs.response {
             Some(_) => Since::Response,

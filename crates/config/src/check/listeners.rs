@@ -194,9 +194,8 @@ fn passthrough(config: &Config, listener: &Listener, found: &mut Findings) {
             "passthrough needs mode = \"tcp\": requests that stay encrypted cannot be read";
         found.error("mode", origin, message);
     }
-    let by_name = |way: &crate::model::Passthrough| {
-        !way.server_name.is_empty() || !way.alpn.is_empty()
-    };
+    let by_name =
+        |way: &crate::model::Passthrough| !way.server_name.is_empty() || !way.alpn.is_empty();
     if listener.tls.is_some() && listener.passthrough.iter().any(by_name) {
         let message = "a listener either decrypts (tls) or passes through";
         found.error("tls", origin, message);

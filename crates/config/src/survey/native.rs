@@ -77,7 +77,10 @@ fn front(config: &Config, listener: &Listener) -> FrontSurvey {
     let mut backends: Vec<String> = Vec::new();
     let routed = config.routes_of(listener);
     let routed = routed.filter_map(|(_, route)| route.backend.as_ref());
-    let passed = listener.passthrough.iter().filter_map(|pass| pass.backend.as_ref());
+    let passed = listener
+        .passthrough
+        .iter()
+        .filter_map(|pass| pass.backend.as_ref());
     let default = config
         .default_backend(listener)
         .map(|backend| &backend.name);

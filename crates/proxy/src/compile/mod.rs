@@ -12,8 +12,8 @@ use clearway_base::hash::Map;
 use clearway_base::intern::Name;
 use clearway_config::Diagnostic;
 use clearway_config::model::{
-    Backend, Config, ErrorKey, ErrorPages as PagesConfig, Listener, Mode as ModeConfig, Passthrough,
-    Retries, Route, XForwarded as XForwardedConfig,
+    Backend, Config, ErrorKey, ErrorPages as PagesConfig, Listener, Mode as ModeConfig,
+    Passthrough, Retries, Route, XForwarded as XForwardedConfig,
 };
 use clearway_http::XForwarded;
 use clearway_outcome::FaultKind;

@@ -7,6 +7,7 @@ mod admit;
 pub(crate) mod around;
 mod choose;
 mod deliver;
+mod dress;
 mod evidence;
 mod gone;
 mod grpc;

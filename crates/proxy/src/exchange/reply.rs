@@ -210,6 +210,8 @@ impl Exchange<'_> {
     }
 
     async fn send_reply(&mut self, out: &[u8], keep_alive: bool) -> Next {
+        let dressed = self.dressed(out, keep_alive);
+        let out = dressed.as_deref().unwrap_or(out);
         let now = self.conn.worker.now();
         self.note_sent(out);
         let limit = self.route_plan().timeouts.client_write;

@@ -50,10 +50,7 @@ pub(super) async fn choose(conn: &mut Conn, mut first: Option<Lease>) -> Result<
             let (lease, seen) = read(conn, first.take()).await?;
             (first, begin) = (Some(lease), seen);
         }
-        let around = Surroundings {
-            conn,
-            plan: &plan,
-        };
+        let around = Surroundings { conn, plan: &plan };
         let view = View {
             head: &head,
             buf: b"",

@@ -178,7 +178,9 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
             let step = header::RemoveLike::new(*response, pattern)?;
             Ok((when, Step::RemoveLike(step)))
         }
-        Action::WriteEmpty => Err("is about the headers of its rule".to_owned()),
+        Action::WriteEmpty | Action::ForReplies => {
+            Err("it is about the other actions of its rule".to_owned())
+        }
         Action::SetStatus(status) => match status {
             100..=999 => Ok((When::Response, Step::Status(*status))),
             _ => Err(format!("{status} is no status")),

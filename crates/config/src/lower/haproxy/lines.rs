@@ -91,11 +91,13 @@ pub(super) fn read(line: &Line, proxy: &mut Proxy, names: &Set<String>, notes: &
         "use_backend" => switch(line, rest, proxy, names, notes),
         "acl" => acl_line(line, rest, proxy, notes),
         "http-request" => rule(line, Phase::Request, rest, proxy, notes),
-        "http-response" | "http-after-response" => {
-            if *keyword == "http-after-response" {
-                notes.equivalent("done with responses of servers, not with Clearway's own");
-            }
+        "http-response" => rule(line, Phase::Response, rest, proxy, notes),
+        "http-after-response" => {
+            let before = proxy.response.len();
             rule(line, Phase::Response, rest, proxy, notes);
+            for rule in proxy.response.iter_mut().skip(before) {
+                rule.actions.own_replies = true;
+            }
         }
         "redirect" => redirect(line, rest, proxy, notes),
         "capture" | "declare" => extra::capture(line, rest, proxy, notes),

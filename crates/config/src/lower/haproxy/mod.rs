@@ -116,6 +116,7 @@ fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
     }
     stats::settle(&global, &mut config);
     share_forwardfor(&mut proxies);
+    share_ports(&mut proxies);
     for proxy in &proxies {
         if proxy.serves() && (proxy.kind == "backend" || !proxy.servers.is_empty()) {
             emit::backend(proxy, &global, &mut config, &mut notes);
@@ -149,6 +150,29 @@ fn share_forwardfor(proxies: &mut [Proxy]) {
         if let Some(backend) = backend {
             backend.forwardfor.get_or_insert(line);
         }
+    }
+}
+
+/// Servers without a port have that of the client's connection, which is known where there is only one.
+fn share_ports(proxies: &mut [Proxy]) {
+    let mut ports: Vec<(String, Option<u16>)> = Vec::new();
+    for front in proxies.iter().filter(|proxy| proxy.listens()) {
+        let addresses = front.binds.iter().flat_map(|line| line.word(1).split(','));
+        let port = |address: &str| match crate::survey::units::host_and_port(address).1 {
+            0 => None,
+            port => Some(port),
+        };
+        let own: Vec<Option<u16>> = addresses.map(port).collect();
+        let switched = front.switches.iter().filter_map(|s| s.backend.as_ref());
+        let default = front.default_backend.iter().map(|found| &found.value);
+        for name in switched.chain(default).chain([&front.name]) {
+            ports.extend(own.iter().map(|port| (name.clone(), *port)));
+        }
+    }
+    for proxy in proxies.iter_mut().filter(|proxy| proxy.serves()) {
+        let mut own = ports.iter().filter(|(name, _)| *name == proxy.name);
+        let first = own.next().and_then(|(_, port)| *port);
+        proxy.only_port = first.filter(|_| own.all(|(_, port)| *port == first));
     }
 }
 

@@ -50,7 +50,10 @@ pub(super) fn rule(
 
 /// What a condition looks at has to be there.
 fn check(line: &Line, condition: &Condition) -> Result<(), String> {
-    if line.texts(1).any(|word| word.trim_start_matches('!').starts_with("HTTP")) {
+    if line
+        .texts(1)
+        .any(|word| word.trim_start_matches('!').starts_with("HTTP"))
+    {
         return Err("requests are not looked at in mode tcp".to_owned());
     }
     check_values(condition)

@@ -85,6 +85,8 @@ pub(super) struct Proxy {
     pub(super) logs_globally: bool,
     pub(super) log_format: Option<Line>,
     pub(super) stats: Stats,
+    /// The one port of all listeners that lead here: that of servers without one.
+    pub(super) only_port: Option<u16>,
     /// What is done with connections of mode tcp, in its order.
     pub(super) passes: Vec<Pass>,
     pub(super) monitor: Option<At<String>>,

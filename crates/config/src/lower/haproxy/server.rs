@@ -108,7 +108,7 @@ pub(super) fn members<'a>(proxy: &'a Proxy, notes: &mut Notes) -> Vec<Member<'a>
         let at = if is_template { 3 } else { 2 };
         parameters.add(line, at + 1);
         notes.begin(line.origin(), line.text());
-        let address = match address(line.word(at)) {
+        let address = match address(line.word(at), proxy.only_port) {
             Ok(address) => address,
             Err(message) => {
                 notes.refused(message);
@@ -222,7 +222,8 @@ pub(super) fn seconds(text: &str) -> Option<Duration> {
 }
 
 /// The address of a server.
-fn address(text: &str) -> Result<ServerAddress, String> {
+/// An address; `taken` is the port where none is written.
+fn address(text: &str, taken: Option<u16>) -> Result<ServerAddress, String> {
     let unix = |path: &str| ServerAddress::parse(&format!("unix:{path}"));
     let parsed = if let Some(path) = text.strip_prefix("unix@") {
         unix(path)
@@ -235,12 +236,17 @@ fn address(text: &str) -> Result<ServerAddress, String> {
         let bare = bare.iter().find_map(|prefix| text.strip_prefix(prefix));
         let bare = bare.unwrap_or(text);
         let (host, port) = units::host_and_port(bare);
+        let port = match port {
+            0 if host == bare => taken.unwrap_or(0),
+            port => port,
+        };
         // Names of services by DNS begin with underscores.
-        if port == 0 && host.starts_with('_') {
+        if host.starts_with('_') {
             ServerAddress::parse(&format!("srv:{host}"))
         } else if port == 0 {
             return Err(format!(
-                "{text:?} has no port: that of the client's connection is not taken over"
+                "{text:?} has no port: that of the client's connection is not taken over unless all \
+                 that leads here listens on one"
             ));
         } else if host.contains(':') {
             ServerAddress::parse(&format!("[{host}]:{port}"))

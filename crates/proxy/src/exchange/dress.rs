@@ -1,0 +1,76 @@
+//! Rules over replies of our own.
+
+use std::rc::Rc;
+
+use clearway_base::intern::Name;
+use clearway_http::{Edits, HeadLimits, Progress, ResponseHead, ResponseOptions, encode_response};
+use clearway_rules::View;
+
+use super::Exchange;
+use super::around::Surroundings;
+
+impl Exchange<'_> {
+    /// A reply as rules that are for it leave it; none when they leave it as it is.
+    pub(super) fn dressed(&mut self, reply: &[u8], keep_alive: bool) -> Option<Vec<u8>> {
+        let plan = Rc::clone(&self.plan);
+        let listener = plan.listener(self.conn.listener_at);
+        let backend = self.backend.clone();
+        let route = self.route.map(|at| plan.route(at.listener, at.route));
+        let programs = [
+            backend.as_ref().and_then(|b| b.plan.program.as_ref()),
+            listener.program.as_ref(),
+            route.and_then(|route| route.program.as_ref()),
+        ];
+        let mut programs = programs
+            .into_iter()
+            .flatten()
+            .filter(|program| program.has_reply_rules())
+            .peekable();
+        programs.peek()?;
+        let mut head = ResponseHead::default();
+        let parsed = head.parse(reply, &HeadLimits::default(), self.request.head.method);
+        if parsed != Ok(Progress::Complete) {
+            return None;
+        }
+        let mut edits = Edits::default();
+        for program in programs {
+            let around = Surroundings {
+                conn: self.conn,
+                plan: &plan,
+            };
+            let view = View {
+                head: &self.request.head,
+                buf: self.lease.filled(),
+                client: self.conn.client,
+                listener: listener.name,
+                scheme: self.conn.scheme(),
+                tls: self.conn.tls.as_deref(),
+                id: self.id,
+                response: Some((&head, reply)),
+                backend: backend.as_ref().map_or(Name::NONE, |b| b.plan.name),
+                server: Name::NONE,
+                around: Some(&around),
+                port: self.conn.port(),
+                edits: None,
+            };
+            program.run_reply(&view, &mut self.request.scratch, &mut edits);
+        }
+        if edits.is_empty() && edits.status().is_none() {
+            return None;
+        }
+        if let Some(status) = edits.status() {
+            self.status = status;
+        }
+        let options = ResponseOptions {
+            client_version: self.request.head.version,
+            keep_alive,
+            framing: head.framing,
+            via: None,
+            upgrade: false,
+        };
+        let mut out = Vec::with_capacity(reply.len() + 256);
+        encode_response(&head, reply, &edits, &options, &mut out);
+        out.extend_from_slice(reply.get(head.len..).unwrap_or_default());
+        Some(out)
+    }
+}
