@@ -36,7 +36,7 @@ pub use compile::CompileError;
 pub use gate::Gate;
 pub use program::Program;
 pub use router::Router;
-pub use scratch::Scratch;
+pub use scratch::{Scratch, Session};
 pub use shadow::shadowed;
 pub use value::Value;
 pub use view::{Around, Flow, LocalReply, View};

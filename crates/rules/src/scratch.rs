@@ -12,6 +12,30 @@ pub(crate) const CAPTURES: usize = 10;
 /// The variable that names the server that a request is to go to.
 pub(crate) const WANTED_SERVER: &str = "use_server";
 
+/// Variables whose names begin so live as long as the connection of the client.
+pub(crate) const OF_SESSION: &str = "sess.";
+
+/// Most variables that one connection keeps: names come from rules, so this is never reached by itself.
+const SESSION_MAX: usize = 1_000;
+
+/// What rules keep from one request of a connection to the next.
+#[derive(Debug, Default)]
+pub struct Session {
+    variables: Vec<(Name, Vec<u8>)>,
+}
+
+impl Session {
+    fn set(&mut self, name: Name, value: &[u8]) {
+        let mut known = self.variables.iter_mut();
+        if let Some((_, old)) = known.find(|(known, _)| *known == name) {
+            old.clear();
+            old.extend_from_slice(value);
+        } else if self.variables.len() < SESSION_MAX {
+            self.variables.push((name, value.to_vec()));
+        }
+    }
+}
+
 /// Memory of the rules for one request at a time: path in normal form, captures, variables.
 ///
 /// Made to be used again: a warm one allocates nothing in common cases. It belongs to the id of the
@@ -32,6 +56,8 @@ pub struct Scratch {
     route_captures: Captures,
     variables: Vec<(Name, Span)>,
     variable_text: Vec<u8>,
+    /// What the requests before on the same connection have left.
+    session: Session,
     /// Rules whose condition held when the request came, for their part in the response.
     held: Vec<Held>,
     /// Where templates are written: see [`Scratch::lend`].
@@ -185,8 +211,22 @@ impl Scratch {
     }
 
     pub(crate) fn variable(&self, name: Name) -> Option<&[u8]> {
-        let (_, value) = self.variables.iter().rev().find(|(n, _)| *n == name)?;
-        Some(value.of(&self.variable_text))
+        if let Some((_, value)) = self.variables.iter().rev().find(|(n, _)| *n == name) {
+            return Some(value.of(&self.variable_text));
+        }
+        let mut kept = self.session.variables.iter();
+        let (_, value) = kept.find(|(known, _)| *known == name)?;
+        Some(value)
+    }
+
+    /// Sets a variable that the next request of the connection still sees.
+    pub(crate) fn set_session_variable(&mut self, name: Name, value: &[u8]) {
+        self.session.set(name, value);
+    }
+
+    /// Puts what a connection keeps in its place, and takes out what was there.
+    pub fn exchange_session(&mut self, session: &mut Session) {
+        std::mem::swap(&mut self.session, session);
     }
 
     pub(crate) fn set_variable(&mut self, name: Name, value: &[u8]) {
@@ -201,6 +241,7 @@ impl Scratch {
 
     pub(crate) fn unset_variable(&mut self, name: Name) {
         self.variables.retain(|(known, _)| *known != name);
+        self.session.variables.retain(|(known, _)| *known != name);
     }
 
     /// The server that a rule wants: the variable `use_server`.

@@ -68,6 +68,8 @@ pub(crate) struct Conn {
     pub(crate) idle_since: Stamp,
     /// Requests served so far.
     pub(crate) requests: u32,
+    /// What rules keep from one request to the next.
+    pub(crate) session: clearway_rules::Session,
     /// Place in line, from 1, in which its last request began to wait for a slot; 0 when it did not.
     pub(crate) queue_place: u32,
     /// Where the listener stands in the Plan of `generation`; `usize::MAX` = it is gone.
@@ -106,6 +108,7 @@ impl Conn {
             accepted,
             idle_since: accepted,
             requests: 0,
+            session: clearway_rules::Session::default(),
             queue_place: 0,
             listener_at,
             plan,
@@ -132,6 +135,7 @@ impl Conn {
             accepted: self.accepted,
             idle_since: self.idle_since,
             requests: self.requests,
+            session: clearway_rules::Session::default(),
             queue_place: 0,
             listener_at: self.listener_at,
             plan: Rc::clone(&self.plan),

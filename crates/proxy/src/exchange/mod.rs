@@ -216,6 +216,7 @@ pub(crate) async fn run(
         settled: false,
         fresh_only: false,
     };
+    exchange.exchange_session();
     let next = match exchange.steps().await {
         Ok(next) => next,
         Err(Stop::Fault(fault)) => {
@@ -230,6 +231,7 @@ pub(crate) async fn run(
         }
     };
     exchange.settle();
+    exchange.exchange_session();
     exchange.conn.timer.set_latest(None);
     match (next, exchange.used) {
         (Next::KeepAlive(None), Some(used)) if exchange.lease.len() > used => {
@@ -284,6 +286,12 @@ impl Exchange<'_> {
         }
         let answer = self.obtain().await?;
         self.deliver(answer).await
+    }
+
+    /// What rules keep for the connection goes to where rules run, and back.
+    fn exchange_session(&mut self) {
+        let scratch = &mut self.request.scratch;
+        scratch.exchange_session(&mut self.conn.session);
     }
 
     /// Sets the limit of the whole request, where the route has one.

@@ -78,7 +78,7 @@ impl Header {
             match self.operation {
                 Operation::Remove => edits.remove(&self.name),
                 Operation::Set if value.is_empty() && !self.writes_empty => {
-                    edits.remove(&self.name)
+                    edits.remove(&self.name);
                 }
                 Operation::Add if value.is_empty() && !self.writes_empty => {}
                 Operation::Set => edits.set(&self.name, value),

@@ -3,13 +3,14 @@
 use clearway_base::intern::Name;
 
 use crate::fetch::{Context, Text};
-use crate::scratch::Scratch;
+use crate::scratch::{OF_SESSION, Scratch};
 use crate::view::View;
 
 /// Sets a variable. An empty text forgets it; a value that is not there leaves it as it was.
 #[derive(Debug)]
 pub(crate) struct Variable {
     name: Name,
+    of_session: bool,
     value: Text,
 }
 
@@ -17,6 +18,7 @@ impl Variable {
     pub(super) fn new(name: &str, value: Text) -> Self {
         Self {
             name: Name::new(name),
+            of_session: name.starts_with(OF_SESSION),
             value,
         }
     }
@@ -31,7 +33,11 @@ impl Variable {
                 return;
             }
             let value = self.value.render(&at, room);
-            scratch.set_variable(self.name, value);
+            if self.of_session {
+                scratch.set_session_variable(self.name, value);
+            } else {
+                scratch.set_variable(self.name, value);
+            }
         });
     }
 }

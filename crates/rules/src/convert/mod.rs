@@ -203,7 +203,10 @@ impl Converter {
         } else if WITH_VARIABLES.contains(&doc.name)
             && arguments.iter().any(|text| text.starts_with(VARIABLE))
         {
-            How::Anew(doc.make, arguments.iter().map(Argument::new).collect())
+            How::Anew(
+                doc.make,
+                arguments.iter().map(|text| Argument::new(text)).collect(),
+            )
         } else {
             let code = (doc.make)(arguments);
             How::Code(code.map_err(|message| format!("{}: {message}", doc.name))?)
@@ -244,10 +247,10 @@ impl Converter {
 }
 
 impl Argument {
-    fn new(text: &String) -> Self {
+    fn new(text: &str) -> Self {
         match text.strip_prefix(VARIABLE) {
             Some(name) => Self::Variable(Name::new(name.trim())),
-            None => Self::Text(text.clone()),
+            None => Self::Text(text.to_owned()),
         }
     }
 }
@@ -492,6 +495,18 @@ mod tests {
             ("url_enc", "a b&", Some("a%20b%26")),
             ("json", "a\"b\n", Some("a\\\"b\\n")),
             ("crc32", "abc", Some("891568578")),
+        ] {
+            assert_eq!(
+                convert(written, value).as_deref(),
+                wanted,
+                "{written} {value:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn values_are_summed_up_and_taken_apart() {
+        for (written, value, wanted) in [
             ("crc32c", "123456789", Some("3808858755")),
             ("djb2", "abc", Some("193485963")),
             ("sdbm", "a", Some("97")),

@@ -42,7 +42,8 @@ fn weight(parameters: &str) -> u32 {
     let Some(text) = parameters.trim().strip_prefix("q=") else {
         return 1_000;
     };
-    let (whole, fraction) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
+    let text = text.trim();
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits: String = fraction.chars().chain("000".chars()).take(3).collect();
     let whole: u32 = whole.parse().unwrap_or(0);
     (whole * 1_000 + digits.parse::<u32>().unwrap_or(0)).min(1_000)

@@ -177,7 +177,7 @@ fn compare(
                     of: fetch_text(&sample.fetch.clone().through(vec![Convert::new("int")]))?,
                     ..test
                 },
-                _ => test,
+                Kind::Number | Kind::Truth | Kind::Address | Kind::Method => test,
             };
             return numbers(&test, patterns, false);
         }

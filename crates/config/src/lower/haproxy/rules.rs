@@ -246,17 +246,7 @@ fn header(
         return Err(wrong("the name of a header is missing"));
     };
     if let ("del-header", ["-m", method]) = (action, values) {
-        let pattern = name_pattern(method, name)?;
-        return Ok(match phase {
-            Phase::Request => {
-                actions.remove_request_headers_like = vec![pattern];
-                ("remove_request_headers_like", true)
-            }
-            Phase::Response => {
-                actions.remove_response_headers_like = vec![pattern];
-                ("remove_response_headers_like", true)
-            }
-        });
+        return drop_like(phase, name_pattern(method, name)?, actions);
     }
     let name = header_name(name)?;
     let is_host = name.as_str().eq_ignore_ascii_case("host") && phase == Phase::Request;
@@ -326,6 +316,24 @@ fn header(
             "{action} with these words is not known here"
         ))),
     }
+}
+
+/// Removes headers by a pattern of their names.
+fn drop_like(
+    phase: Phase,
+    pattern: RegexText,
+    actions: &mut Actions,
+) -> Result<(&'static str, bool), Trouble> {
+    Ok(match phase {
+        Phase::Request => {
+            actions.remove_request_headers_like = vec![pattern];
+            ("remove_request_headers_like", true)
+        }
+        Phase::Response => {
+            actions.remove_response_headers_like = vec![pattern];
+            ("remove_response_headers_like", true)
+        }
+    })
 }
 
 /// Names of headers, matched in one of the ways of ACLs.
