@@ -424,6 +424,7 @@ mod tests {
     fn every_spelling_is_read_and_printed() {
         for doc in Fetch::REFERENCE {
             let text = match doc.argument {
+                true if doc.spelling == "text" => "text:\"a \\\"|}\"".to_owned(),
                 true => format!("{}:x-a", doc.spelling),
                 false => doc.spelling.to_owned(),
             };
