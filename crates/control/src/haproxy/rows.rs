@@ -345,7 +345,9 @@ pub(super) fn is_http(state: &State, backend: &BackendPlan) -> bool {
         config
             .default_backend(l)
             .is_some_and(|b| b.name.as_str() == name)
-            || l.passthrough.iter().any(|way| way.backend.as_str() == name)
+            || l.passthrough
+                .iter()
+                .any(|way| way.backend.as_ref().is_some_and(|b| b.as_str() == name))
     };
     !config
         .listeners
