@@ -9,7 +9,7 @@ use crate::diagnostic::Lines;
 use crate::model::{
     AccessLog, Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Backend,
     BackendTls, BasicAuth, CertificateFiles, ClientCertificates, Condition, CookieSite, Ejection,
-    ErrorPage, Forwarding, Health, HealthKind, Incidents, Keepalive, Limits, Listener, ListenerTls,
+    ErrorPage, Files, Forwarding, Health, HealthKind, Incidents, Keepalive, Limits, Listener, ListenerTls,
     Log, LogFormat, LogLevel, Map as MapTable, MapEntry, Match, Mode, Passthrough, Process,
     ProxyProtocol, Queue, Redirect, Replacement, Reply, Resolver, Retries, RetryMethods, Rewrite,
     Route, Rule, RuntimeSocket, SendProxy, Server, ServerProtocol, ServerState, StatusPage,
@@ -104,7 +104,7 @@ const fn chapter<S: Section>(place: &'static str) -> Chapter {
 }
 
 /// The chapters, in the order of the page.
-const CHAPTERS: [Chapter; 45] = [
+const CHAPTERS: [Chapter; 46] = [
     chapter::<Process>(""),
     chapter::<Admin>(""),
     chapter::<RuntimeSocket>(""),
@@ -137,6 +137,7 @@ const CHAPTERS: [Chapter; 45] = [
     chapter::<Replacement>(
         "`replace_request_headers`, `replace_response_headers` of a route or rule",
     ),
+    chapter::<Files>("`files` of a route or rule"),
     chapter::<Redirect>("`redirect` of a route or rule"),
     chapter::<Reply>("`reply` of a route or rule"),
     chapter::<BasicAuth>("`basic_auth` of a route or rule"),
@@ -393,7 +394,7 @@ impl Part {
 }
 
 /// The sections of the sample. A header that would change something by being there is a comment too.
-const SAMPLE: [Part; 43] = [
+const SAMPLE: [Part; 44] = [
     part::<Process>("[process]"),
     part::<Admin>("[admin]"),
     part::<RuntimeSocket>("# [[admin.haproxy_sockets]]"),
@@ -434,6 +435,7 @@ const SAMPLE: [Part; 43] = [
     part::<Route>("[[route]]").kept(&[("backend", "\"app\"")]),
     part::<Rewrite>("# [route.rewrite]"),
     part::<Replacement>("# [[route.replace_request_headers]]"),
+    part::<Files>("# [route.files]"),
     part::<Redirect>("# [route.redirect]"),
     part::<Reply>("# [route.reply]"),
     part::<BasicAuth>("# [route.basic_auth]"),
@@ -550,6 +552,7 @@ mod tests {
         reads::<Route>();
         reads::<Condition>();
         reads::<Rewrite>();
+        reads::<Files>();
         reads::<Redirect>();
         reads::<Reply>();
         reads::<BasicAuth>();

@@ -8,6 +8,7 @@ pub use crate::concept::admin::{Admin, RuntimeLevel, RuntimeSocket};
 pub use crate::concept::backend::{Backend, SendProxy, ServerProtocol};
 pub use crate::concept::ejection::Ejection;
 pub use crate::concept::errors::{ErrorPage, ErrorPages};
+pub use crate::concept::files::{Files, ModifiedSince};
 pub use crate::concept::forwarded::{Forwarding, XForwarded};
 pub use crate::concept::health::{Health, HealthKind};
 pub use crate::concept::incidents::{Incidents, Webhook, WebhookFormat};

@@ -14,6 +14,7 @@ pub mod board;
 mod client;
 pub mod compile;
 mod exchange;
+mod files;
 pub mod issuance;
 mod l4;
 mod listener;

@@ -156,6 +156,7 @@ fn short_reply(conn: &Conn, fault: Fault, id: clearway_outcome::RequestId, out: 
         page,
         keep_alive: false,
         head_only: false,
+        headers: &[],
         received: 0,
         transport_security: listener
             .filter(|_| conn.tls.is_some())

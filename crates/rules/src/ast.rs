@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 pub use crate::convert::Convert;
 pub use crate::fetch::{Fetch, FetchDoc, Since};
+pub use crate::files::{FileSettings, Files, ModifiedSince, Otherwise};
 pub use crate::route_match::{FieldTest, RouteMatch};
 pub use crate::template::{Piece, Template, TemplateError};
 
@@ -285,6 +286,8 @@ pub enum Action {
         /// Status, from 400.
         status: u16,
     },
+    /// Answers with a file.
+    Files(Box<Files>),
     /// Ends the connection without an answer.
     Drop,
     /// Looks for a route again, with the path as it is now.

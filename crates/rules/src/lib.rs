@@ -17,6 +17,7 @@ mod compile;
 pub mod convert;
 mod fetch;
 mod gate;
+mod files;
 mod map;
 mod matcher;
 mod program;
@@ -34,6 +35,7 @@ mod view;
 
 pub use compile::CompileError;
 pub use gate::Gate;
+pub use files::{Elsewhere, FileSettings, ModifiedSince, Wanted, escaped};
 pub use program::Program;
 pub use router::Router;
 pub use scratch::{Scratch, Session};

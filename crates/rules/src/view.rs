@@ -8,6 +8,7 @@ use clearway_http::{Edits, RequestHead, ResponseHead};
 use clearway_outcome::{Address, FaultKind, RequestId, TlsFacts};
 
 use crate::ast::StatusPage;
+use crate::files::Wanted;
 
 /// One request, and its response once there is one.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +91,8 @@ pub enum Flow {
     Page(Arc<StatusPage>),
     /// The connection is ended without an answer.
     Drop,
+    /// It is answered with a file, if there is one.
+    Files(Box<Wanted>),
     /// A route is looked for again.
     Reroute,
     /// The rest of the rules does not apply. Only between rules: whoever runs a program never sees it.

@@ -77,7 +77,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
 
 /// A route ends in exactly one way.
 fn target(config: &Config, route: &Route, backends: &Map<&str, ()>, found: &mut Findings) {
-    let ways = ["backend", "redirect", "reply", "deny", "drop"];
+    let ways = ["backend", "redirect", "reply", "files", "deny", "drop"];
     let written: Vec<&str> = ways
         .into_iter()
         .filter(|key| route.origin_of(key).is_some())
@@ -86,7 +86,7 @@ fn target(config: &Config, route: &Route, backends: &Map<&str, ()>, found: &mut 
         let origin = route.origin_of(second).unwrap_or_else(|| route.origin());
         let message = format!("this route has both `{first}` and `{second}`");
         let diagnostic = Diagnostic::error("contradiction", origin, message);
-        found.push(diagnostic.expected("one of backend, redirect, reply, deny, drop"));
+        found.push(diagnostic.expected("one of backend, redirect, reply, files, deny, drop"));
     }
     let Some(name) = &route.backend else {
         // A rule that always answers is an end too.
@@ -96,7 +96,7 @@ fn target(config: &Config, route: &Route, backends: &Map<&str, ()>, found: &mut 
         if written.is_empty() && !ends {
             let diagnostic =
                 Diagnostic::error(NO_BACKEND, route.origin(), "this route leads nowhere");
-            found.push(diagnostic.expected("one of backend, redirect, reply, deny, drop"));
+            found.push(diagnostic.expected("one of backend, redirect, reply, files, deny, drop"));
         }
         return;
     };

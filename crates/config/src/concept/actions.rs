@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::files::Files;
 use super::{concept, table_value};
 use crate::syntax::{Kind, Node};
 use crate::value::{
@@ -79,6 +80,8 @@ concept! {
     redirect: Option<Redirect> = None, example = Some("{ to = \"https://${host}${target}\" }");
     /// Answers with a text.
     reply: Option<Reply> = None, example = Some("{ status = 200, body = \"ok\" }");
+    /// Answers with a file.
+    files: Option<Files> = None, example = Some("{ root = \"/srv/www\" }");
     /// Refuses with this status.
     deny: Option<u16> = None, range = Some((400.0, 599.0)), example = Some("403");
     /// Ends the connection without an answer.
@@ -97,6 +100,7 @@ impl Actions {
         let closed = |auth: &BasicAuth| auth.users.is_empty();
         self.redirect.is_some()
             || self.reply.is_some()
+            || self.files.is_some()
             || self.deny.is_some()
             || self.drop
             || self.status_page.is_some()

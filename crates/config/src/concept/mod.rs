@@ -9,6 +9,7 @@ pub(crate) mod admin;
 pub(crate) mod backend;
 pub(crate) mod ejection;
 pub(crate) mod errors;
+pub(crate) mod files;
 pub(crate) mod forwarded;
 pub(crate) mod health;
 pub(crate) mod incidents;

@@ -245,6 +245,9 @@ impl Actions {
             };
             out.push(("reply", action));
         }
+        if let Some(files) = &self.files {
+            out.push(("files", files.lowered()));
+        }
         if let Some(status) = self.deny {
             out.push(("deny", ast::Action::Deny { status }));
         }

@@ -153,6 +153,7 @@ impl Exchange<'_> {
             }
             Flow::Reply(reply) => Err(Stop::Reply(reply)),
             Flow::Page(page) => Err(Stop::Page(page)),
+            Flow::Files(wanted) => self.look_for(&wanted),
             Flow::Drop => Err(Stop::Cut(self.dropped())),
         }
     }
@@ -241,7 +242,7 @@ impl Exchange<'_> {
                 &mut self.request.response_edits,
             );
             match flow {
-                Flow::Continue | Flow::Finish | Flow::Reroute => {}
+                Flow::Continue | Flow::Finish | Flow::Reroute | Flow::Files(_) => {}
                 Flow::Reply(reply) => return Err(Stop::Reply(reply)),
                 Flow::Page(page) => return Err(Stop::Page(page)),
                 Flow::Drop => return Err(Stop::Cut(self.dropped())),

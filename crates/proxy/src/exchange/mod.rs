@@ -9,6 +9,7 @@ mod choose;
 mod deliver;
 mod dress;
 mod evidence;
+mod files;
 mod gone;
 mod grpc;
 pub(crate) mod pump;
@@ -35,6 +36,7 @@ use smallvec::SmallVec;
 
 use crate::access::Noted;
 use crate::client::Conn;
+use crate::files::Found;
 use crate::local::{Flight, LocalBackend, LocalPlan};
 use crate::plan::RoutePlan;
 use crate::slots::Slot;
@@ -102,6 +104,8 @@ pub(crate) enum Stop {
     Reply(LocalReply),
     /// A rule answers with the page of statistics.
     Page(Arc<StatusPage>),
+    /// A file answers.
+    File(Box<Found>),
     /// The client is gone or the response has begun: nothing can be answered.
     Cut(Fault),
 }
@@ -225,6 +229,8 @@ pub(crate) async fn run(
         }
         Err(Stop::Reply(reply)) => exchange.reply_local(&reply).await,
         Err(Stop::Page(page)) => exchange.reply_status(&page).await,
+        // Boxed: the room for sending files need not be part of every request's.
+        Err(Stop::File(found)) => Box::pin(exchange.serve(*found)).await,
         Err(Stop::Cut(fault)) => {
             exchange.fault = Some(fault);
             Next::Abort

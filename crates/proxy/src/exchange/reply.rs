@@ -19,6 +19,8 @@ pub(crate) struct ReplyOptions<'a> {
     pub(crate) page: Option<&'a ErrorPage>,
     pub(crate) keep_alive: bool,
     pub(crate) head_only: bool,
+    /// Headers that belong to the status.
+    pub(crate) headers: &'a [(String, Vec<u8>)],
     /// Status the server sent, when it sent one.
     pub(crate) received: u16,
     pub(crate) transport_security: Option<&'a str>,
@@ -54,6 +56,8 @@ pub(crate) fn encode_fault(options: &ReplyOptions<'_>, date: &[u8; 29], out: &mu
         headers.push(("Proxy-Status", &proxy_status));
     }
     headers.push(("X-Request-Id", &id));
+    let own = options.headers.iter();
+    headers.extend(own.map(|(name, value)| (name.as_str(), value.as_slice())));
     headers.extend(transport_security(options.transport_security));
     let reply = Reply {
         status: options.status,
@@ -95,11 +99,16 @@ impl Exchange<'_> {
         if status == 0 || fault.kind.is_client_abort() {
             return Next::Abort;
         }
-        self.reply_page(fault, status).await
+        self.reply_page(fault, status, &[]).await
     }
 
     /// Answers a fault with `status`: with the page for it, or a short text.
-    async fn reply_page(&mut self, fault: Fault, status: u16) -> Next {
+    async fn reply_page(
+        &mut self,
+        fault: Fault,
+        status: u16,
+        headers: &[(String, Vec<u8>)],
+    ) -> Next {
         let received = self
             .request
             .attempts
@@ -124,6 +133,7 @@ impl Exchange<'_> {
                 page,
                 keep_alive,
                 head_only: self.request.head.method == Method::Head,
+                headers,
                 received,
                 transport_security: listener.transport_security.as_deref(),
             };
@@ -144,7 +154,11 @@ impl Exchange<'_> {
             self.fault = Some(self.local_fault(kind, Phase::Admit));
             if reply.body.is_empty() {
                 return self
-                    .reply_page(self.local_fault(kind, Phase::Admit), reply.status)
+                    .reply_page(
+                        self.local_fault(kind, Phase::Admit),
+                        reply.status,
+                        &reply.headers,
+                    )
                     .await;
             }
         }
@@ -233,7 +247,7 @@ impl Exchange<'_> {
     }
 
     /// Whether the connection can go on after a reply: only if the whole request is in the buffer.
-    fn keeps_after_reply(&self) -> bool {
+    pub(super) fn keeps_after_reply(&self) -> bool {
         self.request.head.keep_alive
             && !self.conn.half_closed
             && !self.conn.is_leaving()
@@ -243,7 +257,7 @@ impl Exchange<'_> {
     }
 
     /// Length of head and body, where the head tells.
-    fn request_len(&self) -> usize {
+    pub(super) fn request_len(&self) -> usize {
         let body = match self.request.head.framing {
             Framing::Length(length) => usize::try_from(length).unwrap_or(usize::MAX),
             Framing::None | Framing::Chunked | Framing::UntilClose => 0,

@@ -2,8 +2,9 @@
 
 mod answer;
 mod auth;
+mod files;
 mod header;
-mod path;
+pub(crate) mod path;
 mod variable;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub(crate) enum Step {
     Answer(answer::Answer),
     Auth(auth::Auth),
     Page(Arc<StatusPage>),
+    Files(files::Serve),
     Drop,
     Reroute,
     Finish,
@@ -58,6 +60,7 @@ impl Step {
             }
             Self::Auth(step) => return step.apply(view),
             Self::Page(page) => return Flow::Page(Arc::clone(page)),
+            Self::Files(step) => return step.to(&view.with(edits), scratch),
             Self::Drop => return Flow::Drop,
             Self::Reroute => return Flow::Reroute,
             Self::Finish => return Flow::Finish,
@@ -72,7 +75,7 @@ impl Step {
 
 /// A rule yielded what HTTP does not allow.
 #[derive(Debug)]
-struct Invalid;
+pub(crate) struct Invalid;
 
 /// When an action can be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,6 +188,9 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
             100..=999 => Ok((When::Response, Step::Status(*status))),
             _ => Err(format!("{status} is no status")),
         },
+        Action::Files(files) => {
+            files::Serve::new(files, compiler).map(|step| (When::Request, Step::Files(step)))
+        }
         Action::Drop => Ok((When::Either, Step::Drop)),
         Action::Reroute => Ok((When::Request, Step::Reroute)),
         Action::Finish => Ok((When::Either, Step::Finish)),

@@ -148,7 +148,11 @@ impl Rewrite {
 }
 
 /// Takes over a whole target, which is sent as it is.
-fn take_target(scratch: &mut Scratch, new: &[u8], edits: &mut Edits) -> Result<(), Invalid> {
+pub(crate) fn take_target(
+    scratch: &mut Scratch,
+    new: &[u8],
+    edits: &mut Edits,
+) -> Result<(), Invalid> {
     let mut parts = new.splitn(2, |&b| b == b'?');
     let (path, query) = (parts.next().unwrap_or_default(), parts.next());
     let is_fine = new.len() <= VALUE_MAX && new.iter().all(|&b| is_target(b));

@@ -128,6 +128,22 @@ impl Text {
         }
     }
 
+    /// Appends the text for a path of the file system: what stands in the template as it is, values
+    /// with their escapes decoded.
+    pub(crate) fn write_decoded(&self, at: &Context<'_>, out: &mut Vec<u8>) {
+        for part in &self.parts {
+            let is_literal = matches!(part, Source::Literal(_));
+            part.visit(at, &mut |value| {
+                if is_literal {
+                    out.extend_from_slice(value);
+                } else {
+                    clearway_http::uri::decode(value, out);
+                }
+                true
+            });
+        }
+    }
+
     /// The text, which is written to `room` only when it is not constant.
     pub(crate) fn render<'o>(&'o self, at: &Context<'_>, room: &'o mut Vec<u8>) -> &'o [u8] {
         if let Some(text) = self.constant() {

@@ -303,7 +303,7 @@ fn access(scope: &Scope<'_>, notes: &mut Notes) -> Vec<Rule> {
     rules
 }
 
-/// What answers: another server, or nothing yet.
+/// What answers: another server, files, or nothing.
 fn content(
     (scope, block): (&Scope<'_>, &[Directive]),
     prefix: Option<&str>,
@@ -314,6 +314,12 @@ fn content(
     let pass = block.iter().find(|directive| directive.is("proxy_pass"));
     if let Some(directive) = pass {
         work.notes.begin(directive.origin(), text_of(directive));
+        if let Some(tries) = block.iter().find(|directive| directive.is("try_files")) {
+            work.notes.begin(tries.origin(), text_of(tries));
+            work.notes
+                .refused("try_files beside proxy_pass is not known here");
+            work.notes.begin(directive.origin(), text_of(directive));
+        }
         if let Err(message) = proxy(directive, scope, prefix, names, route, work) {
             work.notes.refused(message);
         }
@@ -335,14 +341,10 @@ fn content(
         route.origins.set("deny", route.origins.section().clone());
         return;
     }
-    let files = ["root", "alias", "try_files", "index", "autoindex"];
-    let asks = scope
-        .levels()
-        .flatten()
-        .find(|d| files.contains(&d.name.text.as_str()));
-    if let Some(directive) = asks {
-        work.notes.begin(directive.origin(), text_of(directive));
-        work.notes.refused("files are not served");
+    if let Some(files) = super::files::files(scope, prefix, names, work.notes) {
+        route.origins.set("files", files.origin().clone());
+        route.actions.files = Some(files);
+        return;
     }
     route.actions.deny = Some(404);
     let origin = route.origins.section().clone();

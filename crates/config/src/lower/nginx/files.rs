@@ -1,0 +1,211 @@
+//! Files: `root`, `alias`, `index`, `try_files`, `autoindex`, `types` and what says how they are sent.
+
+use super::super::notes::Notes;
+use super::values::{self, Names};
+use super::{absolute, text_of};
+use crate::diagnostic::Origins;
+use crate::model::{Files, ModifiedSince, TemplateText, Token};
+use crate::survey::nginx::scope::Scope;
+use crate::syntax::nginx::Directive;
+use crate::value::{HeaderValue, Pairs, Text};
+
+/// What has an extension of its own where nothing is said of types.
+const TYPES: [(&str, &str); 3] = [
+    ("html", "text/html"),
+    ("gif", "image/gif"),
+    ("jpg", "image/jpeg"),
+];
+
+/// Where files are looked for when nothing says it: where none are.
+const NOWHERE: &str = "/nonexistent";
+
+/// Media types that a `charset` is written behind.
+const WITH_CHARSET: [&str; 6] = [
+    "text/html",
+    "text/xml",
+    "text/plain",
+    "text/vnd.wap.wml",
+    "application/javascript",
+    "application/rss+xml",
+];
+
+/// The files that answer in a place whose path begins with `prefix`; none when nothing asks for any.
+pub(super) fn files(
+    scope: &Scope<'_>,
+    prefix: Option<&str>,
+    names: &Names,
+    notes: &mut Notes,
+) -> Option<Files> {
+    let own = scope.levels().next().unwrap_or_default();
+    let tries = own.iter().rev().find(|found| found.is("try_files"));
+    let root = scope
+        .levels()
+        .find_map(|level| level.iter().rev().find(|d| d.is("root") || d.is("alias")));
+    let origin = tries.or(root).map(|found| found.origin())?;
+    let mut files = Files {
+        reroute_index: true,
+        common_types: false,
+        absolute_redirects: scope.flag("absolute_redirect", true).value,
+        autoindex: scope.flag("autoindex", false).value,
+        etag: scope.flag("etag", true).value,
+        modified_since: modified_since(scope),
+        ranges_max: ranges_max(scope),
+        origins: Origins::new(origin),
+        ..Files::default()
+    };
+    let mut names = names.clone();
+    let known = match root {
+        Some(found) => {
+            notes.begin(found.origin(), text_of(found));
+            let is_own = own.iter().any(|inner| std::ptr::eq(*inner, *found));
+            place(found, prefix.filter(|_| is_own), &mut names, &mut files)
+        }
+        None => TemplateText::parse(NOWHERE)
+            .map(|root| files.root = Some(root))
+            .map_err(|problem| problem.message),
+    };
+    if let Err(message) = known {
+        notes.refused(message);
+        return None;
+    }
+    if let Some(directive) = scope.find("index") {
+        notes.begin(directive.origin(), text_of(directive));
+        match constants(directive, &names) {
+            Some(index) => files.index = index,
+            None => notes.refused("an index that depends on the request is not known here"),
+        }
+    }
+    types(scope, &mut files, notes);
+    if let Some(directive) = tries {
+        notes.begin(directive.origin(), text_of(directive));
+        if let Err(message) = try_files(directive, &names, &mut files) {
+            notes.refused(message);
+            return None;
+        }
+    }
+    Some(files)
+}
+
+/// `root` and `alias`.
+fn place(
+    directive: &Directive,
+    prefix: Option<&str>,
+    names: &mut Names,
+    files: &mut Files,
+) -> Result<(), String> {
+    let written = directive.argument(0).unwrap_or_default();
+    let text = if written.starts_with('$') {
+        written.to_owned()
+    } else {
+        let slash = if written.ends_with('/') { "/" } else { "" };
+        let path = absolute(written).display().to_string();
+        format!("{}{slash}", path.trim_end_matches('/'))
+    };
+    if let Some(constant) = values::constant(&text, names) {
+        for name in ["document_root", "realpath_root"] {
+            names.constants.insert(name.to_owned(), constant.clone());
+        }
+    }
+    let template = values::template(&text, names)?;
+    if directive.is("root") {
+        files.root = Some(template);
+        return Ok(());
+    }
+    match prefix {
+        Some(prefix) => {
+            prefix.clone_into(&mut files.strip);
+            files.root = Some(template);
+        }
+        // Of a pattern, the path has no part in it but by its groups.
+        None => files.file = Some(template),
+    }
+    Ok(())
+}
+
+fn constants(directive: &Directive, names: &Names) -> Option<Vec<String>> {
+    let texts = directive.texts();
+    texts.map(|text| values::constant(text, names)).collect()
+}
+
+/// `try_files`: the last one is what happens when there is none of the others.
+fn try_files(directive: &Directive, names: &Names, files: &mut Files) -> Result<(), String> {
+    let words: Vec<&str> = directive.texts().collect();
+    let [tries @ .., last] = words.as_slice() else {
+        return Err("try_files has files and what follows without them".to_owned());
+    };
+    let tries = tries.iter().map(|text| values::template(text, names));
+    files.tries = tries.collect::<Result<_, _>>()?;
+    if let Some(code) = last.strip_prefix('=')
+        && !code.parse().is_ok_and(|code| (200..600).contains(&code))
+    {
+        return Err(format!("{code:?} is no status"));
+    }
+    files.otherwise = Some(values::template(last, names)?);
+    Ok(())
+}
+
+fn modified_since(scope: &Scope<'_>) -> ModifiedSince {
+    let word = scope.find("if_modified_since");
+    match word.and_then(|found| found.argument(0)) {
+        Some("before") => ModifiedSince::Before,
+        Some("off") => ModifiedSince::Off,
+        Some(_) | None => ModifiedSince::Exact,
+    }
+}
+
+fn ranges_max(scope: &Scope<'_>) -> u16 {
+    let count = scope.find("max_ranges");
+    let count = count.and_then(|found| found.argument(0)?.parse().ok());
+    // The length of a head bounds them, and that they cannot ask for more than there is.
+    count.unwrap_or(1_000)
+}
+
+/// `types`, `default_type` and `charset`.
+fn types(scope: &Scope<'_>, files: &mut Files, notes: &mut Notes) {
+    let charset = scope.find("charset").and_then(|found| found.argument(0));
+    let charset = charset.filter(|charset| *charset != "off");
+    let written = |media_type: &str| {
+        let text = match charset {
+            Some(charset) if WITH_CHARSET.contains(&media_type) => {
+                format!("{media_type}; charset={charset}")
+            }
+            _ => media_type.to_owned(),
+        };
+        HeaderValue::parse(&text).ok()
+    };
+    let mut pairs: Vec<(Token, HeaderValue)> = Vec::new();
+    let mut add = |extension: &str, media_type: &str| {
+        let token = Token::parse(&extension.to_ascii_lowercase()).ok();
+        pairs.extend(token.zip(written(media_type)));
+    };
+    let tables = scope.all("types");
+    if tables.is_empty() {
+        for (extension, media_type) in TYPES {
+            add(extension, media_type);
+        }
+    }
+    for table in &tables {
+        for entry in table.inner() {
+            for extension in entry.texts() {
+                add(extension, &entry.name.text);
+            }
+        }
+    }
+    // Of several for one extension the last is known.
+    let mut seen = std::collections::BTreeSet::new();
+    pairs.reverse();
+    pairs.retain(|(extension, _)| seen.insert(extension.as_str().to_owned()));
+    pairs.reverse();
+    files.types = Pairs(pairs);
+    let default = scope.find("default_type");
+    let text = default.and_then(|found| found.argument(0));
+    match written(text.unwrap_or("text/plain")) {
+        Some(value) => files.default_type = value,
+        None => {
+            if let Some(directive) = default {
+                notes.begin(directive.origin(), text_of(directive));
+                notes.refused("this is no media type");
+            }
+        }
+    }
+}

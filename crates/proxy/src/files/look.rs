@@ -1,0 +1,173 @@
+//! Which file answers.
+
+use std::ffi::OsStr;
+use std::fs::{File, Metadata};
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use clearway_rules::{Elsewhere, Wanted, escaped};
+
+use super::{Body, Found, listing, media_type};
+
+/// What there is.
+pub(crate) enum Look {
+    /// A file.
+    Found(Box<Found>),
+    /// The folder's path lacks its slash: this is where it is.
+    Folder(Vec<u8>),
+    /// A route is to be looked for again.
+    Elsewhere(Elsewhere),
+    /// Nothing that could be sent.
+    Status(u16),
+}
+
+/// Looks for what a request wants.
+pub(crate) fn look(wanted: &Wanted) -> Look {
+    if wanted.path.contains(&0) {
+        return Look::Status(400);
+    }
+    if wanted.tries.is_empty() {
+        let looked = serve(wanted, &wanted.path);
+        return match (&wanted.otherwise, looked) {
+            (Some(otherwise), Look::Status(404)) => elsewhere(otherwise),
+            (_, looked) => looked,
+        };
+    }
+    for path in &wanted.tries {
+        let Some(place) = wanted.place(path) else {
+            continue;
+        };
+        let wants_folder = path.ends_with(b"/");
+        let there = std::fs::metadata(as_path(&place)).ok();
+        if there.is_some_and(|there| there.is_dir() == wants_folder) {
+            return serve(wanted, path);
+        }
+    }
+    match &wanted.otherwise {
+        Some(otherwise) => elsewhere(otherwise),
+        None => Look::Status(404),
+    }
+}
+
+fn elsewhere(otherwise: &Elsewhere) -> Look {
+    match otherwise {
+        Elsewhere::Status(status) => Look::Status(*status),
+        other @ (Elsewhere::Path(_) | Elsewhere::Named(_)) => Look::Elsewhere(other.clone()),
+    }
+}
+
+/// The file at a path, or what answers for the folder there.
+fn serve(wanted: &Wanted, path: &[u8]) -> Look {
+    let Some(place) = wanted.place(path) else {
+        return Look::Status(404);
+    };
+    if path.ends_with(b"/") && !wanted.is_file {
+        return folder(wanted, path, &place);
+    }
+    let there = match std::fs::metadata(as_path(&place)) {
+        Ok(there) => there,
+        Err(error) => return Look::Status(status_of(&error)),
+    };
+    if there.is_dir() {
+        let mut to = escaped(path);
+        to.push(b'/');
+        return Look::Folder(to);
+    }
+    // What blocks when it is opened, or has no end, is nothing for clients.
+    if !there.is_file() {
+        return Look::Status(404);
+    }
+    match open(wanted, &place) {
+        Ok(found) => Look::Found(Box::new(found)),
+        Err(error) => Look::Status(status_of(&error)),
+    }
+}
+
+fn folder(wanted: &Wanted, path: &[u8], place: &[u8]) -> Look {
+    for index in &wanted.settings.index {
+        if index.starts_with('/') {
+            return Look::Elsewhere(Elsewhere::Path(with_query(wanted, index.as_bytes())));
+        }
+        let file = [place, index.as_bytes()].concat();
+        match std::fs::metadata(as_path(&file)) {
+            Ok(there) if there.is_file() => {}
+            Ok(_) => continue,
+            Err(error) if status_of(&error) == 404 => continue,
+            Err(error) => return Look::Status(status_of(&error)),
+        }
+        if wanted.settings.reroutes_index {
+            let path = escaped(&[path, index.as_bytes()].concat());
+            return Look::Elsewhere(Elsewhere::Path(with_query(wanted, &path)));
+        }
+        return match open(wanted, &file) {
+            Ok(found) => Look::Found(Box::new(found)),
+            Err(error) => Look::Status(status_of(&error)),
+        };
+    }
+    match std::fs::metadata(as_path(place)) {
+        Ok(there) if !there.is_dir() => return Look::Status(404),
+        Ok(_) => {}
+        Err(error) => return Look::Status(status_of(&error)),
+    }
+    if !wanted.settings.autoindex {
+        return Look::Status(403);
+    }
+    match listing::page(as_path(place), path) {
+        Ok(text) => Look::Found(Box::new(Found {
+            settings: wanted.settings.clone(),
+            body: Body::Text(text),
+            media_type: "text/html".to_owned(),
+            modified: None,
+            etag: None,
+        })),
+        Err(error) => Look::Status(status_of(&error)),
+    }
+}
+
+fn with_query(wanted: &Wanted, path: &[u8]) -> Vec<u8> {
+    match &wanted.query {
+        Some(query) => [path, b"?", query].concat(),
+        None => path.to_vec(),
+    }
+}
+
+fn open(wanted: &Wanted, place: &[u8]) -> io::Result<Found> {
+    let file = File::open(as_path(place))?;
+    // What counts is what was opened, not what lay there before.
+    let there = file.metadata()?;
+    if !there.is_file() {
+        return Err(ErrorKind::NotFound.into());
+    }
+    let modified = u64::try_from(there.mtime()).ok();
+    Ok(Found {
+        settings: wanted.settings.clone(),
+        media_type: media_type(&wanted.settings, place),
+        modified,
+        etag: wanted.settings.etag.then(|| etag(&there)),
+        body: Body::File(file, there.len()),
+    })
+}
+
+/// Time and size: what changes one of them without the other is rare enough.
+fn etag(there: &Metadata) -> String {
+    format!("\"{:x}-{:x}\"", there.mtime(), there.len())
+}
+
+fn as_path(place: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(place))
+}
+
+fn status_of(error: &io::Error) -> u16 {
+    match error.kind() {
+        ErrorKind::NotFound
+        | ErrorKind::NotADirectory
+        | ErrorKind::InvalidFilename
+        | ErrorKind::InvalidInput => 404,
+        ErrorKind::PermissionDenied => 403,
+        _ if error.raw_os_error() == Some(libc::ENAMETOOLONG) => 404,
+        _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => 503,
+        _ => 500,
+    }
+}
