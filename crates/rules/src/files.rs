@@ -96,10 +96,19 @@ pub struct Wanted {
     pub path: Vec<u8>,
     /// The query, without `?`.
     pub query: Option<Vec<u8>>,
-    /// Decoded paths to try in place of it.
-    pub tries: Vec<Vec<u8>>,
+    /// Paths to try in place of it.
+    pub tries: Vec<Try>,
     /// Where to look when there is none.
     pub otherwise: Option<Elsewhere>,
+}
+
+/// A path to try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Try {
+    /// It, decoded, without the slash that makes it a folder.
+    pub path: Vec<u8>,
+    /// Whether it has to be a folder; else it must not be one.
+    pub is_folder: bool,
 }
 
 /// What happens when there is no file.
@@ -119,7 +128,11 @@ impl Wanted {
     pub fn place(&self, path: &[u8]) -> Option<Vec<u8>> {
         let mut place = self.root.clone();
         if !self.is_file {
-            let below = path.strip_prefix(self.strip.as_slice()).unwrap_or(path);
+            let ends = |rest: &&[u8]| {
+                rest.is_empty() || rest.starts_with(b"/") || self.strip.ends_with(b"/")
+            };
+            let below = path.strip_prefix(self.strip.as_slice()).filter(ends);
+            let below = below.unwrap_or(path);
             let climbs = |part: &[u8]| part == b"..";
             if below.split(|&byte| byte == b'/').any(climbs) {
                 return None;
@@ -192,12 +205,12 @@ mod tests {
             ("/srv", "", "/", Some("/srv/")),
             ("/srv/", "/x/", "/x/a", Some("/srv/a")),
             ("/srv", "/x", "/x/a", Some("/srv/a")),
-            // A root without a slash is not continued by what follows the prefix.
-            ("/srv", "/x", "/xy", Some("/srv/y")),
+            // What is taken off ends with a segment.
+            ("/srv", "/x", "/xy", Some("/srv/xy")),
+            ("/srv/", "/x", "/x../etc", Some("/srv/x../etc")),
             ("/srv/f.txt", "/one", "/one", Some("/srv/f.txt")),
             ("/srv", "", "/../etc/passwd", None),
-            ("/srv", "/x", "/x../etc", None),
-            ("/srv/", "/x", "/x../etc", None),
+            ("/srv", "/x/", "/x/../etc", None),
             ("/srv", "", "/a/..", None),
             ("/srv", "", "/a\0b", None),
             ("/srv", "", "/..a/b..", Some("/srv/..a/b..")),

@@ -36,6 +36,7 @@ mod view;
 pub use compile::CompileError;
 pub use gate::Gate;
 pub use files::{Elsewhere, FileSettings, ModifiedSince, Wanted, escaped};
+pub use files::{Elsewhere, FileSettings, ModifiedSince, Try, Wanted, escaped};
 pub use program::Program;
 pub use router::Router;
 pub use scratch::{Scratch, Session};

@@ -44,6 +44,11 @@ const ALLOWED: &[Allowed] = &[
         why: "says which program answered; what servers say of themselves is compared",
     },
     Allowed {
+        field: "allow",
+        how: How::Dropped(&["GET, HEAD"]),
+        why: "what can be done instead belongs to 405 (RFC 9110 section 15.5.6)",
+    },
+    Allowed {
         field: "via",
         how: How::Dropped(&["1.1 clearway", "1.0 clearway"]),
         why: "says which program passed it on",

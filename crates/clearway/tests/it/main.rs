@@ -11,6 +11,7 @@ mod cli;
 mod doctor;
 mod faults;
 mod faults_client;
+mod files;
 mod forwarded;
 mod grpc;
 mod guises;

@@ -14,7 +14,7 @@ concept! {
     root: Option<TemplateText> = None, example = Some("\"/srv/www\"");
     /// The file itself, in place of `root`.
     file: Option<TemplateText> = None, example = Some("\"/srv/robots.txt\"");
-    /// What is taken off the begin of paths before they are looked for.
+    /// What is taken off the begin of paths, at a boundary of segments, before they are looked for.
     strip: String = String::new(), example = Some("\"/static/\"");
     /// Files that answer for a folder, the first that is there; one that begins with a slash is a path that a
     /// route is looked for with.
@@ -42,7 +42,8 @@ concept! {
     ranges_max: u16 = 32, example = Some("1");
     /// Whether a route is looked for again with the path of the index.
     reroute_index: bool = false, example = Some("true");
-    /// Whether the redirection to a folder's path with its slash names scheme and host.
+    /// Whether the redirection to a folder's path with its slash names scheme, host and
+    /// port.
     absolute_redirects: bool = false, example = Some("true");
 }
 table_value!(Files);

@@ -9,7 +9,7 @@ use std::task::Poll;
 use clearway_base::buffer::Lease;
 use clearway_base::intern::Name;
 use clearway_http::{
-    Framing, HeadLimits, Method, Progress, ResponseOptions, encode_response, reason,
+    Framing, HeadLimits, Method, Progress, ResponseOptions, encode_response, reason, uri,
 };
 use clearway_outcome::{FaultKind, Phase};
 use clearway_rules::{Flow, LocalReply, View, Wanted};
@@ -79,8 +79,12 @@ impl Exchange<'_> {
         path.drain(..slashes.saturating_sub(1));
         let host = self.request.head.host.of(self.lease.filled());
         if wanted.settings.absolute_redirects && !host.is_empty() {
-            let scheme = self.conn.scheme().as_bytes();
-            path = [scheme, b"://", host, &path].concat();
+            let scheme = self.conn.scheme();
+            let usual = if scheme == "https" { 443 } else { 80 };
+            let port = self.conn.port().filter(|port| *port != usual);
+            let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+            let host = uri::without_port(host);
+            path = [scheme.as_bytes(), b"://", host, port.as_bytes(), &path].concat();
         }
         LocalReply {
             status: 301,

@@ -35,14 +35,13 @@ pub(crate) fn look(wanted: &Wanted) -> Look {
             (_, looked) => looked,
         };
     }
-    for path in &wanted.tries {
-        let Some(place) = wanted.place(path) else {
+    for tried in &wanted.tries {
+        let Some(place) = wanted.place(&tried.path) else {
             continue;
         };
-        let wants_folder = path.ends_with(b"/");
         let there = std::fs::metadata(as_path(&place)).ok();
-        if there.is_some_and(|there| there.is_dir() == wants_folder) {
-            return serve(wanted, path);
+        if there.is_some_and(|there| there.is_dir() == tried.is_folder) {
+            return serve(wanted, &tried.path);
         }
     }
     match &wanted.otherwise {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use clearway_http::uri;
 
-use crate::ast::Template;
+use crate::ast::{Piece, Template};
 use crate::compile::Compiler;
 use crate::fetch::{Context, Text};
-use crate::files::{Elsewhere, FileSettings, Files, Otherwise, Wanted};
+use crate::files::{Elsewhere, FileSettings, Files, Otherwise, Try, Wanted};
 use crate::scratch::Scratch;
 use crate::view::{Flow, LocalReply, View};
 
@@ -17,7 +17,8 @@ pub(crate) struct Serve {
     root: Text,
     is_file: bool,
     strip: Vec<u8>,
-    tries: Vec<Text>,
+    /// Paths, and whether a slash behind it makes it a folder.
+    tries: Vec<(Text, bool)>,
     otherwise: Option<Then>,
     settings: Arc<FileSettings>,
 }
@@ -44,7 +45,7 @@ impl Serve {
             Some(Otherwise::Path(path)) => Some(Then::Path(text(path, compiler)?)),
             Some(Otherwise::Named(name)) => Some(Then::Named(name.as_bytes().to_vec())),
         };
-        let tries: Result<_, String> = files.tries.iter().map(|t| text(t, compiler)).collect();
+        let tries: Result<_, String> = files.tries.iter().map(|t| tried(t, compiler)).collect();
         let root = text(&files.root, compiler)?;
         if root.constant() == Some(b"") {
             return Err("files lie in a folder or are one: it lacks a name".to_owned());
@@ -89,10 +90,31 @@ impl Serve {
             strip: self.strip.clone(),
             path,
             query: scratch.query(view).map(<[u8]>::to_vec),
-            tries: self.tries.iter().map(written).collect(),
+            tries: self
+                .tries
+                .iter()
+                .map(|(text, is_folder)| Try {
+                    path: written(text),
+                    is_folder: *is_folder,
+                })
+                .collect(),
             otherwise,
         }))
     }
+}
+
+/// A path to try. The slash at its end is what is written, not what a value of the request ends with.
+fn tried(template: &Template, compiler: &mut Compiler<'_>) -> Result<(Text, bool), String> {
+    let mut pieces = template.pieces().to_vec();
+    let mut is_folder = false;
+    if let Some(Piece::Text(text)) = pieces.last_mut()
+        && let Some(rest) = text.strip_suffix('/')
+    {
+        *text = rest.to_owned();
+        is_folder = true;
+    }
+    let text = compiler.text(&Template::new(pieces))?;
+    Ok((text, is_folder))
 }
 
 /// Whether a folder or file that values of the request stand in leads upwards, behind what is
