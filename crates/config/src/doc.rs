@@ -10,7 +10,7 @@ use crate::model::{
     AccessLog, Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Backend,
     BackendTls, BasicAuth, CertificateFiles, ClientCertificates, Condition, CookieSite, Ejection,
     ErrorPage, Files, Forwarding, Health, HealthKind, Incidents, Keepalive, Limits, Listener, ListenerTls,
-    Log, LogFormat, LogLevel, Map as MapTable, MapEntry, Match, Mode, Passthrough, Process,
+    Log, LogFormat, LogLevel, Map as MapTable, MapEntry, Match, Mode, OnError, Passthrough, Process,
     ProxyProtocol, Queue, Redirect, Replacement, Reply, Resolver, Retries, RetryMethods, Rewrite,
     Route, Rule, RuntimeSocket, SendProxy, Server, ServerProtocol, ServerState, StatusPage,
     StickyCookie, Syslog, SyslogFraming, Timeouts, TlsProfile, ValueTest, Webhook, XForwarded,
@@ -104,7 +104,7 @@ const fn chapter<S: Section>(place: &'static str) -> Chapter {
 }
 
 /// The chapters, in the order of the page.
-const CHAPTERS: [Chapter; 46] = [
+const CHAPTERS: [Chapter; 47] = [
     chapter::<Process>(""),
     chapter::<Admin>(""),
     chapter::<RuntimeSocket>(""),
@@ -138,6 +138,7 @@ const CHAPTERS: [Chapter; 46] = [
         "`replace_request_headers`, `replace_response_headers` of a route or rule",
     ),
     chapter::<Files>("`files` of a route or rule"),
+    chapter::<OnError>("`on_error` of a route"),
     chapter::<Redirect>("`redirect` of a route or rule"),
     chapter::<Reply>("`reply` of a route or rule"),
     chapter::<BasicAuth>("`basic_auth` of a route or rule"),
@@ -394,7 +395,7 @@ impl Part {
 }
 
 /// The sections of the sample. A header that would change something by being there is a comment too.
-const SAMPLE: [Part; 44] = [
+const SAMPLE: [Part; 45] = [
     part::<Process>("[process]"),
     part::<Admin>("[admin]"),
     part::<RuntimeSocket>("# [[admin.haproxy_sockets]]"),
@@ -436,6 +437,7 @@ const SAMPLE: [Part; 44] = [
     part::<Rewrite>("# [route.rewrite]"),
     part::<Replacement>("# [[route.replace_request_headers]]"),
     part::<Files>("# [route.files]"),
+    part::<OnError>("# [[route.on_error]]"),
     part::<Redirect>("# [route.redirect]"),
     part::<Reply>("# [route.reply]"),
     part::<BasicAuth>("# [route.basic_auth]"),
@@ -553,6 +555,7 @@ mod tests {
         reads::<Condition>();
         reads::<Rewrite>();
         reads::<Files>();
+        reads::<OnError>();
         reads::<Redirect>();
         reads::<Reply>();
         reads::<BasicAuth>();

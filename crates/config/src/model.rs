@@ -20,6 +20,7 @@ pub use crate::concept::log::{
 };
 pub use crate::concept::map::{Map, MapEntry};
 pub use crate::concept::matching::{Condition, Match, ValueTest};
+pub use crate::concept::on_error::OnError;
 pub use crate::concept::process::{Process, Workers};
 pub use crate::concept::queue::Queue;
 pub use crate::concept::resolver::Resolver;

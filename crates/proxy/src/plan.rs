@@ -21,7 +21,7 @@ use clearway_net::probe::{Http2, Probe, ProbeTls};
 use clearway_net::tls::{ClientTls, Files, Marks, ServerName, ServerTls, marks};
 use clearway_outcome::{Address, FaultKind};
 use clearway_rules::ast::Definitions;
-use clearway_rules::{Program, Router};
+use clearway_rules::{Elsewhere, Program, Router};
 use ipnet::IpNet;
 
 use crate::access::LogSet;
@@ -243,6 +243,27 @@ pub struct RoutePlan {
     pub retries: RetryPlan,
     /// Access logs.
     pub logs: LogSet,
+    /// What other routes answer in place of errors.
+    pub on_error: Vec<ErrorTurn>,
+}
+
+/// That another route answers in place of an error.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ErrorTurn {
+    /// For which statuses.
+    pub statuses: Vec<u16>,
+    /// Where it is looked for.
+    pub to: Elsewhere,
+    /// The status that is sent: the error's own when absent, with 0 that of the answer.
+    pub send: Option<u16>,
+}
+
+impl ErrorTurn {
+    /// Whether it is for an error with a status.
+    #[must_use]
+    pub fn is_for(&self, status: u16) -> bool {
+        self.statuses.contains(&status)
+    }
 }
 
 /// When failed Attempts are followed by others.

@@ -171,7 +171,13 @@ impl Scratch {
         self.set_rerouted();
         match to {
             Elsewhere::Status(_) => false,
-            Elsewhere::Path(target) => path::take_target(self, target, edits).is_ok(),
+            Elsewhere::Path(target) => {
+                // Where it was to go before counts no longer.
+                if self.variable(Name::new("goto")).is_some() {
+                    self.set_variable(Name::new("goto"), b"");
+                }
+                path::take_target(self, target, edits).is_ok()
+            }
             Elsewhere::Named(name) => {
                 self.set_variable(Name::new("goto"), name);
                 true

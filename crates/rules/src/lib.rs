@@ -35,7 +35,6 @@ mod view;
 
 pub use compile::CompileError;
 pub use gate::Gate;
-pub use files::{Elsewhere, FileSettings, ModifiedSince, Wanted, escaped};
 pub use files::{Elsewhere, FileSettings, ModifiedSince, Try, Wanted, escaped};
 pub use program::Program;
 pub use router::Router;

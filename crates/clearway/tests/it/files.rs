@@ -275,6 +275,36 @@ fn paths_are_tried_in_order() {
 }
 
 #[test]
+fn errors_have_pages_of_their_own() {
+    let server = Server::script(behave::ok("other"));
+    let folder = TempDir::new();
+    fs::write(folder.path().join("404.html"), "gone").unwrap();
+    fs::write(folder.path().join("502.html"), "sorry").unwrap();
+    let clearway = Clearway::setup(
+        "[listener.web]\nbind = \"127.0.0.1:0\"\n\
+         [[route]]\nwhen = { value = { of = \"var:goto\", is = \"@other\" } }\nbackend = \"app\"\n\
+         [[route]]\npath = \"/app/\"\nbackend = \"down\"\non_error = [{ status = [502, 503], to = \"/502.html\" }]\n\
+         [[route]]\npath = \"/again/\"\nbackend = \"down\"\non_error = [{ status = [502, 503], to = \"@other\", send = 0 }]\n\
+         [[route]]\nfiles = { root = \"$ROOT\" }\non_error = [{ status = [404], to = \"/404.html\" }]\n\
+         [backend.app]\nservers = \"$A\"\n[backend.down]\nservers = \"127.0.0.1:1\"\n",
+    )
+    .set("ROOT", folder.path().to_str().unwrap())
+    .set("A", server.address())
+    .start();
+    let mut client = clearway.client();
+    let response = client.get_with("/none", "If-None-Match: *\r\nRange: bytes=0-1\r\n");
+    assert_eq!((response.status, response.text().as_str()), (404, "gone"));
+    let response = client.post("/app/x", "body");
+    assert_eq!((response.status, response.text().as_str()), (502, "sorry"));
+    // What failed is told as ever.
+    let id = response.header("x-request-id").unwrap().to_owned();
+    assert_eq!(clearway.receipt(&id)["fault"], "connect_refused");
+    let response = client.post("/again/x", "body");
+    assert_eq!((response.status, response.text().as_str()), (200, "other"));
+    assert_eq!(server.only().body, b"body");
+}
+
+#[test]
 fn rules_change_responses_with_files() {
     let site = site(
         DIGITS,

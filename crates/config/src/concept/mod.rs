@@ -19,6 +19,7 @@ pub(crate) mod listener;
 pub(crate) mod log;
 pub(crate) mod map;
 pub(crate) mod matching;
+pub(crate) mod on_error;
 pub(crate) mod process;
 pub(crate) mod queue;
 pub(crate) mod resolver;

@@ -4,6 +4,7 @@ use super::actions::Actions;
 use super::limits::LimitOverrides;
 use super::log::AccessLog;
 use super::matching::{Condition, Match};
+use super::on_error::OnError;
 use super::retries::RetryOverrides;
 use super::timeouts::TimeoutOverrides;
 use super::{concept, table_value};
@@ -28,6 +29,8 @@ concept! {
         example = Some("[{ when = { method = \"PUT\" }, deny = 405 }]");
     /// The backend; not needed with `redirect`, `reply` or `deny`.
     backend: Option<Identifier> = None, example = Some("\"app\"");
+    /// What other routes answer in place of errors.
+    on_error: Vec<OnError> = Vec::new(), example = Some("[{ status = [404], to = \"/404.html\" }]");
     /// Time-outs in place of those of the process, the listener and the backend.
     timeouts: TimeoutOverrides = TimeoutOverrides::default(), example = Some("{ response = \"5m\" }");
     /// Retries in place of those of the backend.

@@ -12,12 +12,12 @@ use clearway_base::hash::Map;
 use clearway_base::intern::Name;
 use clearway_config::Diagnostic;
 use clearway_config::model::{
-    Backend, Config, ErrorKey, ErrorPages as PagesConfig, Listener, Mode as ModeConfig,
+    Backend, Config, ErrorKey, ErrorPages as PagesConfig, Listener, Mode as ModeConfig, OnError,
     Passthrough, Retries, Route, XForwarded as XForwardedConfig,
 };
 use clearway_http::XForwarded;
 use clearway_outcome::FaultKind;
-use clearway_rules::Gate;
+use clearway_rules::{Elsewhere, Gate};
 use clearway_rules::ast::Definitions;
 
 pub use backend::{Address, Answer, Names, Question};
@@ -25,8 +25,8 @@ pub use backend::{Address, Answer, Names, Question};
 use crate::access::LogSet;
 use crate::board::Board;
 use crate::plan::{
-    BackendPlan, ErrorPage, ErrorPages, ListenerPlan, Marked, Mode, PassPlan, Plan, RetryPlan,
-    RoutePlan,
+    BackendPlan, ErrorPage, ErrorPages, ErrorTurn, ListenerPlan, Marked, Mode, PassPlan, Plan,
+    RetryPlan, RoutePlan,
 };
 
 /// Compiles a configuration that has passed its checks.
@@ -182,6 +182,7 @@ fn compile_listener(
                 .unwrap_or_default(),
         ),
         logs: logs(config, listener, None)?,
+        on_error: Vec::new(),
     };
     Ok(ListenerPlan {
         name,
@@ -263,7 +264,20 @@ fn compile_route(
                 .unwrap_or_default(),
         ),
         logs: logs(config, listener, Some(route))?,
+        on_error: route.on_error.iter().map(error_turn).collect(),
     })
+}
+
+fn error_turn(turn: &OnError) -> ErrorTurn {
+    let to = turn.to.as_str();
+    ErrorTurn {
+        statuses: turn.status.clone(),
+        to: match to.strip_prefix('@') {
+            Some(_) => Elsewhere::Named(to.as_bytes().to_vec()),
+            None => Elsewhere::Path(to.as_bytes().to_vec()),
+        },
+        send: turn.send,
+    }
 }
 
 /// Access logs of a listener's requests on a route.

@@ -13,6 +13,7 @@ use clearway_http::{
 };
 use clearway_outcome::{FaultKind, Phase};
 use clearway_rules::{Flow, LocalReply, View, Wanted};
+use clearway_telemetry::proxy_status;
 
 use super::{Admission, Exchange, Next, Stop};
 use crate::files::condition::{Conditions, Verdict};
@@ -34,6 +35,8 @@ struct Draft {
     /// The lines of the head that are about the file.
     fields: Vec<(&'static str, Vec<u8>)>,
     pieces: Vec<Piece>,
+    /// Whether it stands for an error: what it says is sent whatever the status.
+    is_page: bool,
     /// Length of all pieces; none for a status that has no body.
     len: Option<u64>,
 }
@@ -49,7 +52,8 @@ impl Exchange<'_> {
     /// Looks for what rules want: a request goes on with a file, with a reply, or to another route.
     pub(super) fn look_for(&mut self, wanted: &Wanted) -> Result<Admission, Stop> {
         let method = self.request.head.method;
-        let reads = matches!(method, Method::Get | Method::Head);
+        // Who sent something that failed is told why with what others read.
+        let reads = matches!(method, Method::Get | Method::Head) || self.instead.is_some();
         match look(wanted) {
             Look::Elsewhere(to) => {
                 let (scratch, edits) = (&mut self.request.scratch, &mut self.request.edits);
@@ -147,9 +151,15 @@ impl Exchange<'_> {
             status: 200,
             fields: Vec::new(),
             pieces: vec![Piece::Part(0..len)],
+            is_page: self.instead.is_some(),
             len: Some(len),
         };
+        if let Some(instead) = self.instead {
+            draft.status = instead.send.unwrap_or(200);
+            draft.explained(self);
+        }
         match conditions.verdict(found) {
+            _ if self.instead.is_some() => {}
             Verdict::Send => {}
             Verdict::Failed => draft.status = 412,
             Verdict::NotModified => {
@@ -158,21 +168,24 @@ impl Exchange<'_> {
             }
         }
         let range = head.header("range", buf);
-        let is_whole = draft.status != 200 || matches!(found.body, Body::Text(_));
+        let is_whole =
+            draft.status != 200 || self.instead.is_some() || matches!(found.body, Body::Text(_));
         if !is_whole && conditions.ranges_hold(found) {
             let max = found.settings.ranges_max;
             draft.take(asked(range, len, max), found, &self.id.text());
         }
-        if draft.status != 206 || draft.fields.is_empty() {
+        if draft.status != 206 {
             draft.typed(found);
         }
-        if let Some(time) = found.modified {
+        let is_itself = matches!(draft.status, 200 | 206 | 304);
+        if let Some(time) = found.modified.filter(|_| is_itself) {
             draft.field("Last-Modified", &http_date(time));
         }
         if let Some(etag) = &found.etag {
             draft.field("ETag", etag.as_bytes());
         }
-        if draft.status == 200 && found.settings.ranges_max > 0 && !is_whole {
+        let is_file = matches!(found.body, Body::File(..));
+        if draft.status == 200 && found.settings.ranges_max > 0 && is_file {
             draft.field("Accept-Ranges", b"bytes");
         }
         draft
@@ -435,9 +448,21 @@ impl Draft {
         self.len = Some(total);
     }
 
+    /// Says of which failure this is the answer.
+    fn explained(&mut self, exchange: &Exchange<'_>) {
+        let Some(fault) = &exchange.fault else { return };
+        let received = exchange.request.attempts.last();
+        let received = received.map_or(0, |attempt| attempt.status);
+        let mut text = Vec::new();
+        proxy_status::write(fault, received, &mut text);
+        self.field("Proxy-Status", &text);
+        self.field("X-Request-Id", &exchange.id.text());
+    }
+
     /// The refusal, where nothing of the file is sent.
     fn refused(&self, found: &Found) -> Option<LocalReply> {
         match self.status {
+            _ if self.is_page => None,
             412 => Some(refusal(412, Vec::new())),
             416 => {
                 let range = format!("bytes */{}", found.body.len()).into_bytes();

@@ -12,6 +12,7 @@ mod evidence;
 mod files;
 mod gone;
 mod grpc;
+mod instead;
 pub(crate) mod pump;
 mod reach;
 mod reply;
@@ -174,6 +175,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) settled: bool,
     /// Only fresh connections: a kept one has just died.
     pub(crate) fresh_only: bool,
+    /// Another route answers for an error.
+    pub(crate) instead: Option<instead::Instead>,
 }
 
 /// The place of a route in the Plan the request began with.
@@ -219,9 +222,18 @@ pub(crate) async fn run(
         used: None,
         settled: false,
         fresh_only: false,
+        instead: None,
     };
     exchange.exchange_session();
-    let next = match exchange.steps().await {
+    let mut done = exchange.steps().await;
+    if let Err(stop) = done {
+        // Boxed: what hardly any request needs is not part of every request's room.
+        done = match exchange.has_turns() {
+            true => Box::pin(exchange.instead_of(stop)).await,
+            false => Err(stop),
+        };
+    }
+    let next = match done {
         Ok(next) => next,
         Err(Stop::Fault(fault)) => {
             exchange.conn.timer.set_latest(None);
@@ -280,6 +292,13 @@ impl Exchange<'_> {
         self.listener_rules()?;
         self.find_route()?;
         self.limit_total();
+        self.pass()?;
+        let answer = self.obtain().await?;
+        self.deliver(answer).await
+    }
+
+    /// Passes rules and limits, of other routes where they lead there.
+    fn pass(&mut self) -> Result<(), Stop> {
         let mut times = 0;
         while self.admit()? == Admission::Elsewhere {
             times += 1;
@@ -290,8 +309,12 @@ impl Exchange<'_> {
             }
             self.find_route()?;
         }
-        let answer = self.obtain().await?;
-        self.deliver(answer).await
+        Ok(())
+    }
+
+    /// Whether the route has something to say to errors.
+    fn has_turns(&self) -> bool {
+        self.route.is_some() && !self.route_plan().on_error.is_empty()
     }
 
     /// What rules keep for the connection goes to where rules run, and back.

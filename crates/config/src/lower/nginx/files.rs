@@ -4,7 +4,7 @@ use super::super::notes::Notes;
 use super::values::{self, Names};
 use super::{absolute, text_of};
 use crate::diagnostic::Origins;
-use crate::model::{Files, ModifiedSince, TemplateText, Token};
+use crate::model::{Files, ModifiedSince, OnError, TemplateText, Token};
 use crate::survey::nginx::scope::Scope;
 use crate::syntax::nginx::Directive;
 use crate::value::{HeaderValue, Pairs, Text};
@@ -84,6 +84,49 @@ pub(super) fn files(
         }
     }
     Some(files)
+}
+
+/// `error_page`: what another location answers in place of an error.
+pub(super) fn error_pages(scope: &Scope<'_>, names: &Names, notes: &mut Notes) -> Vec<OnError> {
+    let mut turns = Vec::new();
+    for directive in scope.all("error_page") {
+        notes.begin(directive.origin(), text_of(directive));
+        match error_page(directive, names) {
+            Ok(turn) => turns.push(turn),
+            Err(message) => notes.refused(message),
+        }
+    }
+    turns
+}
+
+fn error_page(directive: &Directive, names: &Names) -> Result<OnError, String> {
+    let words: Vec<&str> = directive.texts().collect();
+    let [codes @ .., to] = words.as_slice() else {
+        return Err("error_page has statuses and where to go".to_owned());
+    };
+    let to = values::constant(to, names)
+        .ok_or_else(|| "a page that depends on the request is not known here".to_owned())?;
+    if !to.starts_with(['/', '@']) {
+        return Err("a redirection in place of an error is not known here".to_owned());
+    }
+    let mut turn = OnError {
+        to,
+        origins: Origins::new(directive.origin()),
+        ..OnError::default()
+    };
+    for code in codes {
+        let sent = code.strip_prefix('=');
+        let number = match sent.unwrap_or(code) {
+            "" => 0,
+            text => text.parse().map_err(|_| format!("{code:?} is no status"))?,
+        };
+        if sent.is_some() {
+            turn.send = Some(number);
+        } else {
+            turn.status.push(number);
+        }
+    }
+    Ok(turn)
 }
 
 /// `root` and `alias`.

@@ -223,19 +223,12 @@ fn route(
         origins: Origins::new(origin.clone()),
         ..common.route.clone()
     };
-    if block.iter().any(|directive| directive.is("internal")) {
-        let test = ValueTest {
-            is: vec!["1".to_owned()],
-            ..test_of(&Fetch::Variable("rerouted".to_owned()))
-        };
-        route.when = all_of(vec![route.when.clone(), value(test)]);
-    }
     let mut rules = Rules::default();
     rewrite::read(block, &Condition::default(), &names, &mut rules, work.notes);
     if rules.reroutes {
         rules.rules.extend(rewrite::reroute(origin));
     }
-    route.rules = rules.rules;
+    route.rules = internal(block).into_iter().chain(rules.rules).collect();
     if !rules.ends {
         route.rules.extend(access(&scope, work.notes));
         content((&scope, block), prefix, &names, &mut route, work);
@@ -244,8 +237,23 @@ fn route(
         .rules
         .extend(response_headers(&scope, &names, work.notes));
     route.access_logs = super::logs::of(&scope, &names, work.notes);
+    route.on_error = super::files::error_pages(&scope, &names, work.notes);
     limits(&scope, &mut route);
     work.config.routes.push(route);
+}
+
+/// `internal`: what comes from outside is not found.
+fn internal(block: &[Directive]) -> Option<Rule> {
+    let directive = block.iter().find(|directive| directive.is("internal"))?;
+    let test = ValueTest {
+        is: vec!["1".to_owned()],
+        ..test_of(&Fetch::Variable("rerouted".to_owned()))
+    };
+    let actions = Actions {
+        deny: Some(404),
+        ..Actions::default()
+    };
+    Some(rule(not(value(test)), actions, "deny", &directive.origin()))
 }
 
 /// `allow` and `deny`: the first that fits decides.
