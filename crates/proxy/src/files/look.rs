@@ -159,14 +159,12 @@ fn as_path(place: &[u8]) -> &Path {
 }
 
 fn status_of(error: &io::Error) -> u16 {
-    match error.kind() {
-        ErrorKind::NotFound
-        | ErrorKind::NotADirectory
-        | ErrorKind::InvalidFilename
-        | ErrorKind::InvalidInput => 404,
-        ErrorKind::PermissionDenied => 403,
-        _ if error.raw_os_error() == Some(libc::ENAMETOOLONG) => 404,
-        _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => 503,
-        _ => 500,
+    match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ENOTDIR | libc::ENAMETOOLONG | libc::EINVAL | libc::ELOOP) => 404,
+        Some(libc::EACCES | libc::EPERM) => 403,
+        Some(libc::EMFILE | libc::ENFILE) => 503,
+        Some(_) => 500,
+        // What was found out here.
+        None => 404,
     }
 }

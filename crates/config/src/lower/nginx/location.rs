@@ -12,7 +12,7 @@ use super::values::{self, Names};
 use super::{Http, text_of};
 use crate::diagnostic::{Origin, Origins};
 use crate::model::{
-    Actions, Condition, Config, HeaderName, Pairs, RegexText, Replacement, Route, Rule,
+    Actions, Condition, Config, HeaderName, Pairs, Redirect, RegexText, Replacement, Route, Rule,
     TemplateText, ValueTest,
 };
 use crate::survey::nginx::scope::Scope;
@@ -83,7 +83,11 @@ pub(super) fn routes(server: &Directive, scope: &Scope<'_>, work: &mut Work<'_>)
         Kind::Prefix => (4, usize::MAX - place.path.len()),
     };
     places.sort_by_key(rank);
-    for place in &places {
+    let inexact = places.iter().position(|place| rank(place).0 > 1);
+    for (index, place) in places.iter().enumerate() {
+        if Some(index) == inexact {
+            slashes(&places, work);
+        }
         work.notes
             .begin(place.directive.origin(), text_of(place.directive));
         let Some(condition) = condition(place, &prefixes, work.notes) else {
@@ -103,6 +107,42 @@ pub(super) fn routes(server: &Directive, scope: &Scope<'_>, work: &mut Work<'_>)
     let rest = (scope.clone(), &[][..], work.common.names.clone());
     let any = (Condition::default(), Some("/"));
     route(rest, any, &server.origin(), work);
+}
+
+/// What lacks only the slash of a location that is passed on is redirected there.
+fn slashes(places: &[Place<'_>], work: &mut Work<'_>) {
+    for place in places {
+        let is_passed = place.directive.inner().iter().any(|d| d.is("proxy_pass"));
+        let is_prefix = matches!(place.kind, Kind::Prefix | Kind::Final);
+        let bare = place.path.strip_suffix('/').filter(|bare| !bare.is_empty());
+        let Some(bare) = bare.filter(|_| is_passed && is_prefix) else {
+            continue;
+        };
+        let to = format!("{}$is_args$args", place.path);
+        let (Some(own), Ok(to)) = (
+            simple(&Kind::Exact, bare),
+            rewrite::place(&to, &work.common.names),
+        ) else {
+            continue;
+        };
+        let origin = place.directive.origin();
+        let mut route = Route {
+            when: all_of(vec![
+                work.common.route.when.clone(),
+                place.outer.clone(),
+                own,
+            ]),
+            origins: Origins::new(origin.clone()),
+            ..work.common.route.clone()
+        };
+        route.actions.redirect = Some(Redirect {
+            to,
+            status: 301,
+            ..Redirect::default()
+        });
+        route.origins.set("redirect", origin);
+        work.config.routes.push(route);
+    }
 }
 
 fn collect<'a>(
@@ -624,6 +664,8 @@ fn response_headers(scope: &Scope<'_>, names: &Names, notes: &mut Notes) -> Vec<
             ..test_of(&Fetch::Status)
         })
     };
+    // What is added does not go with what this sets.
+    rules.extend(expires(scope, added, notes));
     for directive in scope.all("add_header") {
         notes.begin(directive.origin(), text_of(directive));
         let text = directive.argument(1).unwrap_or_default();
@@ -652,7 +694,6 @@ fn response_headers(scope: &Scope<'_>, names: &Names, notes: &mut Notes) -> Vec<
             &directive.origin(),
         ));
     }
-    rules.extend(expires(scope, added, notes));
     rules
 }
 
