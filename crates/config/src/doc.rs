@@ -9,11 +9,12 @@ use crate::diagnostic::Lines;
 use crate::model::{
     AccessLog, Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Backend,
     BackendTls, BasicAuth, CertificateFiles, ClientCertificates, Condition, CookieSite, Ejection,
-    ErrorPage, Files, Forwarding, Health, HealthKind, Incidents, Keepalive, Limits, Listener, ListenerTls,
-    Log, LogFormat, LogLevel, Map as MapTable, MapEntry, Match, Mode, OnError, Passthrough, Process,
-    ProxyProtocol, Queue, Redirect, Replacement, Reply, Resolver, Retries, RetryMethods, Rewrite,
-    Route, Rule, RuntimeSocket, SendProxy, Server, ServerProtocol, ServerState, StatusPage,
-    StickyCookie, Syslog, SyslogFraming, Timeouts, TlsProfile, ValueTest, Webhook, XForwarded,
+    ErrorPage, Files, Forwarding, Health, HealthKind, Incidents, Keepalive, Limits, Listener,
+    ListenerTls, Log, LogFormat, LogLevel, Map as MapTable, MapEntry, Match, Mode, OnError,
+    Passthrough, Process, ProxyProtocol, Queue, Redirect, Replacement, Reply, Resolver, Retries,
+    RetryMethods, Rewrite, Route, Rule, RuntimeSocket, SendProxy, Server, ServerProtocol,
+    ServerState, StatusPage, StickyCookie, Syslog, SyslogFraming, Timeouts, TlsProfile, ValueTest,
+    Webhook, XForwarded,
 };
 use crate::syntax::{Kind, Node};
 use crate::value::{Row, Section, Spec, Value, section_schema};

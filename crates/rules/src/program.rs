@@ -135,7 +135,11 @@ impl Program {
                 match step.apply(view, scratch, edits) {
                     Flow::Continue => {}
                     Flow::Finish => return Flow::Continue,
-                    end @ (Flow::Reply(_) | Flow::Page(_) | Flow::Files(_) | Flow::Drop | Flow::Reroute) => {
+                    end @ (Flow::Reply(_)
+                    | Flow::Page(_)
+                    | Flow::Files(_)
+                    | Flow::Drop
+                    | Flow::Reroute) => {
                         return end;
                     }
                 }
@@ -165,7 +169,11 @@ impl Program {
                 match step.apply(view, scratch, edits) {
                     Flow::Continue => {}
                     Flow::Finish => return Flow::Continue,
-                    end @ (Flow::Reply(_) | Flow::Page(_) | Flow::Files(_) | Flow::Drop | Flow::Reroute) => {
+                    end @ (Flow::Reply(_)
+                    | Flow::Page(_)
+                    | Flow::Files(_)
+                    | Flow::Drop
+                    | Flow::Reroute) => {
                         return end;
                     }
                 }

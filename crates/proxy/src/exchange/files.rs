@@ -106,6 +106,7 @@ impl Exchange<'_> {
         let head = match self.file_head(&draft) {
             Ok(head) => head,
             Err(Stop::Reply(reply)) => return self.reply_local(&reply).await,
+            Err(Stop::Page(page)) => return self.reply_status(&page).await,
             Err(Stop::Fault(fault)) => return self.reply_fault(fault).await,
             Err(Stop::Cut(fault)) => {
                 self.fault = Some(fault);
@@ -257,6 +258,7 @@ impl Exchange<'_> {
             match program.run_response(&view, scratch, edits) {
                 Flow::Continue | Flow::Finish | Flow::Reroute | Flow::Files(_) => {}
                 Flow::Reply(reply) => return Err(Stop::Reply(reply)),
+                Flow::Page(page) => return Err(Stop::Page(page)),
                 Flow::Drop => {
                     return Err(Stop::Cut(
                         self.local_fault(FaultKind::Denied, Phase::Deliver),

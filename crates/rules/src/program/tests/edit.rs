@@ -92,7 +92,9 @@ fn values_cannot_break_out_of_a_header() {
                 assert!(!valid, "{path}");
                 assert_eq!(reply.fault, Some(FaultKind::RewriteInvalid));
             }
-            Flow::Page(_) | Flow::Files(_) | Flow::Drop | Flow::Reroute | Flow::Finish => panic!("{path}"),
+            Flow::Page(_) | Flow::Files(_) | Flow::Drop | Flow::Reroute | Flow::Finish => {
+                panic!("{path}")
+            }
         }
         assert!(!asked.forwarded(&edits).contains("Evil"));
         let program = Program::compile_with(&[always(vec![actions(true)])], &definitions).unwrap();
