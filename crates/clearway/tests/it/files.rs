@@ -31,6 +31,10 @@ struct Site {
 /// Long enough that no buffer of a connection holds it.
 const BIG: usize = 64 << 20;
 
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests: what cannot be written fails the test"
+)]
 fn site(files: &[(&str, &[u8])], settings: &str, more: &str) -> Site {
     let folder = TempDir::new();
     for (name, text) in files {
@@ -151,7 +155,7 @@ fn nothing_outside_of_the_root_is_served() {
 fn what_cannot_be_read_is_refused() {
     let site = site(&[("closed.txt", b"x")], "", "");
     let path = site.folder.path().join("www/closed.txt");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
     // Root reads everything.
     let is_root = fs::read(&path).is_ok();
     let wanted = if is_root { 200 } else { 403 };
