@@ -111,7 +111,12 @@ impl Program {
             for step in &rule.response {
                 match step.apply(view, scratch, edits) {
                     Flow::Continue => {}
-                    Flow::Finish | Flow::Reply(_) | Flow::Page(_) | Flow::Drop | Flow::Reroute => {
+                    Flow::Finish
+                    | Flow::Reply(_)
+                    | Flow::Page(_)
+                    | Flow::Files(_)
+                    | Flow::Drop
+                    | Flow::Reroute => {
                         return;
                     }
                 }

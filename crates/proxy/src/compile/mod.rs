@@ -17,8 +17,8 @@ use clearway_config::model::{
 };
 use clearway_http::XForwarded;
 use clearway_outcome::FaultKind;
-use clearway_rules::{Elsewhere, Gate};
 use clearway_rules::ast::Definitions;
+use clearway_rules::{Elsewhere, Gate};
 
 pub use backend::{Address, Answer, Names, Question};
 

@@ -253,6 +253,7 @@ impl Exchange<'_> {
                 server: Name::NONE,
                 port: self.conn.port(),
                 edits: None,
+                around: None,
             };
             let (scratch, edits) = (&mut self.request.scratch, &mut self.request.response_edits);
             match program.run_response(&view, scratch, edits) {

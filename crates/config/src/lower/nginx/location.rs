@@ -680,6 +680,7 @@ fn response_headers(scope: &Scope<'_>, names: &Names, notes: &mut Notes) -> Vec<
         let always = directive.argument(2) == Some("always");
         let actions = Actions {
             add_response_headers: Pairs(vec![(name, text)]),
+            own_replies: true,
             ..Actions::default()
         };
         let when = if always {
@@ -719,6 +720,7 @@ fn expires(scope: &Scope<'_>, added: impl Fn() -> Condition, notes: &mut Notes) 
     let text = TemplateText::parse(&control).ok()?;
     let actions = Actions {
         set_response_headers: Pairs(vec![(name, text)]),
+        own_replies: true,
         ..Actions::default()
     };
     Some(rule(
