@@ -211,6 +211,24 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
             let step = variable::Variable::new(name, compiler.text(value)?);
             Ok((When::Either, Step::Variable(step)))
         }
+        Action::StatusPage(page) => Ok((When::Request, Step::Page(Arc::new(page.clone())))),
+        Action::BasicAuth { realm, users } => {
+            auth::Auth::new(realm, users).map(|step| (When::Request, Step::Auth(step)))
+        }
+        Action::Redirect { .. } | Action::Reply { .. } | Action::Deny { .. } => {
+            let step = answer_step(action, compiler)?;
+            Ok((When::Either, Step::Answer(step)))
+        }
+    }
+}
+
+/// The step of an action that answers.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "only those that answer are brought here"
+)]
+fn answer_step(action: &Action, compiler: &mut Compiler<'_>) -> Result<answer::Answer, String> {
+    match action {
         Action::Redirect {
             status,
             location,
@@ -218,7 +236,6 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
         } => {
             let location = compiler.text(location)?;
             answer::Answer::redirect(*status, location, fields(headers, compiler)?)
-                .map(|step| (When::Either, Step::Answer(step)))
         }
         Action::Reply {
             status,
@@ -228,15 +245,9 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
         } => {
             let body = compiler.text(body)?;
             answer::Answer::reply(*status, content_type, body, fields(headers, compiler)?)
-                .map(|step| (When::Either, Step::Answer(step)))
         }
-        Action::StatusPage(page) => Ok((When::Request, Step::Page(Arc::new(page.clone())))),
-        Action::BasicAuth { realm, users } => {
-            auth::Auth::new(realm, users).map(|step| (When::Request, Step::Auth(step)))
-        }
-        Action::Deny { status } => {
-            answer::Answer::deny(*status).map(|step| (When::Either, Step::Answer(step)))
-        }
+        Action::Deny { status } => answer::Answer::deny(*status),
+        other => Err(format!("{other:?} answers nothing")),
     }
 }
 
