@@ -369,7 +369,7 @@ mod tests {
         let line = b"<134>Nov 22 05:07:07 haproxy[12]: 1.2.3.4:5 [22/Nov/2026:05:07:07.123] web a/a 0/0/-1/1/+12 200 83 1/1/0/0/0 0/0\n";
         assert_eq!(
             log(line, &Values::default()),
-            "<134> 1.2.3.4:5 [time] web a/a ms/ms/-1/ms/+ms 200 83 n/n/0/0/0 0/0"
+            "<134> 1.2.3.4:5 [time] web a/a ms/ms/-1/ms/+ms 200 bytes n/n/0/0/0 0/0"
         );
     }
 
