@@ -108,18 +108,8 @@ impl Program {
             if !rule.holds(&view.with(edits), scratch) {
                 continue;
             }
-            for step in &rule.response {
-                match step.apply(view, scratch, edits) {
-                    Flow::Continue => {}
-                    Flow::Finish
-                    | Flow::Reply(_)
-                    | Flow::Page(_)
-                    | Flow::Files(_)
-                    | Flow::Drop
-                    | Flow::Reroute => {
-                        return;
-                    }
-                }
+            if run(&rule.response, view, scratch, edits).is_some() {
+                return;
             }
         }
     }
@@ -136,18 +126,8 @@ impl Program {
             if !rule.response.is_empty() {
                 scratch.hold(self.token, index);
             }
-            for step in &rule.request {
-                match step.apply(view, scratch, edits) {
-                    Flow::Continue => {}
-                    Flow::Finish => return Flow::Continue,
-                    end @ (Flow::Reply(_)
-                    | Flow::Page(_)
-                    | Flow::Files(_)
-                    | Flow::Drop
-                    | Flow::Reroute) => {
-                        return end;
-                    }
-                }
+            if let Some(end) = run(&rule.request, view, scratch, edits) {
+                return end;
             }
         }
         Flow::Continue
@@ -170,22 +150,33 @@ impl Program {
             if !holds {
                 continue;
             }
-            for step in &rule.response {
-                match step.apply(view, scratch, edits) {
-                    Flow::Continue => {}
-                    Flow::Finish => return Flow::Continue,
-                    end @ (Flow::Reply(_)
-                    | Flow::Page(_)
-                    | Flow::Files(_)
-                    | Flow::Drop
-                    | Flow::Reroute) => {
-                        return end;
-                    }
-                }
+            if let Some(end) = run(&rule.response, view, scratch, edits) {
+                return end;
             }
         }
         Flow::Continue
     }
+}
+
+/// Applies steps in order; what comes next, once one of them ends the program.
+fn run(
+    steps: &[Step],
+    view: &View<'_>,
+    scratch: &mut Scratch,
+    edits: &mut Edits,
+) -> Option<Flow> {
+    for step in steps {
+        match step.apply(view, scratch, edits) {
+            Flow::Continue => {}
+            Flow::Finish => return Some(Flow::Continue),
+            end @ (Flow::Reply(_)
+            | Flow::Page(_)
+            | Flow::Files(_)
+            | Flow::Drop
+            | Flow::Reroute) => return Some(end),
+        }
+    }
+    None
 }
 
 impl Compiled {

@@ -129,21 +129,7 @@ impl Exchange<'_> {
             conn: self.conn,
             plan: &self.plan,
         };
-        let view = View {
-            head: &self.request.head,
-            buf: self.lease.filled(),
-            client: self.conn.client,
-            listener: self.plan.listener(self.conn.listener_at).name,
-            scheme: self.conn.scheme(),
-            tls: self.conn.tls.as_deref(),
-            id: self.id,
-            response: None,
-            backend: Name::NONE,
-            server: Name::NONE,
-            around: Some(&around),
-            port: self.conn.port(),
-            edits: None,
-        };
+        let view = around.view(&self.request.head, self.lease.filled(), self.id);
         let (scratch, edits) = (&mut self.request.scratch, &mut self.request.edits);
         match program.run_request(&view, scratch, edits) {
             Flow::Continue | Flow::Finish => Ok(Admission::Here),
@@ -222,19 +208,10 @@ impl Exchange<'_> {
                 plan: &self.plan,
             };
             let view = View {
-                head: &self.request.head,
-                buf: self.lease.filled(),
-                client: self.conn.client,
-                listener: listener.name,
-                scheme: self.conn.scheme(),
-                tls: self.conn.tls.as_deref(),
-                id: self.id,
                 response: Some((&self.request.response, answer.buffer.filled())),
                 backend: backend.plan.name,
                 server,
-                around: Some(&around),
-                port: self.conn.port(),
-                edits: None,
+                ..around.view(&self.request.head, self.lease.filled(), self.id)
             };
             let flow = program.run_response(
                 &view,

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use clearway_rules::Around;
+use clearway_base::intern::Name;
+use clearway_http::RequestHead;
+use clearway_outcome::RequestId;
+use clearway_rules::{Around, View};
 
 use crate::client::Conn;
 use crate::local::{LocalBackend, LocalPlan};
@@ -21,6 +24,25 @@ impl fmt::Debug for Surroundings<'_> {
 }
 
 impl Surroundings<'_> {
+    /// What rules see of a request of the connection before there is a response.
+    pub(crate) fn view<'v>(&'v self, head: &'v RequestHead, buf: &'v [u8], id: RequestId) -> View<'v> {
+        View {
+            head,
+            buf,
+            client: self.conn.client,
+            listener: self.conn.seat.listener,
+            scheme: self.conn.scheme(),
+            tls: self.conn.tls.as_deref(),
+            id,
+            response: None,
+            backend: Name::NONE,
+            server: Name::NONE,
+            around: Some(self),
+            port: self.conn.port(),
+            edits: None,
+        }
+    }
+
     fn backend(&self, name: &str) -> Option<&LocalBackend> {
         let mut backends = self.plan.backends.iter();
         let found = backends.find(|backend| backend.plan.name.as_str() == name);

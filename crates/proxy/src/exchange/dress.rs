@@ -39,19 +39,9 @@ impl Exchange<'_> {
                 plan: &plan,
             };
             let view = View {
-                head: &self.request.head,
-                buf: self.lease.filled(),
-                client: self.conn.client,
-                listener: listener.name,
-                scheme: self.conn.scheme(),
-                tls: self.conn.tls.as_deref(),
-                id: self.id,
                 response: Some((&head, reply)),
                 backend: backend.as_ref().map_or(Name::NONE, |b| b.plan.name),
-                server: Name::NONE,
-                around: Some(&around),
-                port: self.conn.port(),
-                edits: None,
+                ..around.view(&self.request.head, self.lease.filled(), self.id)
             };
             program.run_reply(&view, &mut self.request.scratch, &mut edits);
         }

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use clearway_base::buffer::Lease;
-use clearway_base::intern::Name;
 use clearway_http::{
     Framing, HeadLimits, Method, Progress, ResponseOptions, encode_response, reason, uri,
 };
@@ -15,6 +14,7 @@ use clearway_outcome::{FaultKind, Phase};
 use clearway_rules::{Flow, LocalReply, View, Wanted};
 use clearway_telemetry::proxy_status;
 
+use super::around::Surroundings;
 use super::{Admission, Exchange, Next, Stop};
 use crate::files::condition::{Conditions, Verdict};
 use crate::files::look::{Look, look};
@@ -240,20 +240,13 @@ impl Exchange<'_> {
             if !program.has_response_rules() {
                 continue;
             }
+            let around = Surroundings {
+                conn: self.conn,
+                plan: &plan,
+            };
             let view = View {
-                head: &self.request.head,
-                buf: self.lease.filled(),
-                client: self.conn.client,
-                listener: listener.name,
-                scheme: self.conn.scheme(),
-                tls: self.conn.tls.as_deref(),
-                id: self.id,
                 response: Some((&self.request.response, head)),
-                backend: Name::NONE,
-                server: Name::NONE,
-                port: self.conn.port(),
-                edits: None,
-                around: None,
+                ..around.view(&self.request.head, self.lease.filled(), self.id)
             };
             let (scratch, edits) = (&mut self.request.scratch, &mut self.request.response_edits);
             match program.run_response(&view, scratch, edits) {

@@ -20,19 +20,8 @@ impl Exchange<'_> {
             plan: &self.plan,
         };
         let view = View {
-            head: &self.request.head,
-            buf: self.lease.filled(),
-            client: self.conn.client,
-            listener: listener.name,
-            scheme: self.conn.scheme(),
-            tls: self.conn.tls.as_deref(),
-            id: self.id,
-            response: None,
-            backend: clearway_base::intern::Name::NONE,
-            server: clearway_base::intern::Name::NONE,
-            around: Some(&around),
-            port: self.conn.port(),
             edits: Some(&self.request.edits),
+            ..around.view(&self.request.head, self.lease.filled(), self.id)
         };
         let route = match listener.router.find(&view, &mut self.request.scratch) {
             Some(route) => route,

@@ -4,12 +4,11 @@
 use std::rc::Rc;
 
 use clearway_base::buffer::Lease;
-use clearway_base::intern::Name;
 use clearway_http::RequestHead;
 use clearway_net::tls::hello::Hello;
 use clearway_net::tls::name_matches;
-use clearway_outcome::{FaultKind, TlsFacts};
-use clearway_rules::{Scratch, View};
+use clearway_outcome::{FaultKind, RequestId, TlsFacts};
+use clearway_rules::Scratch;
 
 use crate::client::Conn;
 use crate::client::hello;
@@ -51,21 +50,7 @@ pub(super) async fn choose(conn: &mut Conn, mut first: Option<Lease>) -> Result<
             (first, begin) = (Some(lease), seen);
         }
         let around = Surroundings { conn, plan: &plan };
-        let view = View {
-            head: &head,
-            buf: b"",
-            client: conn.client,
-            listener: listener.name,
-            scheme: conn.scheme(),
-            tls: conn.tls.as_deref(),
-            id: clearway_outcome::RequestId(0),
-            response: None,
-            backend: Name::NONE,
-            server: Name::NONE,
-            around: Some(&around),
-            port: conn.port(),
-            edits: None,
-        };
+        let view = around.view(&head, b"", RequestId(0));
         if !way.takes(&begin) || !way.gate.holds(&view, &mut scratch) {
             continue;
         }
