@@ -159,21 +159,15 @@ impl Program {
 }
 
 /// Applies steps in order; what comes next, once one of them ends the program.
-fn run(
-    steps: &[Step],
-    view: &View<'_>,
-    scratch: &mut Scratch,
-    edits: &mut Edits,
-) -> Option<Flow> {
+fn run(steps: &[Step], view: &View<'_>, scratch: &mut Scratch, edits: &mut Edits) -> Option<Flow> {
     for step in steps {
         match step.apply(view, scratch, edits) {
             Flow::Continue => {}
             Flow::Finish => return Some(Flow::Continue),
-            end @ (Flow::Reply(_)
-            | Flow::Page(_)
-            | Flow::Files(_)
-            | Flow::Drop
-            | Flow::Reroute) => return Some(end),
+            end
+            @ (Flow::Reply(_) | Flow::Page(_) | Flow::Files(_) | Flow::Drop | Flow::Reroute) => {
+                return Some(end);
+            }
         }
     }
     None

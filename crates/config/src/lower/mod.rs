@@ -1,5 +1,6 @@
 //! Tree to model: puts the sections of a file together.
 
+mod build;
 mod files;
 pub(crate) mod haproxy;
 pub(crate) mod nginx;

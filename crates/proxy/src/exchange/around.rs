@@ -25,7 +25,12 @@ impl fmt::Debug for Surroundings<'_> {
 
 impl Surroundings<'_> {
     /// What rules see of a request of the connection before there is a response.
-    pub(crate) fn view<'v>(&'v self, head: &'v RequestHead, buf: &'v [u8], id: RequestId) -> View<'v> {
+    pub(crate) fn view<'v>(
+        &'v self,
+        head: &'v RequestHead,
+        buf: &'v [u8],
+        id: RequestId,
+    ) -> View<'v> {
         View {
             head,
             buf,

@@ -8,7 +8,8 @@ use ipnet::IpNet;
 
 use super::sample::{self, Kind, Sample};
 use super::users;
-use crate::model::{Condition, FetchText, RegexText, ValueTest};
+use crate::lower::build::{all_of, fetch_text, never, not, one_of, regex_escape, value};
+use crate::model::{Condition, RegexText, ValueTest};
 use crate::value::Text;
 
 /// ACLs by name. Several of one name hold when one of them does.
@@ -187,19 +188,6 @@ fn compare(
     Ok(value(test))
 }
 
-/// A value as it stands in a condition.
-pub(super) fn fetch_text(fetch: &Fetch) -> Result<FetchText, String> {
-    FetchText::parse(&fetch.to_string()).map_err(|problem| problem.message)
-}
-
-/// A condition of one test.
-pub(super) fn value(test: ValueTest) -> Condition {
-    Condition {
-        value: vec![test],
-        ..Condition::default()
-    }
-}
-
 fn regexes(patterns: &[String], make: impl Fn(&str) -> String) -> Result<Vec<RegexText>, String> {
     let regex = |pattern: &String| {
         RegexText::parse(&make(pattern)).map_err(|problem| match problem.hint {
@@ -215,18 +203,6 @@ pub(super) fn between(delimiters: &str, pattern: &str) -> String {
     let set = format!("[{delimiters}]");
     let text = pattern.trim_matches(|c| delimiters.contains(c));
     format!("(?:^|{set}){}(?:{set}|$)", regex_escape(text))
-}
-
-/// A text as a regular expression that matches nothing else.
-pub(in crate::lower) fn regex_escape(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.chars() {
-        if !(c.is_alphanumeric() || "_/ ".contains(c)) && c.is_ascii() {
-            out.push('\\');
-        }
-        out.push(c);
-    }
-    out
 }
 
 pub(super) fn networks(patterns: &[String]) -> Result<Vec<IpNet>, String> {
@@ -346,41 +322,6 @@ pub(super) fn bounds(operator: &str, pattern: &str) -> Option<(u64, Option<u64>)
         "lt" => (u64::from(bound == 0), Some(bound.saturating_sub(1))),
         _ => (bound, Some(bound)),
     })
-}
-
-/// A condition that holds when one of these does.
-pub(super) fn one_of(mut any: Vec<Condition>) -> Condition {
-    match any.len() {
-        1 => any.pop().unwrap_or_default(),
-        _ => Condition {
-            any,
-            ..Condition::default()
-        },
-    }
-}
-
-/// A condition that holds when all of these do.
-pub(super) fn all_of(mut all: Vec<Condition>) -> Condition {
-    match all.len() {
-        1 => all.pop().unwrap_or_default(),
-        _ => Condition {
-            all,
-            ..Condition::default()
-        },
-    }
-}
-
-/// The opposite of a condition.
-pub(super) fn not(condition: Condition) -> Condition {
-    Condition {
-        not: vec![condition],
-        ..Condition::default()
-    }
-}
-
-/// What never holds.
-pub(super) fn never() -> Condition {
-    not(Condition::default())
 }
 
 /// The condition at the end of a line, behind `if` or `unless`; always when there is none. Also the

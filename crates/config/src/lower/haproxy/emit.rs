@@ -9,9 +9,10 @@ use super::super::notes::Notes;
 use super::bind::{self, Seat};
 use super::global::Global;
 use super::proxy::Proxy;
-use super::rules::rule;
 use super::{check, logs, server};
 use crate::diagnostic::{Origin, Origins};
+use crate::lower::build;
+use crate::lower::build::rule;
 use crate::model::{
     Actions, Backend, Bind, Condition, Config, ErrorKey, ErrorPage, ErrorPages, Forwarding,
     HashKey, HeaderName, HeaderValue, Identifier, Keepalive, LimitOverrides, Listener, OrOff,
@@ -171,7 +172,7 @@ fn rules(proxy: &Proxy) -> Vec<Rule> {
     let mut rules = Vec::new();
     if let Some(monitor) = proxy.monitor.as_ref().filter(|_| proxy.listens()) {
         for fails in &proxy.monitor_fails {
-            let condition = super::acl::all_of(vec![is_monitored(&monitor.value), fails.clone()]);
+            let condition = build::all_of(vec![is_monitored(&monitor.value), fails.clone()]);
             let actions = Actions {
                 deny: Some(503),
                 ..Actions::default()
@@ -201,7 +202,7 @@ fn rules(proxy: &Proxy) -> Vec<Rule> {
 
 /// Whether a request is for `monitor-uri`.
 fn is_monitored(path: &str) -> Condition {
-    super::acl::value(ValueTest {
+    build::value(ValueTest {
         of: crate::model::FetchText::parse("sent_target").unwrap_or_default(),
         is: vec![path.to_owned()],
         ..ValueTest::default()
@@ -254,7 +255,7 @@ fn address_in(words: &[&str], (name, fetch): (&str, &str), origin: &Origin) -> O
             within: vec![network],
             ..ValueTest::default()
         };
-        not.push(super::acl::value(test));
+        not.push(build::value(test));
     }
     if words.contains(&"if-none") {
         let of = crate::model::FetchText::parse(&format!("header_line:{name}"));
@@ -262,7 +263,7 @@ fn address_in(words: &[&str], (name, fetch): (&str, &str), origin: &Origin) -> O
             of: of.unwrap_or_default(),
             ..ValueTest::default()
         };
-        not.push(super::acl::value(test));
+        not.push(build::value(test));
     }
     let actions = Actions {
         add_request_headers: Pairs(vec![header(name, &format!("${{{fetch}}}"))?]),
@@ -439,19 +440,11 @@ pub(super) fn backend(proxy: &Proxy, global: &Global, config: &mut Config, notes
     sticky(proxy, &mut backend, notes);
     for member in members {
         let server = member.server;
-        let known = backend
-            .servers
-            .iter_mut()
-            .find(|known| known.address == server.address);
-        match known {
-            Some(known) => {
-                let name = server.label();
-                known.weight = known.weight.saturating_add(server.weight).min(1_000);
-                notes.equivalent(format!(
-                    "{name} is at an address that is known: its weight is added"
-                ));
-            }
-            None => backend.servers.push(server),
+        let name = server.label();
+        if build::add_server(server, &mut backend) {
+            notes.equivalent(format!(
+                "{name} is at an address that is known: its weight is added"
+            ));
         }
     }
     config.backends.push(backend);

@@ -6,9 +6,10 @@ use clearway_rules::ast::{Convert, Fetch, Piece, Template};
 
 use super::super::notes::Notes;
 use super::proxy::{Proxy, Switch};
-use super::rules::{Phase, rule};
+use super::rules::Phase;
 use super::{acl, format, sample};
 use crate::diagnostic::Origin;
+use crate::lower::build::{self, rule};
 use crate::model::{Actions, Condition, Pairs, Rule, TemplateText, Token, ValueTest};
 use crate::syntax::haproxy::Line;
 use crate::value::Text;
@@ -179,7 +180,7 @@ pub(super) fn dynamic(
             );
         }
     };
-    let of = acl::fetch_text(fetch)?;
+    let of = build::fetch_text(fetch)?;
     let mut sorted: Vec<&String> = names.iter().collect();
     sorted.sort();
     for name in sorted {
@@ -196,7 +197,7 @@ pub(super) fn dynamic(
         };
         proxy.switches.push(Switch {
             backend: Some(name.clone()),
-            condition: acl::all_of(vec![condition.clone(), acl::value(test)]),
+            condition: build::all_of(vec![condition.clone(), build::value(test)]),
             origin: origin.clone(),
         });
     }

@@ -6,6 +6,7 @@ use super::super::notes::Notes;
 use super::proxy::{At, Proxy, Spoken, Switch};
 use super::rules::{self, Lowered, Phase, Trouble};
 use super::{acl, extra, logs, options, pass, stats};
+use crate::lower::build;
 use crate::model::{HeaderValue, Mode};
 use crate::survey::units;
 use crate::syntax::haproxy::Line;
@@ -315,7 +316,7 @@ fn tcp_request(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes)
         return notes.equivalent("connections are accepted unless something is against it");
     }
     notes.equivalent("done when the first request has come");
-    let rule = rules::rule(condition, actions, key, &line.origin());
+    let rule = build::rule(condition, actions, key, &line.origin());
     proxy.connection.push(rule);
 }
 

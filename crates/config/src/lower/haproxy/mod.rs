@@ -24,8 +24,6 @@ mod server;
 mod stats;
 mod users;
 
-pub(super) use acl::regex_escape;
-
 use std::path::PathBuf;
 
 use clearway_base::hash::Set;

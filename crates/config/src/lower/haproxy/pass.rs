@@ -1,9 +1,9 @@
 //! Connections of mode tcp: what is accepted, and which backend gets it.
 
 use super::super::notes::Notes;
-use super::acl;
 use super::proxy::{Pass, Proxy};
 use crate::diagnostic::{Origin, Origins};
+use crate::lower::build;
 use crate::model::{Condition, Identifier, Passthrough};
 use crate::syntax::haproxy::Line;
 use crate::value::Text;
@@ -80,14 +80,14 @@ pub(super) fn ways(proxy: &Proxy, notes: &mut Notes) -> Vec<Passthrough> {
                 accepted.push(pass.condition.clone());
                 continue;
             }
-            let unless = accepted.iter().cloned().map(acl::not);
+            let unless = accepted.iter().cloned().map(build::not);
             let mut all: Vec<Condition> = unless.collect();
             if pass.condition != Condition::default() || all.is_empty() {
                 all.push(pass.condition.clone());
             }
             ways.push(Passthrough {
                 reject: true,
-                ..way(acl::all_of(all), &pass.origin)
+                ..way(build::all_of(all), &pass.origin)
             });
         }
     }

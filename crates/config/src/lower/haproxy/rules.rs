@@ -5,6 +5,7 @@ use clearway_rules::ast::{Convert, Fetch, Piece, Template};
 use super::acl::{self, Acls};
 use super::{format, sample};
 use crate::diagnostic::{Origin, Origins};
+use crate::lower::build::{self, rule};
 use crate::model::{
     Actions, BodyText, Condition, HeaderName, HeaderValue, Pairs, Redirect, RegexText, Replacement,
     Reply, Rule, TemplateText, Token, ValueTest,
@@ -56,7 +57,7 @@ pub(super) fn lower(
         return Err(wrong("an action is missing"));
     };
     if let Some(more) = provisos(name, arguments)? {
-        condition = acl::all_of(vec![condition, more]);
+        condition = build::all_of(vec![condition, more]);
     }
     let mut actions = Actions {
         origins: Origins::new(origin.clone()),
@@ -69,24 +70,6 @@ pub(super) fn lower(
     Ok(Lowered::Rule(Box::new(rule(
         condition, actions, key, origin,
     ))))
-}
-
-/// A rule with one action.
-pub(super) fn rule(
-    condition: Condition,
-    mut actions: Actions,
-    key: &'static str,
-    origin: &Origin,
-) -> Rule {
-    actions.origins = Origins::new(origin.clone());
-    actions.origins.set(key, origin.clone());
-    let mut origins = Origins::new(origin.clone());
-    origins.set("when", origin.clone());
-    Rule {
-        when: condition,
-        actions,
-        origins,
-    }
 }
 
 /// Fills in what an action does; the key it went to, and whether anything is done.
@@ -170,13 +153,13 @@ fn act(
 fn provisos(name: &str, arguments: &[&str]) -> Result<Option<Condition>, Trouble> {
     let test = |fetch: &Fetch| -> Result<ValueTest, Trouble> {
         Ok(ValueTest {
-            of: acl::fetch_text(fetch)?,
+            of: build::fetch_text(fetch)?,
             ..ValueTest::default()
         })
     };
     let not_empty = |fetch: &Fetch| {
         test(fetch).map(|test| {
-            acl::value(ValueTest {
+            build::value(ValueTest {
                 least_bytes: Some(1),
                 ..test
             })
@@ -197,16 +180,16 @@ fn provisos(name: &str, arguments: &[&str]) -> Result<Option<Condition>, Trouble
     let variable = Fetch::Variable(sample::variable(words.next().unwrap_or_default()));
     let mut all = Vec::new();
     for word in words {
-        let is_there = test(&variable).map(acl::value);
+        let is_there = test(&variable).map(build::value);
         all.push(match word {
             "ifexists" | "ifset" => is_there?,
-            "ifnotexists" | "ifnotset" => acl::not(is_there?),
+            "ifnotexists" | "ifnotset" => build::not(is_there?),
             "ifnotempty" => not_empty(&sample::read(&arguments.join(","))?.fetch)?,
-            "ifempty" => acl::not(not_empty(&sample::read(&arguments.join(","))?.fetch)?),
+            "ifempty" => build::not(not_empty(&sample::read(&arguments.join(","))?.fetch)?),
             other => return Err(Trouble::Unknown(format!("{other:?} is not known here"))),
         });
     }
-    Ok(Some(acl::all_of(all)).filter(|condition| *condition != Condition::default()))
+    Ok(Some(build::all_of(all)).filter(|condition| *condition != Condition::default()))
 }
 
 fn token(text: &str) -> Result<Token, Trouble> {
@@ -338,7 +321,7 @@ fn drop_like(
 
 /// Names of headers, matched in one of the ways of ACLs.
 fn name_pattern(method: &str, text: &str) -> Result<RegexText, Trouble> {
-    let escaped = acl::regex_escape(text);
+    let escaped = build::regex_escape(text);
     regex(&match method {
         "str" => format!("^{escaped}$"),
         "beg" => format!("^{escaped}"),

@@ -8,9 +8,10 @@ use std::time::Duration;
 use super::super::notes::Notes;
 use super::global::Global;
 use super::proxy::Proxy;
-use super::rules::rule;
 use super::{acl, bind};
 use crate::diagnostic::{Origin, Origins};
+use crate::lower::build;
+use crate::lower::build::rule;
 use crate::model::{
     Actions, BasicAuth, Bind, Condition, Config, HeaderValue, Pairs, Rule, RuntimeLevel,
     RuntimeSocket, StatusPage, ValueTest,
@@ -57,7 +58,7 @@ impl Stats {
             begins: vec![self.uri.clone().unwrap_or_else(|| URI.to_owned())],
             ..ValueTest::default()
         };
-        let place = acl::value(test);
+        let place = build::value(test);
         let page = || Actions {
             status_page: Some(self.page.clone()),
             ..Actions::default()
@@ -83,7 +84,7 @@ impl Stats {
             };
             let when = match *condition == Condition::default() {
                 true => place.clone(),
-                false => acl::all_of(vec![place.clone(), condition.clone()]),
+                false => build::all_of(vec![place.clone(), condition.clone()]),
             };
             rules.push(rule(when, actions, key, origin));
         }

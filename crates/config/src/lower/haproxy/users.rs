@@ -4,8 +4,9 @@
 //! in a line.
 
 use super::super::notes::Notes;
-use super::acl::{self, Acls};
+use super::acl::Acls;
 use super::stats::plain;
+use crate::lower::build;
 use crate::model::{Condition, HeaderValue, Pairs};
 use crate::syntax::haproxy::Section;
 use crate::value::Text;
@@ -93,7 +94,7 @@ fn condition(users: &[User], fits: impl Fn(&User) -> bool) -> Condition {
         .map(|user| (user.name.clone(), user.password.clone()))
         .collect();
     if pairs.is_empty() {
-        return acl::never();
+        return build::never();
     }
     Condition {
         user: Pairs(pairs),
@@ -111,7 +112,7 @@ pub(super) fn criterion(words: &[&str], acls: &Acls) -> Option<Result<Condition,
         .starts_with("http_auth(")
         .then(|| acls.get(*expression))
     {
-        let found = found.map(|all| acl::one_of(all.clone()));
+        let found = found.map(|all| build::one_of(all.clone()));
         return Some(found.ok_or_else(|| format!("there is no userlist for {expression}")));
     }
     if !expression.starts_with("http_auth_group(") {
@@ -123,7 +124,7 @@ pub(super) fn criterion(words: &[&str], acls: &Acls) -> Option<Result<Condition,
         .filter(|word| !word.starts_with('-') && **word != "str")
     {
         match acls.get(&format!("{expression} {pattern}")) {
-            Some(found) => any.push(acl::one_of(found.clone())),
+            Some(found) => any.push(build::one_of(found.clone())),
             None => {
                 return Some(Err(format!(
                     "there is no group {pattern:?} for {expression}"
@@ -133,6 +134,6 @@ pub(super) fn criterion(words: &[&str], acls: &Acls) -> Option<Result<Condition,
     }
     Some(match any.is_empty() {
         true => Err("groups are missing".to_owned()),
-        false => Ok(acl::one_of(any)),
+        false => Ok(build::one_of(any)),
     })
 }

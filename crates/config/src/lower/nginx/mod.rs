@@ -7,8 +7,10 @@
 //! entry in the table, and the code where it is looked for.
 
 mod files;
+mod headers;
 mod location;
 mod logs;
+mod proxy;
 mod rewrite;
 mod server;
 mod table;

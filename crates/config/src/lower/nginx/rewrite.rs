@@ -4,10 +4,11 @@ use clearway_rules::ast::Fetch;
 
 use super::super::notes::Notes;
 use super::values::{self, Names};
-use crate::diagnostic::{Origin, Origins};
+use crate::diagnostic::Origin;
+use crate::lower::build::{all_of, not, rule, test_of, value};
 use crate::model::{
-    Actions, BodyText, Condition, FetchText, HeaderName, HeaderValue, Pairs, Redirect, RegexText,
-    Reply, Rewrite, Rule, TemplateText, Token, ValueTest,
+    Actions, BodyText, Condition, HeaderName, HeaderValue, Pairs, Redirect, RegexText, Reply,
+    Rewrite, Rule, TemplateText, Token, ValueTest,
 };
 use crate::syntax::nginx::Directive;
 use crate::value::Text;
@@ -43,24 +44,6 @@ fn is_set(name: &str) -> Condition {
         is: vec!["1".to_owned()],
         ..test_of(&Fetch::Variable(name.to_owned()))
     })
-}
-
-/// A rule with one action.
-pub(super) fn rule(
-    when: Condition,
-    mut actions: Actions,
-    key: &'static str,
-    origin: &Origin,
-) -> Rule {
-    actions.origins = Origins::new(origin.clone());
-    actions.origins.set(key, origin.clone());
-    let mut origins = Origins::new(origin.clone());
-    origins.set("when", origin.clone());
-    Rule {
-        when,
-        actions,
-        origins,
-    }
 }
 
 /// Reads the directives of a block that belong to the module; others are left alone.
@@ -152,46 +135,6 @@ fn one(
         (name, _) => return Err(format!("{name} with these words is not known here")),
     }
     Ok(())
-}
-
-/// A condition that holds when all of these do.
-pub(super) fn all_of(all: Vec<Condition>) -> Condition {
-    let mut all: Vec<Condition> = all
-        .into_iter()
-        .filter(|condition| *condition != Condition::default())
-        .collect();
-    match all.len() {
-        0 => Condition::default(),
-        1 => all.pop().unwrap_or_default(),
-        _ => Condition {
-            all,
-            ..Condition::default()
-        },
-    }
-}
-
-/// The opposite of a condition.
-pub(super) fn not(condition: Condition) -> Condition {
-    Condition {
-        not: vec![condition],
-        ..Condition::default()
-    }
-}
-
-/// A condition of one test.
-pub(super) fn value(test: ValueTest) -> Condition {
-    Condition {
-        value: vec![test],
-        ..Condition::default()
-    }
-}
-
-/// A test of a value.
-pub(super) fn test_of(fetch: &Fetch) -> ValueTest {
-    ValueTest {
-        of: FetchText::parse(&fetch.to_string()).unwrap_or_default(),
-        ..ValueTest::default()
-    }
 }
 
 /// What stands in the parentheses of `if`.

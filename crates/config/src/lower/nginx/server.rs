@@ -6,10 +6,11 @@ use clearway_rules::ast::Fetch;
 
 use super::super::notes::Notes;
 use super::location::{self, Common, Work};
-use super::rewrite::{self, Rules, all_of, not, test_of, value};
+use super::rewrite::{self, Rules};
 use super::values::Names;
 use super::{Http, absolute, text_of};
 use crate::diagnostic::Origins;
+use crate::lower::build::{all_of, not, test_of, value};
 use crate::model::{
     Bind, CertificateFiles, ClientCertificates, Condition, Config, Forwarding, HostPattern,
     Identifier, Listener, ListenerTls, OrOff, ProxyProtocol, RegexText, Route, TlsProfile,

@@ -8,6 +8,7 @@ use clearway_outcome::FaultKind;
 use super::super::notes::Notes;
 use super::text_of;
 use crate::diagnostic::Origins;
+use crate::lower::build;
 use crate::model::{
     Backend, BackendTls, CertificateFiles, Config, Ejection, HashKey, HostPattern, Identifier,
     Keepalive, OrOff, Retries, RetryMethods, RetryOn, Server, ServerAddress, ServerState,
@@ -226,16 +227,8 @@ fn from_block(block: &Directive, notes: &mut Notes) -> Backend {
 }
 
 fn add(server: Server, backend: &mut Backend, notes: &mut Notes) {
-    let known = backend
-        .servers
-        .iter_mut()
-        .find(|known| known.address == server.address);
-    match known {
-        Some(known) => {
-            known.weight = known.weight.saturating_add(server.weight).min(1_000);
-            notes.equivalent("the address is known: its weight is added");
-        }
-        None => backend.servers.push(server),
+    if build::add_server(server, backend) {
+        notes.equivalent("the address is known: its weight is added");
     }
 }
 
