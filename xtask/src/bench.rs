@@ -12,6 +12,7 @@ use crate::{nginx, shell};
 
 mod case;
 mod configuration;
+mod growth;
 mod guard;
 mod handshakes;
 mod host;
@@ -58,6 +59,9 @@ pub(crate) struct Args {
     /// Measure this Clearway instead of building one.
     #[arg(long, value_name = "PATH")]
     clearway: Option<PathBuf>,
+    /// Also run Clearway from the files of HAProxy and NGINX, except where logs are compared.
+    #[arg(long)]
+    languages: bool,
     /// Measure the peers alone.
     #[arg(long)]
     peers_only: bool,
@@ -173,6 +177,9 @@ fn prepare(args: &Args) -> Result<Bench, String> {
     let mut peers = vec![Peer::Haproxy, Peer::Nginx];
     if programs.clearway.is_some() {
         peers.insert(0, Peer::Clearway);
+        if args.languages {
+            peers.extend([Peer::ClearwayHaproxy, Peer::ClearwayNginx]);
+        }
     }
     let folder = Folder::create()?;
     Ok(Bench {

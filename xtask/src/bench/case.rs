@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     Startup,
     /// One worker beside two.
     Workers,
+    /// Few server blocks and entries of maps beside many.
+    Growth,
 }
 
 /// What a target compares with.
@@ -55,7 +57,7 @@ impl Case {
     /// The unit of its values.
     pub(crate) fn unit(&self) -> &'static str {
         match self.kind {
-            Kind::Load { .. } | Kind::Workers => "µs/request",
+            Kind::Load { .. } | Kind::Workers | Kind::Growth => "µs/request",
             Kind::IdleMemory { .. } => "bytes/connection",
             Kind::Syscalls => "calls/request",
             Kind::Startup => "ms",
@@ -309,6 +311,12 @@ pub(crate) const CASES: &[Case] = &[
         name: "workers",
         about: "two workers beside one at 64 kept connections",
         kind: Kind::Workers,
+        targets: &[],
+    },
+    Case {
+        name: "growth",
+        about: "5,000 server blocks of nginx.conf, 10,000 entries of a map of haproxy.cfg, beside ten",
+        kind: Kind::Growth,
         targets: &[],
     },
 ];

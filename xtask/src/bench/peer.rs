@@ -14,6 +14,10 @@ use crate::shell;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
     Clearway,
+    /// Clearway, run from the configuration that HAProxy has here.
+    ClearwayHaproxy,
+    /// Clearway, run from the configuration that NGINX has here.
+    ClearwayNginx,
     Haproxy,
     /// HAProxy with splicing, off by default: `splice-auto` and, as that decides against it at this size,
     /// `splice-response`.
@@ -28,6 +32,8 @@ impl Peer {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Clearway => "clearway",
+            Self::ClearwayHaproxy => "clearway-haproxy",
+            Self::ClearwayNginx => "clearway-nginx",
             Self::Haproxy => "haproxy",
             Self::HaproxySplice => "haproxy-splice",
             Self::Nginx => "nginx",
@@ -39,8 +45,21 @@ impl Peer {
     fn ending(self) -> &'static str {
         match self {
             Self::Envoy => "json",
-            Self::Clearway | Self::Haproxy | Self::HaproxySplice | Self::Nginx => "conf",
+            Self::Clearway
+            | Self::ClearwayHaproxy
+            | Self::ClearwayNginx
+            | Self::Haproxy
+            | Self::HaproxySplice
+            | Self::Nginx => "conf",
         }
+    }
+
+    /// Whether this is Clearway, in whatever language it is configured.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(
+            self,
+            Self::Clearway | Self::ClearwayHaproxy | Self::ClearwayNginx
+        )
     }
 }
 
@@ -57,7 +76,9 @@ pub(crate) struct Programs {
 impl Programs {
     fn of(&self, peer: Peer) -> Result<&Path, String> {
         match peer {
-            Peer::Clearway => self.clearway.as_deref().ok_or("no clearway binary"),
+            Peer::Clearway | Peer::ClearwayHaproxy | Peer::ClearwayNginx => {
+                self.clearway.as_deref().ok_or("no clearway binary")
+            }
             Peer::Envoy => self.envoy.as_deref().ok_or("no envoy binary"),
             Peer::Haproxy | Peer::HaproxySplice => Ok(self.haproxy.as_path()),
             Peer::Nginx => Ok(self.nginx.as_path()),
@@ -318,18 +339,49 @@ impl Proxy {
         start: &Start<'_>,
         folder: &Folder,
     ) -> Result<Self, String> {
+        Self::spawn_with(programs, start, folder, |port| {
+            Self::configuration(programs, start, folder, port)
+        })
+    }
+
+    /// What the proxy is told of its shape.
+    fn configuration(
+        programs: &Programs,
+        start: &Start<'_>,
+        folder: &Folder,
+        port: u16,
+    ) -> Result<String, String> {
+        Ok(match start.peer {
+            Peer::Clearway => configuration::clearway(start, port)?,
+            Peer::Haproxy | Peer::HaproxySplice | Peer::ClearwayHaproxy => {
+                configuration::haproxy(start, port)
+            }
+            Peer::Nginx | Peer::ClearwayNginx => {
+                configuration::nginx(start, port, programs, folder)?
+            }
+            Peer::Envoy => configuration::envoy(start, port)?,
+        })
+    }
+
+    /// [`Proxy::spawn`] with a configuration of one's own, made for the port it shall listen on.
+    ///
+    /// # Errors
+    /// When the configuration cannot be made or the program cannot be started.
+    pub(crate) fn spawn_with(
+        programs: &Programs,
+        start: &Start<'_>,
+        folder: &Folder,
+        make: impl FnOnce(u16) -> Result<String, String>,
+    ) -> Result<Self, String> {
         let port = host::free_port()?;
         let name = start.peer.name();
-        let text = match start.peer {
-            Peer::Clearway => configuration::clearway(start, port)?,
-            Peer::Haproxy | Peer::HaproxySplice => configuration::haproxy(start, port),
-            Peer::Nginx => configuration::nginx(start, port, programs, folder)?,
-            Peer::Envoy => configuration::envoy(start, port)?,
-        };
+        let text = make(port)?;
         let file = folder.write(&format!("{name}.{}", start.peer.ending()), text)?;
         let path = file.display().to_string();
         let args = match start.peer {
             Peer::Clearway => vec!["run".to_owned(), "-c".to_owned(), path],
+            Peer::ClearwayHaproxy => vec!["run".to_owned(), "--haproxy".to_owned(), path],
+            Peer::ClearwayNginx => vec!["run".to_owned(), "--nginx".to_owned(), path],
             Peer::Haproxy | Peer::HaproxySplice => vec!["-f".to_owned(), path],
             Peer::Nginx => nginx_args(&file, folder),
             Peer::Envoy => configuration::envoy_args(&path, start.shape),

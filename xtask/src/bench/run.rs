@@ -29,7 +29,7 @@ pub(super) fn case(bench: &Bench, case: &Case) -> Result<Outcome, String> {
     let front = match case.kind {
         Kind::Load { ask, .. } => ask.front,
         Kind::IdleMemory { front, .. } => front,
-        Kind::Syscalls | Kind::Startup | Kind::Workers => Front::Http,
+        Kind::Syscalls | Kind::Startup | Kind::Workers | Kind::Growth => Front::Http,
     };
     let load_cores = &bench.cores.load;
     let origin = Origin::behind(front, &bench.programs, load_cores, &bench.folder)?;
@@ -37,6 +37,10 @@ pub(super) fn case(bench: &Bench, case: &Case) -> Result<Outcome, String> {
         Kind::Load { ask, log, splice } => {
             let sink = if log { Some(syslog_sink()?) } else { None };
             let mut peers = bench.peers.clone();
+            if log {
+                // Their logs would go where those of the real ones go.
+                peers.retain(|peer| *peer == Peer::Clearway || !peer.is_ours());
+            }
             if splice {
                 peers.push(Peer::HaproxySplice);
             }
@@ -61,6 +65,7 @@ pub(super) fn case(bench: &Bench, case: &Case) -> Result<Outcome, String> {
         Kind::Syscalls => each(bench, |peer, row| syscalls(bench, peer, &origin, row)),
         Kind::Startup => each(bench, |peer, row| startup(bench, peer, &origin, row)),
         Kind::Workers => workers(bench, &origin),
+        Kind::Growth => super::growth::run(bench, &origin),
     }
 }
 
@@ -82,8 +87,8 @@ fn each(
 
 /// A failing peer is left out with a note; Clearway may not fail.
 fn excuse(outcome: &mut Outcome, peer: Peer, why: String) -> Result<(), String> {
-    if peer == Peer::Clearway {
-        return Err(why);
+    if peer.is_ours() {
+        return Err(format!("{}: {why}", peer.name()));
     }
     outcome
         .notes
@@ -114,7 +119,7 @@ fn load(
         });
         let (proxy, agreed) = match ready {
             Ok(ready) => ready,
-            Err(why) if *peer == Peer::Clearway && ask.front.is_h2() => {
+            Err(why) if peer.is_ours() && ask.front.is_h2() => {
                 outcome.not_spoken = Some(why);
                 continue;
             }
