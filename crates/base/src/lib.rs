@@ -1,4 +1,5 @@
-//! What every layer may use and that knows no domain noun: clock, ids, hashing, buffers, rings, timers.
+//! What every layer may use and that knows no domain noun: clock, ids, hashing, buffers, rings, timers,
+//! bounded stores.
 //!
 //! Invariants: nothing here does I/O apart from reading the clock; every structure is bounded.
 //! Unsafe code is confined to [`ring`], with the reasons beside it.
@@ -11,4 +12,5 @@ pub mod hash;
 pub mod intern;
 pub mod ring;
 pub mod rng;
+pub mod store;
 pub mod wheel;
