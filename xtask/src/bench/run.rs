@@ -79,14 +79,14 @@ fn each(
         let mut row = Row::new(peer.name());
         match measure(*peer, &mut row) {
             Ok(()) => outcome.rows.push(row),
-            Err(why) => excuse(&mut outcome, *peer, why)?,
+            Err(why) => excuse(&mut outcome, *peer, &why)?,
         }
     }
     Ok(outcome)
 }
 
 /// A failing peer is left out with a note; Clearway may not fail.
-fn excuse(outcome: &mut Outcome, peer: Peer, why: String) -> Result<(), String> {
+fn excuse(outcome: &mut Outcome, peer: Peer, why: &str) -> Result<(), String> {
     if peer.is_ours() {
         return Err(format!("{}: {why}", peer.name()));
     }
@@ -124,7 +124,7 @@ fn load(
                 continue;
             }
             Err(why) => {
-                excuse(outcome, *peer, why)?;
+                excuse(outcome, *peer, &why)?;
                 continue;
             }
         };
@@ -143,7 +143,7 @@ fn load(
                 }
                 running.push((proxy, row));
             }
-            Err(why) => excuse(outcome, *peer, why)?,
+            Err(why) => excuse(outcome, *peer, &why)?,
         }
     }
     for round in 0..bench.rounds {
@@ -366,7 +366,7 @@ fn workers(bench: &Bench, origin: &Origin) -> Result<Outcome, String> {
             });
             match measured {
                 Ok(()) => outcome.rows.push(row),
-                Err(why) => excuse(&mut outcome, *peer, why)?,
+                Err(why) => excuse(&mut outcome, *peer, &why)?,
             }
         }
     }
