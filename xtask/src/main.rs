@@ -16,6 +16,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod conformance;
+mod corpus;
 mod docs;
 mod nginx;
 mod scenarios;
@@ -47,6 +48,8 @@ enum Command {
     Scenarios(scenarios::Args),
     /// Run the regression tests of another balancer against Clearway in its place (needs Debian's packages).
     Conformance(conformance::Args),
+    /// Run `check` over a folder of other people's configuration files, with stubs for what they need.
+    Corpus(corpus::Args),
     /// Compare Clearway with HAProxy and NGINX side by side on this machine.
     Bench(bench::Args),
 }
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Docs(args) => docs::run(&args),
         Command::Scenarios(args) => scenarios::run(&args),
         Command::Conformance(args) => conformance::run(&args),
+        Command::Corpus(args) => corpus::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match result {

@@ -99,15 +99,7 @@ fn judge(block: &[Directive], notes: &mut Notes) {
             None => notes.refused(format!("{name:?} is not known here")),
         }
         // What stands in these are entries and not directives.
-        let is_table = [
-            "map",
-            "geo",
-            "types",
-            "split_clients",
-            "stream",
-            "mail",
-            "events",
-        ];
+        let is_table = ["map", "geo", "types", "split_clients", "stream", "mail"];
         if !is_table.contains(&name) {
             judge(directive.inner(), notes);
         }
