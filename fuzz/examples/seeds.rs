@@ -32,6 +32,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("log_lines", numbered(LINES)),
         ("doctor_files", numbered(FILES)),
         ("foreign", foreign()),
+        ("foreign_condition", numbered(CONDITIONS)),
+        ("foreign_log_format", numbered(LOG_FORMATS)),
     ] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("corpus")
@@ -57,6 +59,23 @@ const LINES: &[&[u8]] = &[
 const FILES: &[&[u8]] = &[
     b"defaults\n mode http\nbackend app\n server s1 10.0.0.2:8080 check\n\n---\n192.0.2.7:4000 [21/Nov/2026:07:30:00.123] web app/s1 0/0/-1/-1/0 503 217 - - SC-- 1/1/0/0/0 0/0 \"GET / HTTP/1.1\"\n",
     b"http { upstream app { server 10.0.0.2:8080; } server { location / { proxy_pass http://app; } } }\n\n---\n2026/11/21 07:30:00 [error] 1#1: *2 upstream timed out (110: Connection timed out) while connecting to upstream, client: 192.0.2.7, server: x, request: \"GET /a HTTP/1.1\", upstream: \"http://10.0.0.2:8080/a\", host: \"x\"\n",
+];
+
+/// HAProxy's and NGINX's by turns; behind the bar what follows `if`, or an entry of a map.
+const CONDITIONS: &[&[u8]] = &[
+    b"path_beg -i /api /v2|it !{ src 10.0.0.0/8 } or { method POST }",
+    b"$http_user_agent|~*bot",
+    b"req.hdr(host),lower,field(1,:) -m dom example.org|{ hdr_cnt(cookie) gt 2 }",
+    b"$request_method = POST|hostnames",
+    b"src,ipmask(24) -m ip 192.0.2.0/24 10.0.0.1|it || !it",
+    b"$args ~* \"(a|b)=(?<it>[0-9]+)\"|*.example.org",
+];
+/// HAProxy's and NGINX's by turns.
+const LOG_FORMATS: &[&[u8]] = &[
+    b"%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS %tsc %ac/%fc %hr %hs %{+Q}r",
+    b"$remote_addr - $remote_user [$time_local] \\\"$request\\\" ${status}x $body_bytes_sent",
+    b"%{+json}o %[req.hdr(x),lower,json(utf8)] %[var(txn.a)] %%",
+    b"{\\\"a\\\":\\\"$http_x\\\",\\\"b\\\":$request_time}",
 ];
 
 /// Each behind a byte that says how it is taken.
