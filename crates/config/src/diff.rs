@@ -23,6 +23,9 @@ pub fn diff(old: &Config, new: &Config) -> Vec<String> {
     errors(&old.errors, &new.errors, &mut out);
     let name = |map: &crate::model::Map| map.name.to_string();
     named("map", (&*old.maps, &*new.maps), name, &mut out, changes);
+    let name = |table: &crate::model::Table| table.name.to_string();
+    let tables = (&*old.tables, &*new.tables);
+    named("table", tables, name, &mut out, changes);
     let name = |listener: &crate::model::Listener| listener.name.to_string();
     let listeners = (&*old.listeners, &*new.listeners);
     named("listener", listeners, name, &mut out, changes);

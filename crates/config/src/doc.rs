@@ -13,8 +13,8 @@ use crate::model::{
     ListenerTls, Log, LogFormat, LogLevel, Map as MapTable, MapEntry, Match, Mode, OnError,
     Passthrough, Process, ProxyProtocol, Queue, Redirect, Replacement, Reply, Resolver, Retries,
     RetryMethods, Rewrite, Route, Rule, RuntimeSocket, SendProxy, Server, ServerProtocol,
-    ServerState, StatusPage, StickyCookie, Syslog, SyslogFraming, Timeouts, TlsProfile, ValueTest,
-    Webhook, XForwarded,
+    ServerState, StatusPage, Stick, StickyCookie, Syslog, SyslogFraming, Table, Tally, Timeouts,
+    TlsProfile, Track, ValueTest, Webhook, XForwarded,
 };
 use crate::syntax::{Kind, Node};
 use crate::value::{Row, Section, Spec, Value, section_schema};
@@ -66,6 +66,7 @@ pub fn json_schema() -> Json {
         ("limits", section_schema::<Limits>()),
         ("errors", pages),
         ("map", named(section_schema::<MapTable>())),
+        ("table", named(section_schema::<Table>())),
         ("listener", named(section_schema::<Listener>())),
         (
             "route",
@@ -105,7 +106,7 @@ const fn chapter<S: Section>(place: &'static str) -> Chapter {
 }
 
 /// The chapters, in the order of the page.
-const CHAPTERS: [Chapter; 47] = [
+const CHAPTERS: [Chapter; 51] = [
     chapter::<Process>(""),
     chapter::<Admin>(""),
     chapter::<RuntimeSocket>(""),
@@ -120,6 +121,10 @@ const CHAPTERS: [Chapter; 47] = [
     chapter::<AcmeDns>("`dns` of `[acme]`"),
     chapter::<MapTable>(""),
     chapter::<MapEntry>("`entries` of a map"),
+    chapter::<Table>(""),
+    chapter::<Track>("`track` of a rule or route"),
+    chapter::<Tally>("`tally` of a rule or route"),
+    chapter::<Stick>("`stick` of a rule or route"),
     chapter::<Listener>(""),
     chapter::<ListenerTls>("`tls` of a listener"),
     chapter::<ClientCertificates>("`client_certificates` of a listener's `tls`"),
@@ -396,7 +401,7 @@ impl Part {
 }
 
 /// The sections of the sample. A header that would change something by being there is a comment too.
-const SAMPLE: [Part; 45] = [
+const SAMPLE: [Part; 49] = [
     part::<Process>("[process]"),
     part::<Admin>("[admin]"),
     part::<RuntimeSocket>("# [[admin.haproxy_sockets]]"),
@@ -420,6 +425,7 @@ const SAMPLE: [Part; 45] = [
     },
     part::<MapTable>("# [map.upgrade]"),
     part::<MapEntry>("# [[map.upgrade.entries]]"),
+    part::<Table>("# [table.clients]"),
     part::<Listener>("[listener.web]").kept(&[("bind", "\":8080\"")]),
     part::<Forwarding>("[listener.web.forwarded]"),
     part::<ListenerTls>("# [listener.web.tls]"),
@@ -435,6 +441,9 @@ const SAMPLE: [Part; 45] = [
     part::<ValueTest>("# [[listener.web.rule.when.value]]"),
     part::<AccessLog>("# [[listener.web.access_log]]"),
     part::<Route>("[[route]]").kept(&[("backend", "\"app\"")]),
+    part::<Track>("# [[route.track]]"),
+    part::<Tally>("# [[route.tally]]"),
+    part::<Stick>("# [[route.stick]]"),
     part::<Rewrite>("# [route.rewrite]"),
     part::<Replacement>("# [[route.replace_request_headers]]"),
     part::<Files>("# [route.files]"),

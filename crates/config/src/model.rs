@@ -2,7 +2,7 @@
 
 pub use crate::concept::acme::{Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey};
 pub use crate::concept::actions::{
-    Actions, BasicAuth, Redirect, Replacement, Reply, Rewrite, StatusPage,
+    Actions, BasicAuth, Persistence, Redirect, Replacement, Reply, Rewrite, StatusPage,
 };
 pub use crate::concept::admin::{Admin, RuntimeLevel, RuntimeSocket};
 pub use crate::concept::backend::{Backend, SendProxy, ServerProtocol};
@@ -28,16 +28,17 @@ pub use crate::concept::retries::{Retries, RetryMethods, RetryOverrides};
 pub use crate::concept::route::{Route, Rule};
 pub use crate::concept::server::{Server, ServerState};
 pub use crate::concept::sticky::{CookieSite, StickyCookie};
+pub use crate::concept::table::{Stick, Table, TableKey, Tally, Track, TrackUntil};
 pub use crate::concept::timeouts::{TimeoutOverrides, Timeouts};
 pub use crate::concept::tls::{
     Alpn, BackendTls, CertificateFiles, ClientCertificates, ListenerTls, Passthrough, TlsProfile,
 };
 pub use crate::diagnostic::{Origin, Origins};
 pub use crate::value::{
-    Bind, BodyText, CookieName, ErrorKey, FetchText, FieldTest, HashKey, HeaderName, HeaderValue,
-    HostPattern, Identifier, LogDestination, LogFormat, LogText, MethodName, OrOff, Pairs,
-    PathPattern, PathPrefix, Pattern, QueryName, RegexText, RetryOn, ServerAddress, Statuses,
-    SyslogAddress, TemplateText, Token,
+    Bind, BodyText, CookieName, DatumText, ErrorKey, FetchText, FieldTest, HashKey, HeaderName,
+    HeaderValue, HostPattern, Identifier, LogDestination, LogFormat, LogText, MethodName, OrOff,
+    Pairs, PathPattern, PathPrefix, Pattern, QueryName, RegexText, RetryOn, ServerAddress,
+    Statuses, StoredText, SyslogAddress, TemplateText, Token,
 };
 
 /// A whole configuration.
@@ -63,6 +64,8 @@ pub struct Config {
     pub errors: ErrorPages,
     /// Tables from values to texts.
     pub maps: Vec<Map>,
+    /// Counters and servers by key.
+    pub tables: Vec<Table>,
     /// Where clients connect, in the order of the file.
     pub listeners: Vec<Listener>,
     /// Where requests go; the first that matches.
@@ -85,6 +88,7 @@ impl Config {
     pub fn definitions(&self) -> clearway_rules::ast::Definitions {
         clearway_rules::ast::Definitions {
             maps: self.maps.iter().map(Map::lowered).collect(),
+            tables: self.tables.iter().map(Table::lowered).collect(),
             ..Default::default()
         }
     }

@@ -29,6 +29,10 @@ pub fn print(config: &Config) -> String {
         begin(&format!("[map.{}]", words::key(&map.name)), &mut out);
         fields(map, &mut out);
     }
+    for table in &config.tables {
+        begin(&format!("[table.{}]", words::key(&table.name)), &mut out);
+        fields(table, &mut out);
+    }
     for listener in &config.listeners {
         begin(
             &format!("[listener.{}]", words::key(&listener.name)),
@@ -112,6 +116,7 @@ mod tests {
             limits: Section::sample_section(rng),
             errors: <ErrorPages as Value>::sample(rng, &Spec::NONE),
             maps: distinct(list::<Map>(rng), |m| m.name.to_string()),
+            tables: distinct(list::<crate::model::Table>(rng), |t| t.name.to_string()),
             listeners: distinct(list::<Listener>(rng), |l| l.name.to_string()),
             routes: list::<Route>(rng),
             backends: distinct(list::<Backend>(rng), |b| b.name.to_string()),

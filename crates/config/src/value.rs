@@ -14,10 +14,11 @@ mod time;
 
 pub use address::ServerAddress;
 pub use clearway_outcome::Bind;
+
 pub use http::{
-    BodyText, CookieName, ErrorKey, FetchText, FieldTest, HashKey, HeaderName, HeaderValue,
-    HostPattern, MethodName, PathPattern, PathPrefix, Pattern, QueryName, RegexText, RetryOn,
-    Statuses, TemplateText,
+    BodyText, CookieName, DatumText, ErrorKey, FetchText, FieldTest, HashKey, HeaderName,
+    HeaderValue, HostPattern, MethodName, PathPattern, PathPrefix, Pattern, QueryName, RegexText,
+    RetryOn, Statuses, StoredText, TemplateText,
 };
 pub use list::{OrOff, Pairs};
 pub use log::{LogDestination, LogFormat, LogText, SyslogAddress};
@@ -432,4 +433,9 @@ pub(crate) fn section_schema<S: Section>() -> Json {
         fields.insert("required".to_owned(), json!(required));
     }
     schema
+}
+
+/// Reads a duration such as `10s`.
+pub(crate) fn duration(text: &str) -> Option<std::time::Duration> {
+    time::parse(text).ok()
 }

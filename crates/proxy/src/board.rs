@@ -17,6 +17,8 @@ use clearway_base::intern::Name;
 use clearway_net::tls::{ClientAuth, Sessions};
 use clearway_outcome::FaultKind;
 
+use clearway_rules::table::Tables;
+
 use crate::issuance::Issuance;
 use crate::stats::{BackendShard, ListenerShard, ServerShard};
 use crate::status::Statistics;
@@ -251,6 +253,7 @@ pub struct Board {
     listeners: Map<Name, Arc<ListenerEntry>>,
     issuance: Option<Arc<dyn Issuance>>,
     statistics: Option<Arc<dyn Statistics>>,
+    tables: Tables,
 }
 
 impl Board {
@@ -264,6 +267,7 @@ impl Board {
             listeners: Map::default(),
             issuance: None,
             statistics: None,
+            tables: Tables::default(),
         }
     }
 
@@ -275,6 +279,12 @@ impl Board {
     /// Who obtains certificates; nobody where a configuration is only checked.
     pub(crate) fn issuance(&self) -> Option<Arc<dyn Issuance>> {
         self.issuance.clone()
+    }
+
+    /// Tables of counters and servers by key.
+    #[must_use]
+    pub fn tables(&self) -> &Tables {
+        &self.tables
     }
 
     /// Says who renders pages of statistics for Plans that are compiled from now on.

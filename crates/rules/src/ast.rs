@@ -10,6 +10,7 @@ pub use crate::convert::Convert;
 pub use crate::fetch::{Fetch, FetchDoc, Since};
 pub use crate::files::{FileSettings, Files, ModifiedSince, Otherwise};
 pub use crate::route_match::{FieldTest, RouteMatch};
+pub use crate::table::{Datum, KeyKind, Stored, TableSettings, Tables};
 pub use crate::template::{Piece, Template, TemplateError};
 
 /// What a value is compared with. With several values, one has to fit.
@@ -47,6 +48,15 @@ pub enum Test {
         /// Greatest length; none when absent.
         max: Option<usize>,
     },
+}
+
+/// What becomes of the server that a client sticks to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persist {
+    /// The request goes there even when the server is down.
+    Force,
+    /// The request goes wherever the algorithm says.
+    Ignore,
 }
 
 /// Names of users with their passwords: plain, or hashed as `htpasswd` and crypt(3) write them.
@@ -156,6 +166,10 @@ pub struct Definitions {
     pub maps: BTreeMap<String, Map>,
     /// Conditions, for [`Condition::Named`].
     pub conditions: BTreeMap<String, Condition>,
+    /// Tables of counters and servers by key.
+    pub tables: BTreeMap<String, TableSettings>,
+    /// Where the tables are kept.
+    pub kept: Tables,
 }
 
 /// What is done.
@@ -251,6 +265,46 @@ pub enum Action {
         name: String,
         /// Value.
         value: Template,
+    },
+    /// Counts what happens with a key from now on.
+    Track {
+        /// Which counter: rules look at it by its number.
+        counter: u8,
+        /// The table.
+        table: String,
+        /// The key.
+        key: Fetch,
+        /// Whether it is tracked as long as the connection is open, not only for the request.
+        of_connection: bool,
+    },
+    /// Changes a number of what is tracked.
+    Tally {
+        /// By which counter it is tracked.
+        counter: u8,
+        /// What is changed.
+        datum: Datum,
+        /// Which of several.
+        index: usize,
+        /// What it is changed by, or to.
+        value: Template,
+        /// Whether `value` takes the place of the number, instead of being added.
+        sets: bool,
+    },
+    /// Says whether the request goes to the server that its client sticks to.
+    Persist(Persist),
+    /// Takes the server of the request from a table, unless another rule has found one.
+    StickMatch {
+        /// The table.
+        table: String,
+        /// The key.
+        key: Fetch,
+    },
+    /// Stores the server that answers in a table.
+    StickStore {
+        /// The table.
+        table: String,
+        /// The key; one of the response is looked at when that comes.
+        key: Fetch,
     },
     /// Answers with a redirection.
     Redirect {

@@ -12,6 +12,7 @@ use crate::fetch::{Source, Text};
 use crate::map::MapTable;
 use crate::matcher::{Check, Matcher, Networks};
 use crate::scratch::CAPTURES;
+use crate::table::{COUNTERS_MAX, Table, What};
 use crate::users::Users;
 
 /// A mistake in a rule or route.
@@ -105,11 +106,31 @@ impl<'d> Compiler<'d> {
         }
         if let Fetch::Converted(fetch, converts) = fetch {
             let source = self.source(fetch)?;
+            let definitions = self.definitions;
             let converters: Result<_, String> = converts
                 .iter()
-                .map(|convert| Converter::new(convert, |name| self.map(name)))
+                .map(|convert| {
+                    let tables = |name: &str| table_of(definitions, name);
+                    Converter::new(convert, |name| self.map(name), tables)
+                })
                 .collect();
             return Ok(Source::Converted(Arc::new((source, converters?))));
+        }
+        if let Fetch::Tracked(words) = fetch {
+            let mut words = words.split(',');
+            let counter = words.next().unwrap_or_default();
+            let counter = counter_of(counter)?;
+            let words: Vec<&str> = words.collect();
+            return What::parse(&words).map(|what| Source::Tracked(counter, what));
+        }
+        if let Fetch::TrackedKey(counter) = fetch {
+            return counter_of(counter).map(Source::TrackedKey);
+        }
+        if let Fetch::TableUsed(name) | Fetch::TableFree(name) = fetch {
+            let is_free = matches!(fetch, Fetch::TableFree(_));
+            return self
+                .table(name)
+                .map(|table| Source::Entries(table, is_free));
         }
         let text = fetch.constant().unwrap_or_default();
         Ok(Source::Literal(text.as_bytes().into()))
@@ -166,6 +187,11 @@ impl<'d> Compiler<'d> {
         Ok(Check::Value(source, matcher))
     }
 
+    /// The table with a name.
+    pub(crate) fn table(&self, name: &str) -> Result<Arc<Table>, String> {
+        table_of(self.definitions, name)
+    }
+
     fn map(&mut self, name: &str) -> Result<Arc<MapTable>, String> {
         if let Some((map, needs)) = self.maps.get(name).cloned() {
             self.join(&needs);
@@ -213,6 +239,21 @@ impl<'d> Compiler<'d> {
     }
 }
 
+fn table_of(definitions: &Definitions, name: &str) -> Result<Arc<Table>, String> {
+    match definitions.tables.get(name) {
+        Some(settings) => Ok(definitions.kept.open(name, settings)),
+        None => Err(format!("there is no table {name:?}")),
+    }
+}
+
+/// The number of a counter.
+fn counter_of(text: &str) -> Result<u8, String> {
+    let number = text.trim().parse().ok();
+    number
+        .filter(|number| *number < COUNTERS_MAX)
+        .ok_or_else(|| format!("{text:?} is no counter from 0 to {}", COUNTERS_MAX - 1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,6 +269,7 @@ mod tests {
         Definitions {
             maps: [("m".to_owned(), map)].into(),
             conditions: [("c".to_owned(), condition)].into(),
+            ..Definitions::default()
         }
     }
 

@@ -26,6 +26,7 @@ mod router;
 mod scratch;
 mod secret;
 mod shadow;
+pub mod table;
 mod template;
 #[cfg(test)]
 mod testing;

@@ -1,9 +1,13 @@
 //! What a worker keeps while rules look at one request.
 
+use std::sync::Arc;
+
 use clearway_base::intern::Name;
 use clearway_http::{Span, uri};
 use clearway_outcome::RequestId;
 
+use crate::ast::Persist;
+use crate::table::{Event, Table, Tracked, What};
 use crate::view::View;
 
 /// Groups that a regular expression can capture, the whole match included.
@@ -18,10 +22,15 @@ pub(crate) const OF_SESSION: &str = "sess.";
 /// Most variables that one connection keeps: names come from rules, so this is never reached by itself.
 const SESSION_MAX: usize = 1_000;
 
+/// Most tables that one request is stored in.
+const STORED_MAX: usize = 16;
+
 /// What rules keep from one request of a connection to the next.
 #[derive(Debug, Default)]
 pub struct Session {
     variables: Vec<(Name, Vec<u8>)>,
+    /// What the connection tracks.
+    tracked: Vec<Tracked>,
 }
 
 impl Session {
@@ -60,6 +69,14 @@ pub struct Scratch {
     session: Session,
     /// Rules whose condition held when the request came, for their part in the response.
     held: Vec<Held>,
+    /// What the request tracks.
+    tracked: Vec<Tracked>,
+    /// What becomes of the server that the client sticks to, where a rule says it.
+    persist: Option<Persist>,
+    /// The server that a table has for the request.
+    stuck_to: Option<Name>,
+    /// Keys that the server is stored with, once there is one.
+    to_store: Vec<(Arc<Table>, Vec<u8>)>,
     /// Where templates are written: see [`Scratch::lend`].
     out: Vec<u8>,
 }
@@ -119,6 +136,10 @@ impl Scratch {
         self.variables.clear();
         self.variable_text.clear();
         self.held.clear();
+        self.tracked.clear();
+        self.persist = None;
+        self.stuck_to = None;
+        self.to_store.clear();
     }
 
     /// Prepares for a request unless that is done: host in lower case, path in normal form. What
@@ -242,6 +263,110 @@ impl Scratch {
     pub(crate) fn unset_variable(&mut self, name: Name) {
         self.variables.retain(|(known, _)| *known != name);
         self.session.variables.retain(|(known, _)| *known != name);
+    }
+
+    /// Tracks a value, for the request or the whole connection, unless its counter tracks one already.
+    /// Whether it does now what it did not before.
+    pub(crate) fn track(
+        &mut self,
+        counter: u8,
+        of_connection: bool,
+        table: &Arc<Table>,
+        value: &[u8],
+    ) -> Option<&Tracked> {
+        let is_taken = |all: &[Tracked]| all.iter().any(|known| known.counter() == counter);
+        if is_taken(&self.session.tracked) || is_taken(&self.tracked) {
+            return None;
+        }
+        let tracked = Tracked::begin(counter, table, value)?;
+        let all = match of_connection {
+            true => &mut self.session.tracked,
+            false => &mut self.tracked,
+        };
+        all.push(tracked);
+        all.last()
+    }
+
+    /// What a counter tracks.
+    pub(crate) fn tracked(&self, counter: u8) -> Option<&Tracked> {
+        let all = self.tracked.iter().chain(&self.session.tracked);
+        all.into_iter().find(|known| known.counter() == counter)
+    }
+
+    /// What is asked of what a counter tracks; none when it tracks nothing.
+    pub(crate) fn ask_tracked(&self, counter: u8, what: What) -> Option<u64> {
+        match self.tracked(counter) {
+            Some(tracked) => tracked.ask(what),
+            None => what.is_existence().then_some(0),
+        }
+    }
+
+    /// Whether anything is tracked.
+    #[must_use]
+    pub fn tracks(&self) -> bool {
+        !self.tracked.is_empty() || !self.session.tracked.is_empty()
+    }
+
+    /// Counts something with all that is tracked.
+    pub fn count(&self, event: Event) {
+        for tracked in self.tracked.iter().chain(&self.session.tracked) {
+            tracked.count(event);
+        }
+    }
+
+    /// Ends what is tracked for the request.
+    pub fn untrack(&mut self) {
+        self.tracked.clear();
+    }
+
+    /// Says what becomes of the server that the client sticks to. The last word counts.
+    pub(crate) fn set_persist(&mut self, persist: Persist) {
+        self.persist = Some(persist);
+    }
+
+    /// What becomes of the server that the client sticks to, where a rule says it.
+    #[must_use]
+    pub fn persist(&self) -> Option<Persist> {
+        self.persist
+    }
+
+    /// Takes a server from a table for the request, unless one was taken before.
+    pub(crate) fn stick(&mut self, table: &Table, value: &[u8]) {
+        if self.stuck_to.is_some() {
+            return;
+        }
+        let now = clearway_base::clock::now();
+        let Some(row) = table.look(value, now) else {
+            return;
+        };
+        self.stuck_to = table.server(&row);
+        row.touch(now);
+    }
+
+    /// Notes that the server of the request is to be stored in a table.
+    pub(crate) fn store(&mut self, table: &Arc<Table>, value: &[u8]) {
+        if self.to_store.len() < STORED_MAX {
+            self.to_store.push((Arc::clone(table), value.to_vec()));
+        }
+    }
+
+    /// The server that a table has for the request.
+    #[must_use]
+    pub fn stuck_to(&self) -> Option<Name> {
+        self.stuck_to
+    }
+
+    /// Stores the server that has answered wherever rules asked for it.
+    pub fn store_server(&mut self, server: Name) {
+        if self.to_store.is_empty() {
+            return;
+        }
+        let now = clearway_base::clock::now();
+        for (table, value) in self.to_store.drain(..) {
+            if let Some(row) = table.enter(&value, now) {
+                table.set_server(&row, server);
+            }
+        }
     }
 
     /// The server that a rule wants: the variable `use_server`.

@@ -5,11 +5,12 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::files::Files;
+use super::table::{Stick, Tally, Track};
 use super::{concept, table_value};
 use crate::syntax::{Kind, Node};
 use crate::value::{
     BodyText, HeaderName, HeaderValue, Pairs, PathPrefix, Reader, RegexText, Spec, TemplateText,
-    Text, Token, Value, print_inline, read_table, section_schema,
+    Text, Token, Value, choices, print_inline, read_table, section_schema,
 };
 
 concept! {
@@ -26,6 +27,14 @@ concept! {
     /// The server of the backend that gets the request while requests may go to it, whatever the
     /// algorithm says; the same as the variable `use_server`.
     use_server: Option<TemplateText> = None, example = Some("\"${header:x-server}\"");
+    /// Keys of tables that are tracked from now on, in their order.
+    track: Vec<Track> = Vec::new(), example = Some("{ table = \"clients\", key = \"client_ip\" }");
+    /// Numbers of what is tracked that are changed.
+    tally: Vec<Tally> = Vec::new(), example = Some("{ what = \"gpc0\", add = \"1\" }");
+    /// Tables that have a server for the request, or that the server which answers is stored in.
+    stick: Vec<Stick> = Vec::new(), example = Some("{ table = \"users\", key = \"cookie:id\" }");
+    /// What becomes of the server that the client sticks to by a cookie or table.
+    persist: Option<Persistence> = None, example = Some("\"ignore\"");
     /// Takes this off the path's begin.
     strip_prefix: Option<PathPrefix> = None, example = Some("\"/api\"");
     /// Changes the path.
@@ -105,6 +114,16 @@ impl Actions {
             || self.drop
             || self.status_page.is_some()
             || self.basic_auth.as_ref().is_some_and(closed)
+    }
+}
+
+choices! {
+    /// What becomes of the server that a client sticks to.
+    Persistence {
+        /// The request goes there even when the server is down.
+        Force = "force",
+        /// The request goes wherever the algorithm says.
+        Ignore = "ignore",
     }
 }
 

@@ -41,6 +41,8 @@ concept! {
     queue: Queue = Queue::default(), example = Some("{ size = 100 }");
     /// A cookie that keeps a client on its server.
     sticky: Option<StickyCookie> = None, example = Some("{ cookie = \"SRV\" }");
+    /// Whether clients that stick to a server go there even while it is down.
+    persist: bool = false, example = Some("true");
     /// What is done with all its requests and responses, after the rules of listener and route; with
     /// responses before those.
     rules: Vec<Rule> = Vec::new(), key = "rule",

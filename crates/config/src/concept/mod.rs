@@ -27,6 +27,7 @@ pub(crate) mod retries;
 pub(crate) mod route;
 pub(crate) mod server;
 pub(crate) mod sticky;
+pub(crate) mod table;
 pub(crate) mod timeouts;
 pub(crate) mod tls;
 

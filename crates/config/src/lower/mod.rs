@@ -8,7 +8,7 @@ mod notes;
 pub(crate) mod rules;
 
 use crate::diagnostic::Span;
-use crate::model::{Backend, Config, Listener, Map, Route};
+use crate::model::{Backend, Config, Listener, Map, Route, Table};
 use crate::syntax::{Entry, Node};
 use crate::value::{
     Bind, Identifier, OrOff, Problem, Reader, Section, Spec, Text, Value, read_section,
@@ -16,7 +16,7 @@ use crate::value::{
 use crate::words;
 
 /// The sections of a file.
-pub(crate) const SECTIONS: [&str; 13] = [
+pub(crate) const SECTIONS: [&str; 14] = [
     "process",
     "admin",
     "log",
@@ -27,6 +27,7 @@ pub(crate) const SECTIONS: [&str; 13] = [
     "limits",
     "errors",
     "map",
+    "table",
     "listener",
     "route",
     "backend",
@@ -53,6 +54,7 @@ pub(crate) fn config(entries: &[Entry], reader: &mut Reader<'_>) -> Config {
             }
             "listener" => config.listeners = named(entry, reader, Listener::with_name),
             "map" => config.maps = named(entry, reader, Map::with_name),
+            "table" => config.tables = named(entry, reader, Table::with_name),
             "backend" => config.backends = named(entry, reader, Backend::with_name),
             "route" => config.routes = routes(node, reader),
             unknown => {
@@ -162,6 +164,12 @@ pub(crate) fn admin(text: &str) -> Result<OrOff<Bind>, Problem> {
 }
 
 impl Map {
+    fn with_name(self, name: Identifier) -> Self {
+        Self { name, ..self }
+    }
+}
+
+impl Table {
     fn with_name(self, name: Identifier) -> Self {
         Self { name, ..self }
     }

@@ -3,8 +3,8 @@
 use clearway_rules::ast;
 
 use crate::model::{
-    Actions, Condition, FieldTest, HeaderName, HeaderValue, Map, MapEntry, Match, Replacement,
-    TemplateText, ValueTest,
+    Actions, Condition, FetchText, FieldTest, HeaderName, HeaderValue, Map, MapEntry, Match,
+    Persistence, Replacement, Table, TableKey, TemplateText, TrackUntil, ValueTest,
 };
 use crate::value::{Pairs, Problem};
 use crate::words;
@@ -123,6 +123,48 @@ impl Map {
     }
 }
 
+impl Table {
+    /// As the rule engine wants it, with its name.
+    pub(crate) fn lowered(&self) -> (String, ast::TableSettings) {
+        let settings = ast::TableSettings {
+            key: match self.key {
+                TableKey::Ip => ast::KeyKind::Ip,
+                TableKey::Ipv6 => ast::KeyKind::Ipv6,
+                TableKey::Integer => ast::KeyKind::Integer,
+                TableKey::String => ast::KeyKind::String(self.length),
+                TableKey::Binary => ast::KeyKind::Binary(self.length),
+            },
+            size: self.size,
+            expire: self.expire,
+            keeps: self.keep_when_full,
+            store: self
+                .store
+                .iter()
+                .filter_map(|text| stored(text.as_str()).ok())
+                .collect(),
+        };
+        (self.name.to_string(), settings)
+    }
+}
+
+/// Reads what a table stores.
+pub(crate) fn stored(text: &str) -> Result<ast::Stored, String> {
+    ast::Stored::parse(text, |time| crate::value::duration(time))
+}
+
+/// Reads the name of a number of a table, with the number of one of many.
+pub(crate) fn datum(text: &str) -> Result<(ast::Datum, usize), String> {
+    let (name, index) = text.split_once('.').unwrap_or((text, "0"));
+    let datum = ast::Datum::of(name);
+    let datum = datum.ok_or_else(|| format!("{name:?} is nothing that tables store"))?;
+    let index = index.parse().ok();
+    let index = index.filter(|index| *index == 0 || datum.is_many());
+    match index {
+        Some(index) => Ok((datum, index)),
+        None => Err(format!("{text:?}: there are not so many of it")),
+    }
+}
+
 impl MapEntry {
     fn lowered(&self) -> Option<(ast::MapKey, ast::Template)> {
         let exact = self.is.clone().map(ast::MapKey::Exact);
@@ -202,6 +244,7 @@ impl Actions {
             let (name, value) = ("use_server".to_owned(), template(server));
             out.push(("use_server", ast::Action::SetVariable { name, value }));
         }
+        self.tables(&mut out);
         self.path(&mut out);
         if let Some(host) = &self.set_host {
             out.push(("set_host", ast::Action::SetHost(template(host))));
@@ -359,6 +402,57 @@ impl Actions {
             let (name, value) = (own(name), template(value));
             let action = ast::Action::AddResponseHeader { name, value };
             out.push(("add_response_headers", action));
+        }
+    }
+}
+
+/// A value that was checked when it was read.
+fn fetch(text: &FetchText) -> ast::Fetch {
+    ast::Fetch::parse(text.as_str()).unwrap_or_else(|_| ast::Fetch::Literal(text.to_string()))
+}
+
+impl Actions {
+    fn tables(&self, out: &mut Vec<Keyed>) {
+        for track in &self.track {
+            let action = ast::Action::Track {
+                counter: track.counter,
+                table: track.table.clone(),
+                key: fetch(&track.key),
+                of_connection: track.until == TrackUntil::Connection,
+            };
+            out.push(("track", action));
+        }
+        for tally in &self.tally {
+            let Ok((datum, index)) = datum(tally.what.as_str()) else {
+                continue;
+            };
+            let sets = tally.set.is_some();
+            let value = tally.set.as_ref().or(tally.add.as_ref());
+            let action = ast::Action::Tally {
+                counter: tally.counter,
+                datum,
+                index,
+                value: value.map_or_else(|| ast::Template::literal("1"), template),
+                sets,
+            };
+            out.push(("tally", action));
+        }
+        if let Some(persist) = self.persist {
+            let persist = match persist {
+                Persistence::Force => ast::Persist::Force,
+                Persistence::Ignore => ast::Persist::Ignore,
+            };
+            out.push(("persist", ast::Action::Persist(persist)));
+        }
+        for stick in &self.stick {
+            let (table, key) = (stick.table.clone(), fetch(&stick.key));
+            if stick.find {
+                let (table, key) = (table.clone(), key.clone());
+                out.push(("stick", ast::Action::StickMatch { table, key }));
+            }
+            if stick.store {
+                out.push(("stick", ast::Action::StickStore { table, key }));
+            }
         }
     }
 }

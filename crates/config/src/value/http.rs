@@ -83,6 +83,10 @@ wrappers! {
     RegexText, "regular expression", check_regex, "^/a/(.*)$ x+";
     /// A value of requests and responses, as in templates but without `${` and `}`.
     FetchText, "value such as \"header:x-a\"", check_fetch, "host header:x-a|lower client_ip";
+    /// What a table stores.
+    StoredText, "value of a table such as \"http_req_rate(10s)\"", check_stored, "conn_cur http_req_rate(10s) gpc(3)";
+    /// One number of a table.
+    DatumText, "number of a table such as \"gpc0\"", check_datum, "gpc0 gpt0 gpc.2";
     /// Text with `${…}` in it, of several lines if need be.
     BodyText, "text with ${…}", check_body, "you$$ are ${client_ip}";
     /// Text with `${…}` in it.
@@ -91,6 +95,22 @@ wrappers! {
 
 fn check_body(text: &str) -> Result<(), Problem> {
     crate::lower::rules::check_template(text)
+}
+
+fn check_stored(text: &str) -> Result<(), Problem> {
+    crate::lower::rules::stored(text)
+        .map(drop)
+        .map_err(|message| {
+            Problem::new(message, "a value of a table such as \"http_req_rate(10s)\"")
+        })
+}
+
+fn check_datum(text: &str) -> Result<(), Problem> {
+    crate::lower::rules::datum(text)
+        .map(drop)
+        .map_err(|message| {
+            Problem::new(message, "a number of a table such as \"gpc0\" or \"gpc.2\"")
+        })
 }
 
 fn check_fetch(text: &str) -> Result<(), Problem> {

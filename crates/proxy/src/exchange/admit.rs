@@ -7,6 +7,7 @@ use clearway_base::intern::Name;
 use clearway_http::{ForwardPolicy, Framing, Known, encode_request};
 use clearway_net::stream::fault_of;
 use clearway_outcome::{Fault, FaultKind, Phase};
+use clearway_rules::table::Event;
 use clearway_rules::{Flow, LocalReply, Program, View};
 
 use super::around::Surroundings;
@@ -194,6 +195,9 @@ impl Exchange<'_> {
         let Some(backend) = &self.backend else {
             return Ok(());
         };
+        if let Some(event) = Event::of_status(self.request.response.status) {
+            self.count_event(event);
+        }
         let programs = [&backend.plan.program, &listener.program, &route.program];
         let server = backend
             .servers
@@ -225,6 +229,7 @@ impl Exchange<'_> {
                 Flow::Drop => return Err(Stop::Cut(self.dropped())),
             }
         }
+        self.request.scratch.store_server(server);
         if let Some(member) = self.stick_to
             && let Some(cookie) = backend
                 .plan

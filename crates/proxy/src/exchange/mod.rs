@@ -32,6 +32,7 @@ use clearway_base::intern::Name;
 use clearway_http::{Edits, RequestHead, ResponseHead};
 use clearway_outcome::{Attempt, Fault, FaultKind, GrpcStatus, Phase, RequestId, Side};
 use clearway_rules::ast::StatusPage;
+use clearway_rules::table::Event;
 use clearway_rules::{LocalReply, Scratch};
 use smallvec::SmallVec;
 
@@ -225,6 +226,7 @@ pub(crate) async fn run(
         instead: None,
     };
     exchange.exchange_session();
+    exchange.count_event(Event::Request);
     let mut done = exchange.steps().await;
     if let Err(stop) = done {
         // Boxed: what hardly any request needs is not part of every request's room.
@@ -281,6 +283,7 @@ impl Drop for Exchange<'_> {
             self.close_attempt(member);
         }
         self.settle();
+        self.exchange_session();
     }
 }
 
@@ -321,6 +324,13 @@ impl Exchange<'_> {
     fn exchange_session(&mut self) {
         let scratch = &mut self.request.scratch;
         scratch.exchange_session(&mut self.conn.session);
+    }
+
+    /// Counts something with the keys that are tracked.
+    fn count_event(&self, event: Event) {
+        if self.request.scratch.tracks() {
+            self.request.scratch.count(event);
+        }
     }
 
     /// Sets the limit of the whole request, where the route has one.

@@ -6,6 +6,7 @@ use clearway_http::{Framing, Method, Reply, reason, write_reply};
 use clearway_outcome::{Fault, FaultKind, Phase, RequestId};
 use clearway_rules::LocalReply;
 use clearway_rules::ast::StatusPage;
+use clearway_rules::table;
 use clearway_telemetry::proxy_status;
 
 use super::{Exchange, Next};
@@ -152,6 +153,8 @@ impl Exchange<'_> {
     pub(super) async fn reply_local(&mut self, reply: &LocalReply) -> Next {
         if let Some(kind) = reply.fault {
             self.fault = Some(self.local_fault(kind, Phase::Admit));
+            // What is denied is the client's fault.
+            self.count_event(table::Event::Error);
             if reply.body.is_empty() {
                 return self
                     .reply_page(

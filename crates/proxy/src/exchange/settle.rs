@@ -5,6 +5,7 @@ use std::rc::Rc;
 use clearway_base::intern::Name;
 use clearway_http::Known;
 use clearway_outcome::{Attempt, Fault, Protocol, Record, Side, Timings};
+use clearway_rules::table::Event;
 use clearway_rules::{Value, View};
 
 use super::Exchange;
@@ -47,6 +48,7 @@ impl Exchange<'_> {
         let status = self.status_for_log();
         let bytes_in = self.bytes_in + self.body_in;
         self.count(total_us, status, bytes_in);
+        self.end_tracking(bytes_in);
         // A gateway error is one to the client whoever made it: the server's own are reported, too.
         let failed =
             self.fault.is_some() || self.request.attempts.len() > 1 || matches!(status, 502..=504);
@@ -109,6 +111,28 @@ impl Exchange<'_> {
         };
         let log = (!logs.is_empty()).then_some((logs, &ending));
         worker.publish(&record, log, failed);
+    }
+
+    /// Counts the end of the request with the keys that are tracked, and ends what is tracked for it.
+    fn end_tracking(&mut self, bytes_in: u64) {
+        if !self.request.scratch.tracks() {
+            return;
+        }
+        let answered = |attempt: &Attempt| attempt.status > 0;
+        if let Some(fault) = self.fault
+            && !self.request.attempts.last().is_some_and(answered)
+        {
+            let connected = |attempt: &Attempt| attempt.connected_us.is_some();
+            let reached = self.request.attempts.last().is_some_and(connected);
+            match fault.side {
+                Side::Client => self.count_event(Event::Error),
+                Side::Server if reached => self.count_event(Event::Failure),
+                Side::Server | Side::Local => {}
+            }
+        }
+        self.count_event(Event::BytesIn(bytes_in));
+        self.count_event(Event::BytesOut(self.bytes_out));
+        self.request.scratch.untrack();
     }
 
     /// Counts the whole request, with its backend and its listener.

@@ -5,13 +5,14 @@ mod auth;
 mod files;
 mod header;
 pub(crate) mod path;
+mod table;
 mod variable;
 
 use std::sync::Arc;
 
 use clearway_http::Edits;
 
-use crate::ast::{Action, Since, StatusPage, Template};
+use crate::ast::{Action, Persist, Since, StatusPage, Template};
 use crate::compile::Compiler;
 use crate::scratch::Scratch;
 use crate::view::{Flow, LocalReply, View};
@@ -26,6 +27,10 @@ pub(crate) enum Step {
     Host(header::Host),
     Path(path::Rewrite),
     Variable(variable::Variable),
+    Track(table::Track),
+    Tally(table::Tally),
+    Stick(table::Stick),
+    Persist(Persist),
     Replace(header::Replace),
     RemoveLike(header::RemoveLike),
     Status(u16),
@@ -46,6 +51,22 @@ impl Step {
             Self::Host(step) => step.apply(view, scratch, edits),
             Self::Path(step) => step.apply(view, scratch, edits),
             Self::Variable(step) => {
+                step.apply(&view.with(edits), scratch);
+                Ok(())
+            }
+            Self::Track(step) => {
+                step.apply(&view.with(edits), scratch);
+                Ok(())
+            }
+            Self::Tally(step) => {
+                step.apply(&view.with(edits), scratch);
+                Ok(())
+            }
+            Self::Persist(persist) => {
+                scratch.set_persist(*persist);
+                Ok(())
+            }
+            Self::Stick(step) => {
                 step.apply(&view.with(edits), scratch);
                 Ok(())
             }
@@ -211,6 +232,11 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
             let step = variable::Variable::new(name, compiler.text(value)?);
             Ok((When::Either, Step::Variable(step)))
         }
+        Action::Track { .. }
+        | Action::Tally { .. }
+        | Action::Persist(_)
+        | Action::StickMatch { .. }
+        | Action::StickStore { .. } => table_step(action, compiler),
         Action::StatusPage(page) => Ok((When::Request, Step::Page(Arc::new(page.clone())))),
         Action::BasicAuth { realm, users } => {
             auth::Auth::new(realm, users).map(|step| (When::Request, Step::Auth(step)))
@@ -219,6 +245,53 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
             let step = answer_step(action, compiler)?;
             Ok((When::Either, Step::Answer(step)))
         }
+    }
+}
+
+/// The step of an action about tables.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "only those about tables are brought here"
+)]
+fn table_step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), String> {
+    match action {
+        Action::Track {
+            counter,
+            table,
+            key,
+            of_connection,
+        } => {
+            let (table, key) = (compiler.table(table)?, compiler.source(key)?);
+            let step = table::Track::new(*counter, *of_connection, table, key)?;
+            Ok((When::Either, Step::Track(step)))
+        }
+        Action::Tally {
+            counter,
+            datum,
+            index,
+            value,
+            sets,
+        } => {
+            let value = compiler.text(value)?;
+            let step = table::Tally::new(*counter, (*datum, *index), value, *sets)?;
+            Ok((When::Either, Step::Tally(step)))
+        }
+        Action::Persist(persist) => Ok((When::Request, Step::Persist(*persist))),
+        Action::StickMatch { table, key } | Action::StickStore { table, key } => {
+            let stores = matches!(action, Action::StickStore { .. });
+            let (table, key) = (compiler.table(table)?, compiler.source(key)?);
+            let settings = table.settings();
+            if !settings.store.iter().any(|stored| stored.datum.is_server()) {
+                return Err(format!(
+                    "the table {} stores no servers",
+                    table.name().as_str()
+                ));
+            }
+            let step = table::Stick { stores, table, key };
+            let when = if stores { When::Either } else { When::Request };
+            Ok((when, Step::Stick(step)))
+        }
+        other => Err(format!("{other:?} is not about tables")),
     }
 }
 

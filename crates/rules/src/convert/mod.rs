@@ -18,6 +18,7 @@ use clearway_base::intern::Name;
 
 use crate::fetch::Context;
 use crate::map::MapTable;
+use crate::table::{Table, What};
 
 /// A converter as it is written: a name and arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -157,6 +158,8 @@ enum How {
     Code(Code),
     /// Some of the arguments are values of variables.
     Anew(Make, Box<[Argument]>),
+    /// A number of a table.
+    Table(Arc<Table>, What),
     /// A map, and what it yields when no entry fits.
     Map(Arc<MapTable>, Option<Box<[u8]>>),
 }
@@ -178,6 +181,7 @@ impl Converter {
     pub(crate) fn new(
         written: &Convert,
         map: impl FnOnce(&str) -> Result<Arc<MapTable>, String>,
+        table: impl FnOnce(&str) -> Result<Arc<Table>, String>,
     ) -> Result<Self, String> {
         let known = REFERENCE.iter().find(|doc| doc.name == written.name);
         let Some(doc) = known else {
@@ -200,6 +204,11 @@ impl Converter {
             let name = arguments.first().map_or("", |name| name.trim());
             let default = arguments.get(1).map(|text| text.as_bytes().into());
             How::Map(map(name)?, default)
+        } else if doc.name == "table" {
+            let mut words = arguments.iter().map(|text| text.trim());
+            let table = table(words.next().unwrap_or_default())?;
+            let words: Vec<&str> = words.collect();
+            How::Table(table, What::parse(&words)?)
         } else if WITH_VARIABLES.contains(&doc.name)
             && arguments.iter().any(|text| text.starts_with(VARIABLE))
         {
@@ -231,6 +240,18 @@ impl Converter {
                 };
                 let arguments: Vec<String> = arguments.iter().map(text).collect();
                 make(&arguments).is_ok_and(|code| code(value, out))
+            }
+            How::Table(table, what) => {
+                let now = clearway_base::clock::now();
+                let row = match what.makes() {
+                    true => table.enter(value, now),
+                    false => table.look(value, now),
+                };
+                let number = what.of(table, row.as_ref());
+                if let Some(number) = number {
+                    out.extend_from_slice(number.to_string().as_bytes());
+                }
+                number.is_some()
             }
             How::Map(map, default) => {
                 let found = map.look_up(at, value, &mut |found| {
@@ -300,6 +321,9 @@ converters! {
     "rtrim" ("CHARACTERS") 1 1 text::rtrim;
     /// What a `[map.NAME]` has for the value; when no entry fits, its default, then this one.
     "map" ("NAME[,DEFAULT]") 1 2 text::map;
+    /// A number that a `[table.NAME]` has for the value, or `exists`, `trackers`, `idle` or `left`, as
+    /// `tracked` has it; with `inc` it is counted up first, with `clear` it is 0 afterwards.
+    "table" ("NAME,WHAT[,TURN]") 2 3 text::map;
     /// With texts before and behind. Here, in comparisons and in arithmetic `var:NAME` as an argument is
     /// the value of a variable.
     "concat" ("BEFORE,AFTER") 2 2 text::concat;
@@ -410,7 +434,11 @@ mod tests {
     use super::*;
 
     fn new(written: &Convert) -> Result<Converter, String> {
-        Converter::new(written, |name| Err(format!("no map {name}")))
+        Converter::new(
+            written,
+            |name| Err(format!("no map {name}")),
+            |name| Err(format!("no table {name}")),
+        )
     }
 
     fn convert(written: &str, value: &str) -> Option<String> {

@@ -110,6 +110,14 @@ macro_rules! fetches {
             Variable(String),
             /// What a named [`crate::ast::Map`] yields.
             Map(String),
+            /// A number of what a counter tracks: `tracked:0,http_req_rate`.
+            Tracked(String),
+            /// The key that a counter tracks.
+            TrackedKey(String),
+            /// How many entries a table has.
+            TableUsed(String),
+            /// How many more entries a table can take.
+            TableFree(String),
             /// This text.
             Literal(String),
             /// What becomes of a value that goes through converters.
@@ -125,6 +133,16 @@ macro_rules! fetches {
                     summary: concat!($($named_doc,)+) },)+
                 FetchDoc { spelling: "var", argument: true, since: Since::Request,
                     summary: " A variable that a rule has set; with `,TEXT` that text where it is not set." },
+                FetchDoc { spelling: "tracked", argument: true, since: Since::Request,
+                    summary: " A number of what a counter tracks, `COUNTER,WHAT`: what a `[table.NAME]` stores, \
+                    `exists`, `trackers`, `idle` or `left`. With `,inc` it is counted up first, with `,clear` \
+                    it is 0 afterwards." },
+                FetchDoc { spelling: "tracked_key", argument: true, since: Since::Request,
+                    summary: " The key that a counter tracks." },
+                FetchDoc { spelling: "table_used", argument: true, since: Since::Request,
+                    summary: " How many entries a table has." },
+                FetchDoc { spelling: "table_free", argument: true, since: Since::Request,
+                    summary: " How many more entries a table can take." },
                 FetchDoc { spelling: "text", argument: true, since: Since::Request,
                     summary: " This text, for converters; perhaps in double quotes." },
             ];
@@ -138,6 +156,10 @@ macro_rules! fetches {
                     $($named_spelling => Some(Self::$named(argument.to_owned())),)+
                     "var" => Some(Self::Variable(argument.to_owned())),
                     "map" => Some(Self::Map(argument.to_owned())),
+                    "tracked" => Some(Self::Tracked(argument.to_owned())),
+                    "tracked_key" => Some(Self::TrackedKey(argument.to_owned())),
+                    "table_used" => Some(Self::TableUsed(argument.to_owned())),
+                    "table_free" => Some(Self::TableFree(argument.to_owned())),
                     _ => None,
                 }
             }
@@ -151,6 +173,10 @@ macro_rules! fetches {
                     Self::Capture(_)
                     | Self::Variable(_)
                     | Self::Map(_)
+                    | Self::Tracked(_)
+                    | Self::TrackedKey(_)
+                    | Self::TableUsed(_)
+                    | Self::TableFree(_)
                     | Self::Literal(_)
                     | Self::Converted(..) => None,
                 }
@@ -165,6 +191,10 @@ macro_rules! fetches {
                     Self::Capture(group) => group.fmt(f),
                     Self::Variable(name) => write!(f, "var:{name}"),
                     Self::Map(name) => write!(f, "map:{name}"),
+                    Self::Tracked(what) => write!(f, "tracked:{what}"),
+                    Self::TrackedKey(counter) => write!(f, "tracked_key:{counter}"),
+                    Self::TableUsed(name) => write!(f, "table_used:{name}"),
+                    Self::TableFree(name) => write!(f, "table_free:{name}"),
                     Self::Literal(text) => {
                         let text = text.replace('\\', "\\\\").replace('"', "\\\"");
                         write!(f, "text:\"{text}\"")
@@ -281,6 +311,8 @@ fetches! {
         Cookie = "cookie" Request request::cookie;
         /// A parameter of the query: decoded in tests, as it came in templates.
         QueryParam = "query" Request request::query_param;
+        /// A cookie that the response sets.
+        ResponseCookie = "response_cookie" Response response::cookie;
         /// A header of the response.
         ResponseHeader = "response_header" Response response::header;
         /// Lines of a header of the response, as `header_line`.

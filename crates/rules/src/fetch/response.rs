@@ -17,6 +17,25 @@ pub(super) fn header(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -
         .is_some_and(|(head, buf)| fields(&head.fields, buf, name, visit))
 }
 
+/// The value that the first `Set-Cookie` of a name gives it, without its attributes.
+pub(super) fn cookie(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -> bool {
+    let Some((head, buf)) = at.view.response else {
+        return false;
+    };
+    let all = head.fields.iter().filter(|field| {
+        let is_it = field.name.of(buf).eq_ignore_ascii_case(b"set-cookie");
+        is_it && !field.value.of(buf).is_empty()
+    });
+    let mut values = all.filter_map(|field| {
+        let pair = field.value.of(buf).split(|byte| *byte == b';').next()?;
+        let (found, value) = pair.split_at_checked(pair.iter().position(|b| *b == b'=')?)?;
+        let is_it = found.trim_ascii() == name.text.as_bytes();
+        let value = value.strip_prefix(b"=")?;
+        is_it.then(|| value.trim_ascii())
+    });
+    values.next().is_some_and(visit)
+}
+
 pub(super) fn backend(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
     name(at.view.backend, visit)
 }

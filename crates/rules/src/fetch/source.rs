@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use clearway_base::intern::Name;
 
-use super::{Argument, Context, Get, Visit};
+use super::{Argument, Context, Get, Short, Visit};
 use crate::convert::Converter;
 use crate::map::MapTable;
+use crate::table::{Table, What};
 
 /// A compiled fetch.
 #[derive(Clone, Debug)]
@@ -21,6 +22,12 @@ pub(crate) enum Source {
     Variable(Name, Option<Box<[u8]>>),
     /// What a map yields.
     Map(Arc<MapTable>),
+    /// A number of what a counter tracks.
+    Tracked(u8, What),
+    /// The key that a counter tracks.
+    TrackedKey(u8),
+    /// How many entries a table has, or can take when `true`.
+    Entries(Arc<Table>, bool),
     /// What becomes of another value.
     Converted(Arc<(Self, Box<[Converter]>)>),
 }
@@ -40,6 +47,22 @@ impl Source {
                 set.or(default.as_deref()).is_some_and(visit)
             }
             Self::Map(map) => map.visit(at, visit),
+            Self::Tracked(counter, what) => {
+                let number = at.scratch.ask_tracked(*counter, *what);
+                number.is_some_and(|number| visit(Short::of(number).as_bytes()))
+            }
+            Self::TrackedKey(counter) => {
+                let tracked = at.scratch.tracked(*counter);
+                tracked.is_some_and(|tracked| visit(&tracked.key()))
+            }
+            Self::Entries(table, is_free) => {
+                let now = clearway_base::clock::now();
+                let count = match is_free {
+                    true => table.free(now),
+                    false => table.used(now),
+                };
+                visit(Short::of(count).as_bytes())
+            }
             Self::Converted(both) => {
                 let (source, converters) = &**both;
                 source.visit(at, &mut |value| match converted(at, converters, value) {
@@ -102,6 +125,9 @@ impl Text {
             | Source::Capture(_)
             | Source::Variable(..)
             | Source::Map(_)
+            | Source::Tracked(..)
+            | Source::TrackedKey(_)
+            | Source::Entries(..)
             | Source::Converted(_) => None,
         })
     }
@@ -114,6 +140,9 @@ impl Text {
             | Source::Capture(_)
             | Source::Variable(..)
             | Source::Map(_)
+            | Source::Tracked(..)
+            | Source::TrackedKey(_)
+            | Source::Entries(..)
             | Source::Converted(_) => None,
         }
     }

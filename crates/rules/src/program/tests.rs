@@ -6,8 +6,6 @@ mod edit;
 mod fetch;
 mod reply;
 
-use std::collections::BTreeMap;
-
 use clearway_http::Edits;
 use clearway_outcome::{Address, FaultKind};
 

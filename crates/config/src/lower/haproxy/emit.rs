@@ -182,6 +182,7 @@ fn rules(proxy: &Proxy) -> Vec<Rule> {
         rules.push(monitor_rule(&monitor.value, &monitor.origin));
     }
     rules.extend(proxy.connection.iter().cloned());
+    rules.extend(super::tables::let_in(&proxy.connection));
     rules.extend(proxy.request.iter().cloned());
     rules.extend(proxy.stats.rules());
     for (condition, redirect, origin) in &proxy.redirects {
@@ -436,7 +437,9 @@ pub(super) fn backend(proxy: &Proxy, global: &Global, config: &mut Config, notes
     }
     if proxy.is_http() {
         backend.rules.extend(proxy.use_server.iter().cloned());
+        backend.rules.extend(proxy.sticks.iter().cloned());
     }
+    backend.persist = proxy.option("persist");
     sticky(proxy, &mut backend, notes);
     for member in members {
         let server = member.server;

@@ -5,7 +5,7 @@ use clearway_base::hash::Set;
 use super::super::notes::Notes;
 use super::proxy::{At, Proxy, Spoken, Switch};
 use super::rules::{self, Lowered, Phase, Trouble};
-use super::{acl, extra, logs, options, pass, stats};
+use super::{acl, extra, logs, options, pass, stats, tables};
 use crate::lower::build;
 use crate::model::{HeaderValue, Mode};
 use crate::survey::units;
@@ -132,6 +132,9 @@ pub(super) fn read(line: &Line, proxy: &mut Proxy, names: &Set<String>, notes: &
         "unique-id-format" | "unique-id-header" => {
             notes.ineffective("requests have ids of Clearway's own");
         }
+        "stick-table" => tables::own(line, rest, proxy, notes),
+        "force-persist" | "ignore-persist" => tables::persist(line, rest, proxy, notes),
+        "stick" => tables::stick(line, rest, proxy, notes),
         "stats" => stats::read(line, rest, proxy, notes),
         _ => match HARMLESS.iter().find(|(known, _)| known == keyword) {
             Some((_, why)) => notes.harmless(*why),
@@ -248,6 +251,16 @@ fn rule(line: &Line, phase: Phase, rest: &[&str], proxy: &mut Proxy, notes: &mut
     if rest.first() == Some(&"capture") {
         return extra::capture_rule(line, phase, rest, proxy, notes);
     }
+    if rest.first().is_some_and(|name| tables::is_action(name)) {
+        let rule = acl::of_line(rest, &proxy.acls).and_then(|(words, condition)| {
+            tables::rule(line, phase, words, condition, (proxy, false))
+        });
+        return match (rule, phase) {
+            (Ok(rule), Phase::Request) => proxy.request.push(rule),
+            (Ok(rule), Phase::Response) => proxy.response.push(rule),
+            (Err(message), _) => notes.refused(message),
+        };
+    }
     match rules::lower(phase, rest, &proxy.acls, &line.origin()) {
         Ok(Lowered::Rule(mut rule)) => {
             // Without a realm users are asked in the name of the section.
@@ -299,6 +312,19 @@ fn tcp_request(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes)
     if !proxy.is_http() {
         return pass::rule(line, words, condition, proxy, notes);
     }
+    if tables::is_action(action) {
+        let of_connection = words.first() != Some(&"content");
+        let action = words.get(1..).unwrap_or_default();
+        let place = (&*proxy, of_connection);
+        match tables::rule(line, Phase::Request, action, condition, place) {
+            Ok(rule) => proxy.connection.push(match of_connection {
+                true => tables::once(rule),
+                false => rule,
+            }),
+            Err(message) => notes.refused(message),
+        }
+        return;
+    }
     let is_always = condition == crate::model::Condition::default();
     let mut actions = crate::model::Actions::default();
     let key = match action {
@@ -317,7 +343,10 @@ fn tcp_request(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes)
     }
     notes.equivalent("done when the first request has come");
     let rule = build::rule(condition, actions, key, &line.origin());
-    proxy.connection.push(rule);
+    proxy.connection.push(match words.first() {
+        Some(&"content") => rule,
+        _ => tables::once(rule),
+    });
 }
 
 /// Pages in place of the usual ones.

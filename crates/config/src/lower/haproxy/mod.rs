@@ -22,6 +22,7 @@ mod rules;
 mod sample;
 mod server;
 mod stats;
+mod tables;
 mod users;
 
 use std::path::PathBuf;
@@ -109,10 +110,12 @@ fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
             "frontend" | "backend" | "listen" => {
                 proxies.push(proxy(section, &defaults, known, &mut notes));
             }
+            "peers" => tables::peers(section, &mut config, &mut notes),
             kind => other(kind, section, &mut notes),
         }
     }
     stats::settle(&global, &mut config);
+    tables::settle(&proxies, &mut config);
     share_forwardfor(&mut proxies);
     share_ports(&mut proxies);
     for proxy in &proxies {
@@ -210,7 +213,12 @@ fn proxy(
     }
     for line in &section.lines {
         notes.begin(line.origin(), line.text());
-        lines::read(line, &mut proxy, names, notes);
+        lines::read(
+            &tables::with_own(line, section.name()),
+            &mut proxy,
+            names,
+            notes,
+        );
     }
     proxy
 }
@@ -221,7 +229,7 @@ fn other(kind: &str, section: &Section, notes: &mut Notes) {
         notes.begin(line.origin(), line.text());
         match kind {
             "resolvers" => notes.equivalent("names are looked up as the system's resolver says"),
-            "peers" | "mailers" | "ring" | "log-forward" | "traces" | "log-profile" => {
+            "mailers" | "ring" | "log-forward" | "traces" | "log-profile" => {
                 notes.harmless("nothing refers to it");
             }
             "cache" | "http-errors" | "fcgi-app" | "crt-store" => {

@@ -17,6 +17,7 @@ enum Fate {
 const OPTIONS: &[(&str, Fate)] = &[
     ("forwardfor", Fate::Kept),
     ("originalto", Fate::Kept),
+    ("persist", Fate::Kept),
     ("redispatch", Fate::Kept),
     ("httpchk", Fate::Kept),
     ("tcp-check", Fate::Kept),
@@ -145,10 +146,6 @@ const OPTIONS: &[(&str, Fate)] = &[
     (
         "h1-case-adjust-bogus-server",
         Fate::Harmless("names of headers keep their case"),
-    ),
-    (
-        "persist",
-        Fate::Ineffective("servers that are down get no requests"),
     ),
 ];
 

@@ -9,7 +9,7 @@ use super::acl::Acls;
 use super::logs::Target;
 use super::stats::Stats;
 use crate::diagnostic::Origin;
-use crate::model::{Condition, Mode, Redirect, Rule};
+use crate::model::{Condition, Mode, Redirect, Rule, Table};
 use crate::syntax::haproxy::Line;
 
 /// Something with the place where it stands.
@@ -69,6 +69,10 @@ pub(super) struct Proxy {
     pub(super) balance: Option<Line>,
     pub(super) hash_type: Option<Line>,
     pub(super) cookie: Option<Line>,
+    /// Its table, which has its name.
+    pub(super) table: Option<At<Table>>,
+    /// Rules that stick by tables, in their order.
+    pub(super) sticks: Vec<Rule>,
     pub(super) forwardfor: Option<Line>,
     pub(super) originalto: Option<Line>,
     pub(super) default_backend: Option<At<String>>,
@@ -120,6 +124,7 @@ impl Proxy {
     /// A section that begins with what its defaults say.
     pub(super) fn begin(kind: &str, name: &str, origin: Origin, defaults: Option<&Self>) -> Self {
         let mut proxy = defaults.cloned().unwrap_or_default();
+        proxy.table = None;
         proxy.kind = kind.to_owned();
         proxy.name = name.to_owned();
         proxy.origin = origin;

@@ -2,7 +2,7 @@
 
 use clearway_rules::ast::{Convert, Fetch};
 
-use super::maps;
+use super::{maps, tables};
 
 /// What kind of value an expression yields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +122,14 @@ pub(super) fn arguments(text: &str) -> Option<(Vec<String>, &str)> {
 }
 
 fn fetch(call: &Call) -> Result<Sample, String> {
+    if let Some(found) = tables::fetch(call) {
+        let method = None;
+        return found.map(|(fetch, kind)| Sample {
+            fetch,
+            kind,
+            method,
+        });
+    }
     if let Some(found) = plain(call)
         .or_else(|| header(call))
         .or_else(|| secure(call))
@@ -220,6 +228,10 @@ fn plain(call: &Call) -> Option<Result<Sample, String>> {
         "cook_val" | "req.cook_val" => {
             sample(Fetch::Cookie(call.argument(0).to_owned()), Kind::Number)
         }
+        "res.cook" | "scook" if !call.argument(0).is_empty() => sample(
+            Fetch::ResponseCookie(call.argument(0).to_owned()),
+            Kind::Text,
+        ),
         "var" => {
             let name = match call.arguments.get(1) {
                 Some(default) => format!("{},{default}", variable(call.argument(0))),
@@ -439,6 +451,9 @@ fn converter(call: &Call, from: Kind) -> Result<(Vec<Convert>, Option<Kind>), St
         }
         steps.push(Convert::with(name, &operands));
         return Ok((steps, Some(kind)));
+    }
+    if let Some(found) = tables::converter(call) {
+        return Ok(found);
     }
     match name {
         "urlp" => Ok((vec![Convert::with("param", &arguments)], Some(Kind::Text))),

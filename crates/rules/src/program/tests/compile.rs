@@ -31,6 +31,7 @@ fn maps_choose_the_best_entry() {
             Condition::test(Fetch::Map(text("m")), exact("wide")),
         )]
         .into(),
+        ..Definitions::default()
     };
     let rules = [
         always(vec![set("x-out", "${map:m}")]),

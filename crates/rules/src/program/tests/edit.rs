@@ -69,7 +69,7 @@ fn values_cannot_break_out_of_a_header() {
     };
     let definitions = Definitions {
         maps: [("m".to_owned(), map)].into(),
-        conditions: BTreeMap::new(),
+        ..Definitions::default()
     };
     let actions = |location: bool| match location {
         true => redirect("/x${map:m}"),
