@@ -23,6 +23,12 @@ pub fn stable(bytes: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64(bytes)
 }
 
+/// XXH64 without a seed, where others say that it is to be that one.
+#[must_use]
+pub fn xxh64(bytes: &[u8]) -> u64 {
+    xxhash_rust::xxh64::xxh64(bytes, 0)
+}
+
 /// [`stable`] with a seed, for independent hash functions over the same bytes.
 #[must_use]
 pub fn stable_seeded(bytes: &[u8], seed: u64) -> u64 {

@@ -27,7 +27,7 @@ pub use crate::concept::resolver::Resolver;
 pub use crate::concept::retries::{Retries, RetryMethods, RetryOverrides};
 pub use crate::concept::route::{Route, Rule};
 pub use crate::concept::server::{Server, ServerState};
-pub use crate::concept::sticky::{CookieSite, StickyCookie};
+pub use crate::concept::sticky::{CookieMode, CookieSite, StickyCookie};
 pub use crate::concept::table::{Stick, Table, TableKey, Tally, Track, TrackUntil};
 pub use crate::concept::timeouts::{TimeoutOverrides, Timeouts};
 pub use crate::concept::tls::{

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clearway_balance::sticky::{Policy, SameSite};
+use clearway_balance::sticky::{Mode, Policy, SameSite};
 
 use super::{concept, table_value};
 use crate::value::{CookieName, HeaderValue, Text, choices};
@@ -23,11 +23,26 @@ concept! {
     /// Whether browsers send it along with requests from other sites.
     same_site: CookieSite = CookieSite::Lax;
     /// The domain whose hosts browsers send it to; only the host that set it when absent.
-    domain: Option<String> = None, example = Some("\"example.org\"");
+    domain: Vec<String> = Vec::new(), example = Some("\"example.org\"");
     /// Whether servers are kept from seeing it.
     hidden: bool = false, example = Some("true");
     /// Whether caches are told to keep nothing of a response that sets it (`Cache-Control: private`).
     private: bool = false, example = Some("true");
+    /// Whose cookie it is.
+    mode: CookieMode = CookieMode::Insert, example = Some("\"prefix\"");
+    /// Whether only requests with POST get it.
+    post_only: bool = false, example = Some("true");
+    /// Whether a server that sets a cookie of this name itself is left to do so.
+    preserve: bool = false, example = Some("true");
+    /// Further attributes, as they are written.
+    attributes: Vec<HeaderValue> = Vec::new(), example = Some("\"Partitioned\"");
+    /// How long it ties a client that does not come back; for ever when absent.
+    max_idle: Option<Duration> = None, example = Some("\"30m\"");
+    /// How long it ties a client in all; for ever when absent.
+    max_life: Option<Duration> = None, example = Some("\"8h\"");
+    /// Makes the cookies of servers without one of their own from their addresses and this text, as HAProxy
+    /// does.
+    dynamic_key: Option<String> = None, example = Some("\"not to be guessed\"");
     /// How long browsers keep it; until they are closed when absent.
     max_age: Option<Duration> = None, example = Some("\"1h\"");
 }
@@ -44,6 +59,19 @@ choices! {
         None = "none",
         /// As each browser sees fit: the cookie says nothing about it.
         Unset = "unset",
+    }
+}
+
+choices! {
+    /// Whose cookie keeps clients on their server.
+    CookieMode {
+        /// One that Clearway sets.
+        Insert = "insert",
+        /// One that servers set, whose value Clearway replaces.
+        Rewrite = "rewrite",
+        /// One that servers set, before whose value Clearway puts its own and `~`. Servers see their own
+        /// value.
+        Prefix = "prefix",
     }
 }
 
@@ -64,6 +92,16 @@ impl StickyCookie {
             },
             max_age: self.max_age,
             domain: self.domain.clone(),
+            mode: match self.mode {
+                CookieMode::Insert => Mode::Insert,
+                CookieMode::Rewrite => Mode::Rewrite,
+                CookieMode::Prefix => Mode::Prefix,
+            },
+            post_only: self.post_only,
+            preserve: self.preserve,
+            attributes: self.attributes.iter().map(ToString::to_string).collect(),
+            max_idle: self.max_idle,
+            max_life: self.max_life,
             hidden: self.hidden,
             private: self.private,
         }

@@ -207,6 +207,7 @@ mod tests {
             "[limits]\nhops = 9\n",
             "[errors]\n503 = { body = \"x\" }\n",
             "[map.upgrade]\nkey = \"${host}\"\n",
+            "[table.clients]\nsize = 7\n",
             "[listener.web]\nbind = \":80\"\n",
             "[[route]]\ndeny = 403\n",
             "[backend.app]\nservers = \"h:1\"\n",

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use clearway_config::model::RuntimeLevel;
 
-use super::{change, info, rows, show};
+use super::{change, info, rows, show, tables};
 use crate::state::State;
 
 /// What is said to those who may not.
-const DENIED: &str = "Permission denied\n";
+pub(super) const DENIED: &str = "Permission denied\n";
 
 /// One connection.
 pub(super) struct Session {
@@ -40,7 +40,7 @@ impl Session {
     }
 }
 
-fn rank(level: RuntimeLevel) -> u8 {
+pub(super) fn rank(level: RuntimeLevel) -> u8 {
     match level {
         RuntimeLevel::User => 0,
         RuntimeLevel::Operator => 1,
@@ -53,6 +53,11 @@ const COMMANDS: &[(&str, &str, RuntimeLevel)] = &[
     (
         "clear counters [all]",
         "forget highest values, or all counters",
+        RuntimeLevel::Operator,
+    ),
+    (
+        "clear table <table> [<filter>]",
+        "remove entries of a stick table",
         RuntimeLevel::Operator,
     ),
     (
@@ -99,6 +104,11 @@ const COMMANDS: &[(&str, &str, RuntimeLevel)] = &[
         "set server <bk>/<srv> [opts]",
         "change state, weight or address",
         RuntimeLevel::Admin,
+    ),
+    (
+        "set table <table> key <k> [data.* <v>]",
+        "add or change an entry of a stick table",
+        RuntimeLevel::Operator,
     ),
     (
         "set timeout cli <delay>",
@@ -171,7 +181,11 @@ const COMMANDS: &[(&str, &str, RuntimeLevel)] = &[
         "counters of listeners, servers and backends",
         RuntimeLevel::User,
     ),
-    ("show table", "list stick tables", RuntimeLevel::User),
+    (
+        "show table [<table> ...]",
+        "list stick tables, or the entries of one",
+        RuntimeLevel::User,
+    ),
     ("show version", "tell the version", RuntimeLevel::User),
     (
         "shutdown frontend <frontend>",
@@ -203,7 +217,6 @@ const MISSING: &[(&str, &str)] = &[
         "clear map",
         "Unknown map identifier. Please use #<id> or <file>.\n",
     ),
-    ("clear table", "No such table\n"),
     (
         "commit ssl",
         "Certificates are read again when their files change.\n",
@@ -260,7 +273,6 @@ const MISSING: &[(&str, &str)] = &[
         "set ssl",
         "Certificates are read again when their files change.\n",
     ),
-    ("set table", "No such table\n"),
     ("shutdown session", "Sessions cannot be ended one by one.\n"),
 ];
 
@@ -318,6 +330,8 @@ pub(super) async fn run(session: &mut Session, text: &str) -> String {
     }
     let found = match words.as_slice() {
         ["show", rest @ ..] => shown(session, rest),
+        ["set", "table", rest @ ..] => Some(tables::set(&session.state, rest)),
+        ["clear", "table", rest @ ..] => Some(tables::clear(&session.state, rest)),
         ["set", "timeout", "cli", time, ..] => Some(timeout(session, time)),
         _ => None,
     };
@@ -382,8 +396,8 @@ fn shown(session: &Session, words: &[&str]) -> Option<String> {
         ["map"] | ["acl"] => "# id (file) description\n".to_owned(),
         ["map", ..] => "Unknown map identifier. Please use #<id> or <file>.\n".to_owned(),
         ["acl", ..] => "Unknown ACL identifier. Please use #<id> or <file>.\n".to_owned(),
-        ["table"] | ["sess" | "env" | "peers" | "resolvers"] => String::new(),
-        ["table", ..] => "No such table\n".to_owned(),
+        ["table", rest @ ..] => tables::show(state, session.level, rest),
+        ["sess" | "env" | "peers" | "resolvers"] => String::new(),
         ["sess", "all"] => String::new(),
         ["sess", ..] => "Session not found.\n".to_owned(),
         ["env", ..] => "Variable not found\n".to_owned(),

@@ -13,6 +13,7 @@ mod rows;
 mod samples;
 mod show;
 mod socket;
+mod tables;
 mod write;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -178,9 +178,14 @@ pub(super) fn compile(
             max_age_us: micros(backend.keepalive.max_age),
         },
         sticky: backend.sticky.as_ref().map(|sticky| {
-            let named = servers.iter().any(|server| server.cookie.is_some());
+            let dynamic = sticky.dynamic_key.as_deref();
+            let named = dynamic.is_some() || servers.iter().any(|server| server.cookie.is_some());
             if named {
-                let tokens = servers.iter().map(|s| s.cookie.clone().unwrap_or_default());
+                let tokens = servers.iter().map(|server| {
+                    let made =
+                        || dynamic.and_then(|key| dynamic_cookie(server.address.as_str(), key));
+                    server.cookie.clone().or_else(made).unwrap_or_default()
+                });
                 return Sticky::with_tokens(sticky.policy(), tokens);
             }
             let secret = hash::stable(name.as_str().as_bytes());
@@ -198,6 +203,19 @@ pub(super) fn compile(
         config: backend.clone(),
         entry,
     }))
+}
+
+/// The cookie of a server by its address and a key, as HAProxy makes it: XXH64 over the address, the port in
+/// four bytes of this machine's order, and the key.
+fn dynamic_cookie(address: &str, key: &str) -> Option<String> {
+    let address: SocketAddr = address.parse().ok()?;
+    let mut bytes = match address.ip() {
+        std::net::IpAddr::V4(ip) => ip.octets().to_vec(),
+        std::net::IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    bytes.extend_from_slice(&u32::from(address.port()).to_ne_bytes());
+    bytes.extend_from_slice(key.as_bytes());
+    Some(format!("{:016x}", hash::xxh64(&bytes)))
 }
 
 fn micros(time: Duration) -> u64 {

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use clearway_base::intern::Name;
-use clearway_http::{ForwardPolicy, Framing, Known, encode_request};
+use clearway_http::{ForwardPolicy, Framing, encode_request};
 use clearway_net::stream::fault_of;
 use clearway_outcome::{Fault, FaultKind, Phase};
 use clearway_rules::table::Event;
@@ -114,11 +114,7 @@ impl Exchange<'_> {
                 self.local_fault(FaultKind::NoRoute, Phase::Route),
             ));
         };
-        if let Some(sticky) = &backend.plan.sticky
-            && sticky.policy().hidden
-        {
-            self.hide_cookie(sticky.name());
-        }
+        self.cookie_for_server(&backend);
         match &backend.plan.program {
             Some(program) => self.request_rules(program),
             None => Ok(Admission::Here),
@@ -142,32 +138,6 @@ impl Exchange<'_> {
             Flow::Page(page) => Err(Stop::Page(page)),
             Flow::Files(wanted) => self.look_for(&wanted),
             Flow::Drop => Err(Stop::Cut(self.dropped())),
-        }
-    }
-
-    /// Takes a cookie out of what the server sees.
-    fn hide_cookie(&mut self, name: &str) {
-        let (head, buf) = (&self.request.head, self.lease.filled());
-        if head.cookie(name.as_bytes(), buf).is_none() {
-            return;
-        }
-        let fields = head
-            .fields
-            .iter()
-            .filter(|field| field.known == Known::Cookie);
-        let pairs = fields.flat_map(|field| field.value.of(buf).split(|&byte| byte == b';'));
-        let is_it = |pair: &&[u8]| {
-            let value = pair.trim_ascii().strip_prefix(name.as_bytes());
-            value.is_some_and(|rest| rest.starts_with(b"="))
-        };
-        let others: Vec<&[u8]> = pairs
-            .filter(|pair| !is_it(pair))
-            .map(<[u8]>::trim_ascii)
-            .collect();
-        if others.is_empty() {
-            self.request.edits.remove("Cookie");
-        } else {
-            self.request.edits.set("Cookie", &others.join(&b"; "[..]));
         }
     }
 
@@ -230,24 +200,7 @@ impl Exchange<'_> {
             }
         }
         self.request.scratch.store_server(server);
-        if let Some(member) = self.stick_to
-            && let Some(cookie) = backend
-                .plan
-                .sticky
-                .as_ref()
-                .and_then(|s| s.set_cookie(member))
-        {
-            let is_private = backend
-                .plan
-                .sticky
-                .as_ref()
-                .is_some_and(|s| s.policy().private);
-            let edits = &mut self.request.response_edits;
-            edits.add("Set-Cookie", cookie.as_bytes());
-            if is_private {
-                edits.add("Cache-Control", b"private");
-            }
-        }
+        self.cookie_for_client(answer);
         Ok(())
     }
 

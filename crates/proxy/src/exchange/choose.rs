@@ -6,7 +6,6 @@ use clearway_balance::{Ask, Spread};
 use clearway_base::hash;
 use clearway_config::model::HashKey;
 use clearway_outcome::{Fault, FaultKind, Phase, Side};
-use clearway_rules::ast::Persist;
 
 use super::{Exchange, Stop};
 use crate::local::{Flight, LocalBackend, LocalServer};
@@ -91,35 +90,6 @@ impl Exchange<'_> {
         let member = servers.position(|server| server.plan.name.as_str().as_bytes() == name)?;
         let fits = backend.takes_sticky(member) && !self.request.tried.contains(&member);
         fits.then_some(member)
-    }
-
-    /// The member that the client's cookie names, if it may serve it and was not tried yet.
-    fn sticky_member(&self, backend: &LocalBackend) -> Option<usize> {
-        let sticky = backend.plan.sticky.as_ref()?;
-        let cookie = self
-            .request
-            .head
-            .cookie(sticky.name().as_bytes(), self.lease.filled())?;
-        let member = sticky.find(cookie)?;
-        self.persists(backend, member).then_some(member)
-    }
-
-    /// The member that a table has for the request, if it may serve it and was not tried yet.
-    fn stuck_member(&self, backend: &LocalBackend) -> Option<usize> {
-        let name = self.request.scratch.stuck_to()?;
-        let mut servers = backend.servers.iter();
-        let member = servers.position(|server| server.plan.name == name)?;
-        self.persists(backend, member).then_some(member)
-    }
-
-    /// Whether a request goes to the member that its client sticks to.
-    fn persists(&self, backend: &LocalBackend, member: usize) -> bool {
-        let fits = match self.request.scratch.persist() {
-            Some(Persist::Ignore) => return false,
-            Some(Persist::Force) => true,
-            None => backend.plan.config.persist || backend.takes_sticky(member),
-        };
-        fits && !self.request.tried.contains(&member)
     }
 
     /// The hash of what the backend keeps together; `None` when the request does not have it.

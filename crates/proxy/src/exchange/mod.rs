@@ -19,6 +19,7 @@ mod reply;
 mod retry;
 mod route;
 mod settle;
+mod sticky;
 mod talk;
 pub(crate) mod tunnel;
 mod upload;

@@ -145,9 +145,9 @@ impl Table {
         key.is_some_and(|key| self.store.remove(&key))
     }
 
-    /// Takes out entries.
-    pub fn remove_where(&self, goes: impl Fn(&Entry<Values>) -> bool) {
-        self.store.remove_where(goes);
+    /// Takes out an entry. Whether it was there.
+    pub fn remove_row(&self, row: &Entry<Values>) -> bool {
+        self.store.remove(row.key())
     }
 
     /// How long an entry stays that nobody uses from now on; none when for ever.

@@ -440,7 +440,7 @@ pub(super) fn backend(proxy: &Proxy, global: &Global, config: &mut Config, notes
         backend.rules.extend(proxy.sticks.iter().cloned());
     }
     backend.persist = proxy.option("persist");
-    sticky(proxy, &mut backend, notes);
+    super::cookie::read(proxy, &mut backend, notes);
     for member in members {
         let server = member.server;
         let name = server.label();
@@ -545,55 +545,4 @@ fn balance(proxy: &Proxy, backend: &mut Backend, notes: &mut Notes) {
         Algorithm::Maglev
     };
     backend.bounded_load = 0.0;
-}
-
-/// `cookie NAME insert …`.
-fn sticky(proxy: &Proxy, backend: &mut Backend, notes: &mut Notes) {
-    let Some(line) = &proxy.cookie else { return };
-    let mut sticky = crate::model::StickyCookie {
-        http_only: false,
-        same_site: crate::model::CookieSite::Unset,
-        origins: Origins::new(line.origin()),
-        ..Default::default()
-    };
-    match crate::model::CookieName::parse(line.word(1)) {
-        Ok(name) => sticky.cookie = name,
-        Err(problem) => return notes.wrong(&line.origin(), problem.message, ""),
-    }
-    let mut is_inserted = false;
-    let mut words = line.texts(2);
-    while let Some(word) = words.next() {
-        match word {
-            "insert" => is_inserted = true,
-            "indirect" => sticky.hidden = true,
-            "nocache" => sticky.private = true,
-            "httponly" => sticky.http_only = true,
-            "secure" => sticky.secure = true,
-            "domain" => sticky.domain = words.next().map(str::to_owned),
-            "maxlife" | "maxidle" => {
-                words.next();
-                notes.ineffective(format!(
-                    "{word}: cookies stay valid as long as their server is there"
-                ));
-            }
-            "attr" => match words.next() {
-                Some(attribute) if attribute.eq_ignore_ascii_case("samesite=strict") => {
-                    sticky.same_site = crate::model::CookieSite::Strict;
-                }
-                Some(attribute) if attribute.eq_ignore_ascii_case("samesite=lax") => {
-                    sticky.same_site = crate::model::CookieSite::Lax;
-                }
-                Some(attribute) if attribute.eq_ignore_ascii_case("samesite=none") => {
-                    sticky.same_site = crate::model::CookieSite::None;
-                }
-                _ => notes.ineffective("such an attribute is not known here"),
-            },
-            other => notes.ineffective(format!("{other:?} is not known here")),
-        }
-    }
-    if !is_inserted {
-        notes.refused("cookies of servers themselves are not known here, only those of \"insert\"");
-        return;
-    }
-    backend.sticky = Some(sticky);
 }

@@ -88,6 +88,7 @@ pub(super) fn read(line: &Line, proxy: &mut Proxy, names: &Set<String>, notes: &
         "balance" => proxy.balance = Some(line.clone()),
         "hash-type" => proxy.hash_type = Some(line.clone()),
         "cookie" => proxy.cookie = Some(line.clone()),
+        "dynamic-cookie-key" => proxy.dynamic_cookie_key = Some(line.clone()),
         "default_backend" => default_backend(line, rest, proxy, names, notes),
         "use_backend" => switch(line, rest, proxy, names, notes),
         "acl" => acl_line(line, rest, proxy, notes),

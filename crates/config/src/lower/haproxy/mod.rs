@@ -8,6 +8,7 @@
 mod acl;
 mod bind;
 mod check;
+mod cookie;
 mod emit;
 mod extra;
 mod format;

@@ -69,6 +69,7 @@ pub(super) struct Proxy {
     pub(super) balance: Option<Line>,
     pub(super) hash_type: Option<Line>,
     pub(super) cookie: Option<Line>,
+    pub(super) dynamic_cookie_key: Option<Line>,
     /// Its table, which has its name.
     pub(super) table: Option<At<Table>>,
     /// Rules that stick by tables, in their order.
