@@ -272,6 +272,11 @@ pub enum Action {
         /// Further headers.
         headers: Vec<(String, Template)>,
     },
+    /// Answers with the page that there is for a status of errors.
+    ErrorPage {
+        /// The status, from 200.
+        status: u16,
+    },
     /// Answers with the page of statistics.
     StatusPage(StatusPage),
     /// Answers 401 unless the request names one of these users with the right password.

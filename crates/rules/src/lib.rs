@@ -33,6 +33,7 @@ mod users;
 mod value;
 mod view;
 
+pub use action::Page;
 pub use compile::CompileError;
 pub use files::{Elsewhere, FileSettings, ModifiedSince, Try, Wanted, escaped};
 pub use gate::Gate;

@@ -62,6 +62,15 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The same with what rules have changed of the request.
+    #[must_use]
+    pub fn with_edits<'b>(&self, edits: &'b Edits) -> View<'b>
+    where
+        'a: 'b,
+    {
+        self.with(edits)
+    }
+
     /// The client's address; an IPv4 address in IPv6 clothes is the IPv4 address.
     pub(crate) fn source(&self) -> Option<IpAddr> {
         self.client.ip().map(|ip| ip.to_canonical())

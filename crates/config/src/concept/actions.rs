@@ -157,6 +157,8 @@ concept! {
 
     /// Its status.
     status: u16 = 200, range = Some((200.0, 599.0)), example = Some("404");
+    /// Whether it is the page that `errors` has for the status, in place of a body.
+    page: bool = false, example = Some("true");
     /// Its body.
     body: String = String::new(), example = Some("\"User-agent: *\"");
     /// Its body with values of the request, in place of `body`.

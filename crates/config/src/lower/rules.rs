@@ -232,7 +232,10 @@ impl Actions {
             };
             out.push(("redirect", action));
         }
-        if let Some(reply) = &self.reply {
+        if let Some(reply) = self.reply.as_ref().filter(|reply| reply.page) {
+            let status = reply.status;
+            out.push(("reply", ast::Action::ErrorPage { status }));
+        } else if let Some(reply) = &self.reply {
             let action = ast::Action::Reply {
                 status: reply.status,
                 content_type: reply.content_type.as_str().to_owned(),
@@ -382,7 +385,7 @@ fn users(pairs: &Pairs<HeaderValue, String>) -> ast::Users {
 }
 
 /// Headers of an answer.
-fn fields(pairs: &Pairs<HeaderName, TemplateText>) -> Vec<(String, ast::Template)> {
+pub(crate) fn fields(pairs: &Pairs<HeaderName, TemplateText>) -> Vec<(String, ast::Template)> {
     let field =
         |(name, value): &(HeaderName, TemplateText)| (name.as_str().to_owned(), template(value));
     pairs.iter().map(field).collect()

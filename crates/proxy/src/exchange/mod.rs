@@ -13,6 +13,7 @@ mod files;
 mod gone;
 mod grpc;
 mod instead;
+mod pages;
 pub(crate) mod pump;
 mod reach;
 mod reply;

@@ -4,8 +4,11 @@ mod answer;
 mod auth;
 mod files;
 mod header;
+mod page;
 pub(crate) mod path;
 mod variable;
+
+pub use page::Page;
 
 use std::sync::Arc;
 
@@ -215,7 +218,10 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
         Action::BasicAuth { realm, users } => {
             auth::Auth::new(realm, users).map(|step| (When::Request, Step::Auth(step)))
         }
-        Action::Redirect { .. } | Action::Reply { .. } | Action::Deny { .. } => {
+        Action::Redirect { .. }
+        | Action::Reply { .. }
+        | Action::ErrorPage { .. }
+        | Action::Deny { .. } => {
             let step = answer_step(action, compiler)?;
             Ok((When::Either, Step::Answer(step)))
         }
@@ -246,6 +252,7 @@ fn answer_step(action: &Action, compiler: &mut Compiler<'_>) -> Result<answer::A
             let body = compiler.text(body)?;
             answer::Answer::reply(*status, content_type, body, fields(headers, compiler)?)
         }
+        Action::ErrorPage { status } => answer::Answer::page(*status),
         Action::Deny { status } => answer::Answer::deny(*status),
         other => Err(format!("{other:?} answers nothing")),
     }

@@ -337,16 +337,11 @@ fn limits(proxy: &Proxy, global: &Global) -> LimitOverrides {
     limits
 }
 
-/// The pages of `errorfile`: the file is a whole response.
+/// The pages of errors.
 fn pages(proxy: &Proxy) -> ErrorPages {
-    let mut pages = Vec::new();
-    for (status, page) in &proxy.pages {
-        let Ok(text) = std::fs::read_to_string(&page.value) else {
-            continue;
-        };
-        pages.push((ErrorKey::Status(*status), error_page(&text)));
-    }
-    Pairs(pages)
+    let pages = proxy.pages.iter();
+    let pages = pages.map(|(status, page)| (ErrorKey::Status(*status), page.value.clone()));
+    Pairs(pages.collect())
 }
 
 /// Faults that are answered as if there were no server: what never got a connection, and requests that
@@ -367,33 +362,10 @@ fn unavailable(pages: &mut ErrorPages) {
     let own = own.map(|(_, page)| page.clone()).unwrap_or_default();
     for kind in UNAVAILABLE {
         let page = ErrorPage {
-            status: Some(503),
+            status: own.status.or(Some(503)),
             ..own.clone()
         };
         pages.0.push((ErrorKey::Fault(kind), page));
-    }
-}
-
-fn error_page(text: &str) -> ErrorPage {
-    let (head, body) = text
-        .split_once("\r\n\r\n")
-        .or_else(|| text.split_once("\n\n"))
-        .unwrap_or((text, ""));
-    let mut lines = head.lines();
-    let status = lines
-        .next()
-        .and_then(|line| line.split(' ').nth(1)?.parse().ok());
-    let kind = lines.find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-type")
-            .then(|| value.trim().to_owned())
-    });
-    ErrorPage {
-        body: Some(body.to_owned()),
-        content_type: HeaderValue::parse(kind.as_deref().unwrap_or("text/html"))
-            .unwrap_or_default(),
-        status,
-        ..ErrorPage::default()
     }
 }
 
@@ -438,6 +410,12 @@ pub(super) fn backend(proxy: &Proxy, global: &Global, config: &mut Config, notes
         backend.rules.extend(proxy.use_server.iter().cloned());
     }
     sticky(proxy, &mut backend, notes);
+    if proxy.is_http() {
+        backend.errors = pages(proxy);
+        if proxy.pages.contains_key(&503) {
+            unavailable(&mut backend.errors);
+        }
+    }
     for member in members {
         let server = member.server;
         let name = server.label();

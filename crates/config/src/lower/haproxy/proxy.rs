@@ -3,13 +3,15 @@
 //! A section begins as a copy of its `defaults`, then its own lines are put on top, in their order.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::acl::Acls;
 use super::logs::Target;
+use super::pages::Groups;
 use super::stats::Stats;
 use crate::diagnostic::Origin;
-use crate::model::{Condition, Mode, Redirect, Rule};
+use crate::model::{Condition, ErrorPage, Mode, Redirect, Rule};
 use crate::syntax::haproxy::Line;
 
 /// Something with the place where it stands.
@@ -102,8 +104,10 @@ pub(super) struct Proxy {
     pub(super) defaults_before: Vec<usize>,
     pub(super) httpchk: Option<Line>,
     pub(super) http_check: Vec<Line>,
-    /// Files with whole responses, by status.
-    pub(super) pages: BTreeMap<u16, At<String>>,
+    /// Pages of errors, by status.
+    pub(super) pages: BTreeMap<u16, At<ErrorPage>>,
+    /// Those that sections of the kind `http-errors` hold.
+    pub(super) groups: Rc<Groups>,
 }
 
 /// The mode, `tcp` unless `http` is asked for.

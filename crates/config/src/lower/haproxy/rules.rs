@@ -3,11 +3,12 @@
 use clearway_rules::ast::{Convert, Fetch, Piece, Template};
 
 use super::acl::{self, Acls};
+use super::pages::{self, Groups, What};
 use super::{format, sample};
 use crate::diagnostic::{Origin, Origins};
 use crate::lower::build::{self, rule};
 use crate::model::{
-    Actions, BodyText, Condition, HeaderName, HeaderValue, Pairs, Redirect, RegexText, Replacement,
+    Actions, Condition, HeaderName, HeaderValue, Pairs, Redirect, RegexText, Replacement,
     Reply, Rule, TemplateText, Token, ValueTest,
 };
 use crate::value::Text;
@@ -41,7 +42,7 @@ impl From<String> for Trouble {
     }
 }
 
-fn wrong(message: impl Into<String>) -> Trouble {
+pub(super) fn wrong(message: impl Into<String>) -> Trouble {
     Trouble::Wrong(message.into())
 }
 
@@ -49,7 +50,7 @@ fn wrong(message: impl Into<String>) -> Trouble {
 pub(super) fn lower(
     phase: Phase,
     words: &[&str],
-    acls: &Acls,
+    (acls, groups): (&Acls, &Groups),
     origin: &Origin,
 ) -> Result<Lowered, Trouble> {
     let (words, mut condition) = acl::of_line(words, acls)?;
@@ -63,7 +64,7 @@ pub(super) fn lower(
         origins: Origins::new(origin.clone()),
         ..Actions::default()
     };
-    let (key, is_done) = act(phase, name, arguments, &mut actions)?;
+    let (key, is_done) = act(phase, name, arguments, (groups, &mut actions))?;
     if !is_done {
         return Ok(Lowered::Nothing(key));
     }
@@ -77,7 +78,7 @@ fn act(
     phase: Phase,
     name: &str,
     arguments: &[&str],
-    actions: &mut Actions,
+    (groups, actions): (&Groups, &mut Actions),
 ) -> Result<(&'static str, bool), Trouble> {
     if let Some((_, scoped)) = name.split_once('(')
         && name.starts_with("set-var")
@@ -132,7 +133,7 @@ fn act(
             actions.basic_auth = Some(super::stats::auth(realm, &[]));
             Ok(("basic_auth", true))
         }
-        ("deny" | "tarpit" | "return", _) => answer(phase, name, arguments, actions),
+        ("deny" | "tarpit" | "return", _) => answer(phase, name, arguments, (groups, actions)),
         ("redirect", _) => {
             actions.redirect = Some(redirect(arguments)?);
             Ok(("redirect", true))
@@ -196,7 +197,7 @@ fn token(text: &str) -> Result<Token, Trouble> {
     Token::parse(&sample::variable(text)).map_err(|problem| wrong(problem.message))
 }
 
-fn number(text: &str, least: u16, most: u16) -> Result<u16, Trouble> {
+pub(super) fn number(text: &str, least: u16, most: u16) -> Result<u16, Trouble> {
     let number = text.parse().ok();
     let number = number.filter(|number| (least..=most).contains(number));
     number.ok_or_else(|| wrong(format!("{text:?} is no number from {least} to {most}")))
@@ -214,7 +215,7 @@ fn set_variable(
     Ok(("set_variables", true))
 }
 
-fn header_name(text: &str) -> Result<HeaderName, Trouble> {
+pub(super) fn header_name(text: &str) -> Result<HeaderName, Trouble> {
     // A colon behind the name is a slip that is seen often.
     HeaderName::parse(text.trim_end_matches(':')).map_err(|problem| wrong(problem.message))
 }
@@ -510,7 +511,7 @@ fn answer(
     phase: Phase,
     action: &str,
     words: &[&str],
-    actions: &mut Actions,
+    (groups, actions): (&Groups, &mut Actions),
 ) -> Result<(&'static str, bool), Trouble> {
     let default = match (action, phase) {
         ("return", _) => 200,
@@ -518,63 +519,38 @@ fn answer(
         (_, Phase::Request) => 403,
         (_, Phase::Response) => 502,
     };
+    let said = pages::said(words, groups)?;
+    let status = said.status.unwrap_or(default);
     let mut reply = Reply {
-        status: default,
+        status,
         content_type: HeaderValue::default(),
+        headers: Pairs(said.headers),
         ..Reply::default()
     };
-    let mut has_body = false;
-    let mut rest = words;
-    while let [word, tail @ ..] = rest {
-        rest = match (*word, tail) {
-            ("status" | "deny_status", [status, tail @ ..]) => {
-                reply.status = number(status, 200, 599)?;
-                tail
-            }
-            ("content-type", [text, tail @ ..]) => {
-                reply.content_type = HeaderValue::parse(text).map_err(|p| wrong(p.message))?;
-                tail
-            }
-            ("string", [text, tail @ ..]) => {
-                (reply.body, has_body) = ((*text).to_owned(), true);
-                tail
-            }
-            ("lf-string", [text, tail @ ..]) => {
-                (reply.template, has_body) = (Some(body(text)?), true);
-                tail
-            }
-            ("file", [path, tail @ ..]) => {
-                (reply.body, has_body) = (contents(path)?, true);
-                tail
-            }
-            ("lf-file", [path, tail @ ..]) => {
-                (reply.template, has_body) = (Some(body(&contents(path)?)?), true);
-                tail
-            }
-            ("hdr", [name, value, tail @ ..]) => {
-                let pair = (header_name(name)?, format::template(value)?);
-                reply.headers.0.push(pair);
-                tail
-            }
-            ("default-errorfiles", tail) => tail,
-            (word, _) => return Err(Trouble::Unknown(format!("{word:?} is not known here"))),
-        };
-    }
-    let is_plain = !has_body && reply.headers.0.is_empty();
-    if is_plain && reply.status >= 400 {
-        actions.deny = Some(reply.status);
-        return Ok(("deny", true));
+    match said.what {
+        What::Page(page) if page.drop => {
+            actions.drop = true;
+            return Ok(("drop", true));
+        }
+        What::Page(page) => {
+            reply.status = page.status.unwrap_or(status);
+            reply.body = page.body.unwrap_or_default();
+            reply.template = page.template;
+            reply.content_type = page.content_type;
+            reply.headers = page.headers;
+        }
+        What::Usual if status >= 400 && action != "return" => {
+            actions.deny = Some(status);
+            return Ok(("deny", true));
+        }
+        What::Usual => reply.page = true,
+        What::Nothing if action == "return" || !reply.headers.0.is_empty() => {}
+        What::Nothing if status >= 400 => {
+            actions.deny = Some(status);
+            return Ok(("deny", true));
+        }
+        What::Nothing => reply.page = true,
     }
     actions.reply = Some(reply);
     Ok(("reply", true))
-}
-
-/// A body with values: unlike a header it may have several lines.
-fn body(text: &str) -> Result<BodyText, Trouble> {
-    let template = format::read(text)?;
-    BodyText::parse(&template.to_string()).map_err(|problem| wrong(problem.message))
-}
-
-fn contents(path: &str) -> Result<String, Trouble> {
-    std::fs::read_to_string(path).map_err(|error| wrong(format!("cannot read {path}: {error}")))
 }
