@@ -15,7 +15,7 @@ use clearway_balance::{eject, health};
 use clearway_base::hash::Map;
 use clearway_base::intern::Name;
 use clearway_config::model::{Backend, Limits, RetryMethods, RetryOn, ServerProtocol, Timeouts};
-use clearway_http::{HeadLimits, XForwarded};
+use clearway_http::{HeadLimits, Tolerance, XForwarded};
 use clearway_net::connect::Target;
 use clearway_net::probe::{Http2, Probe, ProbeTls};
 use clearway_net::tls::{ClientTls, Files, Marks, ServerName, ServerTls, marks};
@@ -137,6 +137,10 @@ pub struct ListenerPlan {
     pub via: Option<String>,
     /// `Strict-Transport-Security` of our own replies; a rule sets it in those of servers.
     pub transport_security: Option<String>,
+    /// Whether a connection of HTTP/1 ends with its first response.
+    pub closes: bool,
+    /// What is taken of requests although it is not as it should be.
+    pub tolerates: Tolerance,
     /// Pages for errors.
     pub errors: ErrorPages,
     /// Whether HTTP/2 is spoken.
@@ -215,6 +219,7 @@ impl ListenerPlan {
             line: self.limits.request_line,
             bytes: self.limits.header_bytes,
             count: self.limits.header_count,
+            tolerates: self.tolerates,
         }
     }
 }

@@ -11,6 +11,7 @@ pub use crate::fetch::{Fetch, FetchDoc, Since};
 pub use crate::files::{FileSettings, Files, ModifiedSince, Otherwise};
 pub use crate::route_match::{FieldTest, RouteMatch};
 pub use crate::template::{Piece, Template, TemplateError};
+pub use crate::view::BodyWait;
 
 /// What a value is compared with. With several values, one has to fit.
 #[derive(Clone, Debug, PartialEq)]
@@ -245,6 +246,10 @@ pub enum Action {
     SetQuery(Template),
     /// Replaces the host that the server sees.
     SetHost(Template),
+    /// Replaces the method.
+    SetMethod(Template),
+    /// Waits for the body of the request, so that what follows can look at it.
+    ReadBody(BodyWait),
     /// Sets a variable for what comes later with this request.
     SetVariable {
         /// Name.

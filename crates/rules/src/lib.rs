@@ -42,4 +42,4 @@ pub use router::Router;
 pub use scratch::{Scratch, Session};
 pub use shadow::shadowed;
 pub use value::Value;
-pub use view::{Around, Flow, LocalReply, View};
+pub use view::{Around, BodyWait, Flow, LocalReply, View};

@@ -60,6 +60,8 @@ pub struct Scratch {
     session: Session,
     /// Rules whose condition held when the request came, for their part in the response.
     held: Vec<Held>,
+    /// The program that waits for the body, and the rule where it goes on.
+    resume: Option<(u32, u32)>,
     /// Where templates are written: see [`Scratch::lend`].
     out: Vec<u8>,
 }
@@ -119,6 +121,7 @@ impl Scratch {
         self.variables.clear();
         self.variable_text.clear();
         self.held.clear();
+        self.resume = None;
     }
 
     /// Prepares for a request unless that is done: host in lower case, path in normal form. What
@@ -210,6 +213,11 @@ impl Scratch {
         }
     }
 
+    /// Whether any rule has set one.
+    pub(crate) fn has_variables(&self) -> bool {
+        !self.variables.is_empty()
+    }
+
     pub(crate) fn variable(&self, name: Name) -> Option<&[u8]> {
         if let Some((_, value)) = self.variables.iter().rev().find(|(n, _)| *n == name) {
             return Some(value.of(&self.variable_text));
@@ -256,6 +264,22 @@ impl Scratch {
     /// Notes that the request is routed again: the variable `rerouted` is 1 from now on.
     pub fn set_rerouted(&mut self) {
         self.set_variable(Name::new("rerouted"), b"1");
+    }
+
+    /// Remembers where a program goes on that waits for the body.
+    pub(crate) fn resume_at(&mut self, program: u32, rule: u32) {
+        self.resume = Some((program, rule));
+    }
+
+    /// The rule at which a program goes on: the first unless it has waited.
+    pub(crate) fn resumes(&mut self, program: u32) -> u32 {
+        match self.resume {
+            Some((waits, rule)) if waits == program => {
+                self.resume = None;
+                rule
+            }
+            Some(_) | None => 0,
+        }
     }
 
     /// Remembers that the condition of a rule held when the request came.

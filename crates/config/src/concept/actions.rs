@@ -26,6 +26,10 @@ concept! {
     /// The server of the backend that gets the request while requests may go to it, whatever the
     /// algorithm says; the same as the variable `use_server`.
     use_server: Option<TemplateText> = None, example = Some("\"${header:x-server}\"");
+    /// Waits for the body, so that what comes behind can look at it: `${body}`, `${body_param:NAME}`.
+    read_body: Option<ReadBody> = None, example = Some("{ time = \"1s\" }");
+    /// Replaces the method.
+    set_method: Option<TemplateText> = None, example = Some("\"POST\"");
     /// Takes this off the path's begin.
     strip_prefix: Option<PathPrefix> = None, example = Some("\"/api\"");
     /// Changes the path.
@@ -107,6 +111,19 @@ impl Actions {
             || self.basic_auth.as_ref().is_some_and(closed)
     }
 }
+
+concept! {
+    /// How long a body is waited for, and for how much of it.
+    ReadBody, "body that is waited for";
+
+    /// The longest time; a request that takes longer is answered 408.
+    time: Duration = Duration::from_secs(10), example = Some("\"1s\"");
+    /// Whether the time counts from the first byte of the request.
+    from_start: bool = false, example = Some("true");
+    /// So many bytes are enough; 0 = all of it, as far as there is room (64 KiB with the head).
+    at_least: usize = 0, bytes = true, example = Some("\"1KiB\"");
+}
+table_value!(ReadBody);
 
 concept! {
     /// A change of the path. What is left of the target, its query, stays.

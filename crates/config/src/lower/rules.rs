@@ -202,6 +202,17 @@ impl Actions {
             let (name, value) = ("use_server".to_owned(), template(server));
             out.push(("use_server", ast::Action::SetVariable { name, value }));
         }
+        if let Some(body) = &self.read_body {
+            let wait = ast::BodyWait {
+                time: body.time,
+                from_start: body.from_start,
+                at_least: body.at_least,
+            };
+            out.push(("read_body", ast::Action::ReadBody(wait)));
+        }
+        if let Some(method) = &self.set_method {
+            out.push(("set_method", ast::Action::SetMethod(template(method))));
+        }
         self.path(&mut out);
         if let Some(host) = &self.set_host {
             out.push(("set_host", ast::Action::SetHost(template(host))));

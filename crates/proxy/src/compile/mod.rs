@@ -14,9 +14,9 @@ use clearway_base::intern::Name;
 use clearway_config::Diagnostic;
 use clearway_config::model::{
     Backend, Config, Listener, Mode as ModeConfig, OnError, Passthrough, Retries, Route,
-    XForwarded as XForwardedConfig,
+    Tolerated, XForwarded as XForwardedConfig,
 };
-use clearway_http::XForwarded;
+use clearway_http::{Tolerance, XForwarded};
 use clearway_rules::ast::Definitions;
 use clearway_rules::{Elsewhere, Gate};
 
@@ -210,12 +210,28 @@ fn compile_listener(
             .on()
             .map(|name| name.as_str().to_owned()),
         transport_security: listener.transport_security(),
+        closes: listener.close,
+        tolerates: tolerance(listener),
         errors,
         passthrough: passthrough(named, listener, index)?,
         http2: listener.http2 && listener.is_http(),
         tls,
         entry,
     })
+}
+
+/// What a listener takes of requests although it is not as it should be.
+fn tolerance(listener: &Listener) -> Tolerance {
+    let has = |what| listener.tolerate.contains(&what);
+    Tolerance {
+        missing_host: has(Tolerated::MissingHost),
+        bare_lf: has(Tolerated::BareLf),
+        repeated_length: has(Tolerated::RepeatedLength),
+        length_and_chunks: has(Tolerated::LengthAndChunks),
+        wide_targets: has(Tolerated::WideTargets),
+        any_bytes: has(Tolerated::AnyBytes),
+        extra_spaces: has(Tolerated::ExtraSpaces),
+    }
 }
 
 /// Where connections of a listener go that are passed through.

@@ -251,6 +251,7 @@ impl Exchange<'_> {
     /// Whether the connection can go on after a reply: only if the whole request is in the buffer.
     pub(super) fn keeps_after_reply(&self) -> bool {
         self.request.head.keep_alive
+            && !self.closes()
             && !self.conn.half_closed
             && !self.conn.is_leaving()
             && self.upload_read == 0

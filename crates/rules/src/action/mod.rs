@@ -16,8 +16,12 @@ use clearway_http::Edits;
 
 use crate::ast::{Action, Since, StatusPage, Template};
 use crate::compile::Compiler;
+use crate::fetch::Context;
 use crate::scratch::Scratch;
-use crate::view::{Flow, LocalReply, View};
+use crate::view::{BodyWait, Flow, LocalReply, View};
+
+/// Longest method that a rule may set, in bytes.
+const METHOD_MAX: usize = 64;
 
 /// Longest value that a rule may produce, in bytes.
 const VALUE_MAX: usize = 16 << 10;
@@ -32,6 +36,8 @@ pub(crate) enum Step {
     Replace(header::Replace),
     RemoveLike(header::RemoveLike),
     Status(u16),
+    Method(crate::fetch::Text),
+    ReadBody(BodyWait),
     Answer(answer::Answer),
     Auth(auth::Auth),
     Page(Arc<StatusPage>),
@@ -61,6 +67,8 @@ impl Step {
                 edits.set_status(*status);
                 Ok(())
             }
+            Self::Method(value) => method(value, view, scratch, edits),
+            Self::ReadBody(wait) => return Flow::ReadBody(*wait),
             Self::Auth(step) => return step.apply(view),
             Self::Page(page) => return Flow::Page(Arc::clone(page)),
             Self::Files(step) => return step.to(&view.with(edits), scratch),
@@ -74,6 +82,24 @@ impl Step {
             Err(Invalid) => Flow::Reply(LocalReply::rewrite_invalid()),
         }
     }
+}
+
+/// Replaces the method by a value.
+fn method(
+    value: &crate::fetch::Text,
+    view: &View<'_>,
+    scratch: &mut Scratch,
+    edits: &mut Edits,
+) -> Result<(), Invalid> {
+    scratch.lend(|scratch, room| {
+        let value = value.render(&Context::for_templates(&view.with(edits), scratch), room);
+        // A tunnel is no request that could be passed on.
+        if value.len() > METHOD_MAX || value == b"CONNECT" || !header::is_token(value) {
+            return Err(Invalid);
+        }
+        edits.set_method(value);
+        Ok(())
+    })
 }
 
 /// A rule yielded what HTTP does not allow.
@@ -210,6 +236,8 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
             Ok((When::Request, Step::Path(step)))
         }
         Action::SetHost(host) => host_step(host, compiler),
+        Action::SetMethod(method) => Ok((When::Request, Step::Method(compiler.text(method)?))),
+        Action::ReadBody(wait) => Ok((When::Request, Step::ReadBody(*wait))),
         Action::SetVariable { name, value } => {
             let step = variable::Variable::new(name, compiler.text(value)?);
             Ok((When::Either, Step::Variable(step)))

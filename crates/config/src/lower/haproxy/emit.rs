@@ -17,7 +17,7 @@ use crate::model::{
     Actions, Backend, Bind, Condition, Config, ErrorKey, ErrorPage, ErrorPages, Forwarding,
     HashKey, HeaderName, HeaderValue, Identifier, Keepalive, LimitOverrides, Listener, OrOff,
     Pairs, ProxyProtocol, Reply, Retries, RetryMethods, RetryOn, Route, Rule, TemplateText,
-    TimeoutOverrides, ValueTest, XForwarded,
+    TimeoutOverrides, Tolerated, ValueTest, XForwarded,
 };
 use crate::value::Text;
 
@@ -44,7 +44,7 @@ pub(super) fn frontend(proxy: &Proxy, global: &Global, config: &mut Config, note
             return;
         };
         names.push(name.clone());
-        let mut listener = listener(proxy, seat, name, global);
+        let mut listener = listener(proxy, seat, name, (global, notes));
         let logs = logs::of(proxy, &global.logs, &global.manner, notes);
         listener.access_logs = Some(logs).filter(|logs| !logs.is_empty());
         config.listeners.push(listener);
@@ -102,7 +102,12 @@ pub(super) fn part_families(config: &mut Config) {
     }
 }
 
-fn listener(proxy: &Proxy, seat: Seat, name: Identifier, global: &Global) -> Listener {
+fn listener(
+    proxy: &Proxy,
+    seat: Seat,
+    name: Identifier,
+    (global, notes): (&Global, &mut Notes),
+) -> Listener {
     let own = if proxy.serves() && !proxy.servers.is_empty() {
         Some((proxy.name.as_str(), &proxy.origin))
     } else {
@@ -162,13 +167,31 @@ fn listener(proxy: &Proxy, seat: Seat, name: Identifier, global: &Global) -> Lis
         listener.backlog = u32::try_from(backlog.value).unwrap_or(u32::MAX);
     }
     if is_http {
-        listener.rules = rules(proxy);
+        listener.rules = rules(proxy, notes);
+        listener.tolerate = tolerated(proxy);
+        listener.close = ["httpclose", "forceclose"].iter().any(|name| proxy.option(name));
     }
     listener
 }
 
+/// What HAProxy takes although it is not as it should be.
+fn tolerated(proxy: &Proxy) -> Vec<Tolerated> {
+    let mut all = vec![
+        Tolerated::MissingHost,
+        Tolerated::BareLf,
+        Tolerated::RepeatedLength,
+        Tolerated::LengthAndChunks,
+        Tolerated::WideTargets,
+        Tolerated::ExtraSpaces,
+    ];
+    if proxy.option("accept-invalid-http-request") {
+        all.push(Tolerated::AnyBytes);
+    }
+    all
+}
+
 /// All rules of a section in the order in which they are looked at.
-fn rules(proxy: &Proxy) -> Vec<Rule> {
+fn rules(proxy: &Proxy, notes: &mut Notes) -> Vec<Rule> {
     let mut rules = Vec::new();
     if let Some(monitor) = proxy.monitor.as_ref().filter(|_| proxy.listens()) {
         for fails in &proxy.monitor_fails {
@@ -181,8 +204,10 @@ fn rules(proxy: &Proxy) -> Vec<Rule> {
         }
         rules.push(monitor_rule(&monitor.value, &monitor.origin));
     }
+    rules.extend(super::around::before(proxy, notes));
     rules.extend(proxy.connection.iter().cloned());
     rules.extend(proxy.request.iter().cloned());
+    rules.extend(super::around::behind(proxy));
     rules.extend(proxy.stats.rules());
     for (condition, redirect, origin) in &proxy.redirects {
         let actions = Actions {
@@ -225,7 +250,7 @@ fn monitor_rule(path: &str, origin: &Origin) -> Rule {
     rule(is_monitored(path), actions, "reply", origin)
 }
 
-fn header(name: &str, value: &str) -> Option<(HeaderName, TemplateText)> {
+pub(super) fn header(name: &str, value: &str) -> Option<(HeaderName, TemplateText)> {
     Some((
         HeaderName::parse(name).ok()?,
         TemplateText::parse(value).ok()?,
@@ -392,7 +417,7 @@ pub(super) fn backend(proxy: &Proxy, global: &Global, config: &mut Config, notes
     server::settle(&mut backend, &members, global, notes);
     backend.health = check::read(proxy, &members, notes);
     if proxy.is_http() && proxy.kind == "backend" {
-        backend.rules = rules(proxy);
+        backend.rules = rules(proxy, notes);
     }
     // It is said once, in the backend, whichever section asks for it.
     if let Some(line) = proxy.forwardfor.as_ref().filter(|_| proxy.is_http()) {

@@ -37,7 +37,6 @@ const HARMLESS: &[(&str, &str)] = &[
         "http-reuse",
         "idle connections are shared where that is safe",
     ),
-    ("id", "a number for statistics"),
     ("fullconn", "it only scales minconn, which is not used"),
     ("persist", "it is about RDP cookies"),
     ("bind-process", "all workers serve all listeners"),
@@ -133,9 +132,9 @@ pub(super) fn read(line: &Line, proxy: &mut Proxy, names: &Set<String>, notes: &
         "log-format-sd" | "error-log-format" => {
             notes.ineffective("lines are written in one format");
         }
-        "unique-id-format" | "unique-id-header" => {
-            notes.ineffective("requests have ids of Clearway's own");
-        }
+        "unique-id-format" => proxy.unique_id = Some(line.clone()),
+        "unique-id-header" => proxy.unique_id_header = Some(line.clone()),
+        "id" => proxy.number = rest.first().and_then(|id| id.parse().ok()).unwrap_or(0),
         "stats" => stats::read(line, rest, proxy, notes),
         _ => match HARMLESS.iter().find(|(known, _)| known == keyword) {
             Some((_, why)) => notes.harmless(*why),

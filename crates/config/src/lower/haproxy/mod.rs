@@ -6,6 +6,7 @@
 //! match of `lines`, `global`, `bind` or `server`, and what it changes in `proxy` and `emit`.
 
 mod acl;
+mod around;
 mod bind;
 mod check;
 mod emit;
@@ -110,7 +111,11 @@ fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
             }
             "defaults" => defaults.push(proxy(section, &defaults, known, &mut notes)),
             "frontend" | "backend" | "listen" => {
-                proxies.push(proxy(section, &defaults, known, &mut notes));
+                let mut proxy = proxy(section, &defaults, known, &mut notes);
+                if proxy.number == 0 {
+                    proxy.number = proxies.len() + 1;
+                }
+                proxies.push(proxy);
             }
             kind => other(kind, section, &mut notes),
         }

@@ -82,6 +82,13 @@ pub(super) struct Proxy {
     pub(super) request: Vec<Rule>,
     pub(super) redirects: Vec<(Condition, Redirect, Origin)>,
     pub(super) response: Vec<Rule>,
+    /// Its number, as lines or its place among all say.
+    pub(super) number: usize,
+    /// How ids of requests are made, and the header they are told in.
+    pub(super) unique_id: Option<Line>,
+    pub(super) unique_id_header: Option<Line>,
+    /// `option http-restrict-req-hdr-names`.
+    pub(super) restricts: Option<Line>,
     /// Places that lines about requests go to, besides those of `global`.
     pub(super) logs: Vec<Target>,
     pub(super) logs_globally: bool,

@@ -8,9 +8,10 @@ use super::{format, sample};
 use crate::diagnostic::{Origin, Origins};
 use crate::lower::build::{self, rule};
 use crate::model::{
-    Actions, Condition, HeaderName, HeaderValue, Pairs, Redirect, RegexText, Replacement,
+    Actions, Condition, HeaderName, HeaderValue, Pairs, ReadBody, Redirect, RegexText, Replacement,
     Reply, Rule, TemplateText, Token, ValueTest,
 };
+use crate::survey::units;
 use crate::value::Text;
 
 /// Whether a rule is about requests or responses.
@@ -68,6 +69,9 @@ pub(super) fn lower(
     if !is_done {
         return Ok(Lowered::Nothing(key));
     }
+    if phase == Phase::Request {
+        early(&mut actions);
+    }
     Ok(Lowered::Rule(Box::new(rule(
         condition, actions, key, origin,
     ))))
@@ -111,6 +115,31 @@ fn act(
             actions.set_target = Some(replaced(name, pattern, text)?);
             Ok(("set_target", true))
         }
+        ("set-method", [text, ..]) => {
+            actions.set_method = Some(format::template(text)?);
+            Ok(("set_method", true))
+        }
+        ("normalize-uri", [way, option @ ..]) => {
+            let mut arguments = vec![*way];
+            arguments.extend(option.first());
+            let convert = Convert::with("normalize", &arguments);
+            let target = Piece::Fetch(Fetch::SentTarget.through(vec![convert]));
+            actions.set_target = Some(format::to_text(&Template::new([target]))?);
+            Ok(("set_target", true))
+        }
+        ("wait-for-body", words) if phase == Phase::Request => {
+            actions.read_body = Some(read_body(words)?);
+            Ok(("read_body", true))
+        }
+        ("set-src" | "set-dst", [expression, ..]) => {
+            // Addresses that rules set are variables in place of those of the connection.
+            let name = if name == "set-src" { "client_ip" } else { "server_ip" };
+            let fetch = sample::read(expression)?.fetch;
+            let fetch = fetch.through(vec![Convert::new("ip")]);
+            let value = format::to_text(&Template::new([Piece::Fetch(fetch)]))?;
+            actions.set_variables = Pairs(vec![(token(name)?, value)]);
+            Ok(("set_variables", true))
+        }
         ("set-status", [status, ..]) => {
             actions.set_status = Some(number(status, 100, 999)?);
             Ok(("set_status", true))
@@ -140,7 +169,7 @@ fn act(
         }
         (
             "set-log-level" | "set-nice" | "set-tos" | "set-mark" | "strict-mode" | "set-dst-port"
-            | "wait-for-handshake" | "wait-for-body",
+            | "wait-for-handshake",
             _,
         ) => Ok(("nothing is seen of it in requests and responses", false)),
         _ => Err(Trouble::Unknown(format!(
@@ -191,6 +220,54 @@ fn provisos(name: &str, arguments: &[&str]) -> Result<Option<Condition>, Trouble
         });
     }
     Ok(Some(build::all_of(all)).filter(|condition| *condition != Condition::default()))
+}
+
+/// `wait-for-body time T [at-least N]`.
+fn read_body(words: &[&str]) -> Result<ReadBody, Trouble> {
+    let mut body = ReadBody::default();
+    let mut rest = words;
+    while let [word, value, tail @ ..] = rest {
+        let bad = || wrong(format!("{value:?} does not fit {word}"));
+        match *word {
+            "time" => body.time = units::haproxy_time(value).ok_or_else(bad)?,
+            "at-least" => {
+                let bytes = units::size(value).and_then(|size| usize::try_from(size).ok());
+                body.at_least = bytes.ok_or_else(bad)?;
+            }
+            word => return Err(Trouble::Unknown(format!("{word:?} is not known here"))),
+        }
+        rest = tail;
+    }
+    Ok(body)
+}
+
+/// A name of a backend in a rule about requests is that of the one that is chosen so far.
+fn early(actions: &mut Actions) {
+    let variables = actions.set_variables.0.iter_mut().map(|(_, text)| text);
+    let set = actions.set_request_headers.0.iter_mut().map(|(_, text)| text);
+    let added = actions.add_request_headers.0.iter_mut().map(|(_, text)| text);
+    for text in variables.chain(set).chain(added) {
+        let Ok(template) = Template::parse(text.as_str()) else {
+            continue;
+        };
+        let pieces = template.pieces().iter().map(|piece| match piece {
+            Piece::Fetch(fetch) => Piece::Fetch(early_fetch(fetch)),
+            text @ Piece::Text(_) => text.clone(),
+        });
+        if let Ok(new) = format::to_text(&Template::new(pieces)) {
+            *text = new;
+        }
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "all others are the same")]
+fn early_fetch(fetch: &Fetch) -> Fetch {
+    match fetch {
+        Fetch::Backend => Fetch::Chosen,
+        Fetch::Server => Fetch::Literal("<NOSRV>".to_owned()),
+        Fetch::Converted(inner, converts) => early_fetch(inner).through(converts.clone()),
+        other => other.clone(),
+    }
 }
 
 fn token(text: &str) -> Result<Token, Trouble> {
@@ -277,6 +354,18 @@ fn header(
                 ("remove_response_headers", true)
             }
         }),
+        ("replace-header" | "replace-value", [pattern, text, ..]) if is_host => {
+            let replacement = format::read(text)?;
+            let Some(constant) = replacement.constant() else {
+                return Err(Trouble::Unknown("a host with a value is not known here".to_owned()));
+            };
+            let whole = format!("(?s)^.*?(?:{pattern}).*$");
+            let convert = Convert::with("regsub", &[whole.as_str(), constant]);
+            let host = Fetch::HeaderLine("host".to_owned()).through(vec![convert]);
+            regex(pattern)?;
+            actions.set_host = Some(format::to_text(&Template::new([Piece::Fetch(host)]))?);
+            Ok(("set_host", true))
+        }
         ("replace-header" | "replace-value", [pattern, text, ..]) => {
             let replacement = Replacement {
                 header: name,
@@ -521,6 +610,7 @@ fn answer(
     };
     let said = pages::said(words, groups)?;
     let status = said.status.unwrap_or(default);
+    let is_described = !matches!(words, [] | ["deny_status", _]);
     let mut reply = Reply {
         status,
         content_type: HeaderValue::default(),
@@ -544,7 +634,8 @@ fn answer(
             return Ok(("deny", true));
         }
         What::Usual => reply.page = true,
-        What::Nothing if action == "return" || !reply.headers.0.is_empty() => {}
+        // Who describes an answer without a body gets one without a body.
+        What::Nothing if action == "return" || is_described => {}
         What::Nothing if status >= 400 => {
             actions.deny = Some(status);
             return Ok(("deny", true));
