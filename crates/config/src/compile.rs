@@ -4,11 +4,11 @@
 //! which passes its checks can be used.
 
 use clearway_rules::ast::Definitions;
-use clearway_rules::{CompileError, Gate, Program, Router, ast};
+use clearway_rules::{CompileError, Gate, Page, Program, Router, ast};
 
 use crate::diagnostic::{Diagnostic, Origin};
 use crate::model::{
-    Actions, Backend, HeaderName, Listener, Pairs, Redirect, Route, Rule, TemplateText,
+    Actions, Backend, ErrorPage, HeaderName, Listener, Pairs, Redirect, Route, Rule, TemplateText,
 };
 use crate::value::{Section, Text};
 
@@ -121,6 +121,25 @@ impl Route {
         };
         let own = Some(rule).filter(|rule| !rule.actions.keyed().is_empty());
         program(self.rules.iter().map(Written::of).chain(own), named)
+    }
+}
+
+impl ErrorPage {
+    /// Its text and headers, where values of the request stand in them or there are headers at all.
+    ///
+    /// # Errors
+    /// A value that cannot be had, or a header that cannot be set.
+    pub fn page(&self, named: &Definitions) -> Result<Option<Page>, String> {
+        let headers = crate::lower::rules::fields(&self.headers);
+        let template = self.template.as_ref();
+        if template.is_none() && headers.is_empty() {
+            return Ok(None);
+        }
+        let body = template.map(|text| {
+            ast::Template::parse(text.as_str())
+                .unwrap_or_else(|_| ast::Template::literal(text.as_str()))
+        });
+        Page::compile(body.as_ref(), &headers, named).map(Some)
     }
 }
 

@@ -2,7 +2,7 @@
 
 pub use crate::concept::acme::{Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey};
 pub use crate::concept::actions::{
-    Actions, BasicAuth, Persistence, Redirect, Replacement, Reply, Rewrite, StatusPage,
+    Actions, BasicAuth, Persistence, ReadBody, Redirect, Replacement, Reply, Rewrite, StatusPage,
 };
 pub use crate::concept::admin::{Admin, RuntimeLevel, RuntimeSocket};
 pub use crate::concept::backend::{Backend, SendProxy, ServerProtocol};
@@ -14,7 +14,7 @@ pub use crate::concept::health::{Health, HealthKind};
 pub use crate::concept::incidents::{Incidents, Webhook, WebhookFormat};
 pub use crate::concept::keepalive::Keepalive;
 pub use crate::concept::limits::{LimitOverrides, Limits};
-pub use crate::concept::listener::{HttpsPort, Listener, Mode, ProxyProtocol};
+pub use crate::concept::listener::{HttpsPort, Listener, Mode, ProxyProtocol, Tolerated};
 pub use crate::concept::log::{
     AccessLog, Log, LogLevel, Syslog, SyslogFacility, SyslogFraming, SyslogSeverity,
 };

@@ -188,6 +188,7 @@ impl ChunkedDecoder {
             line: 0,
             bytes: TRAILER_MAX + 1,
             count: TRAILER_COUNT,
+            ..HeadLimits::default()
         };
         let end = scan::section(&self.trailers, &mut 0, &limits, &mut kept);
         let Some(end) = end.map_err(|_| FaultKind::TrailerInvalid)? else {

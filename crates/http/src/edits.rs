@@ -18,6 +18,7 @@ pub struct Edits {
     target: Option<Span>,
     host: Option<Span>,
     status: Option<u16>,
+    method: Option<Span>,
 }
 
 impl Edits {
@@ -26,6 +27,7 @@ impl Edits {
         self.text.clear();
         self.edits.clear();
         (self.target, self.host, self.status) = (None, None, None);
+        self.method = None;
     }
 
     /// Replaces all fields with a name by one.
@@ -54,6 +56,17 @@ impl Edits {
     /// Replaces the host.
     pub fn set_host(&mut self, host: &[u8]) {
         self.host = Some(self.keep(host));
+    }
+
+    /// Replaces the method of a request, a token.
+    pub fn set_method(&mut self, method: &[u8]) {
+        self.method = Some(self.keep(method));
+    }
+
+    /// The new method, if any.
+    #[must_use]
+    pub fn method(&self) -> Option<&[u8]> {
+        self.method.map(|span| span.of(&self.text))
     }
 
     /// Replaces the status of a response.

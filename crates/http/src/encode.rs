@@ -92,12 +92,14 @@ pub fn encode_request(
     policy: &ForwardPolicy<'_>,
     out: &mut Vec<u8>,
 ) {
-    out.extend_from_slice(head.method_text.of(buf));
+    out.extend_from_slice(edits.method().unwrap_or_else(|| head.method_text.of(buf)));
     out.push(b' ');
     write_target(head, buf, edits, out);
     out.extend_from_slice(b" HTTP/1.1\r\n");
     let host = edits.host().unwrap_or_else(|| head.host.of(buf));
-    field(out, b"Host", host);
+    if head.has_host || edits.host().is_some() {
+        field(out, b"Host", host);
+    }
     let changed = !edits.is_empty();
     let believed = policy.trusted || policy.mode == XForwarded::Keep;
     let replaces = policy.mode == XForwarded::Replace || !believed;
@@ -150,7 +152,11 @@ pub fn encode_request(
         if changed && edits.drops(f.name.of(buf)) {
             continue;
         }
-        run.take(f, buf, out);
+        if head.loose {
+            field(out, f.name.of(buf), value);
+        } else {
+            run.take(f, buf, out);
+        }
     }
     run.flush(buf, out);
     // A rule that sets or removes one of these fields has the last word.

@@ -254,6 +254,31 @@ pub struct HeadLimits {
     pub bytes: usize,
     /// Header fields.
     pub count: usize,
+    /// What is taken although it is not as it should be.
+    pub tolerates: Tolerance,
+}
+
+/// What is taken of requests although it is not as RFC 9112 wants it. It goes on in the right form.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent settings, read by name"
+)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tolerance {
+    /// HTTP/1.1 without `Host`.
+    pub missing_host: bool,
+    /// Lines that end in a line feed alone, and empty lines before a request.
+    pub bare_lf: bool,
+    /// `Content-Length` several times with the same value.
+    pub repeated_length: bool,
+    /// `Content-Length` beside chunks, which count; the connection ends with the request.
+    pub length_and_chunks: bool,
+    /// Quotes, angle brackets and backslashes in targets.
+    pub wide_targets: bool,
+    /// Bytes above ASCII in targets, and any visible character in names of headers.
+    pub any_bytes: bool,
+    /// Several spaces between the parts of a request line.
+    pub extra_spaces: bool,
 }
 
 impl Default for HeadLimits {
@@ -262,6 +287,7 @@ impl Default for HeadLimits {
             line: 8 << 10,
             bytes: 32 << 10,
             count: 100,
+            tolerates: Tolerance::default(),
         }
     }
 }

@@ -27,7 +27,7 @@ pub use encode::{
     ForwardPolicy, ResponseOptions, XForwarded, encode_interim, encode_request, encode_response,
     via_count,
 };
-pub use head::{Field, Framing, HeadLimits, Known, Method, Progress, Span, Version};
+pub use head::{Field, Framing, HeadLimits, Known, Method, Progress, Span, Tolerance, Version};
 pub use reply::{Reply, reason, write_reply};
 pub use request::RequestHead;
 pub use response::ResponseHead;

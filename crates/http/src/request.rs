@@ -3,7 +3,7 @@
 use clearway_outcome::FaultKind;
 
 use crate::head::{
-    Field, Framing, HeadLimits, Known, Method, Progress, Span, Version, decimal, list,
+    Field, Framing, HeadLimits, Known, Method, Progress, Span, Tolerance, Version, decimal, list,
 };
 use crate::scan::{self, Bad};
 
@@ -42,6 +42,10 @@ pub struct RequestHead {
     pub expect_continue: bool,
     /// Whether the client asks for another protocol.
     pub upgrade: bool,
+    /// Whether a host is told to servers: it came, or the client should have sent one.
+    pub has_host: bool,
+    /// Lines may not end as they should: they do not go on as they came.
+    pub(crate) loose: bool,
     /// Where the next line begins: a head that was partial is not scanned again from the start.
     scanned: usize,
     line_done: bool,
@@ -85,14 +89,19 @@ impl RequestHead {
             return Ok(Progress::Partial);
         };
         self.len = end;
-        self.judge(buf)?;
+        self.judge(buf, limits.tolerates)?;
         Ok(Progress::Complete)
     }
 
     /// The request line: `METHOD SP TARGET SP VERSION CRLF` (RFC 9112 section 3).
     fn parse_line(&mut self, buf: &[u8], limits: &HeadLimits) -> Result<Progress, FaultKind> {
         // One empty line before the request line is ignored (section 2.2).
-        let at = if buf.starts_with(b"\r\n") { 2 } else { 0 };
+        let at = match limits.tolerates.bare_lf {
+            false if buf.starts_with(b"\r\n") => 2,
+            false => 0,
+            true => empty_lines(buf),
+        };
+        self.loose = limits.tolerates.bare_lf;
         let rest = buf.get(at..).unwrap_or_default();
         foreign(rest)?;
         let Some(end) = memchr::memchr(b'\n', rest) else {
@@ -119,8 +128,10 @@ impl RequestHead {
             return Err(FaultKind::RequestLineTooLong);
         }
         let line = rest.get(..end).unwrap_or_default();
-        let Some(line) = line.strip_suffix(b"\r") else {
-            return Err(FaultKind::BareLf);
+        let line = match line.strip_suffix(b"\r") {
+            Some(line) => line,
+            None if limits.tolerates.bare_lf => line,
+            None => return Err(FaultKind::BareLf),
         };
         let method_len = line.iter().take_while(|&&b| scan::is_token(b)).count();
         match line.get(method_len) {
@@ -129,15 +140,24 @@ impl RequestHead {
             Some(b'\r') => return Err(FaultKind::BareCr),
             Some(_) => return Err(FaultKind::MethodInvalid),
         }
+        let more = |text: &[u8]| match limits.tolerates.extra_spaces {
+            true => text.iter().take_while(|&&b| b == b' ').count(),
+            false => 0,
+        };
         let tail = line.get(method_len + 1..).unwrap_or_default();
-        let target_len = tail.iter().take_while(|&&b| scan::is_target(b)).count();
+        let skipped = more(tail);
+        let tail = tail.get(skipped..).unwrap_or_default();
+        let wide = limits.tolerates;
+        let is_part = |b: &&u8| scan::is_wide_target(**b, wide);
+        let target_len = tail.iter().take_while(is_part).count();
         match tail.get(target_len) {
             Some(b' ') if target_len > 0 => {}
             None | Some(b' ') => return Err(FaultKind::RequestLineInvalid),
             Some(b'\r') => return Err(FaultKind::BareCr),
             Some(_) => return Err(FaultKind::TargetInvalid),
         }
-        self.version = match tail.get(target_len + 1..) {
+        let version = tail.get(target_len + 1..).unwrap_or_default();
+        self.version = match version.get(more(version)..) {
             Some(b"HTTP/1.1") => Version::Http11,
             Some(b"HTTP/1.0") => Version::Http10,
             Some(other) if other.starts_with(b"HTTP/") && !other.contains(&b' ') => {
@@ -147,7 +167,7 @@ impl RequestHead {
         };
         self.method_text = Span::new(at, at + method_len);
         self.method = Method::of(self.method_text.of(buf));
-        let target_at = at + method_len + 1;
+        let target_at = at + method_len + 1 + skipped;
         self.target = Span::new(target_at, target_at + target_len);
         self.scanned = at + end + 1;
         self.split_target(buf)?;
@@ -201,7 +221,7 @@ impl RequestHead {
     }
 
     /// Judges the fields as a whole: host, framing, connection.
-    fn judge(&mut self, buf: &[u8]) -> Result<(), FaultKind> {
+    fn judge(&mut self, buf: &[u8], tolerates: Tolerance) -> Result<(), FaultKind> {
         self.framing = Framing::None;
         self.keep_alive = self.version == Version::Http11;
         (self.expect_continue, self.upgrade) = (false, false);
@@ -225,7 +245,9 @@ impl RequestHead {
                 }
                 Known::ContentLength => {
                     let number = decimal(value).ok_or(FaultKind::ContentLengthInvalid)?;
-                    if length.replace(number).is_some() {
+                    let before = length.replace(number);
+                    let is_same = tolerates.repeated_length && before == Some(number);
+                    if before.is_some() && !is_same {
                         return Err(FaultKind::ContentLengthDuplicated);
                     }
                     true
@@ -277,12 +299,18 @@ impl RequestHead {
             return Err(FaultKind::HeaderValueInvalid);
         }
         self.framing = match (length, chunked) {
+            (Some(_), true) if tolerates.length_and_chunks => {
+                // What follows the last chunk may be another request or none.
+                self.keep_alive = false;
+                Framing::Chunked
+            }
             (Some(_), true) => return Err(FaultKind::ContentLengthWithTransferEncoding),
             (None, true) => Framing::Chunked,
             (Some(0) | None, false) => Framing::None,
             (Some(length), false) => Framing::Length(length),
         };
-        self.judge_host(host, buf)
+        self.has_host = host.is_some() || self.is_absolute || !tolerates.missing_host;
+        self.judge_host(host, tolerates, buf)
     }
 
     /// Obeys the options of one `Connection` field; whether an upgrade is asked for, and whether
@@ -304,9 +332,14 @@ impl RequestHead {
     }
 
     /// `Host` (RFC 9112 section 3.2): exactly one in HTTP/1.1, sound, equal to an absolute target's.
-    fn judge_host(&mut self, host: Option<Span>, buf: &[u8]) -> Result<(), FaultKind> {
+    fn judge_host(
+        &mut self,
+        host: Option<Span>,
+        tolerates: Tolerance,
+        buf: &[u8],
+    ) -> Result<(), FaultKind> {
         let Some(host) = host else {
-            if self.version == Version::Http11 {
+            if self.version == Version::Http11 && !tolerates.missing_host {
                 return Err(FaultKind::HostMissing);
             }
             if !crate::uri::is_host(self.host.of(buf)) {
@@ -363,6 +396,16 @@ impl RequestHead {
             .flat_map(|f| f.value.of(buf).split(|&b| b == b';'))
             .find_map(|pair| pair.trim_ascii().strip_prefix(name)?.strip_prefix(b"="))
     }
+}
+
+/// Bytes of the empty lines at the start, each with its line feed.
+fn empty_lines(buf: &[u8]) -> usize {
+    let blank = buf
+        .iter()
+        .take_while(|b| matches!(b, b'\r' | b'\n'))
+        .count();
+    let lines = buf.get(..blank).unwrap_or_default();
+    memchr::memrchr(b'\n', lines).map_or(0, |at| at + 1)
 }
 
 /// The value of the first field with a name, in any case.

@@ -1,6 +1,6 @@
 //! The scanner for header sections that requests, responses and trailers share.
 
-use crate::head::{Field, HeadLimits, Known, Span};
+use crate::head::{Field, HeadLimits, Known, Span, Tolerance};
 
 const TOKEN: u8 = 1;
 const VALUE: u8 = 2;
@@ -68,6 +68,13 @@ pub(crate) fn is_target(byte: u8) -> bool {
     CLASS[usize::from(byte)] & TARGET != 0
 }
 
+/// The same where more is let through: see [`Tolerance`].
+pub(crate) fn is_wide_target(byte: u8, tolerates: Tolerance) -> bool {
+    is_target(byte)
+        || (tolerates.wide_targets && byte.is_ascii_graphic() && byte != b'#')
+        || (tolerates.any_bytes && byte >= 0x80)
+}
+
 /// How a header section can be wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bad {
@@ -103,7 +110,7 @@ pub(crate) fn section(
     fields: &mut Vec<Field>,
 ) -> Result<Option<usize>, Bad> {
     loop {
-        match line(buf, *at)? {
+        match line(buf, *at, limits.tolerates)? {
             Line::Field(field) => {
                 let next = field.line_end as usize;
                 if next > limits.bytes {
@@ -127,7 +134,7 @@ pub(crate) fn section(
 // Returned through memory, a line costs more than reading it does.
 #[expect(clippy::inline_always, reason = "measured: 0.3 µs of a request")]
 #[inline(always)]
-fn line(buf: &[u8], at: usize) -> Result<Line, Bad> {
+fn line(buf: &[u8], at: usize, tolerates: Tolerance) -> Result<Line, Bad> {
     let rest = buf.get(at..).unwrap_or_default();
     match rest.first() {
         None => return Ok(Line::Partial),
@@ -138,11 +145,13 @@ fn line(buf: &[u8], at: usize) -> Result<Line, Bad> {
                 Some(_) => Err(Bad::BareCr),
             };
         }
+        Some(b'\n') if tolerates.bare_lf => return Ok(Line::End(at + 1)),
         Some(b'\n') => return Err(Bad::BareLf),
         Some(b' ' | b'\t') => return Err(Bad::Folded),
         Some(_) => {}
     }
-    let name_len = rest.iter().position(|&b| !is_token(b));
+    let is_name = |b: u8| is_token(b) || (tolerates.any_bytes && b.is_ascii_graphic() && b != b':');
+    let name_len = rest.iter().position(|&b| !is_name(b));
     let Some(name_len) = name_len else {
         return Ok(Line::Partial);
     };
@@ -158,8 +167,10 @@ fn line(buf: &[u8], at: usize) -> Result<Line, Bad> {
     if value_len == tail.len() {
         return Ok(Line::Partial);
     }
+    let mut end_len = 2;
     match (tail.get(value_len), tail.get(value_len + 1)) {
         (Some(b'\r'), Some(b'\n')) => {}
+        (Some(b'\n'), _) if tolerates.bare_lf => end_len = 1,
         (Some(b'\r'), None) => return Ok(Line::Partial),
         (Some(b'\r'), Some(_)) => return Err(Bad::BareCr),
         (Some(b'\n'), _) => return Err(Bad::BareLf),
@@ -175,7 +186,7 @@ fn line(buf: &[u8], at: usize) -> Result<Line, Bad> {
     let start = at + value_at + lead.min(value_len);
     let end = (at + value_at + value_len).saturating_sub(trail).max(start);
     let name = Span::new(at, at + name_len);
-    let next = at + value_at + value_len + 2;
+    let next = at + value_at + value_len + end_len;
     let field = Field {
         known: Known::of(name.of(buf)),
         hop: false,

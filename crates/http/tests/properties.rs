@@ -246,8 +246,13 @@ fn request() -> impl Strategy<Value = Request> {
 }
 
 fn limits() -> impl Strategy<Value = HeadLimits> {
-    let small = (1..80_usize, 1..400_usize, 0..10_usize)
-        .prop_map(|(line, bytes, count)| HeadLimits { line, bytes, count });
+    let small =
+        (1..80_usize, 1..400_usize, 0..10_usize).prop_map(|(line, bytes, count)| HeadLimits {
+            line,
+            bytes,
+            count,
+            ..HeadLimits::default()
+        });
     prop_oneof![3 => Just(HeadLimits::default()), 1 => small]
 }
 

@@ -15,13 +15,13 @@ use clearway_balance::{eject, health};
 use clearway_base::hash::Map;
 use clearway_base::intern::Name;
 use clearway_config::model::{Backend, Limits, RetryMethods, RetryOn, ServerProtocol, Timeouts};
-use clearway_http::{HeadLimits, XForwarded};
+use clearway_http::{HeadLimits, Tolerance, XForwarded};
 use clearway_net::connect::Target;
 use clearway_net::probe::{Http2, Probe, ProbeTls};
 use clearway_net::tls::{ClientTls, Files, Marks, ServerName, ServerTls, marks};
 use clearway_outcome::{Address, FaultKind};
 use clearway_rules::ast::Definitions;
-use clearway_rules::{Elsewhere, Program, Router};
+use clearway_rules::{Elsewhere, Page, Program, Router};
 use ipnet::IpNet;
 
 use crate::access::LogSet;
@@ -137,6 +137,10 @@ pub struct ListenerPlan {
     pub via: Option<String>,
     /// `Strict-Transport-Security` of our own replies; a rule sets it in those of servers.
     pub transport_security: Option<String>,
+    /// Whether a connection of HTTP/1 ends with its first response.
+    pub closes: bool,
+    /// What is taken of requests although it is not as it should be.
+    pub tolerates: Tolerance,
     /// Pages for errors.
     pub errors: ErrorPages,
     /// Whether HTTP/2 is spoken.
@@ -215,6 +219,7 @@ impl ListenerPlan {
             line: self.limits.request_line,
             bytes: self.limits.header_bytes,
             count: self.limits.header_count,
+            tolerates: self.tolerates,
         }
     }
 }
@@ -297,7 +302,7 @@ pub struct CheckPlan {
 }
 
 /// A page that replaces the short text of an error reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ErrorPage {
     /// Status to send instead.
     pub status: Option<u16>,
@@ -305,6 +310,12 @@ pub struct ErrorPage {
     pub content_type: String,
     /// The body; the usual short text when absent.
     pub body: Option<Vec<u8>>,
+    /// What of it depends on the request, and its headers.
+    pub dressed: Option<Page>,
+    /// Whether `dressed` has the body.
+    pub is_template: bool,
+    /// The connection is ended instead.
+    pub drop: bool,
 }
 
 /// Pages by fault and by status.
@@ -317,6 +328,12 @@ pub struct ErrorPages {
 }
 
 impl ErrorPages {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_fault.is_empty() && self.by_status.is_empty()
+    }
+
     /// The page for a fault answered with a status: the fault's own before the status's.
     #[must_use]
     pub fn for_fault(&self, kind: FaultKind, status: u16) -> Option<&ErrorPage> {
@@ -351,6 +368,8 @@ pub struct BackendPlan {
     pub empty_because: FaultKind,
     /// Its rules.
     pub program: Option<Program>,
+    /// Pages for errors, which go before those of the listener.
+    pub errors: ErrorPages,
     /// What is kept of connections.
     pub keep: Keep,
     /// Cookie stickiness.

@@ -149,6 +149,10 @@ fn short_reply(conn: &Conn, fault: Fault, id: clearway_outcome::RequestId, out: 
     let status = fault.kind.status();
     let listener = conn.listener();
     let page = listener.and_then(|l| l.errors.for_fault(fault.kind, status));
+    if page.is_some_and(|page| page.drop) {
+        return;
+    }
+    let dressed = page.and_then(|page| page.dressed.as_ref()?.constant());
     let options = ReplyOptions {
         status: page.and_then(|p| p.status).unwrap_or(status),
         fault: Some(fault),
@@ -156,7 +160,7 @@ fn short_reply(conn: &Conn, fault: Fault, id: clearway_outcome::RequestId, out: 
         page,
         keep_alive: false,
         head_only: false,
-        headers: &[],
+        headers: dressed.as_ref().map_or(&[], |dressed| &dressed.headers),
         received: 0,
         transport_security: listener
             .filter(|_| conn.tls.is_some())

@@ -12,6 +12,7 @@ pub use crate::files::{FileSettings, Files, ModifiedSince, Otherwise};
 pub use crate::route_match::{FieldTest, RouteMatch};
 pub use crate::table::{Datum, KeyKind, Stored, TableSettings, Tables};
 pub use crate::template::{Piece, Template, TemplateError};
+pub use crate::view::BodyWait;
 
 /// What a value is compared with. With several values, one has to fit.
 #[derive(Clone, Debug, PartialEq)]
@@ -259,6 +260,10 @@ pub enum Action {
     SetQuery(Template),
     /// Replaces the host that the server sees.
     SetHost(Template),
+    /// Replaces the method.
+    SetMethod(Template),
+    /// Waits for the body of the request, so that what follows can look at it.
+    ReadBody(BodyWait),
     /// Sets a variable for what comes later with this request.
     SetVariable {
         /// Name.
@@ -325,6 +330,11 @@ pub enum Action {
         body: Template,
         /// Further headers.
         headers: Vec<(String, Template)>,
+    },
+    /// Answers with the page that there is for a status of errors.
+    ErrorPage {
+        /// The status, from 200.
+        status: u16,
     },
     /// Answers with the page of statistics.
     StatusPage(StatusPage),

@@ -34,6 +34,7 @@ mod users;
 mod value;
 mod view;
 
+pub use action::Page;
 pub use compile::CompileError;
 pub use files::{Elsewhere, FileSettings, ModifiedSince, Try, Wanted, escaped};
 pub use gate::Gate;
@@ -42,4 +43,4 @@ pub use router::Router;
 pub use scratch::{Scratch, Session};
 pub use shadow::shadowed;
 pub use value::Value;
-pub use view::{Around, Flow, LocalReply, View};
+pub use view::{Around, BodyWait, Flow, LocalReply, View};

@@ -119,7 +119,9 @@ impl Program {
     /// `edits` are those of the request; with [`Flow::Reply`] they are of no use any more.
     pub fn run_request(&self, view: &View<'_>, scratch: &mut Scratch, edits: &mut Edits) -> Flow {
         scratch.begin(view);
-        for (rule, index) in self.rules.iter().zip(0_u32..) {
+        let from = scratch.resumes(self.token);
+        let first = usize::try_from(from).unwrap_or(usize::MAX);
+        for (rule, index) in self.rules.iter().zip(0_u32..).skip(first) {
             if rule.since == Since::Response || !rule.holds(&view.with(edits), scratch) {
                 continue;
             }
@@ -127,6 +129,9 @@ impl Program {
                 scratch.hold(self.token, index);
             }
             if let Some(end) = run(&rule.request, view, scratch, edits) {
+                if matches!(end, Flow::ReadBody(_)) {
+                    scratch.resume_at(self.token, index + 1);
+                }
                 return end;
             }
         }
@@ -164,8 +169,12 @@ fn run(steps: &[Step], view: &View<'_>, scratch: &mut Scratch, edits: &mut Edits
         match step.apply(view, scratch, edits) {
             Flow::Continue => {}
             Flow::Finish => return Some(Flow::Continue),
-            end
-            @ (Flow::Reply(_) | Flow::Page(_) | Flow::Files(_) | Flow::Drop | Flow::Reroute) => {
+            end @ (Flow::Reply(_)
+            | Flow::Page(_)
+            | Flow::Files(_)
+            | Flow::Drop
+            | Flow::ReadBody(_)
+            | Flow::Reroute) => {
                 return Some(end);
             }
         }

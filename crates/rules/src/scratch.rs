@@ -77,6 +77,8 @@ pub struct Scratch {
     stuck_to: Option<Name>,
     /// Keys that the server is stored with, once there is one.
     to_store: Vec<(Arc<Table>, Vec<u8>)>,
+    /// The program that waits for the body, and the rule where it goes on.
+    resume: Option<(u32, u32)>,
     /// Where templates are written: see [`Scratch::lend`].
     out: Vec<u8>,
 }
@@ -140,6 +142,7 @@ impl Scratch {
         self.persist = None;
         self.stuck_to = None;
         self.to_store.clear();
+        self.resume = None;
     }
 
     /// Prepares for a request unless that is done: host in lower case, path in normal form. What
@@ -229,6 +232,11 @@ impl Scratch {
         if std::mem::take(&mut self.has_captures) {
             std::mem::swap(&mut self.captures, &mut self.route_captures);
         }
+    }
+
+    /// Whether any rule has set one.
+    pub(crate) fn has_variables(&self) -> bool {
+        !self.variables.is_empty()
     }
 
     pub(crate) fn variable(&self, name: Name) -> Option<&[u8]> {
@@ -381,6 +389,22 @@ impl Scratch {
     /// Notes that the request is routed again: the variable `rerouted` is 1 from now on.
     pub fn set_rerouted(&mut self) {
         self.set_variable(Name::new("rerouted"), b"1");
+    }
+
+    /// Remembers where a program goes on that waits for the body.
+    pub(crate) fn resume_at(&mut self, program: u32, rule: u32) {
+        self.resume = Some((program, rule));
+    }
+
+    /// The rule at which a program goes on: the first unless it has waited.
+    pub(crate) fn resumes(&mut self, program: u32) -> u32 {
+        match self.resume {
+            Some((waits, rule)) if waits == program => {
+                self.resume = None;
+                rule
+            }
+            Some(_) | None => 0,
+        }
     }
 
     /// Remembers that the condition of a rule held when the request came.

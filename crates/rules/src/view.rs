@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clearway_base::intern::Name;
 use clearway_http::{Edits, RequestHead, ResponseHead};
@@ -62,6 +63,15 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The same with what rules have changed of the request.
+    #[must_use]
+    pub fn with_edits<'b>(&self, edits: &'b Edits) -> View<'b>
+    where
+        'a: 'b,
+    {
+        self.with(edits)
+    }
+
     /// The client's address; an IPv4 address in IPv6 clothes is the IPv4 address.
     pub(crate) fn source(&self) -> Option<IpAddr> {
         self.client.ip().map(|ip| ip.to_canonical())
@@ -76,8 +86,28 @@ pub trait Around: std::fmt::Debug {
     /// How many servers of a backend may be chosen now; none when there is no such backend.
     fn servers_up(&self, backend: &str) -> Option<usize>;
 
+    /// Whether no request came on the connection before this one.
+    fn is_first(&self) -> bool;
+
+    /// Time since 1970.
+    fn since_epoch(&self) -> Duration;
+
+    /// The place of a server in its backend, from 1; none when there is no such server.
+    fn place(&self, backend: &str, server: &str) -> Option<usize>;
+
     /// Whether a server of a backend may be chosen now; none when there is no such server.
     fn is_up(&self, backend: &str, server: &str) -> Option<bool>;
+}
+
+/// For how much of a body is waited, and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyWait {
+    /// The longest time, after which the request is refused.
+    pub time: Duration,
+    /// Whether the time counts from the begin of the request.
+    pub from_start: bool,
+    /// So many bytes are enough; 0 = all of it, as far as there is room.
+    pub at_least: usize,
 }
 
 /// What happens next with a request or response.
@@ -93,6 +123,8 @@ pub enum Flow {
     Drop,
     /// It is answered with a file, if there is one.
     Files(Box<Wanted>),
+    /// The body is waited for; then the program goes on when it is run again.
+    ReadBody(BodyWait),
     /// A route is looked for again.
     Reroute,
     /// The rest of the rules does not apply. Only between rules: whoever runs a program never sees it.

@@ -179,7 +179,7 @@ fn is_own_page(response: &Response, body: &str) -> bool {
     };
     let is_ours = has("server", "clearway");
     if response.body.is_empty() {
-        let is_page = has("content-type", "text/html") || has("content-type", "text/plain");
+        let is_page = has("content-type", "text/html") || has("content-type", "text/plain; c");
         let by_us = is_ours || has("server", "nginx");
         let leads = (300..400).contains(&response.status);
         return leads && (by_us || !response.headers.has("server"))
@@ -188,7 +188,7 @@ fn is_own_page(response: &Response, body: &str) -> bool {
     let status = response.status;
     body.contains("<center>nginx")
         || body.starts_with(&format!("<html><body><h1>{status} "))
-            && !response.headers.has("server")
+            && (is_ours || !response.headers.has("server"))
         || is_ours && body.starts_with(&format!("{status} ")) && body.contains("\nrequest id ")
 }
 

@@ -49,6 +49,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
         health(backend, found);
         retries(backend, found);
         found.extend(backend.program(&named).err());
+        super::process::pages(&backend.errors, found);
         for rule in &backend.rules {
             routes::actions(&rule.actions, found);
             routes::condition_listeners(config, &rule.when, found);

@@ -77,7 +77,8 @@ pub(super) fn pages(pages: &ErrorPages, found: &mut Findings) {
                 "an error page has either a body or a file",
             );
         }
-        if page.body.is_none() && page.file.is_none() && page.status.is_none() {
+        let is_empty = page.body.is_none() && page.file.is_none() && page.template.is_none();
+        if is_empty && page.status.is_none() && page.headers.0.is_empty() && !page.drop {
             let diagnostic =
                 Diagnostic::error("missing-key", page.origin(), "this error page says nothing");
             found.push(diagnostic.expected("a body, a file or a status"));

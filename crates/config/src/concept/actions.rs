@@ -35,6 +35,10 @@ concept! {
     stick: Vec<Stick> = Vec::new(), example = Some("{ table = \"users\", key = \"cookie:id\" }");
     /// What becomes of the server that the client sticks to by a cookie or table.
     persist: Option<Persistence> = None, example = Some("\"ignore\"");
+    /// Waits for the body, so that what comes behind can look at it: `${body}`, `${body_param:NAME}`.
+    read_body: Option<ReadBody> = None, example = Some("{ time = \"1s\" }");
+    /// Replaces the method.
+    set_method: Option<TemplateText> = None, example = Some("\"POST\"");
     /// Takes this off the path's begin.
     strip_prefix: Option<PathPrefix> = None, example = Some("\"/api\"");
     /// Changes the path.
@@ -128,6 +132,19 @@ choices! {
 }
 
 concept! {
+    /// How long a body is waited for, and for how much of it.
+    ReadBody, "body that is waited for";
+
+    /// The longest time; a request that takes longer is answered 408.
+    time: Duration = Duration::from_secs(10), example = Some("\"1s\"");
+    /// Whether the time counts from the first byte of the request.
+    from_start: bool = false, example = Some("true");
+    /// So many bytes are enough; 0 = all of it, as far as there is room (64 KiB with the head).
+    at_least: usize = 0, bytes = true, example = Some("\"1KiB\"");
+}
+table_value!(ReadBody);
+
+concept! {
     /// A change of the path. What is left of the target, its query, stays.
     Rewrite, "rewrite";
 
@@ -176,6 +193,8 @@ concept! {
 
     /// Its status.
     status: u16 = 200, range = Some((200.0, 599.0)), example = Some("404");
+    /// Whether it is the page that `errors` has for the status, in place of a body.
+    page: bool = false, example = Some("true");
     /// Its body.
     body: String = String::new(), example = Some("\"User-agent: *\"");
     /// Its body with values of the request, in place of `body`.

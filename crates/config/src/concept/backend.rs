@@ -6,6 +6,7 @@ use std::time::Duration;
 use clearway_balance::{Algorithm, Bound};
 
 use super::ejection::Ejection;
+use super::errors::ErrorPages;
 use super::health::Health;
 use super::keepalive::Keepalive;
 use super::limits::LimitOverrides;
@@ -17,7 +18,7 @@ use super::sticky::StickyCookie;
 use super::timeouts::TimeoutOverrides;
 use super::tls::BackendTls;
 use super::{concept, table_value};
-use crate::value::{HashKey, OrOff, choice_value, choices};
+use crate::value::{HashKey, OrOff, Pairs, choice_value, choices};
 
 concept! {
     /// A group of servers that are alike.
@@ -65,6 +66,8 @@ concept! {
     retries: Retries = Retries::default(), example = Some("{ max = 1 }");
     /// Time-outs in place of those of the process and the listener.
     timeouts: TimeoutOverrides = TimeoutOverrides::default(), example = Some("{ response = \"5m\" }");
+    /// Pages in place of the short texts of error replies; they go before those of the listener.
+    errors: ErrorPages = Pairs::default(), example = Some("{ 503 = { body = \"Back soon.\" } }");
     /// Limits in place of those of the process and the listener.
     limits: LimitOverrides = LimitOverrides::default(),
         example = Some("{ response_header_bytes = \"64KiB\" }");

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{concept, table_value};
-use crate::value::{ErrorKey, HeaderValue, Pairs, Text};
+use crate::value::{BodyText, ErrorKey, HeaderName, HeaderValue, Pairs, TemplateText, Text};
 
 /// Pages by status or fault.
 pub type ErrorPages = Pairs<ErrorKey, ErrorPage>;
@@ -17,11 +17,18 @@ concept! {
     body: Option<String> = None, example = Some("\"Back in a minute.\"");
     /// The file with the text; a relative path is looked for beside the configuration.
     file: Option<PathBuf> = None, example = Some("\"pages/503.html\"");
+    /// The text with values of the request, in place of `body`.
+    template: Option<BodyText> = None, example = Some("\"No ${path} here.\"");
+    /// Further headers.
+    headers: Pairs<HeaderName, TemplateText> = Pairs::default(),
+        example = Some("{ retry-after = \"60\" }");
     /// Media type of the text.
     content_type: HeaderValue = HeaderValue::parse("text/plain; charset=utf-8").unwrap_or_default(),
         example = Some("\"text/html; charset=utf-8\"");
     /// The status to send in place of the usual one.
-    status: Option<u16> = None, range = Some((400.0, 599.0)), example = Some("503");
+    status: Option<u16> = None, range = Some((200.0, 599.0)), example = Some("503");
+    /// Whether the connection is ended without an answer.
+    drop: bool = false, example = Some("true");
 }
 table_value!(ErrorPage);
 

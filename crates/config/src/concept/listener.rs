@@ -49,6 +49,11 @@ concept! {
     /// Whether the kernel hands connections over only when their first data has come. That saves work
     /// where clients send at once; a connection that is silent when the process stops is then lost.
     defer_accept: bool = false, example = Some("true");
+    /// Whether a connection of HTTP/1 ends with its first response.
+    close: bool = false, example = Some("true");
+    /// What is taken of HTTP/1 requests although RFC 9112 wants it refused. It goes on to servers in the
+    /// right form.
+    tolerate: Vec<Tolerated> = Vec::new(), example = Some("[\"missing_host\"]");
     /// What servers are told about the client.
     forwarded: Forwarding = Forwarding::default(), example = Some("{ x_forwarded = \"replace\" }");
     /// Time-outs in place of those of the process.
@@ -84,6 +89,26 @@ choices! {
         Off = "off",
         /// They have to, version 1 or 2, from an address in `trusted`.
         Accept = "accept",
+    }
+}
+
+choices! {
+    /// What is taken although it is wrong.
+    Tolerated {
+        /// HTTP/1.1 without `Host`.
+        MissingHost = "missing_host",
+        /// Lines that end in a line feed alone, and empty lines before a request.
+        BareLf = "bare_lf",
+        /// `Content-Length` several times with the same value.
+        RepeatedLength = "repeated_length",
+        /// `Content-Length` beside chunks, which count; the connection ends with the request.
+        LengthAndChunks = "length_and_chunks",
+        /// Quotes, angle brackets and backslashes in targets.
+        WideTargets = "wide_targets",
+        /// Bytes above ASCII in targets, and any visible character in names of headers.
+        AnyBytes = "any_bytes",
+        /// Several spaces between the parts of a request line.
+        ExtraSpaces = "extra_spaces",
     }
 }
 

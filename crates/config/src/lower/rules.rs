@@ -245,6 +245,17 @@ impl Actions {
             out.push(("use_server", ast::Action::SetVariable { name, value }));
         }
         self.tables(&mut out);
+        if let Some(body) = &self.read_body {
+            let wait = ast::BodyWait {
+                time: body.time,
+                from_start: body.from_start,
+                at_least: body.at_least,
+            };
+            out.push(("read_body", ast::Action::ReadBody(wait)));
+        }
+        if let Some(method) = &self.set_method {
+            out.push(("set_method", ast::Action::SetMethod(template(method))));
+        }
         self.path(&mut out);
         if let Some(host) = &self.set_host {
             out.push(("set_host", ast::Action::SetHost(template(host))));
@@ -275,7 +286,10 @@ impl Actions {
             };
             out.push(("redirect", action));
         }
-        if let Some(reply) = &self.reply {
+        if let Some(reply) = self.reply.as_ref().filter(|reply| reply.page) {
+            let status = reply.status;
+            out.push(("reply", ast::Action::ErrorPage { status }));
+        } else if let Some(reply) = &self.reply {
             let action = ast::Action::Reply {
                 status: reply.status,
                 content_type: reply.content_type.as_str().to_owned(),
@@ -476,7 +490,7 @@ fn users(pairs: &Pairs<HeaderValue, String>) -> ast::Users {
 }
 
 /// Headers of an answer.
-fn fields(pairs: &Pairs<HeaderName, TemplateText>) -> Vec<(String, ast::Template)> {
+pub(crate) fn fields(pairs: &Pairs<HeaderName, TemplateText>) -> Vec<(String, ast::Template)> {
     let field =
         |(name, value): &(HeaderName, TemplateText)| (name.as_str().to_owned(), template(value));
     pairs.iter().map(field).collect()

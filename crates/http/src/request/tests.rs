@@ -187,6 +187,7 @@ fn limits_hold_while_the_head_is_still_coming() {
         line: 64,
         bytes: 256,
         count: 3,
+        ..HeadLimits::default()
     };
     let check = |text: &str| RequestHead::default().parse(text.as_bytes(), &limits);
     assert_eq!(

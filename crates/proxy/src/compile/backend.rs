@@ -22,7 +22,7 @@ use clearway_net::probe::{
 use clearway_outcome::FaultKind;
 use clearway_rules::ast::Definitions;
 
-use super::tls;
+use super::{pages, tls};
 use crate::board::{Board, DRAIN, MAINTENANCE, server_key};
 use crate::plan::{BackendPlan, BackendTlsPlan, CheckPlan, Keep, SendProxy, ServerPlan};
 
@@ -138,6 +138,8 @@ pub(super) fn compile(
     if let Some(before) = before
         && keeps
         && before.config == *backend
+        // A file may say something else by now.
+        && backend.errors.iter().all(|(_, page)| page.file.is_none())
         && is_same_tls(before)
         && before.empty_because == empty_because
         && before.servers.len() == places.len()
@@ -164,9 +166,12 @@ pub(super) fn compile(
         // The checks have compiled the same rules.
         first.unwrap_or_else(|| Diagnostic::error("rule", backend.origin(), "a rule cannot work"))
     })?;
+    let errors = pages::compile(&[&backend.errors], named)
+        .map_err(|words| Diagnostic::error("error-page", backend.origin(), words))?;
     let entry = board.backend(name);
     Ok(Arc::new(BackendPlan {
         name,
+        errors,
         algorithm: backend.algorithm(),
         has_maxconn: servers.iter().any(|s| s.maxconn > 0),
         empty_because,

@@ -4,6 +4,7 @@
 //! and latencies of unchanged backends.
 
 mod backend;
+mod pages;
 mod tls;
 
 use std::sync::Arc;
@@ -12,11 +13,10 @@ use clearway_base::hash::Map;
 use clearway_base::intern::Name;
 use clearway_config::Diagnostic;
 use clearway_config::model::{
-    Backend, Config, ErrorKey, ErrorPages as PagesConfig, Listener, Mode as ModeConfig, OnError,
-    Passthrough, Retries, Route, XForwarded as XForwardedConfig,
+    Backend, Config, Listener, Mode as ModeConfig, OnError, Passthrough, Retries, Route, Tolerated,
+    XForwarded as XForwardedConfig,
 };
-use clearway_http::XForwarded;
-use clearway_outcome::FaultKind;
+use clearway_http::{Tolerance, XForwarded};
 use clearway_rules::ast::Definitions;
 use clearway_rules::{Elsewhere, Gate};
 
@@ -25,8 +25,7 @@ pub use backend::{Address, Answer, Names, Question};
 use crate::access::LogSet;
 use crate::board::Board;
 use crate::plan::{
-    BackendPlan, ErrorPage, ErrorPages, ErrorTurn, ListenerPlan, Marked, Mode, PassPlan, Plan,
-    RetryPlan, RoutePlan,
+    BackendPlan, ErrorTurn, ListenerPlan, Marked, Mode, PassPlan, Plan, RetryPlan, RoutePlan,
 };
 
 /// Compiles a configuration that has passed its checks.
@@ -159,7 +158,7 @@ fn compile_listener(
     }
     let router = clearway_config::router(&matches, named);
     let program = listener.program(named);
-    let errors = pages(&config.errors, &listener.errors);
+    let errors = pages::compile(&[&config.errors, &listener.errors], named);
     let section = listener.origins.section();
     let (router, program, errors) = match (router, program, errors) {
         (Ok(router), Ok(program), Ok(errors)) if diagnostics.is_empty() => {
@@ -220,12 +219,28 @@ fn compile_listener(
             .on()
             .map(|name| name.as_str().to_owned()),
         transport_security: listener.transport_security(),
+        closes: listener.close,
+        tolerates: tolerance(listener),
         errors,
         passthrough: passthrough(named, listener, index)?,
         http2: listener.http2 && listener.is_http(),
         tls,
         entry,
     })
+}
+
+/// What a listener takes of requests although it is not as it should be.
+fn tolerance(listener: &Listener) -> Tolerance {
+    let has = |what| listener.tolerate.contains(&what);
+    Tolerance {
+        missing_host: has(Tolerated::MissingHost),
+        bare_lf: has(Tolerated::BareLf),
+        repeated_length: has(Tolerated::RepeatedLength),
+        length_and_chunks: has(Tolerated::LengthAndChunks),
+        wide_targets: has(Tolerated::WideTargets),
+        any_bytes: has(Tolerated::AnyBytes),
+        extra_spaces: has(Tolerated::ExtraSpaces),
+    }
 }
 
 /// Where connections of a listener go that are passed through.
@@ -310,33 +325,6 @@ fn retries(retries: &Retries) -> RetryPlan {
         body_buffer: retries.body_buffer,
         other_server: retries.other_server,
     }
-}
-
-/// The listener's own pages before the general ones.
-fn pages(general: &PagesConfig, own: &PagesConfig) -> Result<ErrorPages, String> {
-    let mut by_fault: Map<FaultKind, ErrorPage> = Map::default();
-    let mut by_status: Map<u16, ErrorPage> = Map::default();
-    for (key, page) in general.0.iter().chain(&own.0) {
-        let body = page.content().map_err(|error| {
-            format!(
-                "the error page {} cannot be read: {error}",
-                page.path().unwrap_or_default().display()
-            )
-        })?;
-        let page = ErrorPage {
-            status: page.status,
-            content_type: page.content_type.to_string(),
-            body,
-        };
-        match key {
-            ErrorKey::Status(status) => by_status.insert(*status, page),
-            ErrorKey::Fault(kind) => by_fault.insert(*kind, page),
-        };
-    }
-    Ok(ErrorPages {
-        by_fault,
-        by_status,
-    })
 }
 
 #[cfg(test)]

@@ -103,12 +103,14 @@ impl Exchange<'_> {
                 return Err(Stop::Fault(fault));
             }
         }
-        if let Some(at) = self.route
+        if !self.route_passed
+            && let Some(at) = self.route
             && let Some(program) = &plan.route(at.listener, at.route).program
             && self.request_rules(program)? == Admission::Elsewhere
         {
             return Ok(Admission::Elsewhere);
         }
+        self.route_passed = true;
         let Some(backend) = self.backend.clone() else {
             return Err(Stop::Fault(
                 self.local_fault(FaultKind::NoRoute, Phase::Route),
@@ -126,7 +128,11 @@ impl Exchange<'_> {
             conn: self.conn,
             plan: &self.plan,
         };
-        let view = around.view(&self.request.head, self.lease.filled(), self.id);
+        let backend = self.backend.as_ref();
+        let view = View {
+            backend: backend.map_or(Name::NONE, |backend| backend.plan.name),
+            ..around.view(&self.request.head, self.lease.filled(), self.id)
+        };
         let (scratch, edits) = (&mut self.request.scratch, &mut self.request.edits);
         match program.run_request(&view, scratch, edits) {
             Flow::Continue | Flow::Finish => Ok(Admission::Here),
@@ -137,6 +143,7 @@ impl Exchange<'_> {
             Flow::Reply(reply) => Err(Stop::Reply(reply)),
             Flow::Page(page) => Err(Stop::Page(page)),
             Flow::Files(wanted) => self.look_for(&wanted),
+            Flow::ReadBody(wait) => Err(Stop::Body(wait)),
             Flow::Drop => Err(Stop::Cut(self.dropped())),
         }
     }
@@ -193,7 +200,11 @@ impl Exchange<'_> {
                 &mut self.request.response_edits,
             );
             match flow {
-                Flow::Continue | Flow::Finish | Flow::Reroute | Flow::Files(_) => {}
+                Flow::Continue
+                | Flow::Finish
+                | Flow::Reroute
+                | Flow::ReadBody(_)
+                | Flow::Files(_) => {}
                 Flow::Reply(reply) => return Err(Stop::Reply(reply)),
                 Flow::Page(page) => return Err(Stop::Page(page)),
                 Flow::Drop => return Err(Stop::Cut(self.dropped())),

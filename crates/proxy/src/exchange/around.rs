@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use clearway_base::intern::Name;
 use clearway_http::RequestHead;
@@ -67,6 +68,20 @@ impl Around for Surroundings<'_> {
                 .filter(|server| server.plan.entry.cell.is_usable())
                 .count(),
         )
+    }
+
+    fn is_first(&self) -> bool {
+        self.conn.requests <= 1
+    }
+
+    fn since_epoch(&self) -> Duration {
+        Duration::from_micros(clearway_base::clock::wall_of(self.conn.worker.now()))
+    }
+
+    fn place(&self, backend: &str, server: &str) -> Option<usize> {
+        let mut servers = self.backend(backend)?.servers.iter();
+        let place = servers.position(|known| known.plan.name.as_str() == server)?;
+        Some(place + 1)
     }
 
     fn is_up(&self, backend: &str, server: &str) -> Option<bool> {

@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use clearway_http::{Framing, ResponseOptions, Version, encode_response};
+use clearway_http::{Framing, Method, ResponseOptions, Version, encode_response};
 use clearway_net::stream::{Stream, fault_of};
 use clearway_outcome::{Fault, FaultKind, FirstBytes, Phase, RetryRefusal, Side};
 
@@ -213,6 +213,9 @@ impl Exchange<'_> {
             framing,
             delimited: true,
         };
+        if self.is_bodiless_by_rule() {
+            return same(Source::Length(0), response.framing);
+        }
         match response.framing {
             Framing::None => same(Source::Length(0), Framing::None),
             // The library counts, and the end is told.
@@ -244,9 +247,21 @@ impl Exchange<'_> {
         }
     }
 
+    /// Whether the server was asked by another method than HEAD, which the client has used: it sends a body
+    /// that nobody wants.
+    fn is_bodiless_by_rule(&self) -> bool {
+        self.request.head.method == Method::Head && self.request.edits.method().is_some()
+    }
+
+    /// Whether the listener wants one request per connection.
+    pub(super) fn closes(&self) -> bool {
+        self.plan.listener(self.conn.listener_at).closes
+    }
+
     /// Whether the client's connection can carry another request afterwards.
     fn keeps_client(&self, answer: &Answer, shape: &Shape) -> bool {
         self.request.head.keep_alive
+            && !self.closes()
             && shape.delimited
             && !self.conn.half_closed
             && !self.conn.is_leaving()
@@ -407,6 +422,8 @@ impl Exchange<'_> {
         } = answer;
         let sent_all = upload.is_done() && !upload_failed;
         let is_shared = server.stream.h2().is_some();
+        // A body that nobody wanted may still come.
+        let clean = clean && !self.is_bodiless_by_rule();
         if !is_shared && clean && sent_all && self.request.response.keep_alive {
             server.uses += 1;
             if let Some(backend) = &self.backend

@@ -112,7 +112,7 @@ impl Exchange<'_> {
                 self.fault = Some(fault);
                 return Next::Abort;
             }
-            Err(Stop::File(_)) => return Next::Abort,
+            Err(Stop::File(_) | Stop::Body(_)) => return Next::Abort,
         };
         let keep_alive = self.keeps_after_reply();
         let out = self.encode_file_head(&draft, &head, keep_alive);
@@ -250,7 +250,11 @@ impl Exchange<'_> {
             };
             let (scratch, edits) = (&mut self.request.scratch, &mut self.request.response_edits);
             match program.run_response(&view, scratch, edits) {
-                Flow::Continue | Flow::Finish | Flow::Reroute | Flow::Files(_) => {}
+                Flow::Continue
+                | Flow::Finish
+                | Flow::Reroute
+                | Flow::ReadBody(_)
+                | Flow::Files(_) => {}
                 Flow::Reply(reply) => return Err(Stop::Reply(reply)),
                 Flow::Page(page) => return Err(Stop::Page(page)),
                 Flow::Drop => {

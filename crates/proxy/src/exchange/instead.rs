@@ -22,7 +22,7 @@ impl Exchange<'_> {
                 let fault = |kind| self.local_fault(kind, Phase::Admit);
                 (reply.status, reply.fault.map(fault))
             }
-            Stop::Page(_) | Stop::File(_) | Stop::Cut(_) => return Err(stop),
+            Stop::Page(_) | Stop::File(_) | Stop::Body(_) | Stop::Cut(_) => return Err(stop),
         };
         let plan = Rc::clone(&self.plan);
         let Some(at) = self.route.filter(|_| self.instead.is_none()) else {

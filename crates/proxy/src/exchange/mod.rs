@@ -5,6 +5,7 @@
 
 mod admit;
 pub(crate) mod around;
+mod body;
 mod choose;
 mod deliver;
 mod dress;
@@ -13,6 +14,7 @@ mod files;
 mod gone;
 mod grpc;
 mod instead;
+mod pages;
 pub(crate) mod pump;
 mod reach;
 mod reply;
@@ -34,7 +36,7 @@ use clearway_http::{Edits, RequestHead, ResponseHead};
 use clearway_outcome::{Attempt, Fault, FaultKind, GrpcStatus, Phase, RequestId, Side};
 use clearway_rules::ast::StatusPage;
 use clearway_rules::table::Event;
-use clearway_rules::{LocalReply, Scratch};
+use clearway_rules::{BodyWait, LocalReply, Scratch};
 use smallvec::SmallVec;
 
 use crate::access::Noted;
@@ -109,6 +111,8 @@ pub(crate) enum Stop {
     Page(Arc<StatusPage>),
     /// A file answers.
     File(Box<Found>),
+    /// Rules wait for the body.
+    Body(BodyWait),
     /// The client is gone or the response has begun: nothing can be answered.
     Cut(Fault),
 }
@@ -177,6 +181,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) settled: bool,
     /// Only fresh connections: a kept one has just died.
     pub(crate) fresh_only: bool,
+    /// The rules of the route were run, and those of the backend wait for the body.
+    pub(crate) route_passed: bool,
     /// Another route answers for an error.
     pub(crate) instead: Option<instead::Instead>,
 }
@@ -224,6 +230,7 @@ pub(crate) async fn run(
         used: None,
         settled: false,
         fresh_only: false,
+        route_passed: false,
         instead: None,
     };
     exchange.exchange_session();
@@ -250,6 +257,8 @@ pub(crate) async fn run(
             exchange.fault = Some(fault);
             Next::Abort
         }
+        // Rules of an error's own route cannot wait: the body may be gone by then.
+        Err(Stop::Body(_)) => Next::Abort,
     };
     exchange.settle();
     exchange.exchange_session();
@@ -293,10 +302,14 @@ impl Exchange<'_> {
     async fn steps(&mut self) -> Result<Next, Stop> {
         self.confirm().await?;
         self.challenge()?;
-        self.listener_rules()?;
+        while let Err(stop) = self.listener_rules() {
+            self.wait_for_rules(stop).await?;
+        }
         self.find_route()?;
         self.limit_total();
-        self.pass()?;
+        while let Err(stop) = self.pass() {
+            self.wait_for_rules(stop).await?;
+        }
         let answer = self.obtain().await?;
         self.deliver(answer).await
     }
@@ -314,6 +327,15 @@ impl Exchange<'_> {
             self.find_route()?;
         }
         Ok(())
+    }
+
+    /// Waits for the body where rules do, which then go on; else they have ended the steps.
+    async fn wait_for_rules(&mut self, stop: Stop) -> Result<(), Stop> {
+        match stop {
+            // Boxed: the room for it need not be part of every request's.
+            Stop::Body(wait) => Box::pin(self.read_body(wait)).await,
+            stop => Err(stop),
+        }
     }
 
     /// Whether the route has something to say to errors.

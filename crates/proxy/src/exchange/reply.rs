@@ -10,7 +10,7 @@ use clearway_rules::table;
 use clearway_telemetry::proxy_status;
 
 use super::{Exchange, Next};
-use crate::plan::{ErrorPage, ListenerPlan};
+use crate::plan::ErrorPage;
 
 /// What a reply says about the connection and the request.
 pub(crate) struct ReplyOptions<'a> {
@@ -52,7 +52,10 @@ pub(crate) fn encode_fault(options: &ReplyOptions<'_>, date: &[u8; 29], out: &mu
             (text.as_bytes(), b"text/plain; charset=utf-8")
         }
     };
-    let mut headers: Vec<(&str, &[u8])> = vec![("Content-Type", content_type)];
+    let mut headers: Vec<(&str, &[u8])> = Vec::with_capacity(8);
+    if !content_type.is_empty() && !body.is_empty() {
+        headers.push(("Content-Type", content_type));
+    }
     if !proxy_status.is_empty() {
         headers.push(("Proxy-Status", &proxy_status));
     }
@@ -78,18 +81,6 @@ fn transport_security(value: Option<&str>) -> Option<(&str, &[u8])> {
 fn body_of(reply: &[u8]) -> &[u8] {
     let end = reply.windows(4).position(|four| four == b"\r\n\r\n");
     end.and_then(|end| reply.get(end + 4..)).unwrap_or_default()
-}
-
-/// Media type and body of the page for a status: what the listener has for it, or a short text.
-fn status_page(status: u16, listener: &ListenerPlan, id: RequestId) -> (String, Vec<u8>) {
-    let own = listener.errors.by_status.get(&status);
-    match own.and_then(|page| Some((page.content_type.clone(), page.body.clone()?))) {
-        Some(page) => page,
-        None => (
-            "text/plain; charset=utf-8".to_owned(),
-            format!("{status} {}\nrequest id {id}\n", reason(status)).into_bytes(),
-        ),
-    }
 }
 
 impl Exchange<'_> {
@@ -125,8 +116,15 @@ impl Exchange<'_> {
         }
         let mut out = Vec::new();
         {
-            let listener = self.plan.listener(self.conn.listener_at);
-            let page = listener.errors.for_fault(fault.kind, status);
+            let plan = Rc::clone(&self.plan);
+            let listener = plan.listener(self.conn.listener_at);
+            let found = self.own_page(Some(fault.kind), status);
+            if found.as_ref().is_some_and(|found| found.page.drop) {
+                return Next::Abort;
+            }
+            let page = found.as_ref().map(|found| &*found.page);
+            let own = found.as_ref().map_or(&[][..], |found| &found.headers);
+            let headers = [headers, own].concat();
             let options = ReplyOptions {
                 status: page.and_then(|p| p.status).unwrap_or(status),
                 fault: Some(fault),
@@ -134,7 +132,7 @@ impl Exchange<'_> {
                 page,
                 keep_alive,
                 head_only: self.request.head.method == Method::Head,
-                headers,
+                headers: &headers,
                 received,
                 transport_security: listener.transport_security.as_deref(),
             };
@@ -165,7 +163,12 @@ impl Exchange<'_> {
                     .await;
             }
         }
-        self.status = reply.status;
+        let page = reply.page.then(|| self.status_page(reply.status));
+        if page.as_ref().is_some_and(|page| page.drop) {
+            return Next::Abort;
+        }
+        let status = page.as_ref().map_or(reply.status, |page| page.status);
+        self.status = status;
         let keep_alive = self.keeps_after_reply();
         let worker = Rc::clone(&self.conn.worker);
         let mut out = Vec::new();
@@ -173,12 +176,11 @@ impl Exchange<'_> {
             let id = self.id.text();
             let mut proxy_status = Vec::new();
             let listener = self.plan.listener(self.conn.listener_at);
-            let page = reply
-                .page
-                .then(|| status_page(reply.status, listener, self.id));
+            let of_page = page.iter().flat_map(|page| &page.headers);
             let mut headers: Vec<(&str, &[u8])> = reply
                 .headers
                 .iter()
+                .chain(of_page)
                 .map(|(n, v)| (n.as_str(), v.as_slice()))
                 .collect();
             if let Some(fault) = &self.fault {
@@ -186,8 +188,8 @@ impl Exchange<'_> {
                 headers.push(("Proxy-Status", &proxy_status));
                 headers.push(("X-Request-Id", &id));
             }
-            if let Some((content_type, _)) = &page {
-                headers.push(("Content-Type", content_type.as_bytes()));
+            if let Some(page) = page.as_ref().filter(|page| !page.body.is_empty()) {
+                headers.push(("Content-Type", page.content_type.as_bytes()));
             }
             let own = transport_security(listener.transport_security.as_deref());
             let is_written = |(name, _): &(&str, &[u8])| {
@@ -198,9 +200,9 @@ impl Exchange<'_> {
             }
             let mut date = worker.date.borrow_mut();
             let reply = Reply {
-                status: reply.status,
+                status,
                 headers: &headers,
-                body: page.as_ref().map_or(&reply.body, |(_, body)| body),
+                body: page.as_ref().map_or(&reply.body, |page| &page.body),
                 keep_alive,
                 head_only: self.request.head.method == Method::Head,
             };
@@ -252,6 +254,7 @@ impl Exchange<'_> {
     /// Whether the connection can go on after a reply: only if the whole request is in the buffer.
     pub(super) fn keeps_after_reply(&self) -> bool {
         self.request.head.keep_alive
+            && !self.closes()
             && !self.conn.half_closed
             && !self.conn.is_leaving()
             && self.upload_read == 0

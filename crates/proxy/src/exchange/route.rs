@@ -33,6 +33,7 @@ impl Exchange<'_> {
                 ));
             }
         };
+        self.route_passed = false;
         self.route = Some(RouteAt {
             listener: at,
             route,

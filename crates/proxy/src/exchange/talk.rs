@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use clearway_base::buffer::{Lease, Pool};
-use clearway_http::{Framing, HeadLimits, Progress, encode_interim};
+use clearway_http::{Framing, HeadLimits, Method, Progress, encode_interim};
 use clearway_net::stream::{Read, fault_of};
 use clearway_net::tls;
 use clearway_outcome::{Attempt, Fault, FaultKind, Phase};
@@ -355,8 +355,12 @@ impl Exchange<'_> {
             line: limits.response_header_bytes,
             bytes: limits.response_header_bytes,
             count: limits.header_count,
+            ..HeadLimits::default()
         };
-        let method = self.request.head.method;
+        let method = match self.request.edits.method() {
+            Some(method) => Method::of(method),
+            None => self.request.head.method,
+        };
         match self
             .request
             .response

@@ -103,6 +103,39 @@ impl Answer {
         })
     }
 
+    /// # Errors
+    /// A status out of bounds.
+    pub(super) fn page(status: u16) -> Result<Self, String> {
+        if !(200..600).contains(&status) {
+            return Err(format!("{status} is no status of an answer"));
+        }
+        let reply = LocalReply {
+            status,
+            page: true,
+            ..LocalReply::default()
+        };
+        Ok(Self {
+            reply,
+            location: None,
+            body: None,
+            headers: Vec::new(),
+        })
+    }
+
+    /// The answer, where it is the same for all requests.
+    pub(super) fn constant(&self) -> Option<LocalReply> {
+        if self.body.is_some() || self.location.is_some() {
+            return None;
+        }
+        let mut reply = self.reply.clone();
+        for (name, value) in &self.headers {
+            reply
+                .headers
+                .push((name.clone(), value.constant()?.to_vec()));
+        }
+        Some(reply)
+    }
+
     /// The answer to a request.
     pub(super) fn to(&self, view: &View<'_>, scratch: &Scratch) -> LocalReply {
         let mut room = Vec::new();

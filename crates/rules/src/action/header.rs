@@ -274,9 +274,14 @@ pub(super) fn check_constant(value: &Text) -> Result<(), String> {
     }
 }
 
+/// Whether it is a token (RFC 9110 section 5.6.2).
+pub(super) fn is_token(text: &[u8]) -> bool {
+    let token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
+    !text.is_empty() && text.iter().all(token)
+}
+
 pub(super) fn check_name(name: &str) -> Result<(), String> {
-    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if name.is_empty() || !name.bytes().all(token) {
+    if !is_token(name.as_bytes()) {
         return Err(format!("{name:?} is not the name of a header"));
     }
     let known = Known::of(name.as_bytes());

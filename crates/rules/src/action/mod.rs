@@ -4,9 +4,12 @@ mod answer;
 mod auth;
 mod files;
 mod header;
+mod page;
 pub(crate) mod path;
 mod table;
 mod variable;
+
+pub use page::Page;
 
 use std::sync::Arc;
 
@@ -14,8 +17,12 @@ use clearway_http::Edits;
 
 use crate::ast::{Action, Persist, Since, StatusPage, Template};
 use crate::compile::Compiler;
+use crate::fetch::Context;
 use crate::scratch::Scratch;
-use crate::view::{Flow, LocalReply, View};
+use crate::view::{BodyWait, Flow, LocalReply, View};
+
+/// Longest method that a rule may set, in bytes.
+const METHOD_MAX: usize = 64;
 
 /// Longest value that a rule may produce, in bytes.
 const VALUE_MAX: usize = 16 << 10;
@@ -34,6 +41,8 @@ pub(crate) enum Step {
     Replace(header::Replace),
     RemoveLike(header::RemoveLike),
     Status(u16),
+    Method(crate::fetch::Text),
+    ReadBody(BodyWait),
     Answer(answer::Answer),
     Auth(auth::Auth),
     Page(Arc<StatusPage>),
@@ -79,6 +88,8 @@ impl Step {
                 edits.set_status(*status);
                 Ok(())
             }
+            Self::Method(value) => method(value, view, scratch, edits),
+            Self::ReadBody(wait) => return Flow::ReadBody(*wait),
             Self::Auth(step) => return step.apply(view),
             Self::Page(page) => return Flow::Page(Arc::clone(page)),
             Self::Files(step) => return step.to(&view.with(edits), scratch),
@@ -92,6 +103,24 @@ impl Step {
             Err(Invalid) => Flow::Reply(LocalReply::rewrite_invalid()),
         }
     }
+}
+
+/// Replaces the method by a value.
+fn method(
+    value: &crate::fetch::Text,
+    view: &View<'_>,
+    scratch: &mut Scratch,
+    edits: &mut Edits,
+) -> Result<(), Invalid> {
+    scratch.lend(|scratch, room| {
+        let value = value.render(&Context::for_templates(&view.with(edits), scratch), room);
+        // A tunnel is no request that could be passed on.
+        if value.len() > METHOD_MAX || value == b"CONNECT" || !header::is_token(value) {
+            return Err(Invalid);
+        }
+        edits.set_method(value);
+        Ok(())
+    })
 }
 
 /// A rule yielded what HTTP does not allow.
@@ -228,6 +257,8 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
             Ok((When::Request, Step::Path(step)))
         }
         Action::SetHost(host) => host_step(host, compiler),
+        Action::SetMethod(method) => Ok((When::Request, Step::Method(compiler.text(method)?))),
+        Action::ReadBody(wait) => Ok((When::Request, Step::ReadBody(*wait))),
         Action::SetVariable { name, value } => {
             let step = variable::Variable::new(name, compiler.text(value)?);
             Ok((When::Either, Step::Variable(step)))
@@ -241,7 +272,10 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
         Action::BasicAuth { realm, users } => {
             auth::Auth::new(realm, users).map(|step| (When::Request, Step::Auth(step)))
         }
-        Action::Redirect { .. } | Action::Reply { .. } | Action::Deny { .. } => {
+        Action::Redirect { .. }
+        | Action::Reply { .. }
+        | Action::ErrorPage { .. }
+        | Action::Deny { .. } => {
             let step = answer_step(action, compiler)?;
             Ok((When::Either, Step::Answer(step)))
         }
@@ -319,6 +353,7 @@ fn answer_step(action: &Action, compiler: &mut Compiler<'_>) -> Result<answer::A
             let body = compiler.text(body)?;
             answer::Answer::reply(*status, content_type, body, fields(headers, compiler)?)
         }
+        Action::ErrorPage { status } => answer::Answer::page(*status),
         Action::Deny { status } => answer::Answer::deny(*status),
         other => Err(format!("{other:?} answers nothing")),
     }

@@ -9,6 +9,7 @@ mod encode;
 mod hash;
 mod number;
 mod parts;
+mod target;
 mod text;
 
 use std::fmt;
@@ -144,8 +145,9 @@ type Make = fn(&[String]) -> Result<Code, String>;
 const VARIABLE: &str = "var:";
 
 /// Those that take values of variables: what is made of them anew each time costs nothing.
-const WITH_VARIABLES: [&str; 11] = [
-    "add", "sub", "mul", "div", "mod", "and", "or", "xor", "concat", "is", "strcmp",
+const WITH_VARIABLES: [&str; 13] = [
+    "add", "sub", "mul", "div", "mod", "and", "or", "xor", "concat", "is", "strcmp", "add_item",
+    "hmac",
 ];
 
 /// A compiled converter.
@@ -160,6 +162,8 @@ enum How {
     Anew(Make, Box<[Argument]>),
     /// A number of a table.
     Table(Arc<Table>, What),
+    /// Whether it is the value of a variable.
+    Same(Name),
     /// A map, and what it yields when no entry fits.
     Map(Arc<MapTable>, Option<Box<[u8]>>),
 }
@@ -209,6 +213,9 @@ impl Converter {
             let table = table(words.next().unwrap_or_default())?;
             let words: Vec<&str> = words.collect();
             How::Table(table, What::parse(&words)?)
+        } else if doc.name == "same_secret" {
+            let name = arguments.first().map_or("", |name| name.trim());
+            How::Same(Name::new(name.strip_prefix(VARIABLE).unwrap_or(name)))
         } else if WITH_VARIABLES.contains(&doc.name)
             && arguments.iter().any(|text| text.starts_with(VARIABLE))
         {
@@ -252,6 +259,14 @@ impl Converter {
                     out.extend_from_slice(number.to_string().as_bytes());
                 }
                 number.is_some()
+            }
+            How::Same(name) => {
+                let other = at.scratch.variable(*name).unwrap_or_default();
+                // All bytes are looked at, whichever differ.
+                let differs = value.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b));
+                let is_same = differs == 0 && value.len() == other.len();
+                out.push(if is_same { b'1' } else { b'0' });
+                true
             }
             How::Map(map, default) => {
                 let found = map.look_up(at, value, &mut |found| {
@@ -327,6 +342,11 @@ converters! {
     /// With texts before and behind. Here, in comparisons and in arithmetic `var:NAME` as an argument is
     /// the value of a variable.
     "concat" ("BEFORE,AFTER") 2 2 text::concat;
+    /// A text added behind a delimiter, which only stands where there was something before; with a third
+    /// argument that text behind it.
+    "add_item" ("DELIMITER,TEXT[,AFTER]") 2 3 text::add_item;
+    /// 1 when the value is that of a variable, else 0; how long that takes does not tell where they differ.
+    "same_secret" ("VARIABLE") 1 1 text::map;
     /// 1 when the value is this text, else 0.
     "is" ("TEXT") 1 1 text::is;
     /// 0 when the value is this text, else a number below or above 0, by the order of bytes.
@@ -393,15 +413,30 @@ converters! {
     "ub64enc" ("") 0 0 encode::ub64enc;
     /// What Base64 for URLs says.
     "ub64dec" ("") 0 0 encode::ub64dec;
+    /// Groups of so many bytes as decimal numbers with a delimiter between; with an argument of 1 what is
+    /// left at the end is dropped.
+    "be2dec" ("DELIMITER,BYTES[,DROP]") 2 3 encode::be2dec;
+    /// The same in hexadecimal, in upper case.
+    "be2hex" ("[DELIMITER,BYTES[,DROP]]") 0 3 encode::be2hex;
+    /// The bytes that hexadecimal says; nothing where it is none.
+    "unhex" ("") 0 0 encode::unhex;
+    /// One of the ways in which a target can be written differently brought into one form, by the names that
+    /// HAProxy has for them.
+    "normalize" ("WAY[,OPTION]") 1 2 target::normalize;
     /// Hexadecimal in upper case.
     "hex" ("") 0 0 encode::hex;
+    /// A number in hexadecimal, in upper case, of at least four digits.
+    "int2hex" ("") 0 0 encode::int2hex;
+    /// The bytes of an address in hexadecimal, in upper case.
+    "ip2hex" ("") 0 0 encode::ip2hex;
     /// The number that hexadecimal says.
     "hex2i" ("") 0 0 encode::hex2i;
     /// Percent signs resolved; with an argument of 1 `+` is a space everywhere, else in the query alone.
     "url_dec" ("[FORM]") 0 1 encode::url_dec;
     /// What a query must not hold written with percent signs.
     "url_enc" ("[SET]") 0 1 encode::url_enc;
-    /// Escaped for a string of JSON.
+    /// Escaped for a string of JSON. The bytes are characters each (`ascii`), or UTF-8: `utf8` yields nothing
+    /// where they are none, `utf8s` leaves out what is none.
     "json" ("[ENCODING]") 0 1 encode::json;
     /// CRC-32 (that of gzip). An argument of 1 spreads the bits of this sum and of those below.
     "crc32" ("[AVALANCHE]") 0 1 hash::crc32;

@@ -84,9 +84,9 @@ fn ways(path: &str) -> Result<Vec<Way>, String> {
     let mut ways = Vec::new();
     while !rest.is_empty() {
         if let Some(tail) = rest.strip_prefix('.') {
-            let end = tail.find(['.', '[']).unwrap_or(tail.len());
+            let end = name_end(tail);
             let (name, tail) = tail.split_at_checked(end).ok_or_else(bad)?;
-            ways.push(Way::Name(name.to_owned()));
+            ways.push(Way::Name(name.replace("\\.", ".")));
             rest = tail;
         } else {
             let inner = rest.strip_prefix('[').ok_or_else(bad)?;
@@ -99,6 +99,20 @@ fn ways(path: &str) -> Result<Vec<Way>, String> {
         }
     }
     Ok(ways)
+}
+
+/// Where a name ends: at a dot that no backslash stands before, or at a bracket.
+fn name_end(text: &str) -> usize {
+    let mut is_escaped = false;
+    for (at, next) in text.char_indices() {
+        match next {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            '.' | '[' => return at,
+            _ => {}
+        }
+    }
+    text.len()
 }
 
 pub(super) fn json_query(arguments: &[String]) -> Result<Code, String> {

@@ -195,6 +195,20 @@ pub(super) fn concat(arguments: &[String]) -> Result<Code, String> {
     }))
 }
 
+pub(super) fn add_item(arguments: &[String]) -> Result<Code, String> {
+    let texts = [0, 1, 2].map(|at| argument(arguments, at).as_bytes().to_vec());
+    Ok(Box::new(move |value, out| {
+        let [delimiter, text, after] = &texts;
+        out.extend_from_slice(value);
+        if !value.is_empty() {
+            out.extend_from_slice(delimiter);
+        }
+        out.extend_from_slice(text);
+        out.extend_from_slice(after);
+        true
+    }))
+}
+
 /// 0 for the same text, else the difference of the first bytes that differ, or of the lengths.
 pub(super) fn compare(arguments: &[String]) -> Result<Code, String> {
     let other = argument(arguments, 0).as_bytes().to_vec();

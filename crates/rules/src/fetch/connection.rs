@@ -1,11 +1,23 @@
 //! What is known about the connection and the request as a whole.
 
+use clearway_base::intern::Name;
 use clearway_outcome::Address;
 
 use super::{Argument, Context, Short, Visit};
 
+/// What a rule has set in place of a value, in the variable of its name.
+fn instead<'a>(at: &Context<'a>, name: &str) -> Option<&'a [u8]> {
+    match at.scratch.has_variables() {
+        true => at.scratch.variable(Name::new(name)),
+        false => None,
+    }
+}
+
 /// A client on a Unix socket has no address.
 pub(super) fn source(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    if let Some(address) = instead(at, "client_ip") {
+        return visit(address);
+    }
     at.view
         .source()
         .is_some_and(|ip| visit(Short::of(ip).as_bytes()))
@@ -32,6 +44,9 @@ pub(super) fn port_suffix(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>)
 
 /// A listener on a Unix socket has no address.
 pub(super) fn local(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    if let Some(address) = instead(at, "server_ip") {
+        return visit(address);
+    }
     let local = at.view.around.and_then(|around| around.local());
     local.is_some_and(|ip| visit(Short::of(ip.to_canonical()).as_bytes()))
 }
@@ -64,10 +79,31 @@ pub(super) fn listener(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) ->
     visit(at.view.listener.as_str().as_bytes())
 }
 
+pub(super) fn chosen(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    let name = match at.view.backend.is_none() {
+        true => at.view.listener,
+        false => at.view.backend,
+    };
+    visit(name.as_str().as_bytes())
+}
+
+pub(super) fn first(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    let is_first = at.view.around.is_none_or(|around| around.is_first());
+    visit(if is_first { b"1" } else { b"0" })
+}
+
+pub(super) fn now(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    let now = at.view.around.map(|around| around.since_epoch().as_secs());
+    now.is_some_and(|now| visit(Short::of(now).as_bytes()))
+}
+
 pub(super) fn scheme(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
     visit(at.view.scheme.as_bytes())
 }
 
 pub(super) fn id(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
-    visit(&at.view.id.text())
+    match instead(at, "id") {
+        Some(id) => visit(id),
+        None => visit(&at.view.id.text()),
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! To add one: a function in a file of this folder and an entry in the list.
 
+mod body;
 mod connection;
 pub(crate) mod edited;
 mod request;
@@ -277,12 +278,26 @@ fetches! {
         ClientCertNotAfter = "client_cert_not_after" Request tls::not_after;
         /// `verified` when the client showed a certificate, else `none`.
         ClientCertVerdict = "client_cert_verdict" Request tls::verdict;
+        /// Name of the backend that a request goes to as far as that is known, else of the listener.
+        Chosen = "chosen_backend" Request connection::chosen;
+        /// 1 when no request came on the connection before this one, else 0.
+        FirstRequest = "first_request" Request connection::first;
+        /// Seconds since 1970.
+        Now = "unix_time" Request connection::now;
+        /// The body of the request as far as a rule has waited for it; without the coding of chunks.
+        Body = "body" Request body::body;
+        /// Count of its bytes.
+        BodyBytes = "body_bytes" Request body::bytes;
+        /// Count of the bytes that it has or will have, as far as that is known.
+        BodySize = "body_size" Request body::size;
         /// Status of the response.
         Status = "status" Response response::status;
         /// Name of the backend.
         Backend = "backend" Response response::backend;
         /// Name of the server.
         Server = "server" Response response::server;
+        /// Place of the server in its backend, from 1.
+        ServerPlace = "server_place" Response response::place;
     }
     named {
         /// A header of the request. Tests hold when they do for one of several.
@@ -313,6 +328,8 @@ fetches! {
         QueryParam = "query" Request request::query_param;
         /// A cookie that the response sets.
         ResponseCookie = "response_cookie" Response response::cookie;
+        /// A parameter in a body that is a form, as it came.
+        BodyParam = "body_param" Request body::param;
         /// A header of the response.
         ResponseHeader = "response_header" Response response::header;
         /// Lines of a header of the response, as `header_line`.

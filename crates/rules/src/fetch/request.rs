@@ -43,7 +43,9 @@ pub(super) fn target(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> b
 }
 
 pub(super) fn method(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
-    visit(at.view.head.method_text.of(at.view.buf))
+    let new = at.view.edits.filter(|_| at.view.response.is_none());
+    let new = new.and_then(|edits| edits.method());
+    visit(new.unwrap_or_else(|| at.view.head.method_text.of(at.view.buf)))
 }
 
 pub(super) fn version(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {

@@ -44,6 +44,15 @@ pub(super) fn server(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> b
     name(at.view.server, visit)
 }
 
+pub(super) fn place(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    let (backend, server) = (at.view.backend.as_str(), at.view.server.as_str());
+    let place = at
+        .view
+        .around
+        .and_then(|around| around.place(backend, server));
+    place.is_some_and(|place| visit(Short::of(place).as_bytes()))
+}
+
 fn name(name: Name, visit: &mut Visit<'_>) -> bool {
     !name.is_none() && visit(name.as_str().as_bytes())
 }

@@ -50,7 +50,12 @@ fn forwarded(asked: &Asked, rules: &[Rule]) -> Result<String, LocalReply> {
     match program.run_request(&asked.view(), &mut Scratch::default(), &mut edits) {
         Flow::Continue => Ok(asked.forwarded(&edits)),
         Flow::Reply(reply) => Err(reply),
-        Flow::Page(_) | Flow::Files(_) | Flow::Drop | Flow::Reroute | Flow::Finish => {
+        Flow::Page(_)
+        | Flow::Files(_)
+        | Flow::Drop
+        | Flow::ReadBody(_)
+        | Flow::Reroute
+        | Flow::Finish => {
             unreachable!()
         }
     }

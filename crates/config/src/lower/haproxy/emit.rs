@@ -17,7 +17,7 @@ use crate::model::{
     Actions, Backend, Bind, Condition, Config, ErrorKey, ErrorPage, ErrorPages, Forwarding,
     HashKey, HeaderName, HeaderValue, Identifier, Keepalive, LimitOverrides, Listener, OrOff,
     Pairs, ProxyProtocol, Reply, Retries, RetryMethods, RetryOn, Route, Rule, TemplateText,
-    TimeoutOverrides, ValueTest, XForwarded,
+    TimeoutOverrides, Tolerated, ValueTest, XForwarded,
 };
 use crate::value::Text;
 
@@ -44,7 +44,7 @@ pub(super) fn frontend(proxy: &Proxy, global: &Global, config: &mut Config, note
             return;
         };
         names.push(name.clone());
-        let mut listener = listener(proxy, seat, name, global);
+        let mut listener = listener(proxy, seat, name, (global, notes));
         let logs = logs::of(proxy, &global.logs, &global.manner, notes);
         listener.access_logs = Some(logs).filter(|logs| !logs.is_empty());
         config.listeners.push(listener);
@@ -102,7 +102,12 @@ pub(super) fn part_families(config: &mut Config) {
     }
 }
 
-fn listener(proxy: &Proxy, seat: Seat, name: Identifier, global: &Global) -> Listener {
+fn listener(
+    proxy: &Proxy,
+    seat: Seat,
+    name: Identifier,
+    (global, notes): (&Global, &mut Notes),
+) -> Listener {
     let own = if proxy.serves() && !proxy.servers.is_empty() {
         Some((proxy.name.as_str(), &proxy.origin))
     } else {
@@ -162,13 +167,33 @@ fn listener(proxy: &Proxy, seat: Seat, name: Identifier, global: &Global) -> Lis
         listener.backlog = u32::try_from(backlog.value).unwrap_or(u32::MAX);
     }
     if is_http {
-        listener.rules = rules(proxy);
+        listener.rules = rules(proxy, notes);
+        listener.tolerate = tolerated(proxy);
+        listener.close = ["httpclose", "forceclose"]
+            .iter()
+            .any(|name| proxy.option(name));
     }
     listener
 }
 
+/// What HAProxy takes although it is not as it should be.
+fn tolerated(proxy: &Proxy) -> Vec<Tolerated> {
+    let mut all = vec![
+        Tolerated::MissingHost,
+        Tolerated::BareLf,
+        Tolerated::RepeatedLength,
+        Tolerated::LengthAndChunks,
+        Tolerated::WideTargets,
+        Tolerated::ExtraSpaces,
+    ];
+    if proxy.option("accept-invalid-http-request") {
+        all.push(Tolerated::AnyBytes);
+    }
+    all
+}
+
 /// All rules of a section in the order in which they are looked at.
-fn rules(proxy: &Proxy) -> Vec<Rule> {
+fn rules(proxy: &Proxy, notes: &mut Notes) -> Vec<Rule> {
     let mut rules = Vec::new();
     if let Some(monitor) = proxy.monitor.as_ref().filter(|_| proxy.listens()) {
         for fails in &proxy.monitor_fails {
@@ -181,9 +206,11 @@ fn rules(proxy: &Proxy) -> Vec<Rule> {
         }
         rules.push(monitor_rule(&monitor.value, &monitor.origin));
     }
+    rules.extend(super::around::before(proxy, notes));
     rules.extend(proxy.connection.iter().cloned());
     rules.extend(super::tables::let_in(&proxy.connection));
     rules.extend(proxy.request.iter().cloned());
+    rules.extend(super::around::behind(proxy));
     rules.extend(proxy.stats.rules());
     for (condition, redirect, origin) in &proxy.redirects {
         let actions = Actions {
@@ -226,7 +253,7 @@ fn monitor_rule(path: &str, origin: &Origin) -> Rule {
     rule(is_monitored(path), actions, "reply", origin)
 }
 
-fn header(name: &str, value: &str) -> Option<(HeaderName, TemplateText)> {
+pub(super) fn header(name: &str, value: &str) -> Option<(HeaderName, TemplateText)> {
     Some((
         HeaderName::parse(name).ok()?,
         TemplateText::parse(value).ok()?,
@@ -338,16 +365,11 @@ fn limits(proxy: &Proxy, global: &Global) -> LimitOverrides {
     limits
 }
 
-/// The pages of `errorfile`: the file is a whole response.
+/// The pages of errors.
 fn pages(proxy: &Proxy) -> ErrorPages {
-    let mut pages = Vec::new();
-    for (status, page) in &proxy.pages {
-        let Ok(text) = std::fs::read_to_string(&page.value) else {
-            continue;
-        };
-        pages.push((ErrorKey::Status(*status), error_page(&text)));
-    }
-    Pairs(pages)
+    let pages = proxy.pages.iter();
+    let pages = pages.map(|(status, page)| (ErrorKey::Status(*status), page.value.clone()));
+    Pairs(pages.collect())
 }
 
 /// Faults that are answered as if there were no server: what never got a connection, and requests that
@@ -368,33 +390,10 @@ fn unavailable(pages: &mut ErrorPages) {
     let own = own.map(|(_, page)| page.clone()).unwrap_or_default();
     for kind in UNAVAILABLE {
         let page = ErrorPage {
-            status: Some(503),
+            status: own.status.or(Some(503)),
             ..own.clone()
         };
         pages.0.push((ErrorKey::Fault(kind), page));
-    }
-}
-
-fn error_page(text: &str) -> ErrorPage {
-    let (head, body) = text
-        .split_once("\r\n\r\n")
-        .or_else(|| text.split_once("\n\n"))
-        .unwrap_or((text, ""));
-    let mut lines = head.lines();
-    let status = lines
-        .next()
-        .and_then(|line| line.split(' ').nth(1)?.parse().ok());
-    let kind = lines.find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-type")
-            .then(|| value.trim().to_owned())
-    });
-    ErrorPage {
-        body: Some(body.to_owned()),
-        content_type: HeaderValue::parse(kind.as_deref().unwrap_or("text/html"))
-            .unwrap_or_default(),
-        status,
-        ..ErrorPage::default()
     }
 }
 
@@ -421,7 +420,7 @@ pub(super) fn backend(proxy: &Proxy, global: &Global, config: &mut Config, notes
     server::settle(&mut backend, &members, global, notes);
     backend.health = check::read(proxy, &members, notes);
     if proxy.is_http() && proxy.kind == "backend" {
-        backend.rules = rules(proxy);
+        backend.rules = rules(proxy, notes);
     }
     // It is said once, in the backend, whichever section asks for it.
     if let Some(line) = proxy.forwardfor.as_ref().filter(|_| proxy.is_http()) {
@@ -441,6 +440,12 @@ pub(super) fn backend(proxy: &Proxy, global: &Global, config: &mut Config, notes
     }
     backend.persist = proxy.option("persist");
     super::cookie::read(proxy, &mut backend, notes);
+    if proxy.is_http() {
+        backend.errors = pages(proxy);
+        if proxy.pages.contains_key(&503) {
+            unavailable(&mut backend.errors);
+        }
+    }
     for member in members {
         let server = member.server;
         let name = server.label();

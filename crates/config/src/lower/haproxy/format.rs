@@ -22,7 +22,65 @@ const VARIABLES: &[(&str, Fetch)] = &[
     ("sslv", Fetch::TlsVersion),
     ("sslc", Fetch::TlsCipher),
     ("ST", Fetch::Status),
+    ("fi", Fetch::Local),
+    ("Ts", Fetch::Now),
+    ("HPO", Fetch::SentPath),
 ];
+
+/// How values are written, as flags in braces say.
+#[derive(Clone, Copy, Default)]
+struct Flags {
+    quoted: bool,
+    hex: bool,
+}
+
+impl Flags {
+    fn changed(mut self, flags: &str) -> Self {
+        for flag in flags.split(',').map(str::trim) {
+            match flag {
+                "+Q" => self.quoted = true,
+                "-Q" => self.quoted = false,
+                "+X" => self.hex = true,
+                "-X" => self.hex = false,
+                _ => {}
+            }
+        }
+        self
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others are texts")]
+    fn write(self, fetch: Fetch, pieces: &mut Vec<Piece>) {
+        let fetch = match fetch {
+            number @ (Fetch::SourcePort | Fetch::Port) if self.hex => {
+                number.through(vec![Convert::new("int2hex")])
+            }
+            address @ (Fetch::Source | Fetch::Local) if self.hex => {
+                address.through(vec![Convert::new("ip2hex")])
+            }
+            other => other,
+        };
+        let quote = || Piece::Text("\"".to_owned());
+        if self.quoted {
+            pieces.extend([quote(), Piece::Fetch(fetch), quote()]);
+        } else {
+            pieces.push(Piece::Fetch(fetch));
+        }
+    }
+
+    /// The request line.
+    fn write_request(self, pieces: &mut Vec<Piece>) {
+        let quote = || self.quoted.then(|| Piece::Text("\"".to_owned()));
+        pieces.extend(quote());
+        for (fetch, behind) in [
+            (Fetch::Method, " "),
+            (Fetch::SentTarget, " HTTP/"),
+            (Fetch::Version, ""),
+        ] {
+            pieces.extend([Piece::Fetch(fetch), Piece::Text(behind.to_owned())]);
+        }
+        pieces.extend(quote());
+    }
+}
 
 /// Reads a string.
 ///
@@ -30,6 +88,7 @@ const VARIABLES: &[(&str, Fetch)] = &[
 /// A sentence about what is wrong or not known.
 pub(super) fn read(text: &str) -> Result<Template, String> {
     let (mut pieces, mut plain) = (Vec::new(), String::new());
+    let mut general = Flags::default();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('%') {
         plain.push_str(before);
@@ -38,21 +97,35 @@ pub(super) fn read(text: &str) -> Result<Template, String> {
             rest = tail;
             continue;
         }
-        // Flags such as `{+Q}` are about quoting in logs.
-        let after = match after.strip_prefix('{') {
-            Some(flags) => flags.split_once('}').map_or(after, |(_, tail)| tail),
+        let mut flags = general;
+        let after = match after
+            .strip_prefix('{')
+            .and_then(|inner| inner.split_once('}'))
+        {
+            Some((own, tail)) => {
+                flags = flags.changed(own);
+                tail
+            }
             None => after,
         };
-        let (fetch, tail) = if let Some(inner) = after.strip_prefix('[') {
+        pieces.push(Piece::Text(std::mem::take(&mut plain)));
+        if let Some(inner) = after.strip_prefix('[') {
             let end = closing(inner).ok_or_else(|| format!("{text:?} lacks a closing bracket"))?;
             let (expression, tail) = inner.split_at_checked(end).unwrap_or((inner, ""));
-            let sample = sample::read(expression)?;
-            (sample.fetch, tail.get(1..).unwrap_or_default())
-        } else {
-            variable(after)?
-        };
-        pieces.push(Piece::Text(std::mem::take(&mut plain)));
-        pieces.push(Piece::Fetch(fetch));
+            flags.write(sample::read(expression)?.fetch, &mut pieces);
+            rest = tail.get(1..).unwrap_or_default();
+            continue;
+        }
+        let end = after.find(|c: char| !c.is_ascii_alphanumeric());
+        let (name, tail) = after
+            .split_at_checked(end.unwrap_or(after.len()))
+            .unwrap_or((after, ""));
+        match name {
+            // What follows is written in this way.
+            "o" => general = flags,
+            "r" => flags.write_request(&mut pieces),
+            name => flags.write(variable(name)?, &mut pieces),
+        }
         rest = tail;
     }
     plain.push_str(rest);
@@ -77,12 +150,7 @@ pub(super) fn closing(text: &str) -> Option<usize> {
     None
 }
 
-fn variable(text: &str) -> Result<(Fetch, &str), String> {
-    let end = text
-        .find(|c: char| !c.is_ascii_alphanumeric())
-        .unwrap_or(text.len());
-    let name = text.get(..end).unwrap_or_default();
-    let rest = text.get(end..).unwrap_or_default();
+fn variable(name: &str) -> Result<Fetch, String> {
     // `%HQ` is the query with its question mark, `%HV` the version with its name.
     let fetch = match name {
         "HQ" => Some(Fetch::Query.through(vec![Convert::with("concat", &["?", ""])])),
@@ -92,10 +160,7 @@ fn variable(text: &str) -> Result<(Fetch, &str), String> {
             found.map(|(_, fetch)| fetch.clone())
         }
     };
-    match fetch {
-        Some(fetch) => Ok((fetch, rest)),
-        None => Err(format!("%{name} is not known here")),
-    }
+    fetch.ok_or_else(|| format!("%{name} is not known here"))
 }
 
 /// A string as a template of the model.

@@ -5,7 +5,7 @@ use clearway_base::hash::Set;
 use super::super::notes::Notes;
 use super::proxy::{At, Proxy, Spoken, Switch};
 use super::rules::{self, Lowered, Phase, Trouble};
-use super::{acl, extra, logs, options, pass, stats, tables};
+use super::{acl, extra, logs, options, pages, pass, stats, tables};
 use crate::lower::build;
 use crate::model::{HeaderValue, Mode};
 use crate::survey::units;
@@ -37,7 +37,6 @@ const HARMLESS: &[(&str, &str)] = &[
         "http-reuse",
         "idle connections are shared where that is safe",
     ),
-    ("id", "a number for statistics"),
     ("fullconn", "it only scales minconn, which is not used"),
     ("persist", "it is about RDP cookies"),
     ("bind-process", "all workers serve all listeners"),
@@ -120,7 +119,11 @@ pub(super) fn read(line: &Line, proxy: &mut Proxy, names: &Set<String>, notes: &
         }
         "default-server" => proxy.default_server.push(line.clone()),
         "http-check" => proxy.http_check.push(line.clone()),
-        "errorfile" | "errorloc" | "errorloc302" | "errorloc303" => page(line, proxy, notes),
+        "errorfile" | "errorfiles" | "errorloc" | "errorloc302" | "errorloc303" | "http-error" => {
+            if let Err(trouble) = pages::read(line, rest, proxy) {
+                trouble_with(line, trouble, notes);
+            }
+        }
         "disabled" => proxy.disabled = true,
         "enabled" => proxy.disabled = false,
         "reqadd" | "rspadd" => add(line, keyword, rest, proxy, notes),
@@ -130,12 +133,12 @@ pub(super) fn read(line: &Line, proxy: &mut Proxy, names: &Set<String>, notes: &
         "log-format-sd" | "error-log-format" => {
             notes.ineffective("lines are written in one format");
         }
-        "unique-id-format" | "unique-id-header" => {
-            notes.ineffective("requests have ids of Clearway's own");
-        }
         "stick-table" => tables::own(line, rest, proxy, notes),
         "force-persist" | "ignore-persist" => tables::persist(line, rest, proxy, notes),
         "stick" => tables::stick(line, rest, proxy, notes),
+        "unique-id-format" => proxy.unique_id = Some(line.clone()),
+        "unique-id-header" => proxy.unique_id_header = Some(line.clone()),
+        "id" => proxy.number = rest.first().and_then(|id| id.parse().ok()).unwrap_or(0),
         "stats" => stats::read(line, rest, proxy, notes),
         _ => match HARMLESS.iter().find(|(known, _)| known == keyword) {
             Some((_, why)) => notes.harmless(*why),
@@ -262,7 +265,7 @@ fn rule(line: &Line, phase: Phase, rest: &[&str], proxy: &mut Proxy, notes: &mut
             (Err(message), _) => notes.refused(message),
         };
     }
-    match rules::lower(phase, rest, &proxy.acls, &line.origin()) {
+    match rules::lower(phase, rest, (&proxy.acls, &proxy.groups), &line.origin()) {
         Ok(Lowered::Rule(mut rule)) => {
             // Without a realm users are asked in the name of the section.
             let auth = rule.actions.basic_auth.as_mut();
@@ -350,32 +353,6 @@ fn tcp_request(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes)
     });
 }
 
-/// Pages in place of the usual ones.
-fn page(line: &Line, proxy: &mut Proxy, notes: &mut Notes) {
-    let text = line.word(2).to_owned();
-    let Ok(status) = line.word(1).parse::<u16>() else {
-        notes.wrong(
-            &line.origin(),
-            "a page needs a status",
-            "a status such as 503",
-        );
-        return;
-    };
-    if line.word(0) != "errorfile" {
-        notes.ineffective("errors are answered by a page, not by a redirection");
-        return;
-    }
-    if proxy.kind == "backend" {
-        notes.ineffective("errors are answered with the pages of the frontend");
-        return;
-    }
-    if let Err(error) = std::fs::metadata(&text) {
-        notes.wrong(&line.origin(), format!("cannot read {text}: {error}"), "");
-        return;
-    }
-    proxy.pages.insert(status, At::new(text, line));
-}
-
 /// `reqadd "Name: value"`, which HAProxy no longer knows.
 fn add(line: &Line, keyword: &str, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes) {
     let (words, condition) = match acl::of_line(rest, &proxy.acls) {
@@ -395,7 +372,7 @@ fn add(line: &Line, keyword: &str, rest: &[&str], proxy: &mut Proxy, notes: &mut
     let value = value.trim().replace('%', "%%");
     let words = ["add-header", name.trim(), value.as_str()];
     let none = acl::Acls::new();
-    match rules::lower(phase, &words, &none, &line.origin()) {
+    match rules::lower(phase, &words, (&none, &proxy.groups), &line.origin()) {
         Ok(Lowered::Rule(mut rule)) => {
             rule.when = condition;
             notes.equivalent("as http-request add-header");

@@ -6,6 +6,7 @@
 //! match of `lines`, `global`, `bind` or `server`, and what it changes in `proxy` and `emit`.
 
 mod acl;
+mod around;
 mod bind;
 mod check;
 mod cookie;
@@ -17,6 +18,7 @@ mod lines;
 mod logs;
 mod maps;
 mod options;
+mod pages;
 mod pass;
 mod proxy;
 mod rules;
@@ -27,6 +29,7 @@ mod tables;
 mod users;
 
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use clearway_base::hash::Set;
 
@@ -96,11 +99,12 @@ fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
     {
         users::read(section, &mut users, &mut notes);
     }
-    let known = (&names, &users);
+    let groups = Rc::new(pages::collect(tree, &mut notes));
+    let known = (&names, &users, &groups);
     for section in &tree.sections {
         notes.begin(section.head.origin(), section.head.text());
         match section.kind() {
-            "userlist" => {}
+            "userlist" | "http-errors" => {}
             "global" => {
                 for line in &section.lines {
                     notes.begin(line.origin(), line.text());
@@ -109,7 +113,11 @@ fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
             }
             "defaults" => defaults.push(proxy(section, &defaults, known, &mut notes)),
             "frontend" | "backend" | "listen" => {
-                proxies.push(proxy(section, &defaults, known, &mut notes));
+                let mut proxy = proxy(section, &defaults, known, &mut notes);
+                if proxy.number == 0 {
+                    proxy.number = proxies.len() + 1;
+                }
+                proxies.push(proxy);
             }
             "peers" => tables::peers(section, &mut config, &mut notes),
             kind => other(kind, section, &mut notes),
@@ -188,7 +196,7 @@ fn backends(tree: &Tree) -> Set<String> {
 fn proxy(
     section: &Section,
     defaults: &[Proxy],
-    (names, users): (&Set<String>, &acl::Acls),
+    (names, users, groups): (&Set<String>, &acl::Acls, &Rc<pages::Groups>),
     notes: &mut Notes,
 ) -> Proxy {
     let base = match section.from() {
@@ -206,6 +214,7 @@ fn proxy(
     let origin = section.head.origin();
     let mut proxy = Proxy::begin(section.kind(), section.name(), origin, base);
     proxy.acls.extend(users.clone());
+    proxy.groups = Rc::clone(groups);
     // An address behind the name, as it was written long ago.
     if proxy.listens() && section.head.word(2).contains(':') {
         let mut line = section.head.clone();
@@ -233,7 +242,7 @@ fn other(kind: &str, section: &Section, notes: &mut Notes) {
             "mailers" | "ring" | "log-forward" | "traces" | "log-profile" => {
                 notes.harmless("nothing refers to it");
             }
-            "cache" | "http-errors" | "fcgi-app" | "crt-store" => {
+            "cache" | "fcgi-app" | "crt-store" => {
                 notes.harmless("what refers to it says whether it is missing");
             }
             _ => notes.refused(format!("sections of the kind {kind:?} are not known here")),

@@ -55,6 +55,7 @@ const OPTIONS: &[(&str, Fate)] = &[
         "http-use-htx",
         Fate::Harmless("an internal matter of HAProxy"),
     ),
+    ("http-restrict-req-hdr-names", Fate::Kept),
     ("httplog", Fate::Kept),
     ("tcplog", Fate::Kept),
     (
@@ -119,14 +120,8 @@ const OPTIONS: &[(&str, Fate)] = &[
         "http-tunnel",
         Fate::Harmless("it is without effect in HAProxy too"),
     ),
-    (
-        "http-buffer-request",
-        Fate::Harmless("requests are passed on as they come"),
-    ),
-    (
-        "accept-invalid-http-request",
-        Fate::Ineffective("what HTTP does not allow is refused"),
-    ),
+    ("http-buffer-request", Fate::Kept),
+    ("accept-invalid-http-request", Fate::Kept),
     (
         "accept-invalid-http-response",
         Fate::Ineffective("what HTTP does not allow is refused"),
@@ -171,6 +166,7 @@ pub(super) fn read(line: &Line, words: &[&str], is_on: bool, proxy: &mut Proxy, 
     match name {
         "forwardfor" => proxy.forwardfor = is_on.then(|| line.clone()),
         "originalto" => proxy.originalto = is_on.then(|| line.clone()),
+        "http-restrict-req-hdr-names" => proxy.restricts = is_on.then(|| line.clone()),
         "httpchk" => proxy.httpchk = is_on.then(|| line.clone()),
         "http-server-close" | "httpclose" | "forceclose" | "http-keep-alive" if is_on => {
             // Of these the last one holds.

@@ -3,13 +3,15 @@
 //! A section begins as a copy of its `defaults`, then its own lines are put on top, in their order.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::acl::Acls;
 use super::logs::Target;
+use super::pages::Groups;
 use super::stats::Stats;
 use crate::diagnostic::Origin;
-use crate::model::{Condition, Mode, Redirect, Rule, Table};
+use crate::model::{Condition, ErrorPage, Mode, Redirect, Rule, Table};
 use crate::syntax::haproxy::Line;
 
 /// Something with the place where it stands.
@@ -85,6 +87,13 @@ pub(super) struct Proxy {
     pub(super) request: Vec<Rule>,
     pub(super) redirects: Vec<(Condition, Redirect, Origin)>,
     pub(super) response: Vec<Rule>,
+    /// Its number, as lines or its place among all say.
+    pub(super) number: usize,
+    /// How ids of requests are made, and the header they are told in.
+    pub(super) unique_id: Option<Line>,
+    pub(super) unique_id_header: Option<Line>,
+    /// `option http-restrict-req-hdr-names`.
+    pub(super) restricts: Option<Line>,
     /// Places that lines about requests go to, besides those of `global`.
     pub(super) logs: Vec<Target>,
     pub(super) logs_globally: bool,
@@ -107,8 +116,10 @@ pub(super) struct Proxy {
     pub(super) defaults_before: Vec<usize>,
     pub(super) httpchk: Option<Line>,
     pub(super) http_check: Vec<Line>,
-    /// Files with whole responses, by status.
-    pub(super) pages: BTreeMap<u16, At<String>>,
+    /// Pages of errors, by status.
+    pub(super) pages: BTreeMap<u16, At<ErrorPage>>,
+    /// Those that sections of the kind `http-errors` hold.
+    pub(super) groups: Rc<Groups>,
 }
 
 /// The mode, `tcp` unless `http` is asked for.

@@ -3,13 +3,15 @@
 use clearway_rules::ast::{Convert, Fetch, Piece, Template};
 
 use super::acl::{self, Acls};
+use super::pages::{self, Groups, What};
 use super::{format, sample};
 use crate::diagnostic::{Origin, Origins};
 use crate::lower::build::{self, rule};
 use crate::model::{
-    Actions, BodyText, Condition, HeaderName, HeaderValue, Pairs, Redirect, RegexText, Replacement,
+    Actions, Condition, HeaderName, HeaderValue, Pairs, ReadBody, Redirect, RegexText, Replacement,
     Reply, Rule, TemplateText, Token, ValueTest,
 };
+use crate::survey::units;
 use crate::value::Text;
 
 /// Whether a rule is about requests or responses.
@@ -41,7 +43,7 @@ impl From<String> for Trouble {
     }
 }
 
-fn wrong(message: impl Into<String>) -> Trouble {
+pub(super) fn wrong(message: impl Into<String>) -> Trouble {
     Trouble::Wrong(message.into())
 }
 
@@ -49,7 +51,7 @@ fn wrong(message: impl Into<String>) -> Trouble {
 pub(super) fn lower(
     phase: Phase,
     words: &[&str],
-    acls: &Acls,
+    (acls, groups): (&Acls, &Groups),
     origin: &Origin,
 ) -> Result<Lowered, Trouble> {
     let (words, mut condition) = acl::of_line(words, acls)?;
@@ -63,9 +65,12 @@ pub(super) fn lower(
         origins: Origins::new(origin.clone()),
         ..Actions::default()
     };
-    let (key, is_done) = act(phase, name, arguments, &mut actions)?;
+    let (key, is_done) = act(phase, name, arguments, (groups, &mut actions))?;
     if !is_done {
         return Ok(Lowered::Nothing(key));
+    }
+    if phase == Phase::Request {
+        early(&mut actions);
     }
     Ok(Lowered::Rule(Box::new(rule(
         condition, actions, key, origin,
@@ -77,7 +82,7 @@ fn act(
     phase: Phase,
     name: &str,
     arguments: &[&str],
-    actions: &mut Actions,
+    (groups, actions): (&Groups, &mut Actions),
 ) -> Result<(&'static str, bool), Trouble> {
     if let Some((_, scoped)) = name.split_once('(')
         && name.starts_with("set-var")
@@ -110,6 +115,35 @@ fn act(
             actions.set_target = Some(replaced(name, pattern, text)?);
             Ok(("set_target", true))
         }
+        ("set-method", [text, ..]) => {
+            actions.set_method = Some(format::template(text)?);
+            Ok(("set_method", true))
+        }
+        ("normalize-uri", [way, option @ ..]) => {
+            let mut arguments = vec![*way];
+            arguments.extend(option.first());
+            let convert = Convert::with("normalize", &arguments);
+            let target = Piece::Fetch(Fetch::SentTarget.through(vec![convert]));
+            actions.set_target = Some(format::to_text(&Template::new([target]))?);
+            Ok(("set_target", true))
+        }
+        ("wait-for-body", words) if phase == Phase::Request => {
+            actions.read_body = Some(read_body(words)?);
+            Ok(("read_body", true))
+        }
+        ("set-src" | "set-dst", [expression, ..]) => {
+            // Addresses that rules set are variables in place of those of the connection.
+            let name = if name == "set-src" {
+                "client_ip"
+            } else {
+                "server_ip"
+            };
+            let fetch = sample::read(expression)?.fetch;
+            let fetch = fetch.through(vec![Convert::new("ip")]);
+            let value = format::to_text(&Template::new([Piece::Fetch(fetch)]))?;
+            actions.set_variables = Pairs(vec![(token(name)?, value)]);
+            Ok(("set_variables", true))
+        }
         ("set-status", [status, ..]) => {
             actions.set_status = Some(number(status, 100, 999)?);
             Ok(("set_status", true))
@@ -132,14 +166,14 @@ fn act(
             actions.basic_auth = Some(super::stats::auth(realm, &[]));
             Ok(("basic_auth", true))
         }
-        ("deny" | "tarpit" | "return", _) => answer(phase, name, arguments, actions),
+        ("deny" | "tarpit" | "return", _) => answer(phase, name, arguments, (groups, actions)),
         ("redirect", _) => {
             actions.redirect = Some(redirect(arguments)?);
             Ok(("redirect", true))
         }
         (
             "set-log-level" | "set-nice" | "set-tos" | "set-mark" | "strict-mode" | "set-dst-port"
-            | "wait-for-handshake" | "wait-for-body",
+            | "wait-for-handshake",
             _,
         ) => Ok(("nothing is seen of it in requests and responses", false)),
         _ => Err(Trouble::Unknown(format!(
@@ -192,11 +226,67 @@ fn provisos(name: &str, arguments: &[&str]) -> Result<Option<Condition>, Trouble
     Ok(Some(build::all_of(all)).filter(|condition| *condition != Condition::default()))
 }
 
+/// `wait-for-body time T [at-least N]`.
+fn read_body(words: &[&str]) -> Result<ReadBody, Trouble> {
+    let mut body = ReadBody::default();
+    let mut rest = words;
+    while let [word, value, tail @ ..] = rest {
+        let bad = || wrong(format!("{value:?} does not fit {word}"));
+        match *word {
+            "time" => body.time = units::haproxy_time(value).ok_or_else(bad)?,
+            "at-least" => {
+                let bytes = units::size(value).and_then(|size| usize::try_from(size).ok());
+                body.at_least = bytes.ok_or_else(bad)?;
+            }
+            word => return Err(Trouble::Unknown(format!("{word:?} is not known here"))),
+        }
+        rest = tail;
+    }
+    Ok(body)
+}
+
+/// A name of a backend in a rule about requests is that of the one that is chosen so far.
+fn early(actions: &mut Actions) {
+    let variables = actions.set_variables.0.iter_mut().map(|(_, text)| text);
+    let set = actions
+        .set_request_headers
+        .0
+        .iter_mut()
+        .map(|(_, text)| text);
+    let added = actions
+        .add_request_headers
+        .0
+        .iter_mut()
+        .map(|(_, text)| text);
+    for text in variables.chain(set).chain(added) {
+        let Ok(template) = Template::parse(text.as_str()) else {
+            continue;
+        };
+        let pieces = template.pieces().iter().map(|piece| match piece {
+            Piece::Fetch(fetch) => Piece::Fetch(early_fetch(fetch)),
+            text @ Piece::Text(_) => text.clone(),
+        });
+        if let Ok(new) = format::to_text(&Template::new(pieces)) {
+            *text = new;
+        }
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "all others are the same")]
+fn early_fetch(fetch: &Fetch) -> Fetch {
+    match fetch {
+        Fetch::Backend => Fetch::Chosen,
+        Fetch::Server => Fetch::Literal("<NOSRV>".to_owned()),
+        Fetch::Converted(inner, converts) => early_fetch(inner).through(converts.clone()),
+        other => other.clone(),
+    }
+}
+
 fn token(text: &str) -> Result<Token, Trouble> {
     Token::parse(&sample::variable(text)).map_err(|problem| wrong(problem.message))
 }
 
-fn number(text: &str, least: u16, most: u16) -> Result<u16, Trouble> {
+pub(super) fn number(text: &str, least: u16, most: u16) -> Result<u16, Trouble> {
     let number = text.parse().ok();
     let number = number.filter(|number| (least..=most).contains(number));
     number.ok_or_else(|| wrong(format!("{text:?} is no number from {least} to {most}")))
@@ -214,7 +304,7 @@ fn set_variable(
     Ok(("set_variables", true))
 }
 
-fn header_name(text: &str) -> Result<HeaderName, Trouble> {
+pub(super) fn header_name(text: &str) -> Result<HeaderName, Trouble> {
     // A colon behind the name is a slip that is seen often.
     HeaderName::parse(text.trim_end_matches(':')).map_err(|problem| wrong(problem.message))
 }
@@ -276,6 +366,20 @@ fn header(
                 ("remove_response_headers", true)
             }
         }),
+        ("replace-header" | "replace-value", [pattern, text, ..]) if is_host => {
+            let replacement = format::read(text)?;
+            let Some(constant) = replacement.constant() else {
+                return Err(Trouble::Unknown(
+                    "a host with a value is not known here".to_owned(),
+                ));
+            };
+            let whole = format!("(?s)^.*?(?:{pattern}).*$");
+            let convert = Convert::with("regsub", &[whole.as_str(), constant]);
+            let host = Fetch::HeaderLine("host".to_owned()).through(vec![convert]);
+            regex(pattern)?;
+            actions.set_host = Some(format::to_text(&Template::new([Piece::Fetch(host)]))?);
+            Ok(("set_host", true))
+        }
         ("replace-header" | "replace-value", [pattern, text, ..]) => {
             let replacement = Replacement {
                 header: name,
@@ -510,7 +614,7 @@ fn answer(
     phase: Phase,
     action: &str,
     words: &[&str],
-    actions: &mut Actions,
+    (groups, actions): (&Groups, &mut Actions),
 ) -> Result<(&'static str, bool), Trouble> {
     let default = match (action, phase) {
         ("return", _) => 200,
@@ -518,63 +622,40 @@ fn answer(
         (_, Phase::Request) => 403,
         (_, Phase::Response) => 502,
     };
+    let said = pages::said(words, groups)?;
+    let status = said.status.unwrap_or(default);
+    let is_described = !matches!(words, [] | ["deny_status", _]);
     let mut reply = Reply {
-        status: default,
+        status,
         content_type: HeaderValue::default(),
+        headers: Pairs(said.headers),
         ..Reply::default()
     };
-    let mut has_body = false;
-    let mut rest = words;
-    while let [word, tail @ ..] = rest {
-        rest = match (*word, tail) {
-            ("status" | "deny_status", [status, tail @ ..]) => {
-                reply.status = number(status, 200, 599)?;
-                tail
-            }
-            ("content-type", [text, tail @ ..]) => {
-                reply.content_type = HeaderValue::parse(text).map_err(|p| wrong(p.message))?;
-                tail
-            }
-            ("string", [text, tail @ ..]) => {
-                (reply.body, has_body) = ((*text).to_owned(), true);
-                tail
-            }
-            ("lf-string", [text, tail @ ..]) => {
-                (reply.template, has_body) = (Some(body(text)?), true);
-                tail
-            }
-            ("file", [path, tail @ ..]) => {
-                (reply.body, has_body) = (contents(path)?, true);
-                tail
-            }
-            ("lf-file", [path, tail @ ..]) => {
-                (reply.template, has_body) = (Some(body(&contents(path)?)?), true);
-                tail
-            }
-            ("hdr", [name, value, tail @ ..]) => {
-                let pair = (header_name(name)?, format::template(value)?);
-                reply.headers.0.push(pair);
-                tail
-            }
-            ("default-errorfiles", tail) => tail,
-            (word, _) => return Err(Trouble::Unknown(format!("{word:?} is not known here"))),
-        };
-    }
-    let is_plain = !has_body && reply.headers.0.is_empty();
-    if is_plain && reply.status >= 400 {
-        actions.deny = Some(reply.status);
-        return Ok(("deny", true));
+    match said.what {
+        What::Page(page) if page.drop => {
+            actions.drop = true;
+            return Ok(("drop", true));
+        }
+        What::Page(page) => {
+            reply.status = page.status.unwrap_or(status);
+            reply.body = page.body.unwrap_or_default();
+            reply.template = page.template;
+            reply.content_type = page.content_type;
+            reply.headers = page.headers;
+        }
+        What::Usual if status >= 400 && action != "return" => {
+            actions.deny = Some(status);
+            return Ok(("deny", true));
+        }
+        What::Usual => reply.page = true,
+        // Who describes an answer without a body gets one without a body.
+        What::Nothing if action == "return" || is_described => {}
+        What::Nothing if status >= 400 => {
+            actions.deny = Some(status);
+            return Ok(("deny", true));
+        }
+        What::Nothing => reply.page = true,
     }
     actions.reply = Some(reply);
     Ok(("reply", true))
-}
-
-/// A body with values: unlike a header it may have several lines.
-fn body(text: &str) -> Result<BodyText, Trouble> {
-    let template = format::read(text)?;
-    BodyText::parse(&template.to_string()).map_err(|problem| wrong(problem.message))
-}
-
-fn contents(path: &str) -> Result<String, Trouble> {
-    std::fs::read_to_string(path).map_err(|error| wrong(format!("cannot read {path}: {error}")))
 }

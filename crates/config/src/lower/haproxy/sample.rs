@@ -244,14 +244,40 @@ fn plain(call: &Call) -> Option<Result<Sample, String>> {
             Kind::Text,
         ),
         "int" => sample(literal(call.argument(0)), Kind::Number),
+        "bin" => sample(
+            literal(call.argument(0)).through(vec![Convert::new("unhex")]),
+            Kind::Text,
+        ),
+        "http_first_req" => sample(Fetch::FirstRequest, Kind::Truth),
+        "req.body" => sample(Fetch::Body, Kind::Text),
+        "req.body_len" => sample(Fetch::BodyBytes, Kind::Number),
+        "req.body_size" => sample(Fetch::BodySize, Kind::Number),
+        "req.body_param" if !call.argument(0).is_empty() => {
+            sample(Fetch::BodyParam(call.argument(0).to_owned()), Kind::Text)
+        }
+        "srv_id" => sample(Fetch::ServerPlace, Kind::Number),
+        "fe_id" | "so_name" | "so_id" => sample(Fetch::Variable(of_proxy(&call.name)), Kind::Text),
+        "nbproc" => sample(literal("1"), Kind::Number),
+        "date" => {
+            let mut steps = Vec::new();
+            if !matches!(call.argument(0), "" | "0") {
+                steps.push(Convert::with("add", &[call.argument(0)]));
+            }
+            match call.argument(1) {
+                "" | "s" => sample(Fetch::Now.through(steps), Kind::Number),
+                _ => None,
+            }
+        }
+        "base32" => sample(
+            Fetch::Base.through(vec![Convert::with("sdbm", &["1"])]),
+            Kind::Number,
+        ),
+        "last_rule_file" | "last_rule_line" => None,
         "bool" => sample(literal(truth(call.argument(0))), Kind::Truth),
         "ipv4" | "ipv6" => sample(literal(call.argument(0)), Kind::Address),
         "always_true" => sample(literal("1"), Kind::Truth),
         "always_false" => sample(literal("0"), Kind::Truth),
         "req_proto_http" | "req.proto_http" => sample(literal("1"), Kind::Truth),
-        "req.body_size" | "req.body_len" => {
-            sample(Fetch::HeaderLine("content-length".to_owned()), Kind::Number)
-        }
         _ => None,
     }
 }
@@ -272,6 +298,11 @@ fn parameter(call: &Call, kind: Kind) -> Option<Result<Sample, String>> {
             )
         }
     }
+}
+
+/// The variable with what a section says of itself: the rules of the section set it where it is used.
+pub(super) fn of_proxy(name: &str) -> String {
+    format!("proxy.{name}")
 }
 
 /// The variable with what a rule has captured.
@@ -378,6 +409,8 @@ const SAME: &[(Kind, &[&str])] = &[
             "url_dec",
             "url_enc",
             "json",
+            "be2dec",
+            "be2hex",
             "iif",
             "param",
             "language",
@@ -463,15 +496,32 @@ fn converter(call: &Call, from: Kind) -> Result<(Vec<Convert>, Option<Kind>), St
                 Some(&"int") => Kind::Number,
                 _ => Kind::Text,
             };
-            let path = call.argument(0).trim_start_matches('\\');
+            // What does not begin at the root is nowhere.
+            let path = match call.argument(0) {
+                path if path.starts_with('$') => path.to_owned(),
+                path => format!("$.{path}"),
+            };
             let mut arguments = arguments.clone();
             if let Some(first) = arguments.first_mut() {
-                *first = path;
+                *first = &path;
             }
             Ok((vec![Convert::with(name, &arguments)], Some(kind)))
         }
-        "hmac" if arguments.get(1).is_some_and(|key| operand(key) == **key) => {
+        "hmac" => {
+            let key = operand(call.argument(1));
+            let arguments = [call.argument(0), key.as_str()];
             Ok((vec![Convert::with(name, &arguments)], Some(Kind::Text)))
+        }
+        "add_item" => {
+            let argument = |at: usize| call.arguments.get(at).map_or("", String::as_str);
+            let item = operand(argument(1));
+            let arguments = [argument(0), item.as_str(), argument(2)];
+            Ok((vec![Convert::with(name, &arguments)], Some(Kind::Text)))
+        }
+        "secure_memcmp" => {
+            let other = operand(call.argument(0));
+            let same = Convert::with("same_secret", &[other.as_str()]);
+            Ok((vec![same], Some(Kind::Truth)))
         }
         "strcmp" => {
             let other = operand(call.argument(0));

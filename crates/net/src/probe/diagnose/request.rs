@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use clearway_http::{ChunkedDecoder, Framing, HeadLimits, Method, ResponseHead};
+use clearway_http::{ChunkedDecoder, Framing, HeadLimits, Method, ResponseHead, Tolerance};
 use clearway_outcome::{Answered, Reply};
 use tokio::time::timeout;
 
@@ -11,11 +11,23 @@ use crate::connect::Target;
 use crate::probe::http::{authority, extract, is_header, is_printable, read_head};
 use crate::probe::visit::Visit;
 
+/// Servers are held to what is right.
+const NOTHING: Tolerance = Tolerance {
+    missing_host: false,
+    bare_lf: false,
+    repeated_length: false,
+    length_and_chunks: false,
+    wide_targets: false,
+    any_bytes: false,
+    extra_spaces: false,
+};
+
 /// Heads are read far beyond what the balancer takes, so that it shows how large they are.
 const LIMITS: HeadLimits = HeadLimits {
     line: 64 << 10,
     bytes: 1 << 20,
     count: 10_000,
+    tolerates: NOTHING,
 };
 /// Bytes of a header value that are kept.
 const VALUE_MAX: usize = 256;

@@ -92,7 +92,12 @@ fn values_cannot_break_out_of_a_header() {
                 assert!(!valid, "{path}");
                 assert_eq!(reply.fault, Some(FaultKind::RewriteInvalid));
             }
-            Flow::Page(_) | Flow::Files(_) | Flow::Drop | Flow::Reroute | Flow::Finish => {
+            Flow::Page(_)
+            | Flow::Files(_)
+            | Flow::Drop
+            | Flow::ReadBody(_)
+            | Flow::Reroute
+            | Flow::Finish => {
                 panic!("{path}")
             }
         }
