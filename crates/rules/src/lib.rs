@@ -34,6 +34,7 @@ mod value;
 mod view;
 
 pub use compile::CompileError;
+pub use fetch::payload::{looks_like_http, range_of as payload_range};
 pub use files::{Elsewhere, FileSettings, ModifiedSince, Try, Wanted, escaped};
 pub use gate::Gate;
 pub use program::Program;

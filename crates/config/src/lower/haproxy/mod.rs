@@ -6,6 +6,7 @@
 //! match of `lines`, `global`, `bind` or `server`, and what it changes in `proxy` and `emit`.
 
 mod acl;
+mod balance;
 mod bind;
 mod check;
 mod emit;
@@ -20,6 +21,7 @@ mod pass;
 mod proxy;
 mod rules;
 mod sample;
+mod script;
 mod server;
 mod stats;
 mod users;
