@@ -54,6 +54,7 @@ fn picking_allocates_nothing() {
                 exclude: exclude.get(..(n % 9) as usize).unwrap_or_default(),
                 random: mix(n),
                 now: Stamp(n),
+                turns: None,
             };
             let Some(index) = picker.pick(&members, &ask) else {
                 panic!("{} chose nobody", algorithm.name())

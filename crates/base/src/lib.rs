@@ -9,6 +9,7 @@ pub mod buffer;
 pub mod clock;
 pub mod decimal;
 pub mod hash;
+pub mod hash32;
 pub mod intern;
 pub mod ring;
 pub mod rng;

@@ -8,13 +8,13 @@ use serde_json::{Map, Value as Json, json};
 use crate::diagnostic::Lines;
 use crate::model::{
     AccessLog, Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Backend,
-    BackendTls, BasicAuth, CertificateFiles, ClientCertificates, Condition, CookieSite, Ejection,
-    ErrorPage, Files, Forwarding, Health, HealthKind, Incidents, Keepalive, Limits, Listener,
-    ListenerTls, Log, LogFormat, LogLevel, Map as MapTable, MapEntry, Match, Mode, OnError,
-    Passthrough, Process, ProxyProtocol, Queue, Redirect, Replacement, Reply, Resolver, Retries,
-    RetryMethods, Rewrite, Route, Rule, RuntimeSocket, SendProxy, Server, ServerProtocol,
-    ServerState, StatusPage, Stick, StickyCookie, Syslog, SyslogFraming, Table, Tally, Timeouts,
-    TlsProfile, Track, ValueTest, Webhook, XForwarded,
+    BackendTls, BasicAuth, CertificateFiles, CheckStep, ClientCertificates, Condition, CookieSite,
+    Ejection, ErrorPage, Files, Forwarding, HashFunction, Health, HealthKind, Incidents, Keepalive,
+    Limits, Listener, ListenerTls, Log, LogFormat, LogLevel, Map as MapTable, MapEntry, Match,
+    Mode, OnError, Passthrough, Process, ProxyProtocol, Queue, Redirect, Replacement, Reply,
+    Resolver, Retries, RetryMethods, Rewrite, Route, Rule, RuntimeSocket, SendProxy, Server,
+    ServerProtocol, ServerState, StatusPage, Stick, StickyCookie, Syslog, SyslogFraming, Table,
+    Tally, Timeouts, TlsProfile, Track, ValueTest, Webhook, XForwarded,
 };
 use crate::syntax::{Kind, Node};
 use crate::value::{Row, Section, Spec, Value, section_schema};
@@ -106,7 +106,7 @@ const fn chapter<S: Section>(place: &'static str) -> Chapter {
 }
 
 /// The chapters, in the order of the page.
-const CHAPTERS: [Chapter; 51] = [
+const CHAPTERS: [Chapter; 52] = [
     chapter::<Process>(""),
     chapter::<Admin>(""),
     chapter::<RuntimeSocket>(""),
@@ -156,6 +156,7 @@ const CHAPTERS: [Chapter; 51] = [
     chapter::<Keepalive>("`[backend.NAME.keepalive]`"),
     chapter::<Queue>("`[backend.NAME.queue]`"),
     chapter::<Health>("`[backend.NAME.health]`"),
+    chapter::<CheckStep>("`steps` of `[backend.NAME.health]`"),
     chapter::<Ejection>("`[backend.NAME.ejection]`"),
     chapter::<Retries>("`[backend.NAME.retries]`; `retries` of a route"),
     chapter::<Timeouts>(
@@ -359,6 +360,7 @@ fn choices_of(title: &str) -> String {
         title if title == Backend::TITLE => {
             vec![
                 table!("balance", Algorithm),
+                table!("hash_function", HashFunction),
                 table!("protocol", ServerProtocol),
                 table!("send_proxy", SendProxy),
             ]
@@ -401,7 +403,7 @@ impl Part {
 }
 
 /// The sections of the sample. A header that would change something by being there is a comment too.
-const SAMPLE: [Part; 49] = [
+const SAMPLE: [Part; 50] = [
     part::<Process>("[process]"),
     part::<Admin>("[admin]"),
     part::<RuntimeSocket>("# [[admin.haproxy_sockets]]"),
@@ -459,6 +461,7 @@ const SAMPLE: [Part; 49] = [
     part::<Keepalive>("[backend.app.keepalive]"),
     part::<Queue>("# [backend.app.queue]"),
     part::<Health>("[backend.app.health]"),
+    part::<CheckStep>("# [[backend.app.health.steps]]"),
     part::<Ejection>("[backend.app.ejection]"),
     part::<Retries>("[backend.app.retries]"),
 ];
@@ -576,6 +579,7 @@ mod tests {
         reads::<Keepalive>();
         reads::<Queue>();
         reads::<Health>();
+        reads::<CheckStep>();
         reads::<Ejection>();
         reads::<Retries>();
         reads::<ErrorPage>();

@@ -5,12 +5,12 @@ pub use crate::concept::actions::{
     Actions, BasicAuth, Persistence, ReadBody, Redirect, Replacement, Reply, Rewrite, StatusPage,
 };
 pub use crate::concept::admin::{Admin, RuntimeLevel, RuntimeSocket};
-pub use crate::concept::backend::{Backend, SendProxy, ServerProtocol};
+pub use crate::concept::backend::{Backend, HashFunction, SendProxy, ServerProtocol};
 pub use crate::concept::ejection::Ejection;
 pub use crate::concept::errors::{ErrorPage, ErrorPages};
 pub use crate::concept::files::{Files, ModifiedSince};
 pub use crate::concept::forwarded::{Forwarding, XForwarded};
-pub use crate::concept::health::{Health, HealthKind};
+pub use crate::concept::health::{CheckStep, Health, HealthKind};
 pub use crate::concept::incidents::{Incidents, Webhook, WebhookFormat};
 pub use crate::concept::keepalive::Keepalive;
 pub use crate::concept::limits::{LimitOverrides, Limits};
@@ -38,7 +38,7 @@ pub use crate::value::{
     Bind, BodyText, CookieName, DatumText, ErrorKey, FetchText, FieldTest, HashKey, HeaderName,
     HeaderValue, HostPattern, Identifier, LogDestination, LogFormat, LogText, MethodName, OrOff,
     Pairs, PathPattern, PathPrefix, Pattern, QueryName, RegexText, RetryOn, ServerAddress,
-    Statuses, StoredText, SyslogAddress, TemplateText, Token,
+    Statuses, StoredText, SyslogAddress, TemplateText, Token, UriPart, main_domain,
 };
 
 /// A whole configuration.

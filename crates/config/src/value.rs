@@ -5,6 +5,7 @@
 
 mod address;
 mod choice;
+mod hash;
 mod http;
 mod list;
 mod log;
@@ -14,11 +15,11 @@ mod time;
 
 pub use address::ServerAddress;
 pub use clearway_outcome::Bind;
-
+pub use hash::{HashKey, UriPart, main_domain};
 pub use http::{
-    BodyText, CookieName, DatumText, ErrorKey, FetchText, FieldTest, HashKey, HeaderName,
-    HeaderValue, HostPattern, MethodName, PathPattern, PathPrefix, Pattern, QueryName, RegexText,
-    RetryOn, Statuses, StoredText, TemplateText,
+    BodyText, CookieName, DatumText, ErrorKey, FetchText, FieldTest, HeaderName, HeaderValue,
+    HostPattern, MethodName, PathPattern, PathPrefix, Pattern, QueryName, RegexText, RetryOn,
+    Statuses, StoredText, TemplateText,
 };
 pub use list::{OrOff, Pairs};
 pub use log::{LogDestination, LogFormat, LogText, SyslogAddress};

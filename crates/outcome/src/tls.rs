@@ -56,6 +56,8 @@ impl CertificateVerdict {
 pub struct TlsFacts {
     /// The version agreed on, as it stands in the protocol (0x0304 = TLS 1.3); 0 = none yet.
     pub version: u16,
+    /// The version that the client's hello began with, where it was read by itself; else 0.
+    pub offered: u16,
     /// The cipher suite agreed on, as it stands in the protocol; 0 = none yet.
     pub cipher: u16,
     /// The name asked for (SNI); empty when none was.

@@ -141,6 +141,8 @@ pub struct BackendEntry {
     generation: AtomicU64,
     /// The line of requests that wait for a slot.
     pub queue: Arc<Queue>,
+    /// Turns of all workers, where the algorithm keeps one order over all of them.
+    pub turns: AtomicU32,
     /// Per worker.
     pub shards: Box<[BackendShard]>,
 }
@@ -321,6 +323,7 @@ impl Board {
         let workers = self.workers;
         let entry = self.backends.entry(name).or_insert_with(|| {
             Arc::new(BackendEntry {
+                turns: AtomicU32::new(0),
                 generation: AtomicU64::new(1),
                 queue: Queue::new(usize::MAX),
                 shards: (0..workers).map(|_| BackendShard::default()).collect(),

@@ -21,7 +21,7 @@ use clearway_net::probe::{Http2, Probe, ProbeTls};
 use clearway_net::tls::{ClientTls, Files, Marks, ServerName, ServerTls, marks};
 use clearway_outcome::{Address, FaultKind};
 use clearway_rules::ast::Definitions;
-use clearway_rules::{Elsewhere, Page, Program, Router};
+use clearway_rules::{Elsewhere, Page, Program, Router, Value};
 use ipnet::IpNet;
 
 use crate::access::LogSet;
@@ -127,6 +127,10 @@ pub struct ListenerPlan {
     pub limits: Limits,
     /// Whether connections begin with a PROXY header.
     pub proxy_protocol: bool,
+    /// Whose connections begin with one; everybody's when empty.
+    pub proxy_from: Vec<IpNet>,
+    /// How long ways of `passthrough` wait for first bytes.
+    pub inspect_delay: Duration,
     /// Who may send PROXY headers and forwarding fields.
     pub trusted: Vec<IpNet>,
     /// What happens to `X-Forwarded-*`.
@@ -168,6 +172,37 @@ pub struct PassPlan {
     pub backend: Option<usize>,
     /// Such connections are closed at once.
     pub rejects: bool,
+    /// Such connections are let in, past further rejections.
+    pub accepts: bool,
+    /// What has to have come before it is certain that the condition does not hold.
+    pub payload: PayloadNeed,
+}
+
+/// What a way looks at of the first bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PayloadNeed {
+    /// So many bytes.
+    pub bytes: usize,
+    /// The first line, which says whether it is HTTP.
+    pub http: bool,
+    /// Whatever may come yet.
+    pub any: bool,
+}
+
+impl PayloadNeed {
+    /// Whether anything is looked at.
+    #[must_use]
+    pub fn is_some(&self) -> bool {
+        *self != Self::default()
+    }
+
+    /// Whether bytes that come later can change nothing.
+    #[must_use]
+    pub fn is_met(&self, bytes: &[u8]) -> bool {
+        !self.any
+            && bytes.len() >= self.bytes
+            && (!self.http || clearway_rules::looks_like_http(bytes).is_some())
+    }
 }
 
 /// TLS of a listener.
@@ -193,6 +228,8 @@ pub struct BackendTlsPlan {
     pub check_h2: ClientTls,
     /// The same for what HTTP/1.1 alone is sure to carry.
     pub http1: ClientTls,
+    /// The name that servers are asked for, where it depends on the request.
+    pub name: Option<Value>,
     /// What tells whether its files have changed since.
     pub marks: Marks,
 }
@@ -210,6 +247,13 @@ impl ListenerPlan {
                 self.trusted.iter().any(|net| net.contains(&ip))
             }
         }
+    }
+
+    /// Whether connections of an address begin with a PROXY header.
+    #[must_use]
+    pub fn expects_proxy(&self, peer: &Address) -> bool {
+        let is_among = |ip| self.proxy_from.iter().any(|net| net.contains(&unmap(ip)));
+        self.proxy_protocol && (self.proxy_from.is_empty() || peer.ip().is_some_and(is_among))
     }
 
     /// Limits of a request head.
@@ -362,6 +406,8 @@ pub struct BackendPlan {
     pub name: Name,
     /// How servers are chosen.
     pub algorithm: Algorithm,
+    /// What is hashed, where that is a value such as rules look at.
+    pub hash_value: Option<Value>,
     /// The servers.
     pub servers: Vec<Arc<ServerPlan>>,
     /// Why there are no servers, if there are none.

@@ -29,6 +29,8 @@ pub(crate) struct ServerConn {
     /// Requests carried so far.
     pub(crate) uses: u32,
     pub(crate) idle_since: Stamp,
+    /// The hash of the name that the server was asked for, where that depends on the request; else 0.
+    pub(crate) asked: u64,
 }
 
 impl ServerConn {
@@ -39,6 +41,7 @@ impl ServerConn {
             opened: now,
             uses: 0,
             idle_since: now,
+            asked: 0,
         }
     }
 
@@ -74,12 +77,14 @@ impl LocalServer {
         self.shed();
     }
 
-    /// The most recently used kept connection that is still good, if any.
-    pub(crate) fn checkout(&self, now: Stamp) -> Option<ServerConn> {
+    /// The most recently used kept connection that is still good and was opened for the same name, if
+    /// any.
+    pub(crate) fn checkout(&self, now: Stamp, asked: u64) -> Option<ServerConn> {
         let limit = self.idle_limit_us(now);
         let mut idle = self.kept.idle.borrow_mut();
         let mut taken = None;
-        while let Some(mut conn) = idle.pop() {
+        while let Some(at) = idle.iter().rposition(|conn| conn.asked == asked) {
+            let mut conn = idle.remove(at);
             if conn.stream.has_news() {
                 self.learn(&conn, now);
             } else if now.micros_since(conn.idle_since) < limit && !self.is_worn(&conn, now) {

@@ -10,7 +10,8 @@ use std::time::Duration;
 use clearway_balance::Ask;
 pub(crate) use clearway_balance::queue::Slot;
 use clearway_base::clock::Stamp;
-use clearway_base::hash;
+use clearway_base::{hash, hash32};
+use clearway_config::model::{Backend, HashFunction};
 use clearway_outcome::{Fault, FaultKind, Phase, Side};
 
 use crate::client::{ClientWatch, Conn, Seen};
@@ -18,10 +19,40 @@ use crate::exchange::{none_usable, of_client};
 use crate::local::LocalBackend;
 
 /// The hash of an address, without its port.
-pub(crate) fn source_key(ip: &IpAddr) -> u64 {
-    match ip {
-        IpAddr::V4(v4) => hash::stable(&v4.octets()),
-        IpAddr::V6(v6) => hash::stable(&v6.octets()),
+pub(crate) fn source_key(ip: &IpAddr, backend: &Backend) -> u64 {
+    if backend.hash_function == HashFunction::Xxh3 {
+        return match ip {
+            IpAddr::V4(v4) => hash::stable(&v4.octets()),
+            IpAddr::V6(v6) => hash::stable(&v6.octets()),
+        };
+    }
+    let folded = match ip {
+        IpAddr::V4(v4) => v4.to_bits(),
+        IpAddr::V6(v6) => {
+            let words = v6.octets();
+            let words = words.as_chunks::<4>().0.iter();
+            words.fold(0, |all, word| all ^ u32::from_be_bytes(*word))
+        }
+    };
+    u64::from(stirred(folded, backend))
+}
+
+/// The hash of a key, as the backend hashes.
+pub(crate) fn hashed(bytes: &[u8], backend: &Backend) -> u64 {
+    let sum = match backend.hash_function {
+        HashFunction::Xxh3 => return hash::stable(bytes),
+        HashFunction::Sdbm => hash32::sdbm(bytes),
+        HashFunction::Djb2 => hash32::djb2(bytes),
+        HashFunction::Wt6 => hash32::wt6(bytes),
+        HashFunction::Crc32 => hash32::crc32(bytes),
+    };
+    u64::from(stirred(sum, backend))
+}
+
+fn stirred(sum: u32, backend: &Backend) -> u32 {
+    match backend.hash_avalanche {
+        true => hash32::scattered(sum),
+        false => sum,
     }
 }
 

@@ -36,6 +36,7 @@ mod view;
 
 pub use action::Page;
 pub use compile::CompileError;
+pub use fetch::payload::{looks_like_http, range_of as payload_range};
 pub use files::{Elsewhere, FileSettings, ModifiedSince, Try, Wanted, escaped};
 pub use gate::Gate;
 pub use program::Program;

@@ -65,6 +65,7 @@ pub(crate) fn failed_attempt() -> Attempt {
 /// TLS with a client that showed a certificate.
 pub(crate) fn tls() -> TlsFacts {
     TlsFacts {
+        offered: 0,
         version: 0x0304,
         cipher: 0x1301,
         server_name: "www.example.org".to_owned(),

@@ -43,6 +43,7 @@ static ALLOCATOR: Counting = Counting;
 
 fn tls() -> TlsFacts {
     TlsFacts {
+        offered: 0,
         version: 0x0304,
         cipher: 0x1301,
         server_name: "www.example.org".to_owned(),

@@ -146,6 +146,7 @@ fn tls() -> BoxedStrategy<TlsFacts> {
         .prop_map(
             |((version, cipher, resumed, verdict), (server_name, refusal, alpn), certificate)| {
                 TlsFacts {
+                    offered: 0,
                     version,
                     cipher,
                     server_name,

@@ -7,6 +7,7 @@
 mod consistent_hash;
 mod field;
 mod first;
+mod hash_ring;
 mod least_requests;
 mod maglev;
 mod peak_ewma;
@@ -14,8 +15,12 @@ mod power_of_two;
 #[cfg(test)]
 mod properties;
 mod random;
+mod round;
 mod round_robin;
+mod turns;
 mod weights;
+
+use std::sync::atomic::AtomicU32;
 
 use clearway_base::clock::Stamp;
 
@@ -133,6 +138,28 @@ algorithms! {
     /// a ring and the look-up is one memory access; slightly more keys move when a server is added
     /// or removed for good.
     Maglev = "maglev", maglev::Maglev, Key;
+
+    /// Servers take turns in an order that is always the same: heavier ones begin, and the turns of
+    /// lighter ones fill the gaps. The order of HAProxy's roundrobin.
+    RoundRobinOrdered = "round_robin_ordered", turns::RoundRobinOrdered, Weight;
+
+    /// Servers take turns along a list in which each stands as often as its weight says. The order of
+    /// HAProxy's static-rr.
+    StaticRoundRobin = "static_round_robin", turns::StaticRoundRobin, Weight;
+
+    /// The server with the fewest unfinished requests for its weight; of equals, the one that has been
+    /// idle for longest. The order of HAProxy's leastconn.
+    LeastRequestsInTurn = "least_requests_in_turn", least_requests::InTurn, Weight;
+
+    /// Equal keys go to the same server: the remainder of the key is a place in a list in which each
+    /// server stands as often as its weight says. When a server comes or goes nearly all keys move.
+    /// Chooses as HAProxy does with hash-type map-based, given the same `hash_function`.
+    HashTable = "hash_table", turns::HashTable, Key;
+
+    /// Equal keys go to the same server: the one with the nearest point on a ring of 32 bits. When a
+    /// server comes or goes only its share of the keys moves. Chooses as HAProxy does with hash-type
+    /// consistent, given the same `hash_function`.
+    HashRing = "hash_ring", hash_ring::HashRing, Key;
 }
 
 impl Algorithm {
@@ -192,6 +219,9 @@ pub struct Ask<'a> {
     pub random: u64,
     /// The time now.
     pub now: Stamp,
+    /// Counts the turns of all workers, for algorithms that keep one order over all of them; without
+    /// one each worker has its own.
+    pub turns: Option<&'a AtomicU32>,
 }
 
 /// Chooses members of one backend, for one worker.
@@ -303,6 +333,7 @@ mod tests {
                 exclude: &[],
                 random: 3,
                 now: Stamp(1),
+                turns: None,
             };
             assert_eq!(picker.pick(&members, &ask), Some(1), "{}", algorithm.name());
             members[1].weight = 0;

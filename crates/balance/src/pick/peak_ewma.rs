@@ -61,6 +61,7 @@ mod tests {
             exclude: &[],
             random,
             now,
+            turns: None,
         };
         picker.pick(members, &ask).unwrap()
     }

@@ -145,6 +145,7 @@ mod tests {
         exclude: &[],
         random: 0,
         now: Stamp(1),
+        turns: None,
     };
 
     fn members(weights: &[u32]) -> Vec<Member> {

@@ -7,8 +7,8 @@ use clearway_outcome::Retry;
 use super::{Findings, limits, routes, time_outs};
 use crate::diagnostic::{Diagnostic, Origin};
 use crate::model::{
-    Backend, Bind, Config, CookieSite, Health, HealthKind, RetryMethods, RetryOn, SendProxy,
-    ServerAddress, ServerProtocol, ServerState,
+    Backend, Bind, CheckStep, Config, CookieSite, HashFunction, Health, HealthKind, RetryMethods,
+    RetryOn, SendProxy, ServerAddress, ServerProtocol, ServerState,
 };
 
 /// Time-outs that can be set once a backend is known.
@@ -156,7 +156,10 @@ fn servers(backend: &Backend, own: &Set<std::net::SocketAddr>, found: &mut Findi
         .filter(|server| server.address != ServerAddress::default());
     for server in read {
         let origin = server.origins.field_or_section("address");
-        if let Some(line) = addresses.insert(&server.address, origin.line) {
+        // Names of their own tell apart what is at one address.
+        if let Some(line) = addresses.insert(&server.address, origin.line)
+            && server.name.is_none()
+        {
             let message = format!(
                 "{} is a server of this backend already, in line {line}",
                 server.address
@@ -243,6 +246,17 @@ fn balancing(backend: &Backend, found: &mut Findings) {
             "set balance = \"consistent_hash\" or \"maglev\"",
         );
     }
+    if let Some(origin) = backend.origin_of("hash_avalanche")
+        && backend.hash_avalanche
+        && backend.hash_function == HashFunction::Xxh3
+    {
+        let message = "only hashes of 32 bits are spread once more";
+        found.no_effect(
+            origin,
+            message,
+            "set hash_function = \"sdbm\" or another of 32 bits",
+        );
+    }
     if let Some(origin) = backend.origin_of("bounded_load") {
         if Bound::from_factor(backend.bounded_load).is_none() {
             let message = format!(
@@ -298,6 +312,12 @@ fn health(backend: &Backend, found: &mut Findings) {
         }
         HealthKind::Http => ("http", &["grpc"]),
         HealthKind::Grpc => ("grpc", &["path", "method", "expect", "body"]),
+        HealthKind::Script => (
+            "script",
+            &[
+                "path", "method", "host", "headers", "expect", "body", "grpc",
+            ],
+        ),
     };
     for key in unused {
         if let Some(origin) = health.origin_of(key) {
@@ -308,8 +328,27 @@ fn health(backend: &Backend, found: &mut Findings) {
     }
     match health.kind {
         HealthKind::Tcp => {}
+        HealthKind::Script => health_steps(health, found),
         HealthKind::Http => health_request(health, found),
         HealthKind::Grpc => health_headers(health, found),
+    }
+}
+
+/// Each step does one thing, and what is written in hexadecimal is.
+fn health_steps(health: &Health, found: &mut Findings) {
+    for step in &health.steps {
+        let sends = usize::from(step.send.is_some()) + usize::from(step.send_hex.is_some());
+        let looks = usize::from(step.expect.is_some()) + usize::from(step.expect_hex.is_some());
+        if usize::from(step.connect) + sends + looks != 1 {
+            let message = "a step connects, sends one thing or expects one thing";
+            found.error("value", step.origins.section(), message);
+        }
+        for text in [&step.send_hex, &step.expect_hex].into_iter().flatten() {
+            if CheckStep::bytes(text).is_none() {
+                let message = format!("{text:?} is not hexadecimal");
+                found.error("value", step.origins.section(), message);
+            }
+        }
     }
 }
 

@@ -29,8 +29,12 @@ concept! {
         example = Some("[\"10.0.0.1:8080\", { address = \"10.0.0.2:8080\", weight = 2 }]");
     /// How a server is chosen.
     balance: Algorithm = Algorithm::RoundRobin, example = Some("\"least_requests\"");
-    /// What `consistent_hash` and `maglev` keep together.
+    /// What algorithms that go by key keep together.
     hash_key: HashKey = HashKey::Source, example = Some("\"header:x-user\"");
+    /// How `hash_key` becomes a number.
+    hash_function: HashFunction = HashFunction::Xxh3, example = Some("\"sdbm\"");
+    /// Whether the bits of a hash of 32 bits are spread once more.
+    hash_avalanche: bool = false, example = Some("true");
     /// How far above its fair share of the unfinished requests `consistent_hash` lets a server go;
     /// 0 = any.
     bounded_load: f64 = 1.25, range = Some((0.0, 100.0));
@@ -77,6 +81,23 @@ table_value!(Backend);
 choice_value!(Algorithm);
 
 choices! {
+    /// How a hash key becomes a number. All but the first have 32 bits and are those of HAProxy, where
+    /// `source` is not hashed but folded.
+    HashFunction {
+        /// XXH3, of 64 bits.
+        Xxh3 = "xxh3",
+        /// SDBM.
+        Sdbm = "sdbm",
+        /// DJB2.
+        Djb2 = "djb2",
+        /// WT6.
+        Wt6 = "wt6",
+        /// CRC-32.
+        Crc32 = "crc32",
+    }
+}
+
+choices! {
     /// What is spoken with servers.
     ServerProtocol {
         /// HTTP/1.1.
@@ -117,6 +138,21 @@ impl Backend {
     #[must_use]
     pub fn maxconn_of(&self, server: &Server) -> u32 {
         server.maxconn.unwrap_or(self.maxconn)
+    }
+
+    /// TLS with a server; none where it speaks plainly.
+    #[must_use]
+    pub fn tls_of<'a>(&'a self, server: &'a Server) -> Option<&'a BackendTls> {
+        match &server.tls {
+            Some(own) => own.on(),
+            None => self.tls.as_ref(),
+        }
+    }
+
+    /// What is sent to a server before the first byte.
+    #[must_use]
+    pub fn send_proxy_of(&self, server: &Server) -> SendProxy {
+        server.send_proxy.unwrap_or(self.send_proxy)
     }
 
     /// How long a server takes to get its full part after it came up.

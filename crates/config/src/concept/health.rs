@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clearway_balance::health;
 
+use super::backend::SendProxy;
 use super::{concept, table_value};
 use crate::value::{
     HeaderName, HeaderValue, HostPattern, MethodName, Pairs, Pattern, Statuses, Text, choices,
@@ -13,10 +14,14 @@ concept! {
     /// Active checks of a backend's servers. Without this section there are none.
     Health, "health", finish settle_kind;
 
-    /// What is done. With a `path` the default is `"http"`, with `grpc` it is `"grpc"`.
+    /// What is done. With a `path` the default is `"http"`, with `grpc` it is `"grpc"`, with `steps` it is
+    /// `"script"`.
     kind: HealthKind = HealthKind::Tcp, always = true, example = Some("\"http\"");
     /// The service that the health service of gRPC is asked for; `""` = the server as a whole.
     grpc: Option<String> = None, example = Some("\"shop.Cart\"");
+    /// What a script does, in its order. Where the first step does not connect, that is done before.
+    steps: Vec<CheckStep> = Vec::new(),
+        example = Some("[{ send = \"PING\\r\\n\" }, { expect = \"+PONG\" }]");
     /// The path to ask for, with query.
     path: HeaderValue = HeaderValue::parse("/").unwrap_or_default(), example = Some("\"/health\"");
     /// The method to ask with.
@@ -29,6 +34,8 @@ concept! {
     expect: Statuses = Statuses::range(200, 399), example = Some("[200, \"3xx\"]");
     /// What the first 64 KiB of the body have to contain.
     body: Option<Pattern> = None, example = Some("\"~ ^ok\"");
+    /// Whether the body must not contain that instead.
+    body_absent: bool = false, example = Some("true");
     /// The port to ask, instead of the server's own.
     port: Option<u16> = None, range = Some((1.0, 65_535.0)), example = Some("9000");
     /// Whether the check speaks TLS where the backend does.
@@ -56,9 +63,53 @@ choices! {
         /// It asks for a path and looks at the answer: over HTTP/2 if `protocol` is `"h2"` and the check has
         /// no `port` of its own; with TLS, unless `protocol` is `"http1"`, over what is agreed on.
         Http = "http",
+        /// It follows `steps`.
+        Script = "script",
         /// It asks the health service of gRPC, `grpc.health.v1.Health`, over HTTP/2 whether a service is
         /// `SERVING`.
         Grpc = "grpc",
+    }
+}
+
+concept! {
+    /// One step of a script: it connects, sends or looks at what came since something was sent.
+    CheckStep, "health.steps";
+
+    /// Whether a new connection is opened.
+    connect: bool = false, example = Some("true");
+    /// The port to connect to, instead of the server's own.
+    port: Option<u16> = None, range = Some((1.0, 65_535.0)), example = Some("9000");
+    /// Whether TLS is spoken on it, instead of what is spoken with the server. Where the server speaks
+    /// plainly its certificate is not verified.
+    tls: Option<bool> = None, example = Some("true");
+    /// The PROXY header that comes first on it, instead of that of the server.
+    send_proxy: Option<SendProxy> = None, example = Some("\"v1\"");
+    /// Text to send.
+    send: Option<String> = None, example = Some("\"PING\\r\\n\"");
+    /// Bytes to send, in hexadecimal.
+    send_hex: Option<String> = None, example = Some("\"0d0a\"");
+    /// Text that has to come.
+    expect: Option<Pattern> = None, example = Some("\"~ ^220 \"");
+    /// Bytes that have to come, in hexadecimal.
+    expect_hex: Option<String> = None, example = Some("\"0d0a\"");
+    /// The place of the bytes of `expect_hex`, from 0; anywhere when absent.
+    at: Option<u32> = None, range = Some((0.0, 65_535.0)), example = Some("4");
+    /// Whether that must not come instead.
+    absent: bool = false, example = Some("true");
+    /// Bytes that have to have come before it is decided.
+    least_bytes: u32 = 0, range = Some((0.0, 65_536.0)), example = Some("5");
+}
+table_value!(CheckStep);
+
+impl CheckStep {
+    /// Bytes in hexadecimal; none where they are no such.
+    #[must_use]
+    pub fn bytes(text: &str) -> Option<Vec<u8>> {
+        let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b' ').collect();
+        let (pairs, rest) = digits.as_chunks::<2>();
+        let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        let bytes: Option<Vec<u8>> = pairs.iter().map(byte).collect();
+        bytes.filter(|_| rest.is_empty())
     }
 }
 
@@ -68,7 +119,9 @@ fn settle_kind(health: &mut Health) {
         return;
     }
     let http = ["path", "method", "host", "headers", "expect", "body"];
-    if health.grpc.is_some() {
+    if !health.steps.is_empty() {
+        health.kind = HealthKind::Script;
+    } else if health.grpc.is_some() {
         health.kind = HealthKind::Grpc;
     } else if http.iter().any(|key| health.origins.field(key).is_some()) {
         health.kind = HealthKind::Http;

@@ -42,6 +42,11 @@ concept! {
     hsts: Option<Duration> = None, example = Some("\"365d\"");
     /// Whether every connection begins with a PROXY header.
     proxy_protocol: ProxyProtocol = ProxyProtocol::Off, example = Some("\"accept\"");
+    /// Who sends PROXY headers where not everybody does; others are served without. Everybody when empty.
+    proxy_from: Vec<IpNet> = Vec::new(), example = Some("[\"10.0.0.0/8\"]");
+    /// How long a way of `passthrough` waits for first bytes that it looks at as `payload`; then it is
+    /// decided by what has come.
+    inspect_delay: Duration = Duration::ZERO, example = Some("\"5s\"");
     /// Who may send PROXY headers and `X-Forwarded-*`.
     trusted: Vec<IpNet> = Vec::new(), example = Some("[\"10.0.0.0/8\"]");
     /// Connections that may wait to be accepted; the kernel's `net.core.somaxconn` caps it.

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::backend::SendProxy;
 use super::concept;
+use super::tls::BackendTls;
 use crate::syntax::Node;
 use crate::value::{
-    Identifier, Reader, ServerAddress, Spec, Text, Value, choices, print_inline, read_table,
+    Identifier, OrOff, Reader, ServerAddress, Spec, Text, Value, choices, print_inline, read_table,
     read_text, section_schema,
 };
 use crate::words;
@@ -37,6 +39,10 @@ concept! {
     checked: bool = true, example = Some("false");
     /// What the sticky cookie says of it, in place of a token that says nothing.
     cookie: Option<String> = None, example = Some("\"a\"");
+    /// TLS with it, in place of the backend's; `"off"` = none.
+    tls: Option<OrOff<BackendTls>> = None, example = Some("\"off\"");
+    /// What is sent before the first byte, in place of what the backend says.
+    send_proxy: Option<SendProxy> = None, example = Some("\"v2\"");
     /// How long it takes to get its full part after it came up. The backend's when absent.
     slow_start: Option<Duration> = None, example = Some("\"30s\"");
 }

@@ -8,8 +8,8 @@ use super::matching::Condition;
 use super::{concept, table_value};
 use crate::syntax::Node;
 use crate::value::{
-    HostPattern, Identifier, Reader, Spec, Text, Value, choices, print_inline, read_table,
-    read_text, section_schema,
+    FetchText, HostPattern, Identifier, Reader, Spec, Text, Value, choices, print_inline,
+    read_table, read_text, section_schema,
 };
 use crate::words;
 
@@ -101,13 +101,16 @@ concept! {
     /// Application protocols (ALPN) of which one has to be offered; any when absent.
     alpn: Vec<Alpn> = Vec::new(), example = Some("[\"h2\"]");
     /// What has to hold besides: conditions on `client_ip`, `client_port`, `port`, `server_ip` and values
-    /// of TLS, `tls_hello` and `tls_server_name` among them. Nothing is waited for that no condition looks
-    /// at, so servers may speak first.
+    /// of TLS, `tls_hello` and `tls_server_name` among them, and on `payload`, `payload_length` and
+    /// `payload_http`. Nothing is waited for that no condition looks at, so servers may speak first.
     when: Condition = Condition::default(), example = Some("{ source = \"10.0.0.0/8\" }");
     /// The backend; the listener's own when absent.
     backend: Option<Identifier> = None, example = Some("\"app\"");
     /// Whether such connections are closed at once.
     reject: bool = false, example = Some("true");
+    /// Whether such connections are let in: further ways that reject are passed over, and nothing more is
+    /// waited for.
+    accept: bool = false, example = Some("true");
 }
 table_value!(Passthrough);
 
@@ -132,6 +135,14 @@ concept! {
     /// The name that is asked for (SNI) and that certificates have to have; the server's own host name
     /// or address when absent.
     server_name: Option<HostPattern> = None, example = Some("\"app.internal\"");
+    /// A value of the request that is the name instead, where it is one. Connections are kept for requests
+    /// with the same name. Checks ask for `server_name`.
+    server_name_from: Option<FetchText> = None, example = Some("\"host\"");
+    /// Whether certificates have to have the name. Without it any server will do that one of the
+    /// authorities has issued a certificate for.
+    verify_name: bool = true, example = Some("false");
+    /// Whether servers are told the name (SNI).
+    send_name: bool = true, example = Some("false");
     /// The certificate that we show to servers which demand one.
     certificate: Option<CertificateFiles> = None, example = Some("\"/etc/clearway/client.pem\"");
     /// Which versions are spoken.

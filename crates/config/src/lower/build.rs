@@ -105,7 +105,7 @@ pub(super) fn add_server(server: Server, backend: &mut Backend) -> bool {
     let known = backend
         .servers
         .iter_mut()
-        .find(|known| known.address == server.address);
+        .find(|known| known.address == server.address && known.name == server.name);
     match known {
         Some(known) => {
             known.weight = known.weight.saturating_add(server.weight).min(1_000);

@@ -318,7 +318,7 @@ fn check(backend: &Backend, health: &Health) -> CheckSurvey {
     let kind = match health.kind {
         HealthKind::Tcp => CheckKind::Tcp,
         HealthKind::Http => CheckKind::Http,
-        HealthKind::Grpc => CheckKind::Other,
+        HealthKind::Grpc | HealthKind::Script => CheckKind::Other,
     };
     let expect: Vec<String> = health
         .expect

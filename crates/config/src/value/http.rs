@@ -117,7 +117,7 @@ fn check_fetch(text: &str) -> Result<(), Problem> {
     crate::lower::rules::check_fetch(text)
 }
 
-fn check_token(text: &str) -> Result<(), Problem> {
+pub(super) fn check_token(text: &str) -> Result<(), Problem> {
     if !text.is_empty() && text.bytes().all(is_token_byte) {
         return Ok(());
     }
@@ -127,7 +127,7 @@ fn check_token(text: &str) -> Result<(), Problem> {
     ))
 }
 
-fn check_header_name(text: &str) -> Result<(), Problem> {
+pub(super) fn check_header_name(text: &str) -> Result<(), Problem> {
     check_token(text).map_err(|problem| Problem {
         message: format!("{text:?} is not a header name"),
         ..problem
@@ -465,73 +465,6 @@ impl Value for Statuses {
     }
 }
 
-/// What hash algorithms keep together.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum HashKey {
-    /// The client's address.
-    Source,
-    /// The whole request target.
-    Uri,
-    /// The path.
-    Path,
-    /// A header's value.
-    Header(String),
-    /// A cookie's value.
-    Cookie(String),
-    /// A query parameter's value.
-    Query(String),
-}
-
-impl Text for HashKey {
-    const KIND: &'static str =
-        "\"source\", \"uri\", \"path\", \"header:name\", \"cookie:name\" or \"query:name\"";
-
-    fn parse(text: &str) -> Result<Self, Problem> {
-        let bad = || Problem::new(format!("{text:?} is not a hash key"), Self::KIND);
-        match (text, text.split_once(':')) {
-            ("source", _) => Ok(Self::Source),
-            ("uri", _) => Ok(Self::Uri),
-            ("path", _) => Ok(Self::Path),
-            (_, Some(("header", name))) => {
-                check_header_name(name).map(|()| Self::Header(name.to_owned()))
-            }
-            (_, Some(("cookie", name))) => {
-                check_token(name).map(|()| Self::Cookie(name.to_owned()))
-            }
-            (_, Some(("query", name))) if !name.is_empty() => Ok(Self::Query(name.to_owned())),
-            _ => {
-                let mut problem = bad();
-                problem.hint = words::closest(text, ["source", "uri", "path"])
-                    .map(|close| format!("did you mean {close:?}?"));
-                Err(problem)
-            }
-        }
-    }
-
-    fn text(&self) -> String {
-        match self {
-            Self::Source => "source".to_owned(),
-            Self::Uri => "uri".to_owned(),
-            Self::Path => "path".to_owned(),
-            Self::Header(name) => format!("header:{name}"),
-            Self::Cookie(name) => format!("cookie:{name}"),
-            Self::Query(name) => format!("query:{name}"),
-        }
-    }
-
-    #[cfg(test)]
-    fn sample(rng: &mut clearway_base::rng::Rng) -> Self {
-        match rng.below(6) {
-            0 => Self::Source,
-            1 => Self::Uri,
-            2 => Self::Path,
-            3 => Self::Header("x-user".to_owned()),
-            4 => Self::Cookie("sid".to_owned()),
-            _ => Self::Query("k".to_owned()),
-        }
-    }
-}
-
 /// A status stands in a file as a number or as text.
 fn text_or_number(node: &Node) -> Option<Cow<'_, str>> {
     let number = node.as_integer().map(|number| number.to_string().into());
@@ -663,7 +596,7 @@ impl Text for ErrorKey {
     }
 }
 
-text_values!(Pattern, HashKey);
+text_values!(Pattern);
 
 #[cfg(test)]
 mod tests;

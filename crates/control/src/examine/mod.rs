@@ -12,7 +12,7 @@ use clearway_doctor::{Case, Finding, Probe};
 use clearway_net::connect::Target;
 use clearway_net::probe::diagnose::{self, Aim, Request, RequestSettings};
 use clearway_net::probe::{Http2, ProxyHeader};
-use clearway_net::tls::{self, ClientSettings, ClientTls, Profile, ServerName, Trust};
+use clearway_net::tls::{self, ClientSettings, ClientTls, ServerName, Trust};
 use clearway_outcome::{FirstBytes, Port};
 
 mod connection;
@@ -137,15 +137,7 @@ impl Reach {
 
 /// TLS that takes any certificate: what is looked for is not whether to trust it.
 pub fn lenient() -> Result<ClientTls, String> {
-    ClientTls::new(&ClientSettings {
-        trust: Trust::Nobody,
-        revoked: Vec::new(),
-        certificate: None,
-        alpn: Vec::new(),
-        profile: Profile::default(),
-        post_quantum: true,
-        key_log: None,
-    })
+    ClientTls::new(&ClientSettings::new(Trust::Nobody))
 }
 
 async fn other_ports(target: &Target, ports: &[u16]) -> Finding {

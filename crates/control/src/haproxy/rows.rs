@@ -302,7 +302,7 @@ fn of_server(
     row.number(Field::Rate, sample.rate);
     row.number(Field::RateMax, sample.rate_max);
     row.put(Field::Lastsess, last_session(&sample));
-    row.text(Field::Addr, server.address.as_str());
+    row.text(Field::Addr, server.target.to_string());
     if let Some(cookie) = &server.cookie {
         row.text(Field::Cookie, cookie.as_str());
     }

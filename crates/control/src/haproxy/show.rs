@@ -1,8 +1,7 @@
 //! `show`: everything but the process itself.
 
-use std::net::SocketAddr;
-
 use clearway_base::clock;
+use clearway_net::connect::Target;
 use clearway_proxy::board::{DOWN, DRAIN, EJECTED, MAINTENANCE};
 use clearway_proxy::plan::{BackendPlan, ServerPlan};
 use clearway_telemetry::receipt;
@@ -89,10 +88,9 @@ fn each(
 
 /// Address and port of a server, `-` where it has none.
 fn place(server: &ServerPlan) -> (String, String) {
-    let address = server.address.as_str();
-    match address.parse::<SocketAddr>() {
-        Ok(at) => (at.ip().to_string(), at.port().to_string()),
-        Err(_) => (address.to_owned(), "0".to_owned()),
+    match &server.target {
+        Target::Ip(at) => (at.ip().to_string(), at.port().to_string()),
+        Target::Unix(_) => (server.target.to_string(), "0".to_owned()),
     }
 }
 

@@ -29,6 +29,8 @@ pub struct HttpSettings {
     pub expect: Statuses,
     /// What the first 64 KiB of the body must match.
     pub body: Option<BodyMatch>,
+    /// The body must not match instead.
+    pub body_absent: bool,
 }
 
 impl Default for HttpSettings {
@@ -40,6 +42,7 @@ impl Default for HttpSettings {
             headers: Vec::new(),
             expect: Statuses::default(),
             body: None,
+            body_absent: false,
         }
     }
 }
@@ -151,8 +154,12 @@ impl Http {
             return Ok(status);
         };
         let body = read_body(visit, head.framing).await?;
-        if expected.matches(&body) {
+        if expected.matches(&body) != self.settings.body_absent {
             return Ok(format!("{status}, body as expected,"));
+        }
+        if self.settings.body_absent {
+            let words = format!("{status}, but the body is one that it must not be");
+            return Err(Failure::new(FaultKind::ProbeBody, words));
         }
         let words = format!(
             "{status}, but the body {expected}: it begins {}",

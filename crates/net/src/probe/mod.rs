@@ -7,6 +7,7 @@
 pub mod diagnose;
 mod grpc;
 mod http;
+mod script;
 mod tcp;
 mod visit;
 
@@ -19,6 +20,7 @@ use clearway_outcome::Attempt;
 
 pub use grpc::{Grpc, GrpcSettings};
 pub use http::{BodyMatch, Http, HttpSettings, Statuses};
+pub use script::{Connect, Expect, Script, Sought, Step};
 pub use tcp::Tcp;
 
 use crate::connect::Target;
@@ -46,6 +48,8 @@ kinds! {
     Http(Http),
     /// Asks the health service of gRPC, over HTTP/2.
     Grpc(Grpc),
+    /// Follows a script.
+    Script(Script),
 }
 
 /// The PROXY header that comes first on a connection. A probe speaks for nobody, so it says so:
@@ -140,6 +144,9 @@ async fn check(
     target: &Target,
     tls: ProbeTls<'_>,
 ) -> Result<String, Failure> {
+    if let Kind::Script(script) = &probe.kind {
+        return script.run(visit, (target, tls), probe).await;
+    }
     visit.connect(target, probe.source).await?;
     visit.introduce(probe.proxy_header).await?;
     if let Some((client, name)) = tls {

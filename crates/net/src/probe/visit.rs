@@ -44,6 +44,13 @@ impl Failure {
         }
     }
 
+    /// The same, with the place where it happened.
+    pub(super) fn at(mut self, place: &str) -> Self {
+        self.words.push(' ');
+        self.words.push_str(place);
+        self
+    }
+
     /// A failure in which the server says why.
     pub(super) fn said(kind: FaultKind, signal: Signal) -> Self {
         let what = kind.summary().trim_end_matches('.');

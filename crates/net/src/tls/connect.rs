@@ -54,6 +54,28 @@ pub struct ClientSettings {
     pub post_quantum: bool,
     /// A file for the secrets of all connections.
     pub key_log: Option<std::path::PathBuf>,
+    /// Whether certificates have to be for the name that is asked for.
+    pub verify_name: bool,
+    /// Whether servers are told that name (SNI).
+    pub send_name: bool,
+}
+
+impl ClientSettings {
+    /// Settings of a trust, with everything else as it is where nothing is said.
+    #[must_use]
+    pub fn new(trust: Trust) -> Self {
+        Self {
+            trust,
+            revoked: Vec::new(),
+            certificate: None,
+            alpn: Vec::new(),
+            profile: Profile::default(),
+            post_quantum: true,
+            key_log: None,
+            verify_name: true,
+            send_name: true,
+        }
+    }
 }
 
 /// A backend's side of TLS.
@@ -71,7 +93,10 @@ impl ClientTls {
     pub fn new(settings: &ClientSettings) -> Result<Self, String> {
         let provider = provider::get(settings.post_quantum);
         let verifies = !matches!(settings.trust, Trust::Nobody);
-        let verifier = Verifier::new(&settings.trust, &settings.revoked, &provider)?;
+        let verifier = Verifier {
+            any_name: !settings.verify_name,
+            ..Verifier::new(&settings.trust, &settings.revoked, &provider)?
+        };
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(settings.profile.versions())
             .map_err(|error| error.to_string())?
@@ -84,6 +109,7 @@ impl ClientTls {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols.clone_from(&settings.alpn);
+        config.enable_sni = settings.send_name;
         config.resumption = Resumption::in_memory_sessions(SESSIONS);
         if let Some(path) = &settings.key_log {
             config.key_log = Arc::new(super::key_log::KeyLog::open(path)?);
@@ -238,6 +264,8 @@ pub(super) struct Verifier {
     /// Certificates that the operator names, as far as they may be a server's own.
     given: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
+    /// Whose certificate it is does not matter.
+    any_name: bool,
 }
 
 impl Verifier {
@@ -269,6 +297,7 @@ impl Verifier {
             inner,
             given,
             provider: Arc::clone(provider),
+            any_name: false,
         })
     }
 }
@@ -290,8 +319,11 @@ impl Verifier {
         } else if now > facts.not_after {
             Err(CertificateError::Expired.into())
         } else {
-            ParsedCertificate::try_from(end_entity)
-                .and_then(|parsed| verify_server_name(&parsed, server_name))
+            let verify = |parsed| match self.any_name {
+                true => Ok(()),
+                false => verify_server_name(&parsed, server_name),
+            };
+            ParsedCertificate::try_from(end_entity).and_then(verify)
         };
         Some(verdict.map(|()| ServerCertVerified::assertion()))
     }
@@ -309,8 +341,16 @@ impl ServerCertVerifier for Verifier {
         let Some(inner) = &self.inner else {
             return Ok(ServerCertVerified::assertion());
         };
-        inner
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp, now)
+        let verdict = inner.verify_server_cert(end_entity, intermediates, server_name, ocsp, now);
+        verdict
+            .or_else(|error| match error {
+                // The name is looked at last: all else was right.
+                Error::InvalidCertificate(
+                    CertificateError::NotValidForName
+                    | CertificateError::NotValidForNameContext { .. },
+                ) if self.any_name => Ok(ServerCertVerified::assertion()),
+                error => Err(error),
+            })
             .or_else(|error| {
                 self.verify_given(end_entity, server_name, now)
                     .ok_or(error)?

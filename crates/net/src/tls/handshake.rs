@@ -106,6 +106,7 @@ pub(super) fn facts(tls: &CommonState, verifies: bool) -> TlsFacts {
         None => CertificateVerdict::None,
     };
     TlsFacts {
+        offered: 0,
         version: tls.protocol_version().map_or(0, u16::from),
         cipher: tls
             .negotiated_cipher_suite()

@@ -96,7 +96,7 @@ async fn proxy_header(conn: &mut Conn) -> Result<Option<Lease>, ()> {
     let Some(listener) = conn.listener() else {
         return Ok(None);
     };
-    if !listener.proxy_protocol {
+    if !listener.expects_proxy(&conn.peer()) {
         return Ok(None);
     }
     if !listener.trusts(&conn.peer()) {

@@ -8,19 +8,21 @@ use std::time::Duration;
 
 use clearway_balance::slow_start;
 use clearway_balance::sticky::Sticky;
-use clearway_base::hash::{self, Map};
+use clearway_base::hash::{self, Map, Set};
 use clearway_base::intern::Name;
 use clearway_config::Diagnostic;
 use clearway_config::model::{
-    Backend, Health, HealthKind, Pattern, SendProxy as SendProxyConfig, Server, ServerAddress,
-    ServerProtocol, ServerState,
+    Backend, BackendTls, CheckStep, HashKey, Health, HealthKind, Pattern,
+    SendProxy as SendProxyConfig, Server, ServerAddress, ServerProtocol, ServerState,
 };
 use clearway_net::connect::Target;
 use clearway_net::probe::{
-    self, BodyMatch, Grpc, GrpcSettings, Http, Http2, HttpSettings, Probe, ProxyHeader, Tcp,
+    self, BodyMatch, Connect, Expect, Grpc, GrpcSettings, Http, Http2, HttpSettings, Probe,
+    ProxyHeader, Script, Sought, Step, Tcp,
 };
 use clearway_outcome::FaultKind;
-use clearway_rules::ast::Definitions;
+use clearway_rules::Value;
+use clearway_rules::ast::{Definitions, Fetch};
 
 use super::{pages, tls};
 use crate::board::{Board, DRAIN, MAINTENANCE, server_key};
@@ -126,8 +128,9 @@ pub(super) fn compile(
     }
     let tls = match &backend.tls {
         Some(settings) => {
-            let old = before.and_then(|b| Some((&b.config, b.tls.as_ref()?)));
-            Some(tls::backend(settings, backend.protocol, old)?)
+            let old =
+                before.and_then(|b| Some((&b.config, b.config.tls.as_ref()?, b.tls.as_ref()?)));
+            Some(tls::backend(settings, backend.protocol, named, old)?)
         }
         None => None,
     };
@@ -141,6 +144,7 @@ pub(super) fn compile(
         // A file may say something else by now.
         && backend.errors.iter().all(|(_, page)| page.file.is_none())
         && is_same_tls(before)
+        && backend.servers.iter().all(|server| server.tls.is_none())
         && before.empty_because == empty_because
         && before.servers.len() == places.len()
         && places
@@ -160,7 +164,7 @@ pub(super) fn compile(
             }
         },
     };
-    let servers = server_plans(backend, name, (&places, tls.as_ref()), board, before)?;
+    let servers = server_plans(backend, named, (&places, tls.as_ref()), board, before)?;
     let program = backend.program(named).map_err(|found| {
         let first = found.into_iter().next();
         // The checks have compiled the same rules.
@@ -173,6 +177,7 @@ pub(super) fn compile(
         name,
         errors,
         algorithm: backend.algorithm(),
+        hash_value: hash_value(backend, named)?,
         has_maxconn: servers.iter().any(|s| s.maxconn > 0),
         empty_because,
         program,
@@ -221,6 +226,18 @@ fn dynamic_cookie(address: &str, key: &str) -> Option<String> {
     bytes.extend_from_slice(&u32::from(address.port()).to_ne_bytes());
     bytes.extend_from_slice(key.as_bytes());
     Some(format!("{:016x}", hash::xxh64(&bytes)))
+}
+
+/// The value that requests are told apart by, compiled.
+fn hash_value(backend: &Backend, named: &Definitions) -> Result<Option<Value>, Diagnostic> {
+    let HashKey::Value(fetch) = &backend.hash_key else {
+        return Ok(None);
+    };
+    let value = Fetch::parse(fetch).and_then(|fetch| Value::compile(&fetch, named));
+    value.map(Some).map_err(|words| {
+        let origin = backend.origins.field_or_section("hash_key");
+        Diagnostic::error("hash_key", origin, words)
+    })
 }
 
 fn micros(time: Duration) -> u64 {
@@ -274,7 +291,7 @@ fn find_places<'a>(
 /// The servers of a backend; those that have not changed keep their plans, and so their pools.
 fn server_plans(
     backend: &Backend,
-    name: Name,
+    named: &Definitions,
     (places, tls): (&[Place<'_>], Option<&Arc<BackendTlsPlan>>),
     board: &mut Board,
     before: Option<&Arc<BackendPlan>>,
@@ -285,11 +302,24 @@ fn server_plans(
         .map(|s| (s.address, s))
         .collect();
     let mut servers = Vec::with_capacity(places.len());
+    let mut taken: Set<Name> = Set::default();
     for place in places {
-        let mut plan = server_plan(backend, name, place, board);
-        if let (Some(settings), Some(tls)) = (&backend.tls, tls) {
+        let mut address = Name::new(&place.target.to_string());
+        // Of several servers at one address the later ones are known by their names too.
+        if !taken.insert(address) {
+            address = Name::new(&format!("{} {}", place.target, place.server.label()));
+        }
+        let mut plan = server_plan(backend, address, place, board);
+        if let Some(settings) = backend.tls_of(place.server) {
+            let tls = match (&place.server.tls, tls) {
+                (None, Some(shared)) => Arc::clone(shared),
+                _ => {
+                    let old = own_tls(before, place.server, known.get(&address).copied());
+                    tls::backend(settings, backend.protocol, named, old)?
+                }
+            };
             let name = tls::name_of(settings, place.server, &place.target)?;
-            plan.tls = Some((Arc::clone(tls), name));
+            plan.tls = Some((tls, name));
         }
         servers.push(match known.get(&plan.address) {
             Some(old) if plan.is_same(old) => Arc::clone(old),
@@ -299,9 +329,27 @@ fn server_plans(
     Ok(servers)
 }
 
-fn server_plan(backend: &Backend, name: Name, place: &Place<'_>, board: &mut Board) -> ServerPlan {
+/// What was compiled before of the TLS that a server has for itself.
+fn own_tls<'a>(
+    before: Option<&'a Arc<BackendPlan>>,
+    server: &Server,
+    plan: Option<&'a Arc<ServerPlan>>,
+) -> Option<(&'a Backend, &'a BackendTls, &'a Arc<BackendTlsPlan>)> {
+    let config = &before?.config;
+    let mut servers = config.servers.iter();
+    let old = servers.find(|old| old.address == server.address && old.name == server.name)?;
+    let (tls, _) = plan?.tls.as_ref()?;
+    Some((config, old.tls.as_ref()?.on()?, tls))
+}
+
+fn server_plan(
+    backend: &Backend,
+    address: Name,
+    place: &Place<'_>,
+    board: &mut Board,
+) -> ServerPlan {
     let server = place.server;
-    let address = Name::new(&place.target.to_string());
+    let name = Name::new(backend.name.as_str());
     let weight = place.weight();
     let flags = match server.state {
         ServerState::Ready => 0,
@@ -332,7 +380,7 @@ fn server_plan(backend: &Backend, name: Name, place: &Place<'_>, board: &mut Boa
         slow_start: backend.slow_start_of(server),
         checked: server.checked,
         cookie: server.cookie.clone(),
-        send_proxy: match backend.send_proxy {
+        send_proxy: match backend.send_proxy_of(server) {
             SendProxyConfig::Off => SendProxy::Off,
             SendProxyConfig::V1 => SendProxy::V1,
             SendProxyConfig::V2 => SendProxy::V2,
@@ -360,6 +408,51 @@ fn http2_of(backend: &Backend, health: &Health) -> Http2 {
     }
 }
 
+/// The steps of a script.
+fn steps(health: &Health) -> Result<Vec<Step>, String> {
+    health.steps.iter().map(step).collect()
+}
+
+fn step(step: &CheckStep) -> Result<Step, String> {
+    let bytes =
+        |text: &str| CheckStep::bytes(text).ok_or_else(|| format!("{text:?} is not hexadecimal"));
+    if let Some(text) = &step.send {
+        return Ok(Step::Send(text.clone().into_bytes()));
+    }
+    if let Some(text) = &step.send_hex {
+        return bytes(text).map(Step::Send);
+    }
+    let what = match (&step.expect, &step.expect_hex) {
+        (Some(Pattern::Text(text)), _) => Some(Sought::Bytes(text.clone().into_bytes())),
+        (Some(Pattern::Regex(expression)), _) => Some(Sought::pattern(expression)?),
+        (None, Some(text)) => Some(match step.at {
+            Some(at) => Sought::At(usize::try_from(at).unwrap_or(0), bytes(text)?),
+            None => Sought::Bytes(bytes(text)?),
+        }),
+        (None, None) => None,
+    };
+    Ok(match what {
+        Some(what) => Step::Expect(Expect {
+            what,
+            absent: step.absent,
+            least: usize::try_from(step.least_bytes).unwrap_or(0),
+        }),
+        None => Step::Connect(Connect {
+            port: step.port,
+            tls: step.tls,
+            proxy_header: step.send_proxy.map(proxy_header),
+        }),
+    })
+}
+
+fn proxy_header(header: SendProxyConfig) -> ProxyHeader {
+    match header {
+        SendProxyConfig::Off => ProxyHeader::Off,
+        SendProxyConfig::V1 => ProxyHeader::V1,
+        SendProxyConfig::V2 => ProxyHeader::V2,
+    }
+}
+
 /// The active check of a backend's servers, or why there cannot be one.
 fn check(backend: &Backend, health: &Health) -> Result<CheckPlan, String> {
     let kind = match health.kind {
@@ -381,8 +474,10 @@ fn check(backend: &Backend, health: &Health) -> Result<CheckPlan, String> {
                 Some(Pattern::Text(text)) => Some(BodyMatch::Text(text.clone())),
                 Some(Pattern::Regex(expression)) => Some(BodyMatch::pattern(expression)?),
             };
+            settings.body_absent = health.body_absent;
             probe::Kind::Http(Http::new(settings)?)
         }
+        HealthKind::Script => probe::Kind::Script(Script::new(steps(health)?)?),
         HealthKind::Grpc => probe::Kind::Grpc(Grpc::new(GrpcSettings {
             service: health.grpc.clone().unwrap_or_default(),
             host: health.host.as_ref().map(ToString::to_string),
@@ -391,16 +486,12 @@ fn check(backend: &Backend, health: &Health) -> Result<CheckPlan, String> {
     };
     let mut probe = Probe::new(kind);
     probe.http2 = match health.kind {
-        HealthKind::Tcp => Http2::Never,
+        HealthKind::Tcp | HealthKind::Script => Http2::Never,
         HealthKind::Http => http2_of(backend, health),
         HealthKind::Grpc => Http2::Always,
     };
     probe.source = backend.source_address;
-    probe.proxy_header = match backend.send_proxy {
-        SendProxyConfig::Off => ProxyHeader::Off,
-        SendProxyConfig::V1 => ProxyHeader::V1,
-        SendProxyConfig::V2 => ProxyHeader::V2,
-    };
+    probe.proxy_header = proxy_header(backend.send_proxy);
     Ok(CheckPlan {
         policy: health.policy(),
         probe,

@@ -13,8 +13,8 @@ use clearway_base::hash::Map;
 use clearway_base::intern::Name;
 use clearway_config::Diagnostic;
 use clearway_config::model::{
-    Backend, Config, Listener, Mode as ModeConfig, OnError, Passthrough, Retries, Route, Tolerated,
-    XForwarded as XForwardedConfig,
+    Backend, Condition, Config, Listener, Mode as ModeConfig, OnError, Passthrough, Retries, Route,
+    Tolerated, XForwarded as XForwardedConfig,
 };
 use clearway_http::{Tolerance, XForwarded};
 use clearway_rules::ast::Definitions;
@@ -25,7 +25,8 @@ pub use backend::{Address, Answer, Names, Question};
 use crate::access::LogSet;
 use crate::board::Board;
 use crate::plan::{
-    BackendPlan, ErrorTurn, ListenerPlan, Marked, Mode, PassPlan, Plan, RetryPlan, RoutePlan,
+    BackendPlan, ErrorTurn, ListenerPlan, Marked, Mode, PassPlan, PayloadNeed, Plan, RetryPlan,
+    RoutePlan,
 };
 
 /// Compiles a configuration that has passed its checks.
@@ -205,6 +206,8 @@ fn compile_listener(
         timeouts: config.timeouts_for(listener, None, None),
         limits: config.limits_for(listener, None, None),
         proxy_protocol: listener.accepts_proxy(),
+        proxy_from: listener.proxy_from.clone(),
+        inspect_delay: listener.inspect_delay,
         trusted: listener.trusted.clone(),
         x_forwarded: match listener.forwarded.x_forwarded {
             XForwardedConfig::Append => XForwarded::Append,
@@ -260,8 +263,35 @@ fn passthrough(
             .as_ref()
             .and_then(|name| index.get(name.as_str()).copied()),
         rejects: way.reject,
+        accepts: way.accept,
+        payload: payload_need(&way.when),
     };
     Ok(ways.map(plan).collect())
+}
+
+/// What a condition looks at of the first bytes of a connection.
+fn payload_need(condition: &Condition) -> PayloadNeed {
+    let mut need = PayloadNeed::default();
+    for test in &condition.value {
+        let of = test.of.as_str();
+        let fetch = of.split('|').next().unwrap_or(of);
+        match fetch.split_once(':') {
+            Some(("payload", range)) => match clearway_rules::payload_range(range) {
+                Some((_, 0)) | None => need.any = true,
+                Some((offset, length)) => need.bytes = need.bytes.max(offset + length),
+            },
+            _ if fetch == "payload_length" => need.any = true,
+            _ if fetch == "payload_http" => need.http = true,
+            _ => {}
+        }
+    }
+    let inner = [&condition.not, &condition.any, &condition.all];
+    for more in inner.into_iter().flatten().map(payload_need) {
+        need.any |= more.any;
+        need.http |= more.http;
+        need.bytes = need.bytes.max(more.bytes);
+    }
+    need
 }
 
 fn compile_route(

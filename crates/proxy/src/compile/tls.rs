@@ -12,6 +12,8 @@ use clearway_net::tls::{
     self, Certificates, ClientAuth, ClientSettings, ClientTls, FileEvent, FileProblem, Files,
     Obtained, Profile, ServerName, ServerSettings, ServerTls, Source, Trust,
 };
+use clearway_rules::Value;
+use clearway_rules::ast::{Definitions, Fetch};
 
 use crate::board::ListenerEntry;
 use crate::issuance::Issuance;
@@ -155,12 +157,13 @@ fn note<T>(
 pub(super) fn backend(
     settings: &BackendTls,
     protocol: ServerProtocol,
-    before: Option<(&Backend, &Arc<BackendTlsPlan>)>,
+    named: &Definitions,
+    before: Option<(&Backend, &BackendTls, &Arc<BackendTlsPlan>)>,
 ) -> Result<Arc<BackendTlsPlan>, Diagnostic> {
     let files: Vec<PathBuf> = files_of(settings).collect();
     let marks = tls::marks(files.iter().map(PathBuf::as_path));
-    if let Some((written, plan)) = before
-        && written.tls.as_ref() == Some(settings)
+    if let Some((written, tls, plan)) = before
+        && tls == settings
         && written.protocol == protocol
         && plan.marks == marks
     {
@@ -205,13 +208,24 @@ pub(super) fn backend(
         profile: profile(settings.profile),
         post_quantum: settings.post_quantum,
         key_log: settings.key_log.clone(),
+        verify_name: settings.verify_name,
+        send_name: settings.send_name,
     })
     .map_err(|words| Diagnostic::error("tls", settings.origins.section(), words))?;
+    let name = match &settings.server_name_from {
+        Some(fetch) => {
+            let value = Fetch::parse(fetch.as_str()).and_then(|f| Value::compile(&f, named));
+            let origin = at("server_name_from");
+            Some(value.map_err(|words| Diagnostic::error("server_name_from", origin, words))?)
+        }
+        None => None,
+    };
     Ok(Arc::new(BackendTlsPlan {
         check: client.offering(&[b"h2", b"http/1.1"]),
         check_h2: client.offering(&[b"h2"]),
         http1: client.offering(&[b"http/1.1"]),
         client,
+        name,
         marks,
     }))
 }
@@ -230,6 +244,9 @@ pub(super) fn files(config: &Config) -> Vec<PathBuf> {
     }
     let backends = config.backends.iter().filter_map(|b| b.tls.as_ref());
     all.extend(backends.flat_map(files_of));
+    let servers = config.backends.iter().flat_map(|b| &b.servers);
+    let own = servers.filter_map(|server| server.tls.as_ref()?.on());
+    all.extend(own.flat_map(files_of));
     all
 }
 
@@ -263,6 +280,12 @@ pub(super) fn name_of(
         (None, ServerAddress::Name { host, .. }, _) => (host.clone(), server.origin()),
         (None, _, clearway_net::connect::Target::Ip(address)) => {
             (address.ip().to_string(), server.origin())
+        }
+        // Nobody looks at the name.
+        (None, _, clearway_net::connect::Target::Unix(_))
+            if !settings.verify || !settings.verify_name =>
+        {
+            ("localhost".to_owned(), server.origin())
         }
         (None, _, clearway_net::connect::Target::Unix(_)) => {
             let origin = settings.origins.section();

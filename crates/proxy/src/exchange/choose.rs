@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use clearway_balance::{Ask, Spread};
-use clearway_base::hash;
-use clearway_config::model::HashKey;
+use clearway_config::model::{HashKey, main_domain};
 use clearway_outcome::{Fault, FaultKind, Phase, Side};
 
+use super::around::Surroundings;
 use super::{Exchange, Stop};
 use crate::local::{Flight, LocalBackend, LocalServer};
 use crate::slots;
@@ -30,7 +30,7 @@ impl Exchange<'_> {
         let sticky = wanted.or_else(|| self.sticky_member(&backend));
         let sticky = sticky.or_else(|| self.stuck_member(&backend));
         let key = match backend.plan.algorithm.spread() {
-            Spread::Key => self.hash_key(&backend.plan.config.hash_key),
+            Spread::Key => self.hash_key(&backend),
             Spread::Weight | Spread::Order => None,
         };
         if self.request.attempts.is_empty() {
@@ -43,6 +43,7 @@ impl Exchange<'_> {
             exclude: if other { &self.request.tried } else { &[] },
             random: self.conn.worker.rng.borrow_mut().next_u64(),
             now: self.arrival.complete,
+            turns: Some(&backend.plan.entry.turns),
         };
         let taken = slots::take(self.conn, &backend, sticky, &ask, limit).await;
         let (member, slot, queued_us) =
@@ -93,19 +94,39 @@ impl Exchange<'_> {
     }
 
     /// The hash of what the backend keeps together; `None` when the request does not have it.
-    fn hash_key(&self, key: &HashKey) -> Option<u64> {
+    fn hash_key(&self, backend: &LocalBackend) -> Option<u64> {
+        let plan = &backend.plan;
         let (head, buf) = (&self.request.head, self.lease.filled());
-        let bytes = match key {
-            HashKey::Source => return self.conn.client.ip().map(|ip| slots::source_key(&ip)),
+        let bytes = match &plan.config.hash_key {
+            HashKey::Source => {
+                let ip = self.conn.client.ip();
+                return ip.map(|ip| slots::source_key(&ip, &plan.config));
+            }
             HashKey::Uri => head.target.of(buf),
             HashKey::Path => head.path.of(buf),
+            HashKey::Part(part) if part.whole => part.of(head.target.of(buf)),
+            HashKey::Part(part) => part.of(head.path.of(buf)),
             HashKey::Header(name) => head.header(name, buf)?,
+            HashKey::Domain(name) => main_domain(head.header(name, buf)?),
             HashKey::Cookie(name) => head.cookie(name.as_bytes(), buf)?,
             HashKey::Query(name) => {
                 clearway_http::uri::query_param(head.query.of(buf), name.as_bytes())?
             }
+            HashKey::Value(_) => {
+                let value = plan.hash_value.as_ref()?;
+                let mut hash = None;
+                let around = Surroundings {
+                    conn: self.conn,
+                    plan: &self.plan,
+                };
+                let view = around.view(head, buf, self.id);
+                value.show(&view, &self.request.scratch, &mut |found| {
+                    hash = found.map(|bytes| slots::hashed(bytes, &plan.config));
+                });
+                return hash;
+            }
         };
-        Some(hash::stable(bytes))
+        Some(slots::hashed(bytes, &plan.config))
     }
 }
 

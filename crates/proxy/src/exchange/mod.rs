@@ -48,7 +48,7 @@ use crate::slots::Slot;
 
 pub(crate) use choose::none_usable;
 pub(crate) use evidence::gather;
-pub(crate) use reach::{Offer, open};
+pub(crate) use reach::{Offer, asked_name, open};
 pub(crate) use reply::{ReplyOptions, encode_fault};
 pub(crate) use settle::is_servers;
 pub(crate) use talk::of_client;

@@ -6,14 +6,17 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use clearway_base::clock::Stamp;
+use clearway_base::hash;
 use clearway_config::model::ServerProtocol;
 use clearway_http::proxy_protocol;
 use clearway_net::connect;
 use clearway_net::h2::{Trunk, TrunkSettings};
 use clearway_net::stream::Stream;
-use clearway_net::tls::{ClientTls, Connecting, ServerName};
+use clearway_net::tls::{self, ClientTls, Connecting, ServerName};
 use clearway_outcome::{Attempt, Evidence, Fault, FaultKind, Phase, RetryRefusal, Side, Signal};
+use clearway_rules::{Scratch, Value, View};
 
+use super::around::Surroundings;
 use super::choose::Chosen;
 use super::talk::{Answer, Failed};
 use super::{Exchange, Stop, evidence};
@@ -127,17 +130,34 @@ impl Exchange<'_> {
             return self.may_tunnel(shared).await;
         }
         let now = self.request.attempt().started;
+        let name = self.server_name(server);
         if !self.fresh_only
-            && let Some(conn) = server.checkout(now)
+            && let Some(conn) = server.checkout(now, name_hash(name.as_ref()))
         {
             return Ok(self.reuse(server, conn, now));
         }
-        let stream = self.connect(server).await?;
+        let asked = name_hash(name.as_ref());
+        let stream = self.connect(server, name).await?;
         if stream.tls_alpn() == Some(b"h2") {
             // It has begun to agree on HTTP/2.
             return Box::pin(self.share(server, stream)).await;
         }
-        Ok(ServerConn::new(stream, self.conn.worker.now()))
+        Ok(ServerConn {
+            asked,
+            ..ServerConn::new(stream, self.conn.worker.now())
+        })
+    }
+
+    /// The name that the server is asked for on behalf of this request, where that depends on it.
+    fn server_name(&self, server: &LocalServer) -> Option<ServerName<'static>> {
+        let (tls, _) = server.plan.tls.as_ref()?;
+        let value = tls.name.as_ref()?;
+        let around = Surroundings {
+            conn: self.conn,
+            plan: &self.plan,
+        };
+        let view = around.view(&self.request.head, self.lease.filled(), self.id);
+        asked_name(value, &view, &self.request.scratch)
     }
 
     /// Whether the request opens a WebSocket: the one upgrade that HTTP/2 has a form for. Others are a
@@ -214,7 +234,7 @@ impl Exchange<'_> {
             }
             opened.set(trunks.opened().notified());
         };
-        let stream = self.connect(server).await?;
+        let stream = self.connect(server, None).await?;
         if stream.tls_alpn().is_none_or(|alpn| alpn == b"h2") {
             return self.share(server, stream).await;
         }
@@ -247,14 +267,18 @@ impl Exchange<'_> {
     }
 
     /// Opens a connection within `timeouts.connect`.
-    async fn connect(&mut self, server: &Rc<LocalServer>) -> Result<Stream, Fault> {
+    async fn connect(
+        &mut self,
+        server: &Rc<LocalServer>,
+        asked: Option<ServerName<'static>>,
+    ) -> Result<Stream, Fault> {
         let limit = self.route_plan().timeouts.connect;
         // Boxed: room for opening a connection need not lie between the parts that every request uses.
         let offer = match server.plan.protocol {
             ServerProtocol::Auto if self.opens_websocket() => Offer::Http1,
             ServerProtocol::Http1 | ServerProtocol::H2 | ServerProtocol::Auto => Offer::Whatever,
         };
-        let stream = Box::pin(open(self.conn, server, limit, offer))
+        let stream = Box::pin(open(self.conn, server, limit, (offer, asked)))
             .await
             .map_err(|unopened| self.unopened(unopened))?;
         let now = self.conn.worker.tick();
@@ -374,7 +398,7 @@ pub(crate) async fn open(
     conn: &Conn,
     server: &Rc<LocalServer>,
     limit: std::time::Duration,
-    offer: Offer,
+    (offer, asked): (Offer, Option<ServerName<'static>>),
 ) -> Result<Stream, Unopened> {
     let mut stream = connect(conn, server, limit).await?;
     server.shard().connects.one();
@@ -386,11 +410,34 @@ pub(crate) async fn open(
                 Offer::Whatever => &tls.client,
                 Offer::Http1 => &tls.http1,
             };
-            secure(conn, stream, client, name.clone())
+            secure(conn, stream, client, asked.unwrap_or_else(|| name.clone()))
                 .await
                 .map_err(|unopened| unopened.where_offered(server.plan.protocol))
         }
     }
+}
+
+/// The name that a value says, without a port; `None` where it is none.
+pub(crate) fn asked_name(
+    value: &Value,
+    view: &View<'_>,
+    scratch: &Scratch,
+) -> Option<ServerName<'static>> {
+    let mut name = None;
+    value.show(view, scratch, &mut |found| {
+        let text = found.and_then(|bytes| std::str::from_utf8(bytes).ok());
+        let host = text.map(|text| match text.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+            _ => text,
+        });
+        name = host.and_then(|host| tls::server_name(host).ok());
+    });
+    name
+}
+
+/// What tells connections apart whose servers were asked for different names; 0 for none.
+fn name_hash(name: Option<&ServerName<'static>>) -> u64 {
+    name.map_or(0, |name| hash::stable(name.to_str().as_bytes()))
 }
 
 async fn send_proxy_header(

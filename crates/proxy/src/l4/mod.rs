@@ -8,16 +8,19 @@ use std::rc::Rc;
 use clearway_balance::Ask;
 use clearway_base::intern::Name;
 use clearway_config::model::RetryOn;
+use clearway_http::RequestHead;
 use clearway_outcome::{
     Attempt, Fault, FaultKind, Phase, Protocol, Record, RequestId, RetryRefusal, Side, Timings,
 };
+use clearway_rules::{Scratch, Value};
 use smallvec::SmallVec;
 
 use crate::access::{Ending, LogSet};
 use crate::client::{Conn, handshake};
+use crate::exchange::around::Surroundings;
 use crate::exchange::pump::{Coding, Pump, Source};
 use crate::exchange::tunnel::{self, Ends};
-use crate::exchange::{Offer, gather, is_servers, open};
+use crate::exchange::{Offer, asked_name, gather, is_servers, open};
 use crate::local::{Flight, LocalBackend};
 use crate::plan::RetryPlan;
 use crate::slots::{self, Slot};
@@ -166,8 +169,9 @@ async fn relay(
         .listener()
         .map(|l| l.fallback.timeouts.clone())
         .unwrap_or_default();
-    let plan = conn.plan();
-    let rules = plan.listener(conn.listener_at).fallback.retries.clone();
+    let local = conn.plan();
+    let head = RequestHead::default();
+    let rules = local.listener(conn.listener_at).fallback.retries.clone();
     backend.budget.borrow_mut().request(worker.now());
     loop {
         let began = worker.now();
@@ -185,7 +189,15 @@ async fn relay(
         attempt.queued_us = queued_us;
         passage.attempts.push(attempt);
         passage.held = Some((Flight::begin(backend, member, began), slot));
-        let opened = open(conn, &server, timeouts.connect, Offer::Whatever).await;
+        let name = plan.tls.as_ref().and_then(|(tls, _)| {
+            let around = Surroundings { conn, plan: &local };
+            let view = around.view(&head, b"", passage.id);
+            let mut scratch = Scratch::default();
+            Value::begin(&view, &mut scratch);
+            asked_name(tls.name.as_ref()?, &view, &scratch)
+        });
+        let offer = (Offer::Whatever, name);
+        let opened = open(conn, &server, timeouts.connect, offer).await;
         let elapsed = worker.tick().micros_since(began);
         match opened {
             Ok(mut stream) => {
@@ -248,13 +260,17 @@ async fn choose(
     timeouts: &clearway_config::model::Timeouts,
 ) -> Result<(usize, Option<Slot>, Option<u64>), Fault> {
     let now = conn.worker.now();
-    let key = conn.client.ip().map(|ip| slots::source_key(&ip));
+    let key = conn
+        .client
+        .ip()
+        .map(|ip| slots::source_key(&ip, &backend.plan.config));
     let random = conn.worker.rng.borrow_mut().next_u64();
     let ask = Ask {
         key,
         exclude: tried,
         random,
         now,
+        turns: Some(&backend.plan.entry.turns),
     };
     slots::take(conn, backend, None, &ask, timeouts.queue).await
 }

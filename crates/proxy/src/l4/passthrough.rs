@@ -1,7 +1,10 @@
 //! Choosing the backend of a connection that is passed through: by where it comes from, and by its
 //! ClientHello where something looks at that.
 
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
 
 use clearway_base::buffer::Lease;
 use clearway_http::RequestHead;
@@ -44,14 +47,35 @@ pub(super) async fn choose(conn: &mut Conn, mut first: Option<Lease>) -> Result<
     let mut begin = Begin::Unread;
     let mut scratch = Scratch::default();
     let head = RequestHead::default();
+    let mut is_let_in = false;
+    // Nothing more is waited for.
+    let mut is_over = listener.inspect_delay.is_zero();
     for way in &listener.passthrough {
+        if is_let_in && (way.accepts || way.rejects) {
+            continue;
+        }
         if way.needs_hello && matches!(begin, Begin::Unread) {
             let (lease, seen) = read(conn, first.take()).await?;
             (first, begin) = (Some(lease), seen);
         }
-        let around = Surroundings { conn, plan: &plan };
-        let view = around.view(&head, b"", RequestId(0));
-        if !way.takes(&begin) || !way.gate.holds(&view, &mut scratch) {
+        let holds = loop {
+            let bytes = first.as_ref().map(Lease::filled).unwrap_or_default();
+            let around = Surroundings { conn, plan: &plan };
+            let view = around.view(&head, bytes, RequestId(0));
+            let holds = way.takes(&begin) && way.gate.holds(&view, &mut scratch);
+            let is_certain =
+                holds || is_over || !way.payload.is_some() || way.payload.is_met(bytes);
+            if is_certain {
+                break holds;
+            }
+            let waited = more(conn, first.take(), listener.inspect_delay).await;
+            (first, is_over) = (Some(waited.0), waited.1);
+        };
+        if !holds {
+            continue;
+        }
+        if way.accepts {
+            (is_let_in, is_over) = (true, true);
             continue;
         }
         if way.rejects {
@@ -75,6 +99,25 @@ pub(super) async fn choose(conn: &mut Conn, mut first: Option<Lease>) -> Result<
     Err(())
 }
 
+/// Waits for further bytes, until `delay` after the connection came. True: none will come, or there is no
+/// room for more.
+async fn more(conn: &mut Conn, first: Option<Lease>, delay: Duration) -> (Lease, bool) {
+    let worker = Rc::clone(&conn.worker);
+    conn.timer.set_after(conn.accepted, delay);
+    let mut lease = first.unwrap_or_else(|| worker.small.lease());
+    if lease.is_full() {
+        return (lease, true);
+    }
+    let read = poll_fn(|cx| match conn.stream.poll_read_into(cx, &mut lease) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending if conn.timer.poll_expired(cx) => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    });
+    let is_over = !matches!(read.await, Some(Ok(count)) if count > 0);
+    worker.tick();
+    (lease, is_over)
+}
+
 /// Reads the ClientHello.
 async fn read(conn: &mut Conn, first: Option<Lease>) -> Result<(Lease, Begin), ()> {
     let (lease, seen) = hello::read(conn, first).await;
@@ -82,6 +125,14 @@ async fn read(conn: &mut Conn, first: Option<Lease>) -> Result<(Lease, Begin), (
         hello::Seen::Hello(hello) => {
             conn.tls = Some(Rc::new(TlsFacts {
                 server_name: hello.server_name.clone().unwrap_or_default(),
+                // Newer versions are not said there (RFC 8446 section 4.1.2).
+                offered: hello
+                    .versions
+                    .iter()
+                    .copied()
+                    .max()
+                    .unwrap_or(0)
+                    .min(0x0303),
                 ..TlsFacts::default()
             }));
             return Ok((lease, Begin::Hello(hello)));

@@ -5,6 +5,7 @@ use std::io::Write;
 use aws_lc_rs::{digest, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use clearway_base::hash32;
 
 use super::Code;
 use super::text::whole;
@@ -14,73 +15,29 @@ fn sum(arguments: &[String], work: fn(&[u8]) -> u32) -> Result<Code, String> {
     let stirred = whole(arguments, 0, 0)? != 0;
     Ok(Box::new(move |value, out| {
         let sum = work(value);
-        let sum = if stirred { avalanche(sum) } else { sum };
+        let sum = if stirred { hash32::avalanche(sum) } else { sum };
         write!(out, "{sum}").is_ok()
     }))
 }
 
-/// Spreads the bits of a sum: the full avalanche of 4-byte integers that HAProxy applies on request.
-fn avalanche(sum: u32) -> u32 {
-    let mut a = sum;
-    a = a.wrapping_add(0x7ed5_5d16).wrapping_add(a << 12);
-    a = (a ^ 0xc761_c23c) ^ (a >> 19);
-    a = a.wrapping_add(0x1656_67b1).wrapping_add(a << 5);
-    a = a.wrapping_add(0xd3a2_646c) ^ (a << 9);
-    a = a.wrapping_add(0xfd70_46c5).wrapping_add(a << 3);
-    (a ^ 0xb55a_4f09) ^ (a >> 16)
-}
-
-/// A cyclic redundancy check, bit by bit: it is asked for rarely.
-fn check_sum(value: &[u8], polynomial: u32) -> u32 {
-    let mut sum = u32::MAX;
-    for byte in value {
-        sum ^= u32::from(*byte);
-        for _ in 0..8 {
-            let carry = if sum & 1 == 1 { polynomial } else { 0 };
-            sum = (sum >> 1) ^ carry;
-        }
-    }
-    !sum
-}
-
 pub(super) fn crc32(arguments: &[String]) -> Result<Code, String> {
-    sum(arguments, |value| check_sum(value, 0xEDB8_8320))
+    sum(arguments, hash32::crc32)
 }
 
 pub(super) fn crc32c(arguments: &[String]) -> Result<Code, String> {
-    sum(arguments, |value| check_sum(value, 0x82F6_3B78))
+    sum(arguments, hash32::crc32c)
 }
 
 pub(super) fn djb2(arguments: &[String]) -> Result<Code, String> {
-    sum(arguments, |value| {
-        let add = |hash: u32, byte: &u8| hash.wrapping_mul(33).wrapping_add(u32::from(*byte));
-        value.iter().fold(5_381, add)
-    })
+    sum(arguments, hash32::djb2)
 }
 
 pub(super) fn sdbm(arguments: &[String]) -> Result<Code, String> {
-    sum(arguments, |value| {
-        let add = |hash: u32, byte: &u8| hash.wrapping_mul(65_599).wrapping_add(u32::from(*byte));
-        value.iter().fold(0, add)
-    })
+    sum(arguments, hash32::sdbm)
 }
 
-/// Two words turned by each other's bits.
 pub(super) fn wt6(arguments: &[String]) -> Result<Code, String> {
-    sum(arguments, |value| {
-        let (mut first, mut second) = (0xa53c_965a_u32, 0x5ca6_953a_u32);
-        let (mut left, mut right) = (6, 18);
-        for byte in value {
-            first = !(first ^ u32::from(*byte));
-            second = !second.wrapping_add(u32::from(*byte));
-            let turned = second.rotate_left(left);
-            second = first.rotate_left(right);
-            first = turned;
-            let mixed = ((first >> 16) ^ second) & 0xffff;
-            (left, right) = (mixed & 0x1f, mixed >> 11);
-        }
-        first ^ second
-    })
+    sum(arguments, hash32::wt6)
 }
 
 pub(super) fn xxh32(arguments: &[String]) -> Result<Code, String> {

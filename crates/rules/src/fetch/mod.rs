@@ -5,6 +5,7 @@
 mod body;
 mod connection;
 pub(crate) mod edited;
+pub(crate) mod payload;
 mod request;
 mod response;
 mod source;
@@ -243,6 +244,13 @@ fetches! {
         Port = "port" Request connection::port;
         /// `:PORT` of the port that the client connected to, unless its scheme stands for it.
         PortSuffix = "port_suffix" Request connection::port_suffix;
+        /// The version that stands in a ClientHello, 65,536 for each whole one: 196,611 is 3.3, which is
+        /// TLS 1.2. Nothing where none was read.
+        TlsHelloVersion = "tls_hello_version" Request tls::hello_version;
+        /// How many bytes have come of a connection that is passed through; of a request, of its head.
+        PayloadLength = "payload_length" Request payload::length;
+        /// `1` when a connection that is passed through begins with a request of HTTP, else `0`.
+        PayloadHttp = "payload_http" Request payload::is_http;
         /// Address that the client connected to.
         Local = "server_ip" Request connection::local;
         /// Name of the listener.
@@ -300,6 +308,9 @@ fetches! {
         ServerPlace = "server_place" Response response::place;
     }
     named {
+        /// The first bytes of a connection that is passed through, `OFFSET,LENGTH`; a length of 0 means all
+        /// that have come.
+        Payload = "payload" Request payload::bytes;
         /// A header of the request. Tests hold when they do for one of several.
         Header = "header" Request request::header;
         /// Lines of a header as the rules before have left them; in templates the last one. With `,N` the

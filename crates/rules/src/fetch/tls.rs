@@ -3,7 +3,7 @@
 use clearway_base::clock;
 use clearway_outcome::{CertificateFacts, TlsFacts};
 
-use super::{Argument, Context, Visit};
+use super::{Argument, Context, Short, Visit};
 
 fn certificate<'a>(at: &Context<'a>) -> Option<&'a CertificateFacts> {
     at.view.tls?.certificate.as_ref()
@@ -16,6 +16,12 @@ fn show(at: &Context<'_>, text: fn(&CertificateFacts) -> &str, visit: &mut Visit
 
 pub(super) fn hello(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
     visit(if at.view.tls.is_some() { b"1" } else { b"0" })
+}
+
+pub(super) fn hello_version(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    let offered = at.view.tls.map_or(0, |tls| tls.offered);
+    let number = u32::from(offered >> 8) << 16 | u32::from(offered & 0xff);
+    offered != 0 && visit(Short::of(number).as_bytes())
 }
 
 pub(super) fn version(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {

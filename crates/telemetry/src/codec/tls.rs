@@ -56,6 +56,7 @@ pub(super) fn take(input: &mut Input<'_>) -> Option<Option<TlsFacts>> {
         return Some(None);
     }
     Some(Some(TlsFacts {
+        offered: 0,
         version: input.u16()?,
         cipher: input.u16()?,
         resumed: input.is_there()?,

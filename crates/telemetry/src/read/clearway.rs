@@ -270,6 +270,7 @@ fn tls(value: &Value) -> TlsFacts {
         .iter()
         .find(|one| one.name() == verdict);
     TlsFacts {
+        offered: 0,
         version: match text(value, "version") {
             "TLSv1.3" => 0x0304,
             "TLSv1.2" => 0x0303,

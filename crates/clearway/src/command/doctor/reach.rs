@@ -8,7 +8,7 @@ use clearway_config::survey::{
 };
 use clearway_control::examine::{Reach, lenient};
 use clearway_net::connect::Target;
-use clearway_net::tls::{self, ClientSettings, ClientTls, Profile, ServerName, Trust};
+use clearway_net::tls::{self, ClientSettings, ClientTls, ServerName, Trust};
 
 /// One server with everything around it.
 #[derive(Clone, Copy)]
@@ -128,15 +128,7 @@ fn client(
         (true, Some(_)) => trust(written)?,
         _ => Trust::Nobody,
     };
-    let settings = ClientSettings {
-        trust,
-        revoked: Vec::new(),
-        certificate: None,
-        alpn: Vec::new(),
-        profile: Profile::default(),
-        post_quantum: true,
-        key_log: None,
-    };
+    let settings = ClientSettings::new(trust);
     Ok((ClientTls::new(&settings)?, name(sni, target)?))
 }
 
@@ -163,15 +155,7 @@ pub(super) fn client_to(
     target: &Target,
 ) -> Result<(ClientTls, ServerName<'static>), String> {
     let client = match name {
-        Some(_) => ClientTls::new(&ClientSettings {
-            trust: Trust::System(tls::system_roots()?),
-            revoked: Vec::new(),
-            certificate: None,
-            alpn: Vec::new(),
-            profile: Profile::default(),
-            post_quantum: true,
-            key_log: None,
-        })?,
+        Some(_) => ClientTls::new(&ClientSettings::new(Trust::System(tls::system_roots()?)))?,
         None => lenient()?,
     };
     Ok((client, self::name(name, target)?))

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::notes::Notes;
 use super::proxy::Proxy;
+use super::script;
 use super::server::{Member, seconds};
 use crate::diagnostic::Origins;
 use crate::model::{
@@ -53,6 +54,10 @@ pub(super) fn read(proxy: &Proxy, members: &[Member<'_>], notes: &mut Notes) -> 
         health.kind = HealthKind::Http;
         health.method = MethodName::parse("OPTIONS").unwrap_or_default();
         request(line, &mut health);
+    }
+    health.steps = script::read(proxy, notes);
+    if !health.steps.is_empty() {
+        health.kind = HealthKind::Script;
     }
     for line in &proxy.http_check {
         notes.begin(line.origin(), line.text());
@@ -160,7 +165,36 @@ fn expect(line: &Line, health: &mut Health, notes: &mut Notes) {
         }
         rest = tail;
     }
+    let words: Vec<&str>;
+    let mut is_absent = false;
+    if let [first, tail @ ..] = rest
+        && let Some(word) = first.strip_prefix('!')
+    {
+        is_absent = true;
+        words = [word]
+            .into_iter()
+            .filter(|word| !word.is_empty())
+            .chain(tail.iter().copied())
+            .collect();
+        rest = &words;
+    }
     match rest {
+        ["status", list, ..] if is_absent => {
+            let statuses = Statuses::of(list.split(',').map(str::trim));
+            let others = statuses.map(|statuses| others(|status| statuses.contains(status)));
+            match others.flatten() {
+                Some(others) => health.expect = others,
+                None => notes.ineffective(format!("{list:?} leaves no status")),
+            }
+        }
+        ["rstatus", pattern, ..] if is_absent => {
+            let regex = regex::Regex::new(pattern).ok();
+            let others = regex.and_then(|r| others(|status| r.is_match(&status.to_string())));
+            match others {
+                Some(others) => health.expect = others,
+                None => notes.ineffective(format!("{pattern:?} leaves no status")),
+            }
+        }
         ["status", list, ..] => {
             let text = list.split(',').map(str::trim);
             match Statuses::of(text) {
@@ -184,8 +218,16 @@ fn expect(line: &Line, health: &mut Health, notes: &mut Notes) {
         _ => notes.ineffective("such an expectation is not known here"),
     }
     if matches!(rest.first(), Some(&"string" | &"rstring")) {
+        health.body_absent = is_absent;
         health.expect = Statuses::range(100, 599);
     }
+}
+
+/// The statuses that are none of these.
+fn others(is_one: impl Fn(u16) -> bool) -> Option<Statuses> {
+    let all = (100..=599_u16).filter(|status| !is_one(*status));
+    let all: Vec<String> = all.map(|status| status.to_string()).collect();
+    Statuses::of(all.iter().map(String::as_str))
 }
 
 /// The statuses that a pattern matches.

@@ -2,21 +2,20 @@
 
 use std::time::Duration;
 
-use clearway_balance::{Algorithm, Bound};
 use clearway_outcome::FaultKind;
 
 use super::super::notes::Notes;
 use super::bind::{self, Seat};
 use super::global::Global;
 use super::proxy::Proxy;
-use super::{check, logs, server};
+use super::{balance, check, logs, server};
 use crate::diagnostic::{Origin, Origins};
 use crate::lower::build;
 use crate::lower::build::rule;
 use crate::model::{
     Actions, Backend, Bind, Condition, Config, ErrorKey, ErrorPage, ErrorPages, Forwarding,
-    HashKey, HeaderName, HeaderValue, Identifier, Keepalive, LimitOverrides, Listener, OrOff,
-    Pairs, ProxyProtocol, Reply, Retries, RetryMethods, RetryOn, Route, Rule, TemplateText,
+    HeaderName, HeaderValue, Identifier, Keepalive, LimitOverrides, Listener, OrOff, Pairs,
+    ProxyProtocol, Reply, Retries, RetryMethods, RetryOn, Route, Rule, TemplateText,
     TimeoutOverrides, Tolerated, ValueTest, XForwarded,
 };
 use crate::value::Text;
@@ -135,12 +134,21 @@ fn listener(
         mode: proxy.mode.0,
         backend,
         tls: seat.tls,
-        proxy_protocol: if seat.accepts_proxy {
+        proxy_protocol: if seat.accepts_proxy || proxy.proxy_from.is_some() {
             ProxyProtocol::Accept
         } else {
             ProxyProtocol::Off
         },
-        trusted: if seat.accepts_proxy {
+        // The word of the address holds for everybody.
+        proxy_from: match &proxy.proxy_from {
+            Some(from) if !seat.accepts_proxy => from.clone(),
+            _ => Vec::new(),
+        },
+        inspect_delay: match &proxy.inspect_delay {
+            Some(delay) if !proxy.is_http() => delay.value,
+            _ => Duration::ZERO,
+        },
+        trusted: if seat.accepts_proxy || proxy.proxy_from.is_some() {
             anyone()
         } else {
             Vec::new()
@@ -399,7 +407,7 @@ fn unavailable(pages: &mut ErrorPages) {
 
 /// Puts a backend into the model.
 pub(super) fn backend(proxy: &Proxy, global: &Global, config: &mut Config, notes: &mut Notes) {
-    let members = server::members(proxy, notes);
+    let mut members = server::members(proxy, notes);
     let name = match Identifier::parse(&proxy.name) {
         Ok(name) => name,
         Err(problem) => {
@@ -416,8 +424,8 @@ pub(super) fn backend(proxy: &Proxy, global: &Global, config: &mut Config, notes
         ..Backend::default()
     };
     backend.limits.response_header_bytes = Some(global.buffer.clamp(1_024, 65_536));
-    balance(proxy, &mut backend, notes);
-    server::settle(&mut backend, &members, global, notes);
+    balance::read(proxy, &members, &mut backend, notes);
+    server::settle(&mut backend, &mut members, global);
     backend.health = check::read(proxy, &members, notes);
     if proxy.is_http() && proxy.kind == "backend" {
         backend.rules = rules(proxy, notes);
@@ -497,57 +505,4 @@ fn retries(proxy: &Proxy) -> Retries {
         other_server: proxy.option("redispatch"),
         ..Retries::default()
     }
-}
-
-fn balance(proxy: &Proxy, backend: &mut Backend, notes: &mut Notes) {
-    let Some(line) = &proxy.balance else {
-        return;
-    };
-    backend.origins.set("balance", line.origin());
-    let word = line.word(1);
-    let (name, argument) = match word.split_once('(') {
-        Some((name, rest)) => (name, rest.trim_end_matches(')')),
-        None => (word, line.word(2)),
-    };
-    let key = match name {
-        "roundrobin" | "static-rr" => return,
-        "leastconn" => {
-            backend.balance = Algorithm::LeastRequests;
-            return;
-        }
-        "first" => {
-            backend.balance = Algorithm::First;
-            return;
-        }
-        "random" => {
-            backend.balance = if argument == "1" {
-                Algorithm::Random
-            } else {
-                Algorithm::PowerOfTwo
-            };
-            return;
-        }
-        "source" => HashKey::Source,
-        "uri" if line.texts(2).any(|word| word == "whole") => HashKey::Uri,
-        "uri" => HashKey::Path,
-        "url_param" => HashKey::Query(argument.to_owned()),
-        "hdr" => HashKey::Header(argument.to_owned()),
-        _ => {
-            notes.refused(format!("balancing by {name:?} is not known here"));
-            return;
-        }
-    };
-    backend.hash_key = key;
-    let consistent = proxy
-        .hash_type
-        .as_ref()
-        .is_some_and(|line| line.word(1) == "consistent");
-    backend.balance = if consistent {
-        Algorithm::ConsistentHash {
-            bound: Bound::DEFAULT,
-        }
-    } else {
-        Algorithm::Maglev
-    };
-    backend.bounded_load = 0.0;
 }

@@ -54,7 +54,6 @@ const HARMLESS: &[(&str, &str)] = &[
         "max-keep-alive-queue",
         "kept connections are used as servers allow",
     ),
-    ("hash-balance-factor", "a bound for consistent hashing"),
 ];
 
 /// Reads a line into a proxy.
@@ -85,6 +84,7 @@ pub(super) fn read(line: &Line, proxy: &mut Proxy, names: &Set<String>, notes: &
             proxy.retry_on = Some(At::new(words, line));
         }
         "balance" => proxy.balance = Some(line.clone()),
+        "hash-balance-factor" => proxy.hash_balance = Some(line.clone()),
         "hash-type" => proxy.hash_type = Some(line.clone()),
         "cookie" => proxy.cookie = Some(line.clone()),
         "dynamic-cookie-key" => proxy.dynamic_cookie_key = Some(line.clone()),
@@ -118,6 +118,7 @@ pub(super) fn read(line: &Line, proxy: &mut Proxy, names: &Set<String>, notes: &
             proxy.defaults_before.push(proxy.default_server.len());
         }
         "default-server" => proxy.default_server.push(line.clone()),
+        "tcp-check" => proxy.tcp_check.push(line.clone()),
         "http-check" => proxy.http_check.push(line.clone()),
         "errorfile" | "errorfiles" | "errorloc" | "errorloc302" | "errorloc303" | "http-error" => {
             if let Err(trouble) = pages::read(line, rest, proxy) {
@@ -302,13 +303,29 @@ fn redirect(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes) {
 
 /// Rules about connections: done with requests where HTTP is spoken.
 fn tcp_request(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes) {
-    let (words, condition) = match acl::of_line(rest, &proxy.acls) {
+    let mut acls = std::borrow::Cow::Borrowed(&proxy.acls);
+    if !proxy.is_http() && !acls.contains_key("HTTP") {
+        let http = acl::criterion_among(&["payload_http"], &proxy.acls);
+        acls.to_mut()
+            .insert("HTTP".to_owned(), http.into_iter().collect());
+    }
+    let (words, condition) = match acl::of_line(rest, &acls) {
         Ok(found) => found,
         Err(message) => return notes.refused(message),
     };
     let action = match words {
-        ["inspect-delay", ..] => {
-            return notes.equivalent("what is needed is waited for as the time-outs allow");
+        ["inspect-delay", time, ..] => match units::haproxy_time(time) {
+            Some(time) => {
+                proxy.inspect_delay = Some(At::new(time, line));
+                if proxy.is_http() {
+                    notes.equivalent("what is needed is waited for as the time-outs allow");
+                }
+                return;
+            }
+            None => return notes.wrong(&line.origin(), format!("{time:?} is no time"), ""),
+        },
+        ["connection", "expect-proxy", "layer4"] => {
+            return pass::expect_proxy(&condition, proxy, notes);
         }
         ["connection" | "session" | "content", action, ..] => *action,
         _ => return notes.refused("such a rule is not known here"),

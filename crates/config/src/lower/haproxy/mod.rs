@@ -7,6 +7,7 @@
 
 mod acl;
 mod around;
+mod balance;
 mod bind;
 mod check;
 mod cookie;
@@ -23,6 +24,7 @@ mod pass;
 mod proxy;
 mod rules;
 mod sample;
+mod script;
 mod server;
 mod stats;
 mod tables;

@@ -21,27 +21,12 @@ const OPTIONS: &[(&str, Fate)] = &[
     ("redispatch", Fate::Kept),
     ("httpchk", Fate::Kept),
     ("tcp-check", Fate::Kept),
-    ("ssl-hello-chk", Fate::Equivalent("checked by connecting")),
-    (
-        "mysql-check",
-        Fate::Ineffective("checked by connecting, nothing is spoken"),
-    ),
-    (
-        "pgsql-check",
-        Fate::Ineffective("checked by connecting, nothing is spoken"),
-    ),
-    (
-        "redis-check",
-        Fate::Ineffective("checked by connecting, nothing is spoken"),
-    ),
-    (
-        "smtpchk",
-        Fate::Ineffective("checked by connecting, nothing is spoken"),
-    ),
-    (
-        "ldap-check",
-        Fate::Ineffective("checked by connecting, nothing is spoken"),
-    ),
+    ("ssl-hello-chk", Fate::Kept),
+    ("mysql-check", Fate::Kept),
+    ("pgsql-check", Fate::Kept),
+    ("redis-check", Fate::Kept),
+    ("smtpchk", Fate::Kept),
+    ("ldap-check", Fate::Kept),
     ("http-server-close", Fate::Kept),
     ("httpclose", Fate::Kept),
     ("forceclose", Fate::Kept),
@@ -162,6 +147,18 @@ pub(super) fn read(line: &Line, words: &[&str], is_on: bool, proxy: &mut Proxy, 
         proxy
             .options
             .insert("httplog clf".to_owned(), At::new(is_on, line));
+    }
+    // Of the ways of checking the last one holds.
+    if super::script::OPTIONS.contains(&name) || name == "httpchk" {
+        let is_other = |known: &Line| known.word(1) != name;
+        if is_on {
+            proxy.spoken_check = Some(line.clone()).filter(|_| name != "httpchk");
+            if name != "httpchk" {
+                proxy.options.remove("httpchk");
+            }
+        } else {
+            proxy.spoken_check = proxy.spoken_check.take().filter(is_other);
+        }
     }
     match name {
         "forwardfor" => proxy.forwardfor = is_on.then(|| line.clone()),

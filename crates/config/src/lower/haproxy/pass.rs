@@ -9,7 +9,8 @@ use crate::syntax::haproxy::Line;
 use crate::value::Text;
 
 /// Values that there are before anything is decrypted or read.
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 10] = [
+    "payload",
     "client_ip",
     "client_port",
     "port",
@@ -35,9 +36,10 @@ pub(super) fn rule(
     let accepts = match *action {
         "accept" => true,
         "reject" | "silent-drop" => false,
+        "expect-proxy" if *stage == "connection" => return expect_proxy(&condition, proxy, notes),
         other => return notes.refused(format!("the action {other:?} is not known here")),
     };
-    if let Err(message) = check(line, &condition) {
+    if let Err(message) = check_values(&condition) {
         return notes.refused(message);
     }
     proxy.passes.push(Pass {
@@ -48,17 +50,32 @@ pub(super) fn rule(
     });
 }
 
-/// What a condition looks at has to be there.
-fn check(line: &Line, condition: &Condition) -> Result<(), String> {
-    if line
-        .texts(1)
-        .any(|word| word.trim_start_matches('!').starts_with("HTTP"))
+/// `tcp-request connection expect-proxy layer4`: PROXY headers of some clients.
+pub(super) fn expect_proxy(condition: &Condition, proxy: &mut Proxy, notes: &mut Notes) {
+    let mut bare = condition.clone();
+    let mut nets = Vec::new();
+    if let [test] = bare.value.as_mut_slice()
+        && test.of.as_str() == "client_ip"
     {
-        return Err("requests are not looked at in mode tcp".to_owned());
+        nets = std::mem::take(&mut test.within);
+        let only = crate::model::ValueTest {
+            of: test.of.clone(),
+            origins: test.origins.clone(),
+            ..Default::default()
+        };
+        if *test == only && !nets.is_empty() {
+            bare.value.clear();
+        }
     }
-    check_values(condition)
+    let all = bare == Condition::default();
+    match nets.is_empty() {
+        _ if !all => notes.refused("PROXY headers are expected by the client's address alone"),
+        true => proxy.proxy_from = Some(Vec::new()),
+        false => proxy.proxy_from.get_or_insert_default().extend(nets),
+    }
 }
 
+/// What a condition looks at has to be there.
 fn check_values(condition: &Condition) -> Result<(), String> {
     for test in &condition.value {
         let of = test.of.as_str();
@@ -76,6 +93,14 @@ pub(super) fn ways(proxy: &Proxy, notes: &mut Notes) -> Vec<Passthrough> {
     for stage in ["connection", "session", "content"] {
         let mut accepted: Vec<Condition> = Vec::new();
         for pass in proxy.passes.iter().filter(|pass| pass.stage == stage) {
+            // What bytes are waited for is said in its order.
+            if pass.accepts && stage == "content" && accepted.is_empty() {
+                ways.push(Passthrough {
+                    accept: true,
+                    ..way(pass.condition.clone(), &pass.origin)
+                });
+                continue;
+            }
             if pass.accepts {
                 accepted.push(pass.condition.clone());
                 continue;

@@ -70,6 +70,13 @@ pub(super) struct Proxy {
     pub(super) retry_on: Option<At<Vec<String>>>,
     pub(super) balance: Option<Line>,
     pub(super) hash_type: Option<Line>,
+    pub(super) hash_balance: Option<Line>,
+    /// The option that says how servers are checked.
+    pub(super) spoken_check: Option<Line>,
+    pub(super) tcp_check: Vec<Line>,
+    pub(super) inspect_delay: Option<At<Duration>>,
+    /// Who sends PROXY headers, where not everybody does; empty = everybody.
+    pub(super) proxy_from: Option<Vec<ipnet::IpNet>>,
     pub(super) cookie: Option<Line>,
     pub(super) dynamic_cookie_key: Option<Line>,
     /// Its table, which has its name.

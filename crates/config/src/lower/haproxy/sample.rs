@@ -133,6 +133,7 @@ fn fetch(call: &Call) -> Result<Sample, String> {
     if let Some(found) = plain(call)
         .or_else(|| header(call))
         .or_else(|| secure(call))
+        .or_else(|| payload(call))
     {
         return found;
     }
@@ -384,6 +385,25 @@ fn secure(call: &Call) -> Option<Result<Sample, String>> {
         "ssl_c_verify" => sample(Fetch::Literal("0".to_owned()), Kind::Number),
         "ssl_c_s_dn" => sample(Fetch::ClientCertSubject, Kind::Text),
         "ssl_c_i_dn" => sample(Fetch::ClientCertIssuer, Kind::Text),
+        _ => None,
+    }
+}
+
+/// The first bytes of a connection.
+fn payload(call: &Call) -> Option<Result<Sample, String>> {
+    match call.name.as_str() {
+        "req.len" | "req_len" => sample(Fetch::PayloadLength, Kind::Number),
+        "req.payload" | "payload" => {
+            let (from, length) = (call.argument(0), call.argument(1));
+            let range = format!("{from},{length}");
+            if clearway_rules::payload_range(&range).is_none() {
+                return Some(Err(format!("{range:?} is no range of bytes")));
+            }
+            sample(Fetch::Payload(range), Kind::Text)
+        }
+        // Only mode tcp asks: elsewhere it always is HTTP.
+        "payload_http" => sample(Fetch::PayloadHttp, Kind::Truth),
+        "req.ssl_ver" | "req_ssl_ver" => sample(Fetch::TlsHelloVersion, Kind::Number),
         _ => None,
     }
 }

@@ -7,8 +7,9 @@ use super::global::Global;
 use super::proxy::Proxy;
 use super::sample;
 use crate::diagnostic::Origins;
+use crate::lower::build;
 use crate::model::{
-    Backend, BackendTls, CertificateFiles, HostPattern, Identifier, SendProxy, Server,
+    Backend, BackendTls, CertificateFiles, HostPattern, Identifier, OrOff, SendProxy, Server,
     ServerAddress, ServerProtocol, ServerState,
 };
 use crate::survey::haproxy::parameters::{Parameter, Parameters};
@@ -186,7 +187,11 @@ fn note(parameter: &Parameter<'_>, notes: &mut Notes) {
         | "error-limit" | "on-error" => {}
         "verify" if value == "none" || value == "required" => {}
         "sni" if constant_name(value).is_none() => {
-            notes.ineffective("the name that servers are asked for cannot depend on the request");
+            let known = sample::read(value).and_then(|sample| build::fetch_text(&sample.fetch));
+            match known {
+                Ok(_) => notes.equivalent("checks ask for no name"),
+                Err(message) => notes.refused(message),
+            }
         }
         "sni" => {}
         "alpn" | "proto"
@@ -269,30 +274,37 @@ fn constant_name(expression: &str) -> Option<HostPattern> {
 }
 
 /// What the servers say that holds for the whole backend.
-pub(super) fn settle(
-    backend: &mut Backend,
-    members: &[Member<'_>],
-    global: &Global,
-    notes: &mut Notes,
-) {
-    let with_tls = members.iter().filter(|member| member.parameters.has("ssl"));
-    let with_tls: Vec<_> = with_tls.collect();
-    if let Some(first) = with_tls.first() {
-        if with_tls.len() != members.len() {
-            notes.refused("of one backend either all servers speak TLS or none");
+pub(super) fn settle(backend: &mut Backend, members: &mut [Member<'_>], global: &Global) {
+    // What the first server says is said of the backend, what others say differently of themselves.
+    for (index, member) in members.iter_mut().enumerate() {
+        let origin = member.server.origin().clone();
+        let own = member.parameters.has("ssl");
+        let own = own.then(|| tls(&member.parameters, global));
+        let header = proxy_header(&member.parameters);
+        if index == 0 {
+            if own.is_some() {
+                backend.origins.set("tls", origin);
+            }
+            backend.tls = own;
+            backend.send_proxy = header;
+            continue;
         }
-        backend.tls = Some(tls(&first.parameters, global));
-        backend.origins.set("tls", first.server.origin().clone());
+        if own != backend.tls {
+            member.server.tls = Some(own.map_or(OrOff::Off, OrOff::On));
+            member.server.origins.set("tls", origin);
+        }
+        if header != backend.send_proxy {
+            member.server.send_proxy = Some(header);
+        }
     }
     let find = |name: &str| members.iter().find_map(|m| m.parameters.find(name));
-    if find("send-proxy").is_some() {
-        backend.send_proxy = SendProxy::V1;
-    }
-    let second = ["send-proxy-v2", "send-proxy-v2-ssl", "send-proxy-v2-ssl-cn"];
-    if second.iter().any(|name| find(name).is_some()) {
-        backend.send_proxy = SendProxy::V2;
-    }
-    if find("proto").is_some_and(|found| found.value == "h2") {
+    let asks = members.iter().any(|m| {
+        let sni = m.parameters.value("sni");
+        sni.is_some_and(|sni| constant_name(sni).is_none())
+    });
+    if asks {
+        // Connections of HTTP/2 are shared by requests that ask for different names.
+    } else if find("proto").is_some_and(|found| found.value == "h2") {
         backend.protocol = ServerProtocol::H2;
     } else if find("alpn").is_some_and(|found| found.value.starts_with("h2")) {
         backend.protocol = ServerProtocol::Auto;
@@ -309,6 +321,17 @@ pub(super) fn settle(
     }
 }
 
+fn proxy_header(parameters: &Parameters<'_>) -> SendProxy {
+    let second = ["send-proxy-v2", "send-proxy-v2-ssl", "send-proxy-v2-ssl-cn"];
+    if second.iter().any(|name| parameters.has(name)) {
+        SendProxy::V2
+    } else if parameters.has("send-proxy") {
+        SendProxy::V1
+    } else {
+        SendProxy::Off
+    }
+}
+
 fn tls(parameters: &Parameters<'_>, global: &Global) -> BackendTls {
     let verify = match parameters.value("verify") {
         Some(value) => value != "none",
@@ -316,6 +339,10 @@ fn tls(parameters: &Parameters<'_>, global: &Global) -> BackendTls {
     };
     let named = parameters.value("verifyhost");
     let named = named.and_then(|name| HostPattern::parse(name).ok());
+    let sni = parameters.value("sni");
+    let from = sni
+        .filter(|text| constant_name(text).is_none())
+        .and_then(|text| build::fetch_text(&sample::read(text).ok()?.fetch).ok());
     BackendTls {
         verify,
         ca: parameters
@@ -323,7 +350,11 @@ fn tls(parameters: &Parameters<'_>, global: &Global) -> BackendTls {
             .filter(|ca| !ca.starts_with('@'))
             .map(|path| global.ca(path)),
         crl: parameters.value("crl-file").map(|path| global.ca(path)),
-        server_name: named.or_else(|| parameters.value("sni").and_then(constant_name)),
+        // Only who is named somewhere is told a name, and has to have it.
+        verify_name: named.is_some() || sni.is_some(),
+        send_name: sni.is_some(),
+        server_name: named.or_else(|| sni.and_then(constant_name)),
+        server_name_from: from,
         certificate: parameters.value("crt").map(|path| CertificateFiles {
             certificate: global.crt(path),
             ..CertificateFiles::default()
