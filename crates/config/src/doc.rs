@@ -8,11 +8,11 @@ use serde_json::{Map, Value as Json, json};
 use crate::diagnostic::Lines;
 use crate::model::{
     AccessLog, Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Backend,
-    BackendTls, BasicAuth, CertificateFiles, ClientCertificates, Condition, CookieSite, Ejection,
-    ErrorPage, Files, Forwarding, Health, HealthKind, Incidents, Keepalive, Limits, Listener,
-    ListenerTls, Log, LogFormat, LogLevel, Map as MapTable, MapEntry, Match, Mode, OnError,
-    Passthrough, Process, ProxyProtocol, Queue, Redirect, Replacement, Reply, Resolver, Retries,
-    RetryMethods, Rewrite, Route, Rule, RuntimeSocket, SendProxy, Server, ServerProtocol,
+    BackendTls, BasicAuth, CertificateFiles, ClientCertificates, ClientFrom, Condition, CookieSite,
+    Ejection, ErrorPage, Files, Forwarding, Health, HealthKind, Incidents, Keepalive, Limits,
+    Listener, ListenerTls, Log, LogFormat, LogLevel, Map as MapTable, MapEntry, Match, Mode,
+    OnError, Passthrough, Process, ProxyProtocol, Queue, Redirect, Replacement, Reply, Resolver,
+    Retries, RetryMethods, Rewrite, Route, Rule, RuntimeSocket, SendProxy, Server, ServerProtocol,
     ServerState, StatusPage, StickyCookie, Syslog, SyslogFraming, Timeouts, TlsProfile, ValueTest,
     Webhook, XForwarded,
 };
@@ -105,7 +105,7 @@ const fn chapter<S: Section>(place: &'static str) -> Chapter {
 }
 
 /// The chapters, in the order of the page.
-const CHAPTERS: [Chapter; 47] = [
+const CHAPTERS: [Chapter; 48] = [
     chapter::<Process>(""),
     chapter::<Admin>(""),
     chapter::<RuntimeSocket>(""),
@@ -143,6 +143,7 @@ const CHAPTERS: [Chapter; 47] = [
     chapter::<Redirect>("`redirect` of a route or rule"),
     chapter::<Reply>("`reply` of a route or rule"),
     chapter::<BasicAuth>("`basic_auth` of a route or rule"),
+    chapter::<ClientFrom>("`client_from` of a route or rule"),
     chapter::<StatusPage>("`status_page` of a route or rule"),
     chapter::<Backend>(""),
     chapter::<BackendTls>("`tls` of a backend"),
@@ -396,7 +397,7 @@ impl Part {
 }
 
 /// The sections of the sample. A header that would change something by being there is a comment too.
-const SAMPLE: [Part; 45] = [
+const SAMPLE: [Part; 46] = [
     part::<Process>("[process]"),
     part::<Admin>("[admin]"),
     part::<RuntimeSocket>("# [[admin.haproxy_sockets]]"),
@@ -442,6 +443,7 @@ const SAMPLE: [Part; 45] = [
     part::<Redirect>("# [route.redirect]"),
     part::<Reply>("# [route.reply]"),
     part::<BasicAuth>("# [route.basic_auth]"),
+    part::<ClientFrom>("# [route.client_from]"),
     part::<StatusPage>("# [route.status_page]"),
     part::<Backend>("[backend.app]").kept(&[("servers", "[\"10.0.0.1:8080\", \"10.0.0.2:8080\"]")]),
     part::<BackendTls>("# [backend.app.tls]"),
@@ -560,6 +562,7 @@ mod tests {
         reads::<Redirect>();
         reads::<Reply>();
         reads::<BasicAuth>();
+        reads::<ClientFrom>();
         reads::<StatusPage>();
         reads::<Backend>();
         reads::<Server>();

@@ -2,7 +2,7 @@
 
 pub use crate::concept::acme::{Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey};
 pub use crate::concept::actions::{
-    Actions, BasicAuth, Redirect, Replacement, Reply, Rewrite, StatusPage,
+    Actions, BasicAuth, ClientFrom, Redirect, Replacement, Reply, Rewrite, StatusPage,
 };
 pub use crate::concept::admin::{Admin, RuntimeLevel, RuntimeSocket};
 pub use crate::concept::backend::{Backend, SendProxy, ServerProtocol};

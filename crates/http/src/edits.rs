@@ -16,6 +16,7 @@ pub struct Edits {
     text: Vec<u8>,
     edits: Vec<Edit>,
     target: Option<Span>,
+    method: Option<Span>,
     host: Option<Span>,
     status: Option<u16>,
 }
@@ -26,6 +27,7 @@ impl Edits {
         self.text.clear();
         self.edits.clear();
         (self.target, self.host, self.status) = (None, None, None);
+        self.method = None;
     }
 
     /// Replaces all fields with a name by one.
@@ -49,6 +51,17 @@ impl Edits {
     /// Replaces the request target (origin form).
     pub fn set_target(&mut self, target: &[u8]) {
         self.target = Some(self.keep(target));
+    }
+
+    /// Replaces the method.
+    pub fn set_method(&mut self, method: &[u8]) {
+        self.method = Some(self.keep(method));
+    }
+
+    /// The new method, if any.
+    #[must_use]
+    pub fn method(&self) -> Option<&[u8]> {
+        self.method.map(|span| span.of(&self.text))
     }
 
     /// Replaces the host.

@@ -92,7 +92,7 @@ pub fn encode_request(
     policy: &ForwardPolicy<'_>,
     out: &mut Vec<u8>,
 ) {
-    out.extend_from_slice(head.method_text.of(buf));
+    out.extend_from_slice(edits.method().unwrap_or_else(|| head.method_text.of(buf)));
     out.push(b' ');
     write_target(head, buf, edits, out);
     out.extend_from_slice(b" HTTP/1.1\r\n");

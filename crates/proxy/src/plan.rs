@@ -137,6 +137,8 @@ pub struct ListenerPlan {
     pub via: Option<String>,
     /// `Strict-Transport-Security` of our own replies; a rule sets it in those of servers.
     pub transport_security: Option<String>,
+    /// Statuses of own replies that end the connection.
+    pub close_after: Vec<u16>,
     /// Pages for errors.
     pub errors: ErrorPages,
     /// Whether HTTP/2 is spoken.
@@ -256,6 +258,12 @@ pub struct ErrorTurn {
     pub to: Elsewhere,
     /// The status that is sent: the error's own when absent, with 0 that of the answer.
     pub send: Option<u16>,
+    /// Whether it is for errors that servers answer with, too.
+    pub of_servers: bool,
+    /// Whether the other route sees GET, unless it is asked for a head alone.
+    pub as_get: bool,
+    /// Whether errors of the answer are answered by what its route says about them.
+    pub again: bool,
 }
 
 impl ErrorTurn {

@@ -59,12 +59,39 @@ pub struct StatusPage {
     pub refresh_seconds: u64,
     /// Names of the listeners and backends that are shown; all when empty.
     pub scope: Vec<String>,
+    /// Whether it is a few counters alone.
+    pub counters: bool,
     /// Whether the version is left out.
     pub hides_version: bool,
     /// The name of this host, where it is shown.
     pub node: Option<String>,
     /// A text for people.
     pub description: Option<String>,
+}
+
+/// Where the client's address comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ClientSource {
+    /// The connection, whatever headers say.
+    #[default]
+    Connection,
+    /// The PROXY header of the connection.
+    ProxyHeader,
+    /// A header with one address or a list of them, the last added at the end.
+    Header(String),
+}
+
+/// Whom rules, logs and servers take for the client.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientFrom {
+    /// Where its address comes from.
+    pub source: ClientSource,
+    /// Who is believed.
+    pub trusted: Vec<IpNet>,
+    /// Whether who comes by a Unix socket is believed.
+    pub trusts_unix: bool,
+    /// Whether addresses that are trusted themselves are passed over in a list.
+    pub recursive: bool,
 }
 
 /// When something applies.
@@ -258,6 +285,8 @@ pub enum Action {
         status: u16,
         /// Where to.
         location: Template,
+        /// What goes before it where it turns out to begin with a slash.
+        base: Option<Template>,
         /// Further headers.
         headers: Vec<(String, Template)>,
     },
@@ -281,6 +310,8 @@ pub enum Action {
         /// The users; without any, everybody is answered.
         users: Users,
     },
+    /// Takes another for the client than who connected, where proxies stand in between.
+    ClientFrom(ClientFrom),
     /// Refuses.
     Deny {
         /// Status, from 400.

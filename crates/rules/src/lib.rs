@@ -41,4 +41,4 @@ pub use router::Router;
 pub use scratch::{Scratch, Session};
 pub use shadow::shadowed;
 pub use value::Value;
-pub use view::{Around, Flow, LocalReply, View};
+pub use view::{Around, Flow, LocalReply, OnDisk, View};

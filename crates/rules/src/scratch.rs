@@ -2,7 +2,7 @@
 
 use clearway_base::intern::Name;
 use clearway_http::{Span, uri};
-use clearway_outcome::RequestId;
+use clearway_outcome::{Address, RequestId};
 
 use crate::view::View;
 
@@ -56,6 +56,10 @@ pub struct Scratch {
     route_captures: Captures,
     variables: Vec<(Name, Span)>,
     variable_text: Vec<u8>,
+    /// The method that rules see in place of the one that came.
+    method: Option<&'static [u8]>,
+    /// Whom rules take for the client, when that is not who connected.
+    client: Option<Address>,
     /// What the requests before on the same connection have left.
     session: Session,
     /// Rules whose condition held when the request came, for their part in the response.
@@ -119,6 +123,7 @@ impl Scratch {
         self.variables.clear();
         self.variable_text.clear();
         self.held.clear();
+        (self.client, self.method) = (None, None);
     }
 
     /// Prepares for a request unless that is done: host in lower case, path in normal form. What
@@ -202,12 +207,33 @@ impl Scratch {
         self.has_captures = false;
     }
 
-    /// Makes what is captured now that of the route, for all rules of the request.
+    /// Makes what is captured now that of the route, for all rules of the request. A route that captures
+    /// nothing sees what was captured on the way to it.
     pub(crate) fn keep_for_route(&mut self) {
-        self.route_captures.clear();
         if std::mem::take(&mut self.has_captures) {
+            self.route_captures.clear();
             std::mem::swap(&mut self.captures, &mut self.route_captures);
         }
+    }
+
+    /// Whom rules take for the client; none when that is who connected.
+    #[must_use]
+    pub fn client(&self) -> Option<Address> {
+        self.client
+    }
+
+    /// Has rules see another method.
+    pub fn set_method(&mut self, method: &'static [u8]) {
+        self.method = Some(method);
+    }
+
+    pub(crate) fn method(&self) -> Option<&'static [u8]> {
+        self.method
+    }
+
+    /// Has rules, logs and servers take another for the client.
+    pub(crate) fn set_client(&mut self, client: Address) {
+        self.client = Some(client);
     }
 
     pub(crate) fn variable(&self, name: Name) -> Option<&[u8]> {
@@ -253,8 +279,20 @@ impl Scratch {
         self.variable(Name::new(WANTED_SERVER))
     }
 
+    /// Notes for which error another route is looked for, and what is sent in its place: the variables
+    /// `error_status` and, where that does not depend on the answer, `sent_status`.
+    pub fn set_status(&mut self, status: u16, sent: Option<u16>) {
+        let text = status.to_string();
+        self.set_variable(Name::new("error_status"), text.as_bytes());
+        match sent {
+            Some(sent) => self.set_variable(Name::new("sent_status"), sent.to_string().as_bytes()),
+            None => self.unset_variable(Name::new("sent_status")),
+        }
+    }
+
     /// Notes that the request is routed again: the variable `rerouted` is 1 from now on.
     pub fn set_rerouted(&mut self) {
+        self.keep_for_route();
         self.set_variable(Name::new("rerouted"), b"1");
     }
 

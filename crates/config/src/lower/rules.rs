@@ -202,6 +202,20 @@ impl Actions {
             let (name, value) = ("use_server".to_owned(), template(server));
             out.push(("use_server", ast::Action::SetVariable { name, value }));
         }
+        if let Some(from) = &self.client_from {
+            let header = from.header.as_ref();
+            let action = ast::Action::ClientFrom(ast::ClientFrom {
+                source: match header.map(|name| name.as_str().to_owned()) {
+                    Some(name) => ast::ClientSource::Header(name),
+                    None if from.proxy_header => ast::ClientSource::ProxyHeader,
+                    None => ast::ClientSource::Connection,
+                },
+                trusted: from.trusted.clone(),
+                trusts_unix: from.trusted_unix,
+                recursive: from.recursive,
+            });
+            out.push(("client_from", action));
+        }
         self.path(&mut out);
         if let Some(host) = &self.set_host {
             out.push(("set_host", ast::Action::SetHost(template(host))));
@@ -218,6 +232,7 @@ impl Actions {
             let action = ast::Action::StatusPage(ast::StatusPage {
                 refresh_seconds: page.refresh.map_or(0, |time| time.as_secs()),
                 scope: page.scope.clone(),
+                counters: page.counters,
                 hides_version: page.hide_version,
                 node: page.node.clone(),
                 description: page.description.clone(),
@@ -228,6 +243,7 @@ impl Actions {
             let action = ast::Action::Redirect {
                 status: redirect.status,
                 location: template(&redirect.to),
+                base: redirect.base.as_ref().map(template),
                 headers: fields(&redirect.headers),
             };
             out.push(("redirect", action));

@@ -181,7 +181,7 @@ fn compile_listener(
                 .map(|b| config.retries_for(b, None))
                 .unwrap_or_default(),
         ),
-        logs: logs(config, listener, None)?,
+        logs: logs(config, named, listener, None)?,
         on_error: Vec::new(),
     };
     Ok(ListenerPlan {
@@ -211,6 +211,7 @@ fn compile_listener(
             .on()
             .map(|name| name.as_str().to_owned()),
         transport_security: listener.transport_security(),
+        close_after: listener.close_after.clone(),
         errors,
         passthrough: passthrough(named, listener, index)?,
         http2: listener.http2 && listener.is_http(),
@@ -263,7 +264,7 @@ fn compile_route(
                 .map(|b| config.retries_for(b, Some(route)))
                 .unwrap_or_default(),
         ),
-        logs: logs(config, listener, Some(route))?,
+        logs: logs(config, named, listener, Some(route))?,
         on_error: route.on_error.iter().map(error_turn).collect(),
     })
 }
@@ -277,16 +278,20 @@ fn error_turn(turn: &OnError) -> ErrorTurn {
             None => Elsewhere::Path(to.as_bytes().to_vec()),
         },
         send: turn.send,
+        of_servers: turn.of_servers,
+        as_get: turn.as_get,
+        again: turn.again,
     }
 }
 
 /// Access logs of a listener's requests on a route.
 fn logs(
     config: &Config,
+    named: &Definitions,
     listener: &Listener,
     route: Option<&Route>,
 ) -> Result<LogSet, Vec<Diagnostic>> {
-    LogSet::compile(&config.access_logs_for(listener, route)).map_err(|words| {
+    LogSet::compile(&config.access_logs_for(listener, route), named).map_err(|words| {
         let of_route = route.and_then(|route| route.origin_of("access_log"));
         let origin = of_route.unwrap_or_else(|| listener.origins.field_or_section("access_log"));
         vec![Diagnostic::error("access-log", origin, words)]

@@ -89,6 +89,8 @@ impl Exchange<'_> {
         let limit = self.body_limit();
         if let Framing::Length(length) = self.request.head.framing
             && length > limit
+            // What answers for this very error takes nothing of it.
+            && self.instead.is_none()
         {
             let fault = self.client_fault(FaultKind::BodyTooLarge, Phase::Admit);
             return Err(Stop::Fault(fault));
@@ -253,7 +255,7 @@ impl Exchange<'_> {
         let mut out = self.conn.worker.out.borrow_mut();
         out.clear();
         let policy = ForwardPolicy {
-            client: self.conn.client.ip(),
+            client: self.client().ip(),
             proto: self.conn.scheme(),
             port: self.conn.port(),
             via: listener.via.as_deref(),

@@ -1,12 +1,12 @@
 //! What rules may ask about the connection and the servers besides what a request says.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use clearway_base::intern::Name;
 use clearway_http::RequestHead;
-use clearway_outcome::RequestId;
-use clearway_rules::{Around, View};
+use clearway_outcome::{Address, RequestId};
+use clearway_rules::{Around, OnDisk, View};
 
 use crate::client::Conn;
 use crate::local::{LocalBackend, LocalPlan};
@@ -67,6 +67,28 @@ impl Around for Surroundings<'_> {
                 .filter(|server| server.plan.entry.cell.is_usable())
                 .count(),
         )
+    }
+
+    fn peer(&self) -> Address {
+        self.conn.peer()
+    }
+
+    fn proxied(&self) -> Option<(Option<SocketAddr>, Option<SocketAddr>)> {
+        let proxied = self.conn.proxied.as_ref()?;
+        Some((proxied.source, proxied.destination))
+    }
+
+    fn requests(&self) -> u32 {
+        self.conn.requests
+    }
+
+    fn now_ms(&self) -> u64 {
+        let now = clearway_base::clock::wall_of(self.conn.worker.now());
+        now / 1_000
+    }
+
+    fn on_disk(&self, path: &[u8]) -> Option<OnDisk> {
+        crate::files::look::on_disk(path)
     }
 
     fn is_up(&self, backend: &str, server: &str) -> Option<bool> {

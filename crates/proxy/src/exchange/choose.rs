@@ -107,7 +107,7 @@ impl Exchange<'_> {
     fn hash_key(&self, key: &HashKey) -> Option<u64> {
         let (head, buf) = (&self.request.head, self.lease.filled());
         let bytes = match key {
-            HashKey::Source => return self.conn.client.ip().map(|ip| slots::source_key(&ip)),
+            HashKey::Source => return self.client().ip().map(|ip| slots::source_key(&ip)),
             HashKey::Uri => head.target.of(buf),
             HashKey::Path => head.path.of(buf),
             HashKey::Header(name) => head.header(name, buf)?,

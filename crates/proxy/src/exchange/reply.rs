@@ -115,7 +115,7 @@ impl Exchange<'_> {
             .last()
             .map_or(0, |attempt| attempt.status);
         let worker = Rc::clone(&self.conn.worker);
-        let keep_alive = self.keeps_after_reply();
+        let keep_alive = self.keeps_after_status(status);
         if self.is_grpc() {
             // A client of gRPC makes nothing of pages.
             self.status = 200;
@@ -163,7 +163,7 @@ impl Exchange<'_> {
             }
         }
         self.status = reply.status;
-        let keep_alive = self.keeps_after_reply();
+        let keep_alive = self.keeps_after_status(reply.status);
         let worker = Rc::clone(&self.conn.worker);
         let mut out = Vec::new();
         {
@@ -244,6 +244,12 @@ impl Exchange<'_> {
             return Next::Linger;
         }
         self.keep_alive_after(self.request_len())
+    }
+
+    /// Whether the connection goes on after a reply with a status.
+    fn keeps_after_status(&self, status: u16) -> bool {
+        let listener = self.plan.listener(self.conn.listener_at);
+        self.keeps_after_reply() && !listener.close_after.contains(&status)
     }
 
     /// Whether the connection can go on after a reply: only if the whole request is in the buffer.

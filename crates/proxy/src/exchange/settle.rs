@@ -62,7 +62,7 @@ impl Exchange<'_> {
         let record = Record {
             id: self.id,
             started: self.arrival.started,
-            client: self.conn.client,
+            client: self.client(),
             listener: plan.listener(self.conn.listener_at).name,
             route: self.route_name(),
             backend: self.backend.as_ref().map_or(Name::NONE, |b| b.plan.name),
@@ -190,7 +190,7 @@ impl Exchange<'_> {
         View {
             head: &self.request.head,
             buf: self.lease.filled(),
-            client: self.conn.client,
+            client: self.client(),
             listener: self.conn.seat.listener,
             scheme: self.conn.scheme(),
             tls: self.conn.tls.as_deref(),

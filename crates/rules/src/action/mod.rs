@@ -2,6 +2,7 @@
 
 mod answer;
 mod auth;
+mod client;
 mod files;
 mod header;
 pub(crate) mod path;
@@ -31,6 +32,7 @@ pub(crate) enum Step {
     Status(u16),
     Answer(answer::Answer),
     Auth(auth::Auth),
+    Client(client::Client),
     Page(Arc<StatusPage>),
     Files(files::Serve),
     Drop,
@@ -61,6 +63,10 @@ impl Step {
             Self::Auth(step) => return step.apply(view),
             Self::Page(page) => return Flow::Page(Arc::clone(page)),
             Self::Files(step) => return step.to(&view.with(edits), scratch),
+            Self::Client(step) => {
+                step.apply(view, scratch);
+                Ok(())
+            }
             Self::Drop => return Flow::Drop,
             Self::Reroute => return Flow::Reroute,
             Self::Finish => return Flow::Finish,
@@ -215,6 +221,7 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
         Action::BasicAuth { realm, users } => {
             auth::Auth::new(realm, users).map(|step| (When::Request, Step::Auth(step)))
         }
+        Action::ClientFrom(from) => Ok((When::Request, Step::Client(client::Client::new(from)))),
         Action::Redirect { .. } | Action::Reply { .. } | Action::Deny { .. } => {
             let step = answer_step(action, compiler)?;
             Ok((When::Either, Step::Answer(step)))
@@ -232,10 +239,12 @@ fn answer_step(action: &Action, compiler: &mut Compiler<'_>) -> Result<answer::A
         Action::Redirect {
             status,
             location,
+            base,
             headers,
         } => {
             let location = compiler.text(location)?;
-            answer::Answer::redirect(*status, location, fields(headers, compiler)?)
+            let base = base.as_ref().map(|base| compiler.text(base)).transpose()?;
+            answer::Answer::redirect(*status, (location, base), fields(headers, compiler)?)
         }
         Action::Reply {
             status,

@@ -157,6 +157,8 @@ enum How {
     Code(Code),
     /// Some of the arguments are values of variables.
     Anew(Make, Box<[Argument]>),
+    /// What lies at a path; with `true` whether it may be run.
+    OnDisk(bool),
     /// A map, and what it yields when no entry fits.
     Map(Arc<MapTable>, Option<Box<[u8]>>),
 }
@@ -200,6 +202,8 @@ impl Converter {
             let name = arguments.first().map_or("", |name| name.trim());
             let default = arguments.get(1).map(|text| text.as_bytes().into());
             How::Map(map(name)?, default)
+        } else if doc.name == "on_disk" {
+            How::OnDisk(arguments.first().is_some_and(|word| word == "executable"))
         } else if WITH_VARIABLES.contains(&doc.name)
             && arguments.iter().any(|text| text.starts_with(VARIABLE))
         {
@@ -231,6 +235,17 @@ impl Converter {
                 };
                 let arguments: Vec<String> = arguments.iter().map(text).collect();
                 make(&arguments).is_ok_and(|code| code(value, out))
+            }
+            How::OnDisk(asks_executable) => {
+                let found = at.view.around.and_then(|around| around.on_disk(value));
+                let Some(found) = found else { return false };
+                let text = match asks_executable {
+                    true if found.executable => "1",
+                    true => "0",
+                    false => found.kind,
+                };
+                out.extend_from_slice(text.as_bytes());
+                true
             }
             How::Map(map, default) => {
                 let found = map.look_up(at, value, &mut |found| {
@@ -300,6 +315,9 @@ converters! {
     "rtrim" ("CHARACTERS") 1 1 text::rtrim;
     /// What a `[map.NAME]` has for the value; when no entry fits, its default, then this one.
     "map" ("NAME[,DEFAULT]") 1 2 text::map;
+    /// What lies at this path of the file system: `file`, `folder` or `other`; nothing when nothing does. With
+    /// `executable`: 1 when its owner may run it, else 0.
+    "on_disk" ("[WHAT]") 0 1 text::on_disk;
     /// With texts before and behind. Here, in comparisons and in arithmetic `var:NAME` as an argument is
     /// the value of a variable.
     "concat" ("BEFORE,AFTER") 2 2 text::concat;
@@ -395,6 +413,8 @@ converters! {
     "xxh64" ("[SEED]") 0 1 hash::xxh64;
     /// The hash XXH3, as a number with a sign.
     "xxh3" ("[SEED]") 0 1 hash::xxh3;
+    /// The hash MurmurHash2, which parts clients as `split_clients` of NGINX does.
+    "murmur2" ("") 0 0 hash::murmur2;
     /// SHA-1, as bytes.
     "sha1" ("") 0 0 hash::sha1;
     /// SHA-2 with so many bits (256), as bytes.

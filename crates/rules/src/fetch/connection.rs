@@ -1,5 +1,7 @@
 //! What is known about the connection and the request as a whole.
 
+use std::net::{IpAddr, SocketAddr};
+
 use clearway_outcome::Address;
 
 use super::{Argument, Context, Short, Visit};
@@ -7,15 +9,72 @@ use super::{Argument, Context, Short, Visit};
 /// A client on a Unix socket has no address.
 pub(super) fn source(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
     at.view
-        .source()
+        .source(at.scratch)
         .is_some_and(|ip| visit(Short::of(ip).as_bytes()))
 }
 
+pub(super) fn source_or(at: &Context<'_>, other: &Argument, visit: &mut Visit<'_>) -> bool {
+    match at.view.source(at.scratch) {
+        Some(ip) => visit(Short::of(ip).as_bytes()),
+        None => visit(other.text.as_bytes()),
+    }
+}
+
 pub(super) fn source_port(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
-    match at.view.client {
+    match at.view.client(at.scratch) {
+        // A header tells the address alone.
+        Address::Ip(address) if address.port() == 0 => false,
         Address::Ip(address) => visit(Short::of(address.port()).as_bytes()),
         Address::Unix => false,
     }
+}
+
+pub(super) fn peer(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    let ip = peer_of(at).and_then(|peer| peer.ip());
+    ip.is_some_and(|ip| visit(Short::of(ip.to_canonical()).as_bytes()))
+}
+
+pub(super) fn peer_port(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    match peer_of(at) {
+        Some(Address::Ip(address)) => visit(Short::of(address.port()).as_bytes()),
+        Some(Address::Unix) | None => false,
+    }
+}
+
+fn peer_of(at: &Context<'_>) -> Option<Address> {
+    Some(match at.view.around {
+        Some(around) => around.peer(),
+        None => at.view.client,
+    })
+}
+
+/// One of the addresses of a PROXY header: where the connection came from, and where it went.
+fn proxied(at: &Context<'_>, to: bool) -> Option<SocketAddr> {
+    let (from, destination) = at.view.around?.proxied()?;
+    if to { destination } else { from }
+}
+
+pub(super) fn proxied_ip(at: &Context<'_>, which: &Argument, visit: &mut Visit<'_>) -> bool {
+    let address = proxied(at, &*which.text == "to");
+    address.is_some_and(|a| visit(Short::of(a.ip().to_canonical()).as_bytes()))
+}
+
+pub(super) fn proxied_port(at: &Context<'_>, which: &Argument, visit: &mut Visit<'_>) -> bool {
+    let address = proxied(at, &*which.text == "to");
+    address.is_some_and(|a| visit(Short::of(a.port()).as_bytes()))
+}
+
+pub(super) fn requests(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    let requests = at.view.around.map(|around| around.requests());
+    requests.is_some_and(|count| visit(Short::of(count).as_bytes()))
+}
+
+/// With three decimals.
+pub(super) fn now(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    let now = at.view.around.map(|around| around.now_ms());
+    now.is_some_and(|ms| {
+        visit(Short::of(format_args!("{}.{:03}", ms / 1_000, ms % 1_000)).as_bytes())
+    })
 }
 
 pub(super) fn port(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
@@ -34,6 +93,20 @@ pub(super) fn port_suffix(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>)
 pub(super) fn local(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
     let local = at.view.around.and_then(|around| around.local());
     local.is_some_and(|ip| visit(Short::of(ip.to_canonical()).as_bytes()))
+}
+
+pub(super) fn host_or_address(
+    at: &Context<'_>,
+    argument: &Argument,
+    visit: &mut Visit<'_>,
+) -> bool {
+    match (at.scratch.host(), at.view.around.and_then(|a| a.local())) {
+        (b"", Some(IpAddr::V6(ip))) if ip.to_ipv4_mapped().is_none() => {
+            visit(Short::of(format_args!("[{ip}]")).as_bytes())
+        }
+        (b"", _) => local(at, argument, visit),
+        (host, _) => visit(host),
+    }
 }
 
 pub(super) fn servers_up(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -> bool {
