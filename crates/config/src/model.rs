@@ -23,6 +23,10 @@ pub use crate::concept::matching::{Condition, Match, ValueTest};
 pub use crate::concept::on_error::OnError;
 pub use crate::concept::process::{Process, Workers};
 pub use crate::concept::queue::Queue;
+pub use crate::concept::rate_limit::{
+    ConcurrencyLimit, ConcurrencyLimitUse, ConcurrencyLimiting, RateLimit, RateLimitUse,
+    RateLimiting,
+};
 pub use crate::concept::resolver::Resolver;
 pub use crate::concept::retries::{Retries, RetryMethods, RetryOverrides};
 pub use crate::concept::route::{Route, Rule};
@@ -63,6 +67,10 @@ pub struct Config {
     pub errors: ErrorPages,
     /// Tables from values to texts.
     pub maps: Vec<Map>,
+    /// How many requests may come in a time, by key.
+    pub rate_limits: Vec<RateLimit>,
+    /// How many requests may be served at the same time, by key.
+    pub concurrency_limits: Vec<ConcurrencyLimit>,
     /// Where clients connect, in the order of the file.
     pub listeners: Vec<Listener>,
     /// Where requests go; the first that matches.
@@ -85,6 +93,16 @@ impl Config {
     pub fn definitions(&self) -> clearway_rules::ast::Definitions {
         clearway_rules::ast::Definitions {
             maps: self.maps.iter().map(Map::lowered).collect(),
+            limits: self
+                .rate_limits
+                .iter()
+                .map(RateLimit::lowered)
+                .chain(
+                    self.concurrency_limits
+                        .iter()
+                        .map(ConcurrencyLimit::lowered),
+                )
+                .collect(),
             ..Default::default()
         }
     }

@@ -161,6 +161,11 @@ impl LogSet {
         self.asks_source || !self.responses.is_empty()
     }
 
+    /// Whether values of a response are wanted.
+    pub(crate) fn asks_values(&self) -> bool {
+        !self.responses.is_empty()
+    }
+
     /// Whether the address is wanted that a connection to a server came from.
     pub(crate) fn asks_source(&self) -> bool {
         self.asks_source

@@ -17,6 +17,8 @@ use clearway_base::intern::Name;
 use clearway_net::tls::{ClientAuth, Sessions};
 use clearway_outcome::FaultKind;
 
+use clearway_rules::ast::Limits;
+
 use crate::issuance::Issuance;
 use crate::stats::{BackendShard, ListenerShard, ServerShard};
 use crate::status::Statistics;
@@ -251,6 +253,7 @@ pub struct Board {
     listeners: Map<Name, Arc<ListenerEntry>>,
     issuance: Option<Arc<dyn Issuance>>,
     statistics: Option<Arc<dyn Statistics>>,
+    limits: Limits,
 }
 
 impl Board {
@@ -264,6 +267,7 @@ impl Board {
             listeners: Map::default(),
             issuance: None,
             statistics: None,
+            limits: Limits::default(),
         }
     }
 
@@ -275,6 +279,12 @@ impl Board {
     /// Who obtains certificates; nobody where a configuration is only checked.
     pub(crate) fn issuance(&self) -> Option<Arc<dyn Issuance>> {
         self.issuance.clone()
+    }
+
+    /// What limits by key have counted.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Says who renders pages of statistics for Plans that are compiled from now on.

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 pub use crate::convert::Convert;
 pub use crate::fetch::{Fetch, FetchDoc, Since};
 pub use crate::files::{FileSettings, Files, ModifiedSince, Otherwise};
+pub use crate::limit::{LimitKind, LimitSettings, Limits};
 pub use crate::route_match::{FieldTest, RouteMatch};
 pub use crate::template::{Piece, Template, TemplateError};
 
@@ -67,6 +68,17 @@ pub struct StatusPage {
     pub node: Option<String>,
     /// A text for people.
     pub description: Option<String>,
+}
+
+/// How far a limit may be taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LimitUse {
+    /// Its name in [`Definitions::limits`].
+    pub limit: String,
+    /// Requests at the same time, or beyond the rate.
+    pub most: u32,
+    /// Requests beyond the rate that are not delayed.
+    pub undelayed: u32,
 }
 
 /// Where the client's address comes from.
@@ -183,6 +195,10 @@ pub struct Definitions {
     pub maps: BTreeMap<String, Map>,
     /// Conditions, for [`Condition::Named`].
     pub conditions: BTreeMap<String, Condition>,
+    /// Limits by key, each with what it counts by.
+    pub limits: BTreeMap<String, (LimitSettings, Template)>,
+    /// Where what they have counted is kept.
+    pub budgets: Limits,
 }
 
 /// What is done.
@@ -312,6 +328,17 @@ pub enum Action {
     },
     /// Takes another for the client than who connected, where proxies stand in between.
     ClientFrom(ClientFrom),
+    /// Refuses what is more than limits allow, or has it wait.
+    Limit {
+        /// The limits, all of which have to be kept.
+        uses: Vec<LimitUse>,
+        /// The status of refusals.
+        status: u16,
+        /// Whether it is only noted who would be refused.
+        dry_run: bool,
+        /// Whether they are limits of rate; else of requests at the same time.
+        of_rate: bool,
+    },
     /// Refuses.
     Deny {
         /// Status, from 400.

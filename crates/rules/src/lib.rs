@@ -18,6 +18,7 @@ pub mod convert;
 mod fetch;
 mod files;
 mod gate;
+pub mod limit;
 mod map;
 mod matcher;
 mod program;

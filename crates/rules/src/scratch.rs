@@ -4,6 +4,7 @@ use clearway_base::intern::Name;
 use clearway_http::{Span, uri};
 use clearway_outcome::{Address, RequestId};
 
+use crate::limit::Place;
 use crate::view::View;
 
 /// Groups that a regular expression can capture, the whole match included.
@@ -58,6 +59,11 @@ pub struct Scratch {
     variable_text: Vec<u8>,
     /// The method that rules see in place of the one that came.
     method: Option<&'static [u8]>,
+    /// What limits say: whether one of each kind was asked, how long the request waits, and its places among
+    /// those that are served at the same time.
+    limited: [bool; 2],
+    delay_ms: u64,
+    places: Vec<Place>,
     /// Whom rules take for the client, when that is not who connected.
     client: Option<Address>,
     /// What the requests before on the same connection have left.
@@ -124,6 +130,8 @@ impl Scratch {
         self.variable_text.clear();
         self.held.clear();
         (self.client, self.method) = (None, None);
+        (self.limited, self.delay_ms) = ([false; 2], 0);
+        self.places.clear();
     }
 
     /// Prepares for a request unless that is done: host in lower case, path in normal form. What
@@ -220,6 +228,41 @@ impl Scratch {
     #[must_use]
     pub fn client(&self) -> Option<Address> {
         self.client
+    }
+
+    /// Whether limits of a kind are to be asked now: they are once.
+    pub(crate) fn begin_limit(&mut self, of_rate: bool) -> bool {
+        let [rate, together] = &mut self.limited;
+        let asked = if of_rate { rate } else { together };
+        !std::mem::replace(asked, true)
+    }
+
+    /// Has the request wait for so many milliseconds.
+    pub(crate) fn delay(&mut self, ms: u64) {
+        self.delay_ms = ms;
+    }
+
+    /// For how many milliseconds the request is to wait; not again, once somebody has asked.
+    pub fn take_delay(&mut self) -> u64 {
+        std::mem::take(&mut self.delay_ms)
+    }
+
+    /// Notes what a limit has said.
+    pub(crate) fn note_limit(&mut self, of_rate: bool, word: &str) {
+        let name = match of_rate {
+            true => "limit_req_status",
+            false => "limit_conn_status",
+        };
+        self.set_variable(Name::new(name), word.as_bytes());
+    }
+
+    pub(crate) fn hold_place(&mut self, place: Place) {
+        self.places.push(place);
+    }
+
+    /// Gives back the places among those that are served at the same time.
+    pub fn leave_places(&mut self) {
+        self.places.clear();
     }
 
     /// Has rules see another method.

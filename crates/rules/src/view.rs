@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use clearway_base::clock::Stamp;
 use clearway_base::intern::Name;
 use clearway_http::{Edits, RequestHead, ResponseHead};
 use clearway_outcome::{Address, FaultKind, RequestId, TlsFacts};
@@ -63,6 +64,11 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The time now; the begin of all where nobody can say.
+    pub(crate) fn now(&self) -> Stamp {
+        self.around.map_or(Stamp(0), |around| around.now())
+    }
+
     /// The client, or whom rules take for it.
     pub(crate) fn client(&self, scratch: &Scratch) -> Address {
         scratch.client().unwrap_or(self.client)
@@ -93,6 +99,9 @@ pub trait Around: std::fmt::Debug {
 
     /// Requests on the connection so far, this one included.
     fn requests(&self) -> u32;
+
+    /// The time now.
+    fn now(&self) -> Stamp;
 
     /// Milliseconds since 1970.
     fn now_ms(&self) -> u64;

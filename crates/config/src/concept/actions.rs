@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use serde_json::json;
 
 use super::files::Files;
+use super::rate_limit::{ConcurrencyLimiting, RateLimiting};
 use super::{concept, table_value};
 use crate::syntax::{Kind, Node};
 use crate::value::{
@@ -73,6 +74,12 @@ concept! {
     /// conditions, logs, limits and the headers that servers see.
     client_from: Option<ClientFrom> = None,
         example = Some("{ header = \"x-forwarded-for\", trusted = [\"10.0.0.0/8\"] }");
+    /// Refuses requests that come faster than limits of rate allow, or has them wait.
+    rate_limit: Option<RateLimiting> = None,
+        example = Some("{ limits = [{ limit = \"by_ip\", burst = 5 }] }");
+    /// Refuses requests while as many are served as limits allow.
+    concurrency_limit: Option<ConcurrencyLimiting> = None,
+        example = Some("{ limits = [{ limit = \"by_ip\", most = 10 }] }");
     /// Answers 401 unless the request names a user with the right password.
     basic_auth: Option<BasicAuth> = None,
         example = Some("{ realm = \"ops\", users = { anna = \"$5$salt$hash\" } }");

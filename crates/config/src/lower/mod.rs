@@ -8,7 +8,7 @@ mod notes;
 pub(crate) mod rules;
 
 use crate::diagnostic::Span;
-use crate::model::{Backend, Config, Listener, Map, Route};
+use crate::model::{Backend, ConcurrencyLimit, Config, Listener, Map, RateLimit, Route};
 use crate::syntax::{Entry, Node};
 use crate::value::{
     Bind, Identifier, OrOff, Problem, Reader, Section, Spec, Text, Value, read_section,
@@ -16,7 +16,7 @@ use crate::value::{
 use crate::words;
 
 /// The sections of a file.
-pub(crate) const SECTIONS: [&str; 13] = [
+pub(crate) const SECTIONS: [&str; 15] = [
     "process",
     "admin",
     "log",
@@ -27,6 +27,8 @@ pub(crate) const SECTIONS: [&str; 13] = [
     "limits",
     "errors",
     "map",
+    "rate_limit",
+    "concurrency_limit",
     "listener",
     "route",
     "backend",
@@ -52,6 +54,10 @@ pub(crate) fn config(entries: &[Entry], reader: &mut Reader<'_>) -> Config {
                 }
             }
             "listener" => config.listeners = named(entry, reader, Listener::with_name),
+            "rate_limit" => config.rate_limits = named(entry, reader, RateLimit::with_name),
+            "concurrency_limit" => {
+                config.concurrency_limits = named(entry, reader, ConcurrencyLimit::with_name);
+            }
             "map" => config.maps = named(entry, reader, Map::with_name),
             "backend" => config.backends = named(entry, reader, Backend::with_name),
             "route" => config.routes = routes(node, reader),
@@ -162,6 +168,18 @@ pub(crate) fn admin(text: &str) -> Result<OrOff<Bind>, Problem> {
 }
 
 impl Map {
+    fn with_name(self, name: Identifier) -> Self {
+        Self { name, ..self }
+    }
+}
+
+impl RateLimit {
+    fn with_name(self, name: Identifier) -> Self {
+        Self { name, ..self }
+    }
+}
+
+impl ConcurrencyLimit {
     fn with_name(self, name: Identifier) -> Self {
         Self { name, ..self }
     }

@@ -3,8 +3,8 @@
 use clearway_rules::ast;
 
 use crate::model::{
-    Actions, Condition, FieldTest, HeaderName, HeaderValue, Map, MapEntry, Match, Replacement,
-    TemplateText, ValueTest,
+    Actions, ConcurrencyLimit, Condition, FieldTest, HeaderName, HeaderValue, Map, MapEntry, Match,
+    RateLimit, Replacement, TemplateText, ValueTest,
 };
 use crate::value::{Pairs, Problem};
 use crate::words;
@@ -123,6 +123,33 @@ impl Map {
     }
 }
 
+impl RateLimit {
+    /// As the rule engine wants it, with a name that no other kind has.
+    pub(crate) fn lowered(&self) -> (String, (ast::LimitSettings, ast::Template)) {
+        let per = self.per.as_secs().max(1);
+        let settings = ast::LimitSettings {
+            kind: ast::LimitKind::Rate(u64::from(self.requests).saturating_mul(1_000) / per),
+            entries: self.entries,
+        };
+        (
+            format!("rate {}", self.name),
+            (settings, template(&self.key)),
+        )
+    }
+}
+
+impl ConcurrencyLimit {
+    /// The same.
+    pub(crate) fn lowered(&self) -> (String, (ast::LimitSettings, ast::Template)) {
+        let settings = ast::LimitSettings {
+            kind: ast::LimitKind::Together,
+            entries: self.entries,
+        };
+        let name = format!("concurrency {}", self.name);
+        (name, (settings, template(&self.key)))
+    }
+}
+
 impl MapEntry {
     fn lowered(&self) -> Option<(ast::MapKey, ast::Template)> {
         let exact = self.is.clone().map(ast::MapKey::Exact);
@@ -216,6 +243,7 @@ impl Actions {
             });
             out.push(("client_from", action));
         }
+        self.limits(&mut out);
         self.path(&mut out);
         if let Some(host) = &self.set_host {
             out.push(("set_host", ast::Action::SetHost(template(host))));
@@ -277,6 +305,37 @@ impl Actions {
             out.push(("finish", ast::Action::Finish));
         }
         out
+    }
+
+    fn limits(&self, out: &mut Vec<Keyed>) {
+        if let Some(limiting) = &self.rate_limit {
+            let uses = limiting.limits.iter().map(|one| ast::LimitUse {
+                limit: format!("rate {}", one.limit),
+                most: one.burst,
+                undelayed: one.undelayed,
+            });
+            let action = ast::Action::Limit {
+                uses: uses.collect(),
+                status: limiting.status,
+                dry_run: limiting.dry_run,
+                of_rate: true,
+            };
+            out.push(("rate_limit", action));
+        }
+        if let Some(limiting) = &self.concurrency_limit {
+            let uses = limiting.limits.iter().map(|one| ast::LimitUse {
+                limit: format!("concurrency {}", one.limit),
+                most: one.most,
+                undelayed: 0,
+            });
+            let action = ast::Action::Limit {
+                uses: uses.collect(),
+                status: limiting.status,
+                dry_run: limiting.dry_run,
+                of_rate: false,
+            };
+            out.push(("concurrency_limit", action));
+        }
     }
 
     fn path(&self, out: &mut Vec<Keyed>) {

@@ -57,7 +57,7 @@ pub fn compile(
         .enumerate()
         .map(|(at, b)| (b.name.as_str(), at))
         .collect();
-    let named = config.definitions();
+    let named = definitions(config, board);
     let mut listeners = Vec::new();
     for listener in &config.listeners {
         match compile_listener(config, &named, listener, &index, board) {
@@ -70,6 +70,7 @@ pub fn compile(
     }
     let is_automatic = |l: &Listener| l.tls.as_ref().is_some_and(|tls| tls.is_automatic());
     let wanted = config.listeners.iter().any(is_automatic);
+    board.limits().settle(&named.limits);
     Ok(Plan {
         generation,
         listeners,
@@ -120,7 +121,7 @@ fn compile_backends<'a>(
         .flat_map(|plan| &plan.backends)
         .map(|b| (b.name, b))
         .collect();
-    let named = config.definitions();
+    let named = definitions(config, board);
     let are_same = before.is_some_and(|before| *before.named == named);
     config.backends.iter().map(move |backend| {
         let old = known.get(&Name::new(backend.name.as_str())).copied();
@@ -128,6 +129,14 @@ fn compile_backends<'a>(
         let keeps = are_same || backend.rules.is_empty();
         backend::compile(backend, &named, names, board, (old, keeps))
     })
+}
+
+/// What rules refer to by name, with what limits have counted.
+fn definitions(config: &Config, board: &Board) -> Definitions {
+    Definitions {
+        budgets: board.limits().clone(),
+        ..config.definitions()
+    }
 }
 
 fn compile_listener(

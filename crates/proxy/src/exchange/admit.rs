@@ -146,6 +146,32 @@ impl Exchange<'_> {
         }
     }
 
+    /// Has the request wait as long as limits of rate want it to; a client that leaves meanwhile is noticed
+    /// afterwards.
+    pub(super) async fn wait_for_limits(&mut self) -> Result<(), Stop> {
+        let ms = self.request.scratch.take_delay();
+        if ms == 0 {
+            return Ok(());
+        }
+        let now = self.conn.worker.now();
+        self.conn
+            .timer
+            .set_after(now, std::time::Duration::from_millis(ms));
+        let conn = &mut *self.conn;
+        poll_fn(|cx| match conn.timer.poll_expired(cx) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+        self.conn.worker.tick();
+        let latest = self.conn.timer.latest();
+        if latest.is_some_and(|latest| self.conn.worker.now() >= latest) {
+            let fault = self.local_fault(FaultKind::TotalTimeout, Phase::Admit);
+            return Err(Stop::Fault(fault));
+        }
+        Ok(())
+    }
+
     /// Takes a cookie out of what the server sees.
     fn hide_cookie(&mut self, name: &str) {
         let (head, buf) = (&self.request.head, self.lease.filled());

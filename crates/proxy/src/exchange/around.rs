@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use clearway_base::clock::Stamp;
 use clearway_base::intern::Name;
 use clearway_http::RequestHead;
 use clearway_outcome::{Address, RequestId};
@@ -80,6 +81,10 @@ impl Around for Surroundings<'_> {
 
     fn requests(&self) -> u32 {
         self.conn.requests
+    }
+
+    fn now(&self) -> Stamp {
+        self.conn.worker.now()
     }
 
     fn now_ms(&self) -> u64 {

@@ -303,7 +303,9 @@ impl Exchange<'_> {
         self.listener_rules()?;
         self.find_route()?;
         self.limit_total();
-        self.pass()?;
+        let passed = self.pass();
+        self.wait_for_limits().await?;
+        passed?;
         let answer = self.obtain().await?;
         self.intercept(&answer)?;
         self.deliver(answer).await

@@ -227,7 +227,7 @@ impl Exchange<'_> {
         let dressed = self.dressed(out, keep_alive);
         let out = dressed.as_deref().unwrap_or(out);
         let now = self.conn.worker.now();
-        self.note_sent(out);
+        self.note_own(out);
         let limit = self.route_plan().timeouts.client_write;
         self.conn.timer.set_after(now, limit);
         let written = self.conn.write_all(out).await;

@@ -44,17 +44,17 @@ impl Limit {
         if !(400..600).contains(&status) {
             return Err(format!("{status} is no status of a refusal"));
         }
-        let one = |one: &LimitUse| {
-            let budget = compiler.budget(&one.limit)?;
+        let mut one = |one: &LimitUse| {
+            let (budget, key) = compiler.limit(&one.limit)?;
             Ok(Use {
                 budget,
-                key: compiler.text(&one.key)?,
+                key,
                 most: one.most,
                 undelayed: one.undelayed,
             })
         };
         Ok(Self {
-            uses: list.iter().map(one).collect::<Result<_, String>>()?,
+            uses: list.iter().map(&mut one).collect::<Result<_, String>>()?,
             reply: LocalReply {
                 status,
                 fault: Some(FaultKind::Denied),

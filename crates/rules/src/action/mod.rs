@@ -5,6 +5,7 @@ mod auth;
 mod client;
 mod files;
 mod header;
+mod limit;
 pub(crate) mod path;
 mod variable;
 
@@ -33,6 +34,7 @@ pub(crate) enum Step {
     Answer(answer::Answer),
     Auth(auth::Auth),
     Client(client::Client),
+    Limit(limit::Limit),
     Page(Arc<StatusPage>),
     Files(files::Serve),
     Drop,
@@ -61,6 +63,7 @@ impl Step {
                 Ok(())
             }
             Self::Auth(step) => return step.apply(view),
+            Self::Limit(step) => return step.apply(view, scratch),
             Self::Page(page) => return Flow::Page(Arc::clone(page)),
             Self::Files(step) => return step.to(&view.with(edits), scratch),
             Self::Client(step) => {
@@ -220,6 +223,15 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
         Action::StatusPage(page) => Ok((When::Request, Step::Page(Arc::new(page.clone())))),
         Action::BasicAuth { realm, users } => {
             auth::Auth::new(realm, users).map(|step| (When::Request, Step::Auth(step)))
+        }
+        Action::Limit {
+            uses,
+            status,
+            dry_run,
+            of_rate,
+        } => {
+            let step = limit::Limit::new(uses, (*status, *dry_run, *of_rate), compiler)?;
+            Ok((When::Request, Step::Limit(step)))
         }
         Action::ClientFrom(from) => Ok((When::Request, Step::Client(client::Client::new(from)))),
         Action::Redirect { .. } | Action::Reply { .. } | Action::Deny { .. } => {

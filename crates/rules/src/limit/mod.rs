@@ -115,7 +115,7 @@ impl Limits {
     }
 
     /// Forgets what is no limit any longer.
-    pub fn settle(&self, limits: &BTreeMap<String, LimitSettings>) {
+    pub fn settle<T>(&self, limits: &BTreeMap<String, T>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|name, _| limits.contains_key(name));
     }
@@ -141,7 +141,7 @@ mod tests {
         assert!(budget.join(b"other", 2, now).is_some());
         drop(first);
         assert!(limits.open("a", settings).join(b"k", 2, now).is_some());
-        limits.settle(&BTreeMap::new());
+        limits.settle(&BTreeMap::<String, ()>::new());
         assert!(!Arc::ptr_eq(&budget, &limits.open("a", settings)));
     }
 }

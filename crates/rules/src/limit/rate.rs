@@ -43,7 +43,10 @@ impl Bucket {
         };
         let passed = now_ms.saturating_sub(self.last_ms);
         let leaked = rate.saturating_mul(passed) / 1_000;
-        (excess.saturating_add(1_000).saturating_sub(leaked), passed > 0)
+        (
+            excess.saturating_add(1_000).saturating_sub(leaked),
+            passed > 0,
+        )
     }
 
     fn take(&mut self, excess: u64, has_passed: bool, now_ms: u64) {

@@ -317,6 +317,7 @@ fn answers(
     let of_server = work.common.finds_client;
     let client = (!of_server).then(|| super::access::real_ip(scope, work.notes));
     route.rules.extend(client.flatten());
+    route.rules.extend(super::limits::rules(scope, work.notes));
     route
         .rules
         .extend(super::access::rules(scope, block, work.notes));

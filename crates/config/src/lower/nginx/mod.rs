@@ -9,11 +9,13 @@
 mod access;
 mod files;
 mod headers;
+mod limits;
 mod location;
 mod logs;
 mod proxy;
 mod rewrite;
 mod server;
+mod shape;
 mod table;
 mod tables;
 mod upstream;
@@ -58,6 +60,7 @@ fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
     let mut notes = Notes::new(ignored);
     let mut config = Config::default();
     config.admin.listen = OrOff::Off;
+    shape::check(tree, &mut notes);
     judge(&tree.directives, &mut notes);
     let outside = Scope::default().inside(&tree.directives);
     process(&outside, &mut config);
@@ -136,6 +139,15 @@ fn http(block: &[Directive], outside: &Scope<'_>, config: &mut Config, notes: &m
         if let Err(message) = tables::read(directive, &names, config) {
             notes.begin(directive.origin(), text_of(directive));
             notes.refused(message);
+        }
+    }
+    for directive in block {
+        if !(directive.is("limit_req_zone") || directive.is("limit_conn_zone")) {
+            continue;
+        }
+        notes.begin(directive.origin(), text_of(directive));
+        if let Err(message) = limits::zone(directive, &names, config) {
+            notes.wrong(&directive.origin(), message, "");
         }
     }
     let http = Http {

@@ -226,6 +226,10 @@ fn block<'a>(
     }
     if !is_place {
         level(directive.inner(), &own, names, rules, notes);
+        if rules.places.iter().any(|place| place.answers.is_empty()) {
+            // It is the last that held, and its place is the location's own.
+            rules.set(&own, vec![flag_of(PLACE, "")?], &origin);
+        }
         return Ok(());
     }
     let name = format!("@if-{}-{}", origin.line, origin.column);
@@ -479,6 +483,8 @@ fn answer(words: &[&str], names: &Names) -> Result<(Actions, &'static str), Stri
         actions.redirect = Some(redirect(to, status, names)?);
         return Ok((actions, "redirect"));
     }
+    let kind = names.constants.get(DEFAULT_TYPE);
+    let kind = kind.map_or("text/plain", String::as_str);
     let Some(text) = text else {
         if status >= 400 {
             actions.deny = Some(status);
@@ -486,19 +492,23 @@ fn answer(words: &[&str], names: &Names) -> Result<(Actions, &'static str), Stri
         }
         actions.reply = Some(Reply {
             status,
+            headers: typed(kind, status),
             ..Reply::default()
         });
         return Ok((actions, "reply"));
     };
-    let kind = names.constants.get(DEFAULT_TYPE);
-    let kind = kind.map_or("text/plain", String::as_str);
     let mut reply = Reply {
         status,
         content_type: HeaderValue::parse(kind).map_err(|problem| problem.message)?,
         ..Reply::default()
     };
     match values::constant(text, names) {
-        Some(constant) => reply.body = constant,
+        Some(constant) => {
+            if constant.is_empty() {
+                reply.headers = typed(kind, status);
+            }
+            reply.body = constant;
+        }
         None => {
             let text = values::read_plain(text, names)?;
             // The status that is sent in place of an error counts before this one.
@@ -516,6 +526,17 @@ fn answer(words: &[&str], names: &Names) -> Result<(Actions, &'static str), Stri
     }
     actions.reply = Some(reply);
     Ok((actions, "reply"))
+}
+
+/// The media type of an answer without a text.
+fn typed(kind: &str, status: u16) -> Pairs<HeaderName, TemplateText> {
+    let name = HeaderName::parse("Content-Type").ok();
+    let pair = name.zip(TemplateText::parse(&kind.replace('$', "$$")).ok());
+    Pairs(
+        pair.into_iter()
+            .filter(|_| !matches!(status, 204 | 304))
+            .collect(),
+    )
 }
 
 /// A redirection: a path alone is one of this host.

@@ -208,7 +208,11 @@ fn level(block: &[Directive], place: char, is_whole: bool, notes: &mut Notes) {
                 continue;
             }
             if *kind != Any && seen.contains(&name) {
-                wrong(directive, format!("\"{name}\" directive is duplicate"), notes);
+                wrong(
+                    directive,
+                    format!("\"{name}\" directive is duplicate"),
+                    notes,
+                );
                 continue;
             }
             if let Some(problem) = value(directive, *kind) {
