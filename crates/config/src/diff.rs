@@ -26,6 +26,12 @@ pub fn diff(old: &Config, new: &Config) -> Vec<String> {
     let name = |table: &crate::model::Table| table.name.to_string();
     let tables = (&*old.tables, &*new.tables);
     named("table", tables, name, &mut out, changes);
+    let name = |limit: &crate::model::RateLimit| limit.name.to_string();
+    let limits = (&*old.rate_limits, &*new.rate_limits);
+    named("rate_limit", limits, name, &mut out, changes);
+    let name = |limit: &crate::model::ConcurrencyLimit| limit.name.to_string();
+    let limits = (&*old.concurrency_limits, &*new.concurrency_limits);
+    named("concurrency_limit", limits, name, &mut out, changes);
     let name = |listener: &crate::model::Listener| listener.name.to_string();
     let listeners = (&*old.listeners, &*new.listeners);
     named("listener", listeners, name, &mut out, changes);

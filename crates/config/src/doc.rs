@@ -8,13 +8,15 @@ use serde_json::{Map, Value as Json, json};
 use crate::diagnostic::Lines;
 use crate::model::{
     AccessLog, Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Backend,
-    BackendTls, BasicAuth, CertificateFiles, CheckStep, ClientCertificates, Condition, CookieSite,
-    Ejection, ErrorPage, Files, Forwarding, HashFunction, Health, HealthKind, Incidents, Keepalive,
-    Limits, Listener, ListenerTls, Log, LogFormat, LogLevel, Map as MapTable, MapEntry, Match,
-    Mode, OnError, Passthrough, Process, ProxyProtocol, Queue, Redirect, Replacement, Reply,
-    Resolver, Retries, RetryMethods, Rewrite, Route, Rule, RuntimeSocket, SendProxy, Server,
-    ServerProtocol, ServerState, StatusPage, Stick, StickyCookie, Syslog, SyslogFraming, Table,
-    Tally, Timeouts, TlsProfile, Track, ValueTest, Webhook, XForwarded,
+    BackendTls, BasicAuth, CertificateFiles, CheckStep, ClientCertificates, ClientFrom,
+    ConcurrencyLimit, ConcurrencyLimitUse, ConcurrencyLimiting, Condition, CookieSite, Ejection,
+    ErrorPage, Files, Forwarding, HashFunction, Health, HealthKind, Incidents, Keepalive, Limits,
+    Listener, ListenerTls, Log, LogFormat, LogLevel, Map as MapTable, MapEntry, Match, Mode,
+    OnError, Passthrough, Process, ProxyProtocol, Queue, RateLimit, RateLimitUse, RateLimiting,
+    Redirect, Replacement, Reply, Resolver, Retries, RetryMethods, Rewrite, Route, Rule,
+    RuntimeSocket, SendProxy, Server, ServerProtocol, ServerState, StatusPage, Stick, StickyCookie,
+    Syslog, SyslogFraming, Table, Tally, Timeouts, TlsProfile, Track, ValueTest, Webhook,
+    XForwarded,
 };
 use crate::syntax::{Kind, Node};
 use crate::value::{Row, Section, Spec, Value, section_schema};
@@ -67,6 +69,11 @@ pub fn json_schema() -> Json {
         ("errors", pages),
         ("map", named(section_schema::<MapTable>())),
         ("table", named(section_schema::<Table>())),
+        ("rate_limit", named(section_schema::<RateLimit>())),
+        (
+            "concurrency_limit",
+            named(section_schema::<ConcurrencyLimit>()),
+        ),
         ("listener", named(section_schema::<Listener>())),
         (
             "route",
@@ -106,7 +113,7 @@ const fn chapter<S: Section>(place: &'static str) -> Chapter {
 }
 
 /// The chapters, in the order of the page.
-const CHAPTERS: [Chapter; 52] = [
+const CHAPTERS: [Chapter; 59] = [
     chapter::<Process>(""),
     chapter::<Admin>(""),
     chapter::<RuntimeSocket>(""),
@@ -148,6 +155,13 @@ const CHAPTERS: [Chapter; 52] = [
     chapter::<Redirect>("`redirect` of a route or rule"),
     chapter::<Reply>("`reply` of a route or rule"),
     chapter::<BasicAuth>("`basic_auth` of a route or rule"),
+    chapter::<RateLimit>(""),
+    chapter::<ConcurrencyLimit>(""),
+    chapter::<RateLimiting>("`rate_limit` of a route or rule"),
+    chapter::<RateLimitUse>("`limits` of `rate_limit`"),
+    chapter::<ConcurrencyLimiting>("`concurrency_limit` of a route or rule"),
+    chapter::<ConcurrencyLimitUse>("`limits` of `concurrency_limit`"),
+    chapter::<ClientFrom>("`client_from` of a route or rule"),
     chapter::<StatusPage>("`status_page` of a route or rule"),
     chapter::<Backend>(""),
     chapter::<BackendTls>("`tls` of a backend"),
@@ -403,7 +417,7 @@ impl Part {
 }
 
 /// The sections of the sample. A header that would change something by being there is a comment too.
-const SAMPLE: [Part; 50] = [
+const SAMPLE: [Part; 57] = [
     part::<Process>("[process]"),
     part::<Admin>("[admin]"),
     part::<RuntimeSocket>("# [[admin.haproxy_sockets]]"),
@@ -428,6 +442,8 @@ const SAMPLE: [Part; 50] = [
     part::<MapTable>("# [map.upgrade]"),
     part::<MapEntry>("# [[map.upgrade.entries]]"),
     part::<Table>("# [table.clients]"),
+    part::<RateLimit>("# [rate_limit.by_ip]"),
+    part::<ConcurrencyLimit>("# [concurrency_limit.by_ip]"),
     part::<Listener>("[listener.web]").kept(&[("bind", "\":8080\"")]),
     part::<Forwarding>("[listener.web.forwarded]"),
     part::<ListenerTls>("# [listener.web.tls]"),
@@ -453,6 +469,11 @@ const SAMPLE: [Part; 50] = [
     part::<Redirect>("# [route.redirect]"),
     part::<Reply>("# [route.reply]"),
     part::<BasicAuth>("# [route.basic_auth]"),
+    part::<ClientFrom>("# [route.client_from]"),
+    part::<RateLimiting>("# [route.rate_limit]"),
+    part::<RateLimitUse>("# [[route.rate_limit.limits]]"),
+    part::<ConcurrencyLimiting>("# [route.concurrency_limit]"),
+    part::<ConcurrencyLimitUse>("# [[route.concurrency_limit.limits]]"),
     part::<StatusPage>("# [route.status_page]"),
     part::<Backend>("[backend.app]").kept(&[("servers", "[\"10.0.0.1:8080\", \"10.0.0.2:8080\"]")]),
     part::<BackendTls>("# [backend.app.tls]"),
@@ -572,6 +593,11 @@ mod tests {
         reads::<Redirect>();
         reads::<Reply>();
         reads::<BasicAuth>();
+        reads::<ClientFrom>();
+        reads::<RateLimit>();
+        reads::<ConcurrencyLimit>();
+        reads::<RateLimiting>();
+        reads::<ConcurrencyLimiting>();
         reads::<StatusPage>();
         reads::<Backend>();
         reads::<Server>();

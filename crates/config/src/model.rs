@@ -2,7 +2,8 @@
 
 pub use crate::concept::acme::{Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey};
 pub use crate::concept::actions::{
-    Actions, BasicAuth, Persistence, ReadBody, Redirect, Replacement, Reply, Rewrite, StatusPage,
+    Actions, BasicAuth, ClientFrom, Persistence, ReadBody, Redirect, Replacement, Reply, Rewrite,
+    StatusPage,
 };
 pub use crate::concept::admin::{Admin, RuntimeLevel, RuntimeSocket};
 pub use crate::concept::backend::{Backend, HashFunction, SendProxy, ServerProtocol};
@@ -23,6 +24,10 @@ pub use crate::concept::matching::{Condition, Match, ValueTest};
 pub use crate::concept::on_error::OnError;
 pub use crate::concept::process::{Process, Workers};
 pub use crate::concept::queue::Queue;
+pub use crate::concept::rate_limit::{
+    ConcurrencyLimit, ConcurrencyLimitUse, ConcurrencyLimiting, RateLimit, RateLimitUse,
+    RateLimiting,
+};
 pub use crate::concept::resolver::Resolver;
 pub use crate::concept::retries::{Retries, RetryMethods, RetryOverrides};
 pub use crate::concept::route::{Route, Rule};
@@ -66,6 +71,10 @@ pub struct Config {
     pub maps: Vec<Map>,
     /// Counters and servers by key.
     pub tables: Vec<Table>,
+    /// How many requests may come in a time, by key.
+    pub rate_limits: Vec<RateLimit>,
+    /// How many requests may be served at the same time, by key.
+    pub concurrency_limits: Vec<ConcurrencyLimit>,
     /// Where clients connect, in the order of the file.
     pub listeners: Vec<Listener>,
     /// Where requests go; the first that matches.
@@ -89,6 +98,16 @@ impl Config {
         clearway_rules::ast::Definitions {
             maps: self.maps.iter().map(Map::lowered).collect(),
             tables: self.tables.iter().map(Table::lowered).collect(),
+            limits: self
+                .rate_limits
+                .iter()
+                .map(RateLimit::lowered)
+                .chain(
+                    self.concurrency_limits
+                        .iter()
+                        .map(ConcurrencyLimit::lowered),
+                )
+                .collect(),
             ..Default::default()
         }
     }

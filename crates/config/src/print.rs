@@ -33,6 +33,16 @@ pub fn print(config: &Config) -> String {
         begin(&format!("[table.{}]", words::key(&table.name)), &mut out);
         fields(table, &mut out);
     }
+    for limit in &config.rate_limits {
+        let name = words::key(&limit.name);
+        begin(&format!("[rate_limit.{name}]"), &mut out);
+        fields(limit, &mut out);
+    }
+    for limit in &config.concurrency_limits {
+        let name = words::key(&limit.name);
+        begin(&format!("[concurrency_limit.{name}]"), &mut out);
+        fields(limit, &mut out);
+    }
     for listener in &config.listeners {
         begin(
             &format!("[listener.{}]", words::key(&listener.name)),
@@ -84,7 +94,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Backend, ErrorPages, Listener, Map, Route};
+    use crate::model::{Backend, ConcurrencyLimit, ErrorPages, Listener, Map, RateLimit, Route};
     use crate::value::Section;
 
     fn list<S: Section>(rng: &mut Rng) -> Vec<S> {
@@ -117,6 +127,8 @@ mod tests {
             errors: <ErrorPages as Value>::sample(rng, &Spec::NONE),
             maps: distinct(list::<Map>(rng), |m| m.name.to_string()),
             tables: distinct(list::<crate::model::Table>(rng), |t| t.name.to_string()),
+            rate_limits: distinct(list::<RateLimit>(rng), |l| l.name.to_string()),
+            concurrency_limits: distinct(list::<ConcurrencyLimit>(rng), |l| l.name.to_string()),
             listeners: distinct(list::<Listener>(rng), |l| l.name.to_string()),
             routes: list::<Route>(rng),
             backends: distinct(list::<Backend>(rng), |b| b.name.to_string()),

@@ -102,8 +102,7 @@ impl LogSet {
     ///
     /// # Errors
     /// A value cannot be had, as a sentence.
-    pub fn compile(logs: &[AccessLog]) -> Result<Self, String> {
-        let definitions = Definitions::default();
+    pub fn compile(logs: &[AccessLog], definitions: &Definitions) -> Result<Self, String> {
         let (mut responses, mut sent) = (Vec::new(), Vec::new());
         let mut asks_source = false;
         let mut plans = Vec::new();
@@ -121,7 +120,7 @@ impl LogSet {
                         Want::Sent(sent.len() - 1)
                     }
                     Given::Fetch(name) => {
-                        let value = Value::compile(&Fetch::parse(name)?, &definitions)?;
+                        let value = Value::compile(&Fetch::parse(name)?, definitions)?;
                         match value.since() {
                             Since::Request => Want::Request(value),
                             Since::Response => {
@@ -160,6 +159,11 @@ impl LogSet {
     /// Whether anything of a server's response is wanted.
     pub(crate) fn asks_response(&self) -> bool {
         self.asks_source || !self.responses.is_empty()
+    }
+
+    /// Whether values of a response are wanted.
+    pub(crate) fn asks_values(&self) -> bool {
+        !self.responses.is_empty()
     }
 
     /// Whether the address is wanted that a connection to a server came from.

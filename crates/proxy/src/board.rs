@@ -17,11 +17,11 @@ use clearway_base::intern::Name;
 use clearway_net::tls::{ClientAuth, Sessions};
 use clearway_outcome::FaultKind;
 
-use clearway_rules::table::Tables;
-
 use crate::issuance::Issuance;
 use crate::stats::{BackendShard, ListenerShard, ServerShard};
 use crate::status::Statistics;
+use clearway_rules::ast::Limits;
+use clearway_rules::table::Tables;
 
 /// Set when active health checks say the server is down.
 pub const DOWN: u32 = 1;
@@ -256,6 +256,7 @@ pub struct Board {
     issuance: Option<Arc<dyn Issuance>>,
     statistics: Option<Arc<dyn Statistics>>,
     tables: Tables,
+    limits: Limits,
 }
 
 impl Board {
@@ -270,6 +271,7 @@ impl Board {
             issuance: None,
             statistics: None,
             tables: Tables::default(),
+            limits: Limits::default(),
         }
     }
 
@@ -287,6 +289,12 @@ impl Board {
     #[must_use]
     pub fn tables(&self) -> &Tables {
         &self.tables
+    }
+
+    /// What limits by key have counted.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Says who renders pages of statistics for Plans that are compiled from now on.

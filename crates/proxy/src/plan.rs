@@ -145,6 +145,8 @@ pub struct ListenerPlan {
     pub closes: bool,
     /// What is taken of requests although it is not as it should be.
     pub tolerates: Tolerance,
+    /// Statuses of own replies that end the connection.
+    pub close_after: Vec<u16>,
     /// Pages for errors.
     pub errors: ErrorPages,
     /// Whether HTTP/2 is spoken.
@@ -305,6 +307,12 @@ pub struct ErrorTurn {
     pub to: Elsewhere,
     /// The status that is sent: the error's own when absent, with 0 that of the answer.
     pub send: Option<u16>,
+    /// Whether it is for errors that servers answer with, too.
+    pub of_servers: bool,
+    /// Whether the other route sees GET, unless it is asked for a head alone.
+    pub as_get: bool,
+    /// Whether errors of the answer are answered by what its route says about them.
+    pub again: bool,
 }
 
 impl ErrorTurn {

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 pub use crate::convert::Convert;
 pub use crate::fetch::{Fetch, FetchDoc, Since};
 pub use crate::files::{FileSettings, Files, ModifiedSince, Otherwise};
+pub use crate::limit::{LimitKind, LimitSettings, Limits};
 pub use crate::route_match::{FieldTest, RouteMatch};
 pub use crate::table::{Datum, KeyKind, Stored, TableSettings, Tables};
 pub use crate::template::{Piece, Template, TemplateError};
@@ -70,12 +71,50 @@ pub struct StatusPage {
     pub refresh_seconds: u64,
     /// Names of the listeners and backends that are shown; all when empty.
     pub scope: Vec<String>,
+    /// Whether it is a few counters alone.
+    pub counters: bool,
     /// Whether the version is left out.
     pub hides_version: bool,
     /// The name of this host, where it is shown.
     pub node: Option<String>,
     /// A text for people.
     pub description: Option<String>,
+}
+
+/// How far a limit may be taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LimitUse {
+    /// Its name in [`Definitions::limits`].
+    pub limit: String,
+    /// Requests at the same time, or beyond the rate.
+    pub most: u32,
+    /// Requests beyond the rate that are not delayed.
+    pub undelayed: u32,
+}
+
+/// Where the client's address comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ClientSource {
+    /// The connection, whatever headers say.
+    #[default]
+    Connection,
+    /// The PROXY header of the connection.
+    ProxyHeader,
+    /// A header with one address or a list of them, the last added at the end.
+    Header(String),
+}
+
+/// Whom rules, logs and servers take for the client.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientFrom {
+    /// Where its address comes from.
+    pub source: ClientSource,
+    /// Who is believed.
+    pub trusted: Vec<IpNet>,
+    /// Whether who comes by a Unix socket is believed.
+    pub trusts_unix: bool,
+    /// Whether addresses that are trusted themselves are passed over in a list.
+    pub recursive: bool,
 }
 
 /// When something applies.
@@ -171,6 +210,10 @@ pub struct Definitions {
     pub tables: BTreeMap<String, TableSettings>,
     /// Where the tables are kept.
     pub kept: Tables,
+    /// Limits by key, each with what it counts by.
+    pub limits: BTreeMap<String, (LimitSettings, Template)>,
+    /// Where what they have counted is kept.
+    pub budgets: Limits,
 }
 
 /// What is done.
@@ -317,6 +360,8 @@ pub enum Action {
         status: u16,
         /// Where to.
         location: Template,
+        /// What goes before it where it turns out to begin with a slash.
+        base: Option<Template>,
         /// Further headers.
         headers: Vec<(String, Template)>,
     },
@@ -344,6 +389,19 @@ pub enum Action {
         realm: String,
         /// The users; without any, everybody is answered.
         users: Users,
+    },
+    /// Takes another for the client than who connected, where proxies stand in between.
+    ClientFrom(ClientFrom),
+    /// Refuses what is more than limits allow, or has it wait.
+    Limit {
+        /// The limits, all of which have to be kept.
+        uses: Vec<LimitUse>,
+        /// The status of refusals.
+        status: u16,
+        /// Whether it is only noted who would be refused.
+        dry_run: bool,
+        /// Whether they are limits of rate; else of requests at the same time.
+        of_rate: bool,
     },
     /// Refuses.
     Deny {

@@ -9,6 +9,7 @@ use clearway_base::intern::Name;
 use crate::ast::{Condition, Definitions, Fetch, Map, Piece, Since, Template, Test};
 use crate::convert::Converter;
 use crate::fetch::{Source, Text};
+use crate::limit::Budget;
 use crate::map::MapTable;
 use crate::matcher::{Check, Matcher, Networks};
 use crate::scratch::CAPTURES;
@@ -190,6 +191,16 @@ impl<'d> Compiler<'d> {
     /// The table with a name.
     pub(crate) fn table(&self, name: &str) -> Result<Arc<Table>, String> {
         table_of(self.definitions, name)
+    }
+
+    /// What a limit has counted, and what it counts by.
+    pub(crate) fn limit(&mut self, name: &str) -> Result<(Arc<Budget>, Text), String> {
+        let definitions = self.definitions;
+        let Some((settings, key)) = definitions.limits.get(name) else {
+            return Err(format!("there is no limit {name:?}"));
+        };
+        let key = self.text(key)?;
+        Ok((definitions.budgets.open(name, *settings), key))
     }
 
     fn map(&mut self, name: &str) -> Result<Arc<MapTable>, String> {

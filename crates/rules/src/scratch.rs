@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use clearway_base::intern::Name;
 use clearway_http::{Span, uri};
-use clearway_outcome::RequestId;
+use clearway_outcome::{Address, RequestId};
 
 use crate::ast::Persist;
+use crate::limit::Place;
 use crate::table::{Event, Table, Tracked, What};
 use crate::view::View;
 
@@ -65,6 +66,15 @@ pub struct Scratch {
     route_captures: Captures,
     variables: Vec<(Name, Span)>,
     variable_text: Vec<u8>,
+    /// The method that rules see in place of the one that came.
+    method: Option<&'static [u8]>,
+    /// What limits say: whether one of each kind was asked, how long the request waits, and its places among
+    /// those that are served at the same time.
+    limited: [bool; 2],
+    delay_ms: u64,
+    places: Vec<Place>,
+    /// Whom rules take for the client, when that is not who connected.
+    client: Option<Address>,
     /// What the requests before on the same connection have left.
     session: Session,
     /// Rules whose condition held when the request came, for their part in the response.
@@ -143,6 +153,9 @@ impl Scratch {
         self.stuck_to = None;
         self.to_store.clear();
         self.resume = None;
+        (self.client, self.method) = (None, None);
+        (self.limited, self.delay_ms) = ([false; 2], 0);
+        self.places.clear();
     }
 
     /// Prepares for a request unless that is done: host in lower case, path in normal form. What
@@ -226,10 +239,11 @@ impl Scratch {
         self.has_captures = false;
     }
 
-    /// Makes what is captured now that of the route, for all rules of the request.
+    /// Makes what is captured now that of the route, for all rules of the request. A route that captures
+    /// nothing sees what was captured on the way to it.
     pub(crate) fn keep_for_route(&mut self) {
-        self.route_captures.clear();
         if std::mem::take(&mut self.has_captures) {
+            self.route_captures.clear();
             std::mem::swap(&mut self.captures, &mut self.route_captures);
         }
     }
@@ -237,6 +251,61 @@ impl Scratch {
     /// Whether any rule has set one.
     pub(crate) fn has_variables(&self) -> bool {
         !self.variables.is_empty()
+    }
+
+    /// Whom rules take for the client; none when that is who connected.
+    #[must_use]
+    pub fn client(&self) -> Option<Address> {
+        self.client
+    }
+
+    /// Whether limits of a kind are to be asked now: they are once.
+    pub(crate) fn begin_limit(&mut self, of_rate: bool) -> bool {
+        let [rate, together] = &mut self.limited;
+        let asked = if of_rate { rate } else { together };
+        !std::mem::replace(asked, true)
+    }
+
+    /// Has the request wait for so many milliseconds.
+    pub(crate) fn delay(&mut self, ms: u64) {
+        self.delay_ms = ms;
+    }
+
+    /// For how many milliseconds the request is to wait; not again, once somebody has asked.
+    pub fn take_delay(&mut self) -> u64 {
+        std::mem::take(&mut self.delay_ms)
+    }
+
+    /// Notes what a limit has said.
+    pub(crate) fn note_limit(&mut self, of_rate: bool, word: &str) {
+        let name = match of_rate {
+            true => "limit_req_status",
+            false => "limit_conn_status",
+        };
+        self.set_variable(Name::new(name), word.as_bytes());
+    }
+
+    pub(crate) fn hold_place(&mut self, place: Place) {
+        self.places.push(place);
+    }
+
+    /// Gives back the places among those that are served at the same time.
+    pub fn leave_places(&mut self) {
+        self.places.clear();
+    }
+
+    /// Has rules see another method.
+    pub fn set_method(&mut self, method: &'static [u8]) {
+        self.method = Some(method);
+    }
+
+    pub(crate) fn method(&self) -> Option<&'static [u8]> {
+        self.method
+    }
+
+    /// Has rules, logs and servers take another for the client.
+    pub(crate) fn set_client(&mut self, client: Address) {
+        self.client = Some(client);
     }
 
     pub(crate) fn variable(&self, name: Name) -> Option<&[u8]> {
@@ -386,8 +455,20 @@ impl Scratch {
         self.variable(Name::new(WANTED_SERVER))
     }
 
+    /// Notes for which error another route is looked for, and what is sent in its place: the variables
+    /// `error_status` and, where that does not depend on the answer, `sent_status`.
+    pub fn set_status(&mut self, status: u16, sent: Option<u16>) {
+        let text = status.to_string();
+        self.set_variable(Name::new("error_status"), text.as_bytes());
+        match sent {
+            Some(sent) => self.set_variable(Name::new("sent_status"), sent.to_string().as_bytes()),
+            None => self.unset_variable(Name::new("sent_status")),
+        }
+    }
+
     /// Notes that the request is routed again: the variable `rerouted` is 1 from now on.
     pub fn set_rerouted(&mut self) {
+        self.keep_for_route();
         self.set_variable(Name::new("rerouted"), b"1");
     }
 

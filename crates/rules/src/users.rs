@@ -16,6 +16,16 @@ use crate::view::View;
 /// How many of those who were right are remembered: more would not be asked for at the same time.
 const REMEMBERED: usize = 1_024;
 
+/// Name and password that a request gives, with a colon between.
+pub(crate) fn named(view: &View<'_>) -> Option<Vec<u8>> {
+    let value = view.head.field(Known::Authorization, view.buf)?;
+    let (scheme, coded) = value.split_at_checked(5)?;
+    if !scheme.eq_ignore_ascii_case(b"basic") {
+        return None;
+    }
+    STANDARD.decode(coded.trim_ascii()).ok()
+}
+
 /// Users, compiled.
 #[derive(Debug)]
 pub(crate) struct Users {
@@ -52,16 +62,7 @@ impl Users {
 
     /// Whether a request names one of them with the right password.
     pub(crate) fn knows(&self, view: &View<'_>) -> bool {
-        let Some(value) = view.head.field(Known::Authorization, view.buf) else {
-            return false;
-        };
-        let Some((scheme, coded)) = value.split_at_checked(5) else {
-            return false;
-        };
-        if !scheme.eq_ignore_ascii_case(b"basic") {
-            return false;
-        }
-        let Ok(pair) = STANDARD.decode(coded.trim_ascii()) else {
+        let Some(pair) = named(view) else {
             return false;
         };
         let Some(colon) = pair.iter().position(|&byte| byte == b':') else {

@@ -1,15 +1,17 @@
 //! What rules look at and what they decide.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use clearway_base::clock::Stamp;
 use clearway_base::intern::Name;
 use clearway_http::{Edits, RequestHead, ResponseHead};
 use clearway_outcome::{Address, FaultKind, RequestId, TlsFacts};
 
 use crate::ast::StatusPage;
 use crate::files::Wanted;
+use crate::scratch::Scratch;
 
 /// One request, and its response once there is one.
 #[derive(Clone, Copy, Debug)]
@@ -72,9 +74,19 @@ impl<'a> View<'a> {
         self.with(edits)
     }
 
+    /// The time now; the begin of all where nobody can say.
+    pub(crate) fn now(&self) -> Stamp {
+        self.around.map_or(Stamp(0), |around| around.now())
+    }
+
+    /// The client, or whom rules take for it.
+    pub(crate) fn client(&self, scratch: &Scratch) -> Address {
+        scratch.client().unwrap_or(self.client)
+    }
+
     /// The client's address; an IPv4 address in IPv6 clothes is the IPv4 address.
-    pub(crate) fn source(&self) -> Option<IpAddr> {
-        self.client.ip().map(|ip| ip.to_canonical())
+    pub(crate) fn source(&self, scratch: &Scratch) -> Option<IpAddr> {
+        self.client(scratch).ip().map(|ip| ip.to_canonical())
     }
 }
 
@@ -97,6 +109,30 @@ pub trait Around: std::fmt::Debug {
 
     /// Whether a server of a backend may be chosen now; none when there is no such server.
     fn is_up(&self, backend: &str, server: &str) -> Option<bool>;
+
+    /// The address that the connection came from, whatever a PROXY header says.
+    fn peer(&self) -> Address;
+
+    /// Where a PROXY header says that the connection came from, and where it went; none without one.
+    fn proxied(&self) -> Option<(Option<SocketAddr>, Option<SocketAddr>)>;
+
+    /// Requests on the connection so far, this one included.
+    fn requests(&self) -> u32;
+
+    /// The time now.
+    fn now(&self) -> Stamp;
+
+    /// What lies at a path of the file system; none when nothing does.
+    fn on_disk(&self, path: &[u8]) -> Option<OnDisk>;
+}
+
+/// What lies at a path of the file system, links followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OnDisk {
+    /// `file`, `folder` or `other`.
+    pub kind: &'static str,
+    /// Whether its owner may run it.
+    pub executable: bool,
 }
 
 /// For how much of a body is waited, and how long.

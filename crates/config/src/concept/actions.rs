@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde_json::json;
 
 use super::files::Files;
+use super::rate_limit::{ConcurrencyLimiting, RateLimiting};
 use super::table::{Stick, Tally, Track};
 use super::{concept, table_value};
 use crate::syntax::{Kind, Node};
@@ -81,6 +83,16 @@ concept! {
         example = Some("{ vary = \"accept\" }");
     /// Headers the client does not see.
     remove_response_headers: Vec<HeaderName> = Vec::new(), example = Some("[\"server\"]");
+    /// Takes another for the client than who connected, where proxies stand in between: for rules behind this one,
+    /// conditions, logs, limits and the headers that servers see.
+    client_from: Option<ClientFrom> = None,
+        example = Some("{ header = \"x-forwarded-for\", trusted = [\"10.0.0.0/8\"] }");
+    /// Refuses requests that come faster than limits of rate allow, or has them wait.
+    rate_limit: Option<RateLimiting> = None,
+        example = Some("{ limits = [{ limit = \"by_ip\", burst = 5 }] }");
+    /// Refuses requests while as many are served as limits allow.
+    concurrency_limit: Option<ConcurrencyLimiting> = None,
+        example = Some("{ limits = [{ limit = \"by_ip\", most = 10 }] }");
     /// Answers 401 unless the request names a user with the right password.
     basic_auth: Option<BasicAuth> = None,
         example = Some("{ realm = \"ops\", users = { anna = \"$5$salt$hash\" } }");
@@ -179,6 +191,8 @@ concept! {
     /// Where to.
     to: TemplateText = TemplateText::default(), required = true,
         example = Some("\"https://${host}${target}\"");
+    /// What goes before it where it turns out to be a path.
+    base: Option<TemplateText> = None, example = Some("\"https://${host}\"");
     /// 301, 302, 303, 307 or 308.
     status: u16 = 308, range = Some((300.0, 399.0)), example = Some("302");
     /// Further headers.
@@ -224,6 +238,24 @@ concept! {
 table_value!(BasicAuth);
 
 concept! {
+    /// Whom to take for the client. Without `header` and `proxy_header` it is who connected, whatever a
+    /// PROXY header says.
+    ClientFrom, "client from";
+
+    /// A header with its address, or a list of addresses to which each proxy has added one at the end.
+    header: Option<HeaderName> = None, example = Some("\"x-forwarded-for\"");
+    /// Whether it is the address that the connection's PROXY header names.
+    proxy_header: bool = false, example = Some("true");
+    /// Proxies that are believed: nothing happens when somebody else connected.
+    trusted: Vec<IpNet> = Vec::new(), example = Some("[\"10.0.0.0/8\"]");
+    /// Whether who comes by a Unix socket is believed.
+    trusted_unix: bool = false, example = Some("true");
+    /// Whether the last address of a list that is not trusted itself is taken; else it is the last.
+    recursive: bool = false, example = Some("true");
+}
+table_value!(ClientFrom);
+
+concept! {
     /// The page of statistics: `true`, or a table with settings.
     StatusPage, "status page";
 
@@ -235,6 +267,8 @@ concept! {
     hide_version: bool = false, example = Some("true");
     /// The name of this host, where it is to be shown.
     node: Option<String> = None, example = Some("\"edge-1\"");
+    /// Whether it is a few lines with counters of connections and requests, as NGINX's `stub_status` has them.
+    counters: bool = false, example = Some("true");
     /// A text for people.
     description: Option<String> = None, example = Some("\"Edge of the shop\"");
 }

@@ -67,6 +67,8 @@ concept! {
     limits: LimitOverrides = LimitOverrides::default(), example = Some("{ connections = 1000 }");
     /// Pages in place of those of the process.
     errors: ErrorPages = Pairs::default(), example = Some("{ 503 = { body = \"Back soon.\" } }");
+    /// Statuses of Clearway's own answers after which the connection is closed, besides those where it has to be.
+    close_after: Vec<u16> = Vec::new(), range = Some((200.0, 599.0)), example = Some("[400, 500]");
     /// Its access logs in place of the process's; `[]` = none.
     access_logs: Option<Vec<AccessLog>> = None, key = "access_log",
         example = Some("[{ to = \"syslog:udp://127.0.0.1:514\", format = \"haproxy_http\" }]");

@@ -22,6 +22,7 @@ pub(crate) mod matching;
 pub(crate) mod on_error;
 pub(crate) mod process;
 pub(crate) mod queue;
+pub(crate) mod rate_limit;
 pub(crate) mod resolver;
 pub(crate) mod retries;
 pub(crate) mod route;

@@ -8,7 +8,7 @@ mod notes;
 pub(crate) mod rules;
 
 use crate::diagnostic::Span;
-use crate::model::{Backend, Config, Listener, Map, Route, Table};
+use crate::model::{Backend, ConcurrencyLimit, Config, Listener, Map, RateLimit, Route, Table};
 use crate::syntax::{Entry, Node};
 use crate::value::{
     Bind, Identifier, OrOff, Problem, Reader, Section, Spec, Text, Value, read_section,
@@ -16,7 +16,7 @@ use crate::value::{
 use crate::words;
 
 /// The sections of a file.
-pub(crate) const SECTIONS: [&str; 14] = [
+pub(crate) const SECTIONS: [&str; 16] = [
     "process",
     "admin",
     "log",
@@ -28,6 +28,8 @@ pub(crate) const SECTIONS: [&str; 14] = [
     "errors",
     "map",
     "table",
+    "rate_limit",
+    "concurrency_limit",
     "listener",
     "route",
     "backend",
@@ -53,6 +55,10 @@ pub(crate) fn config(entries: &[Entry], reader: &mut Reader<'_>) -> Config {
                 }
             }
             "listener" => config.listeners = named(entry, reader, Listener::with_name),
+            "rate_limit" => config.rate_limits = named(entry, reader, RateLimit::with_name),
+            "concurrency_limit" => {
+                config.concurrency_limits = named(entry, reader, ConcurrencyLimit::with_name);
+            }
             "map" => config.maps = named(entry, reader, Map::with_name),
             "table" => config.tables = named(entry, reader, Table::with_name),
             "backend" => config.backends = named(entry, reader, Backend::with_name),
@@ -170,6 +176,18 @@ impl Map {
 }
 
 impl Table {
+    fn with_name(self, name: Identifier) -> Self {
+        Self { name, ..self }
+    }
+}
+
+impl RateLimit {
+    fn with_name(self, name: Identifier) -> Self {
+        Self { name, ..self }
+    }
+}
+
+impl ConcurrencyLimit {
     fn with_name(self, name: Identifier) -> Self {
         Self { name, ..self }
     }

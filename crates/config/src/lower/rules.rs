@@ -3,8 +3,9 @@
 use clearway_rules::ast;
 
 use crate::model::{
-    Actions, Condition, FetchText, FieldTest, HeaderName, HeaderValue, Map, MapEntry, Match,
-    Persistence, Replacement, Table, TableKey, TemplateText, TrackUntil, ValueTest,
+    Actions, ConcurrencyLimit, Condition, FetchText, FieldTest, HeaderName, HeaderValue, Map,
+    MapEntry, Match, Persistence, RateLimit, Replacement, Table, TableKey, TemplateText,
+    TrackUntil, ValueTest,
 };
 use crate::value::{Pairs, Problem};
 use crate::words;
@@ -165,6 +166,33 @@ pub(crate) fn datum(text: &str) -> Result<(ast::Datum, usize), String> {
     }
 }
 
+impl RateLimit {
+    /// As the rule engine wants it, with a name that no other kind has.
+    pub(crate) fn lowered(&self) -> (String, (ast::LimitSettings, ast::Template)) {
+        let per = self.per.as_secs().max(1);
+        let settings = ast::LimitSettings {
+            kind: ast::LimitKind::Rate(u64::from(self.requests).saturating_mul(1_000) / per),
+            entries: self.entries,
+        };
+        (
+            format!("rate {}", self.name),
+            (settings, template(&self.key)),
+        )
+    }
+}
+
+impl ConcurrencyLimit {
+    /// The same.
+    pub(crate) fn lowered(&self) -> (String, (ast::LimitSettings, ast::Template)) {
+        let settings = ast::LimitSettings {
+            kind: ast::LimitKind::Together,
+            entries: self.entries,
+        };
+        let name = format!("concurrency {}", self.name);
+        (name, (settings, template(&self.key)))
+    }
+}
+
 impl MapEntry {
     fn lowered(&self) -> Option<(ast::MapKey, ast::Template)> {
         let exact = self.is.clone().map(ast::MapKey::Exact);
@@ -256,6 +284,21 @@ impl Actions {
         if let Some(method) = &self.set_method {
             out.push(("set_method", ast::Action::SetMethod(template(method))));
         }
+        if let Some(from) = &self.client_from {
+            let header = from.header.as_ref();
+            let action = ast::Action::ClientFrom(ast::ClientFrom {
+                source: match header.map(|name| name.as_str().to_owned()) {
+                    Some(name) => ast::ClientSource::Header(name),
+                    None if from.proxy_header => ast::ClientSource::ProxyHeader,
+                    None => ast::ClientSource::Connection,
+                },
+                trusted: from.trusted.clone(),
+                trusts_unix: from.trusted_unix,
+                recursive: from.recursive,
+            });
+            out.push(("client_from", action));
+        }
+        self.limits(&mut out);
         self.path(&mut out);
         if let Some(host) = &self.set_host {
             out.push(("set_host", ast::Action::SetHost(template(host))));
@@ -272,6 +315,7 @@ impl Actions {
             let action = ast::Action::StatusPage(ast::StatusPage {
                 refresh_seconds: page.refresh.map_or(0, |time| time.as_secs()),
                 scope: page.scope.clone(),
+                counters: page.counters,
                 hides_version: page.hide_version,
                 node: page.node.clone(),
                 description: page.description.clone(),
@@ -282,6 +326,7 @@ impl Actions {
             let action = ast::Action::Redirect {
                 status: redirect.status,
                 location: template(&redirect.to),
+                base: redirect.base.as_ref().map(template),
                 headers: fields(&redirect.headers),
             };
             out.push(("redirect", action));
@@ -318,6 +363,37 @@ impl Actions {
             out.push(("finish", ast::Action::Finish));
         }
         out
+    }
+
+    fn limits(&self, out: &mut Vec<Keyed>) {
+        if let Some(limiting) = &self.rate_limit {
+            let uses = limiting.limits.iter().map(|one| ast::LimitUse {
+                limit: format!("rate {}", one.limit),
+                most: one.burst,
+                undelayed: one.undelayed,
+            });
+            let action = ast::Action::Limit {
+                uses: uses.collect(),
+                status: limiting.status,
+                dry_run: limiting.dry_run,
+                of_rate: true,
+            };
+            out.push(("rate_limit", action));
+        }
+        if let Some(limiting) = &self.concurrency_limit {
+            let uses = limiting.limits.iter().map(|one| ast::LimitUse {
+                limit: format!("concurrency {}", one.limit),
+                most: one.most,
+                undelayed: 0,
+            });
+            let action = ast::Action::Limit {
+                uses: uses.collect(),
+                status: limiting.status,
+                dry_run: limiting.dry_run,
+                of_rate: false,
+            };
+            out.push(("concurrency_limit", action));
+        }
     }
 
     fn path(&self, out: &mut Vec<Keyed>) {

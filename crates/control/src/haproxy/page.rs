@@ -1,7 +1,9 @@
 //! The page of statistics that listeners serve: HTML for people, CSV and JSON for programs.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use clearway_proxy::stats::Count;
 use clearway_proxy::status::{Rendering, Statistics};
 use clearway_rules::LocalReply;
 use clearway_rules::ast::StatusPage;
@@ -87,6 +89,9 @@ fn refusal() -> LocalReply {
 
 /// The answer to a request.
 fn render(state: &State, page: &StatusPage, target: &[u8]) -> LocalReply {
+    if page.counters {
+        return counters(state);
+    }
     let target = String::from_utf8_lossy(target);
     let (path, words) = target.split_once(';').unwrap_or((&target, ""));
     let query = path.split_once('?').map_or("", |(_, query)| query);
@@ -133,6 +138,33 @@ fn render(state: &State, page: &StatusPage, target: &[u8]) -> LocalReply {
     if refresh {
         header("Refresh", page.refresh_seconds.to_string());
     }
+    answer
+}
+
+/// A few counters, in the words that programs read from NGINX. The connection that asks is one of them.
+fn counters(state: &State) -> LocalReply {
+    let plan = state.plan();
+    let (mut active, mut accepted, mut requests) = (0, 0, 0);
+    for listener in &plan.listeners {
+        active += u64::from(listener.entry.open.load(Ordering::Relaxed));
+        for shard in &listener.entry.shards {
+            accepted += shard.accepted.value();
+            requests += shard.responses.iter().map(Count::value).sum::<u64>();
+        }
+    }
+    let servers = plan.backends.iter().flat_map(|backend| &backend.servers);
+    let passed: u64 = servers
+        .map(|server| u64::from(server.entry.inflight()))
+        .sum();
+    let writing = (passed + 1).min(active.max(1));
+    let waiting = active.saturating_sub(writing);
+    let body = format!(
+        "Active connections: {active} \nserver accepts handled requests\n \
+         {accepted} {accepted} {} \nReading: 0 Writing: {writing} Waiting: {waiting} \n",
+        requests + 1
+    );
+    let mut answer = reply(200, "text/plain", body);
+    answer.headers.truncate(1);
     answer
 }
 

@@ -118,7 +118,11 @@ async fn proxy_header(conn: &mut Conn) -> Result<Option<Lease>, ()> {
                 if let Some(source) = source {
                     conn.client = Address::Ip(source);
                 }
-                conn.proxied = Some(Box::new(Proxied { peer, destination }));
+                conn.proxied = Some(Box::new(Proxied {
+                    peer,
+                    source,
+                    destination,
+                }));
                 lease.consume(len);
                 return Ok((!lease.is_empty()).then_some(lease));
             }

@@ -37,6 +37,8 @@ const LINGER_TIME: Duration = Duration::from_secs(2);
 pub(crate) struct Proxied {
     /// The address the connection came from: the proxy's.
     pub(crate) peer: Address,
+    /// The address that the header says the connection came from.
+    pub(crate) source: Option<SocketAddr>,
     /// The address the client connected to.
     pub(crate) destination: Option<SocketAddr>,
 }

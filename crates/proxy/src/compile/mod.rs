@@ -71,6 +71,7 @@ pub fn compile(
     let is_automatic = |l: &Listener| l.tls.as_ref().is_some_and(|tls| tls.is_automatic());
     let wanted = config.listeners.iter().any(is_automatic);
     board.tables().settle(&named.tables);
+    board.limits().settle(&named.limits);
     Ok(Plan {
         generation,
         listeners,
@@ -131,10 +132,11 @@ fn compile_backends<'a>(
     })
 }
 
-/// What rules refer to by name, with the tables that there are.
+/// What rules refer to by name, with the tables that there are and what limits have counted.
 fn definitions(config: &Config, board: &Board) -> Definitions {
     Definitions {
         kept: board.tables().clone(),
+        budgets: board.limits().clone(),
         ..config.definitions()
     }
 }
@@ -190,7 +192,7 @@ fn compile_listener(
                 .map(|b| config.retries_for(b, None))
                 .unwrap_or_default(),
         ),
-        logs: logs(config, listener, None)?,
+        logs: logs(config, named, listener, None)?,
         on_error: Vec::new(),
     };
     Ok(ListenerPlan {
@@ -224,6 +226,7 @@ fn compile_listener(
         transport_security: listener.transport_security(),
         closes: listener.close,
         tolerates: tolerance(listener),
+        close_after: listener.close_after.clone(),
         errors,
         passthrough: passthrough(named, listener, index)?,
         http2: listener.http2 && listener.is_http(),
@@ -317,7 +320,7 @@ fn compile_route(
                 .map(|b| config.retries_for(b, Some(route)))
                 .unwrap_or_default(),
         ),
-        logs: logs(config, listener, Some(route))?,
+        logs: logs(config, named, listener, Some(route))?,
         on_error: route.on_error.iter().map(error_turn).collect(),
     })
 }
@@ -331,16 +334,20 @@ fn error_turn(turn: &OnError) -> ErrorTurn {
             None => Elsewhere::Path(to.as_bytes().to_vec()),
         },
         send: turn.send,
+        of_servers: turn.of_servers,
+        as_get: turn.as_get,
+        again: turn.again,
     }
 }
 
 /// Access logs of a listener's requests on a route.
 fn logs(
     config: &Config,
+    named: &Definitions,
     listener: &Listener,
     route: Option<&Route>,
 ) -> Result<LogSet, Vec<Diagnostic>> {
-    LogSet::compile(&config.access_logs_for(listener, route)).map_err(|words| {
+    LogSet::compile(&config.access_logs_for(listener, route), named).map_err(|words| {
         let of_route = route.and_then(|route| route.origin_of("access_log"));
         let origin = of_route.unwrap_or_else(|| listener.origins.field_or_section("access_log"));
         vec![Diagnostic::error("access-log", origin, words)]

@@ -90,6 +90,8 @@ impl Exchange<'_> {
         let limit = self.body_limit();
         if let Framing::Length(length) = self.request.head.framing
             && length > limit
+            // What answers for this very error takes nothing of it.
+            && self.instead.is_none()
         {
             let fault = self.client_fault(FaultKind::BodyTooLarge, Phase::Admit);
             return Err(Stop::Fault(fault));
@@ -146,6 +148,32 @@ impl Exchange<'_> {
             Flow::ReadBody(wait) => Err(Stop::Body(wait)),
             Flow::Drop => Err(Stop::Cut(self.dropped())),
         }
+    }
+
+    /// Has the request wait as long as limits of rate want it to; a client that leaves meanwhile is noticed
+    /// afterwards.
+    pub(super) async fn wait_for_limits(&mut self) -> Result<(), Stop> {
+        let ms = self.request.scratch.take_delay();
+        if ms == 0 {
+            return Ok(());
+        }
+        let now = self.conn.worker.now();
+        self.conn
+            .timer
+            .set_after(now, std::time::Duration::from_millis(ms));
+        let conn = &mut *self.conn;
+        poll_fn(|cx| match conn.timer.poll_expired(cx) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+        self.conn.worker.tick();
+        let latest = self.conn.timer.latest();
+        if latest.is_some_and(|latest| self.conn.worker.now() >= latest) {
+            let fault = self.local_fault(FaultKind::TotalTimeout, Phase::Admit);
+            return Err(Stop::Fault(fault));
+        }
+        Ok(())
     }
 
     /// A rule wants the client to hear nothing.
@@ -222,7 +250,7 @@ impl Exchange<'_> {
         let mut out = self.conn.worker.out.borrow_mut();
         out.clear();
         let policy = ForwardPolicy {
-            client: self.conn.client.ip(),
+            client: self.client().ip(),
             proto: self.conn.scheme(),
             port: self.conn.port(),
             via: listener.via.as_deref(),

@@ -1,13 +1,14 @@
 //! What rules may ask about the connection and the servers besides what a request says.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use clearway_base::clock::Stamp;
 use clearway_base::intern::Name;
 use clearway_http::RequestHead;
-use clearway_outcome::RequestId;
-use clearway_rules::{Around, View};
+use clearway_outcome::{Address, RequestId};
+use clearway_rules::{Around, OnDisk, View};
 
 use crate::client::Conn;
 use crate::local::{LocalBackend, LocalPlan};
@@ -82,6 +83,27 @@ impl Around for Surroundings<'_> {
         let mut servers = self.backend(backend)?.servers.iter();
         let place = servers.position(|known| known.plan.name.as_str() == server)?;
         Some(place + 1)
+    }
+
+    fn peer(&self) -> Address {
+        self.conn.peer()
+    }
+
+    fn proxied(&self) -> Option<(Option<SocketAddr>, Option<SocketAddr>)> {
+        let proxied = self.conn.proxied.as_ref()?;
+        Some((proxied.source, proxied.destination))
+    }
+
+    fn requests(&self) -> u32 {
+        self.conn.requests
+    }
+
+    fn now(&self) -> Stamp {
+        self.conn.worker.now()
+    }
+
+    fn on_disk(&self, path: &[u8]) -> Option<OnDisk> {
+        crate::files::look::on_disk(path)
     }
 
     fn is_up(&self, backend: &str, server: &str) -> Option<bool> {

@@ -99,7 +99,7 @@ impl Exchange<'_> {
         let (head, buf) = (&self.request.head, self.lease.filled());
         let bytes = match &plan.config.hash_key {
             HashKey::Source => {
-                let ip = self.conn.client.ip();
+                let ip = self.client().ip();
                 return ip.map(|ip| slots::source_key(&ip, &plan.config));
             }
             HashKey::Uri => head.target.of(buf),

@@ -292,7 +292,7 @@ impl Exchange<'_> {
         let mut out = Vec::with_capacity(512);
         let (response, edits) = (&self.request.response, &self.request.response_edits);
         encode_response(response, head, edits, &options, &mut out);
-        self.note_sent(&out);
+        self.note_own(&out);
         out
     }
 

@@ -33,7 +33,7 @@ use clearway_base::buffer::Lease;
 use clearway_base::clock::Stamp;
 use clearway_base::intern::Name;
 use clearway_http::{Edits, RequestHead, ResponseHead};
-use clearway_outcome::{Attempt, Fault, FaultKind, GrpcStatus, Phase, RequestId, Side};
+use clearway_outcome::{Address, Attempt, Fault, FaultKind, GrpcStatus, Phase, RequestId, Side};
 use clearway_rules::ast::StatusPage;
 use clearway_rules::table::Event;
 use clearway_rules::{BodyWait, LocalReply, Scratch};
@@ -41,6 +41,8 @@ use smallvec::SmallVec;
 
 use crate::access::Noted;
 use crate::client::Conn;
+use instead::Turned;
+
 use crate::files::Found;
 use crate::local::{Flight, LocalBackend, LocalPlan};
 use crate::plan::RoutePlan;
@@ -236,12 +238,21 @@ pub(crate) async fn run(
     exchange.exchange_session();
     exchange.count_event(Event::Request);
     let mut done = exchange.steps().await;
-    if let Err(stop) = done {
+    let mut turns = 0;
+    while let Err(stop) = done {
+        if !exchange.has_turns() || turns >= REROUTES_MAX {
+            done = Err(stop);
+            break;
+        }
+        turns += 1;
         // Boxed: what hardly any request needs is not part of every request's room.
-        done = match exchange.has_turns() {
-            true => Box::pin(exchange.instead_of(stop)).await,
-            false => Err(stop),
-        };
+        match Box::pin(exchange.instead_of(stop)).await {
+            Turned::Done(next) => done = next,
+            Turned::Unchanged(stop) => {
+                done = Err(stop);
+                break;
+            }
+        }
     }
     let next = match done {
         Ok(next) => next,
@@ -307,10 +318,20 @@ impl Exchange<'_> {
         }
         self.find_route()?;
         self.limit_total();
-        while let Err(stop) = self.pass() {
-            self.wait_for_rules(stop).await?;
-        }
+        let passed = loop {
+            match self.pass() {
+                Ok(()) => break Ok(()),
+                Err(stop) => {
+                    if let Err(stop) = self.wait_for_rules(stop).await {
+                        break Err(stop);
+                    }
+                }
+            }
+        };
+        self.wait_for_limits().await?;
+        passed?;
         let answer = self.obtain().await?;
+        self.intercept(&answer)?;
         self.deliver(answer).await
     }
 
@@ -421,6 +442,12 @@ impl Exchange<'_> {
             a if a.first_byte_us.is_none() => Phase::Wait,
             _ => Phase::ResponseHead,
         }
+    }
+
+    /// Whom rules, logs and servers take for the client.
+    pub(crate) fn client(&self) -> Address {
+        let by_rules = self.request.scratch.client();
+        by_rules.unwrap_or(self.conn.client)
     }
 
     /// A fault on our own side, timed from the start of the request.

@@ -107,7 +107,7 @@ impl Exchange<'_> {
             .last()
             .map_or(0, |attempt| attempt.status);
         let worker = Rc::clone(&self.conn.worker);
-        let keep_alive = self.keeps_after_reply();
+        let keep_alive = self.keeps_after_status(status);
         if self.is_grpc() {
             // A client of gRPC makes nothing of pages.
             self.status = 200;
@@ -169,7 +169,7 @@ impl Exchange<'_> {
         }
         let status = page.as_ref().map_or(reply.status, |page| page.status);
         self.status = status;
-        let keep_alive = self.keeps_after_reply();
+        let keep_alive = self.keeps_after_status(reply.status);
         let worker = Rc::clone(&self.conn.worker);
         let mut out = Vec::new();
         {
@@ -232,7 +232,7 @@ impl Exchange<'_> {
         let dressed = self.dressed(out, keep_alive);
         let out = dressed.as_deref().unwrap_or(out);
         let now = self.conn.worker.now();
-        self.note_sent(out);
+        self.note_own(out);
         let limit = self.route_plan().timeouts.client_write;
         self.conn.timer.set_after(now, limit);
         let written = self.conn.write_all(out).await;
@@ -249,6 +249,12 @@ impl Exchange<'_> {
             return Next::Linger;
         }
         self.keep_alive_after(self.request_len())
+    }
+
+    /// Whether the connection goes on after a reply with a status.
+    fn keeps_after_status(&self, status: u16) -> bool {
+        let listener = self.plan.listener(self.conn.listener_at);
+        self.keeps_after_reply() && !listener.close_after.contains(&status)
     }
 
     /// Whether the connection can go on after a reply: only if the whole request is in the buffer.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use clearway_base::intern::Name;
-use clearway_http::Known;
+use clearway_http::{HeadLimits, Known, Progress, ResponseHead};
 use clearway_outcome::{Attempt, Fault, Protocol, Record, Side, Timings};
 use clearway_rules::table::Event;
 use clearway_rules::{Value, View};
@@ -41,6 +41,7 @@ impl Exchange<'_> {
     /// Counts and reports the whole request.
     pub(super) fn settle(&mut self) {
         self.settled = true;
+        self.request.scratch.leave_places();
         let now = self.conn.worker.now();
         let worker = Rc::clone(&self.conn.worker);
         let plan = Rc::clone(&self.plan);
@@ -64,7 +65,7 @@ impl Exchange<'_> {
         let record = Record {
             id: self.id,
             started: self.arrival.started,
-            client: self.conn.client,
+            client: self.client(),
             listener: plan.listener(self.conn.listener_at).name,
             route: self.route_name(),
             backend: self.backend.as_ref().map_or(Name::NONE, |b| b.plan.name),
@@ -189,6 +190,29 @@ impl Exchange<'_> {
         self.logs_of(&plan).note_sent(head, &mut self.request.noted);
     }
 
+    /// Keeps what access logs want of a response of our own, as it is sent.
+    pub(super) fn note_own(&mut self, reply: &[u8]) {
+        self.note_sent(reply);
+        let plan = Rc::clone(&self.plan);
+        let logs = self.logs_of(&plan);
+        if !logs.asks_values() {
+            return;
+        }
+        let mut head = ResponseHead::default();
+        let parsed = head.parse(reply, &HeadLimits::default(), self.request.head.method);
+        if parsed != Ok(Progress::Complete) {
+            return;
+        }
+        self.begin_for_logs();
+        let mut noted = std::mem::take(&mut self.request.noted);
+        let view = View {
+            response: Some((&head, reply)),
+            ..self.view_for_logs(None)
+        };
+        logs.note(&view, &self.request.scratch, &mut noted);
+        self.request.noted = noted;
+    }
+
     /// Prepares the memory of rules, should no rule have run.
     fn begin_for_logs(&mut self) {
         let mut scratch = std::mem::take(&mut self.request.scratch);
@@ -214,7 +238,7 @@ impl Exchange<'_> {
         View {
             head: &self.request.head,
             buf: self.lease.filled(),
-            client: self.conn.client,
+            client: self.client(),
             listener: self.conn.seat.listener,
             scheme: self.conn.scheme(),
             tls: self.conn.tls.as_deref(),

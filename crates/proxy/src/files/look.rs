@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use clearway_rules::{Elsewhere, Wanted, escaped};
+use clearway_rules::{Elsewhere, OnDisk, Wanted, escaped};
 
 use super::{Body, Found, listing, media_type};
 
@@ -152,6 +152,23 @@ fn open(wanted: &Wanted, place: &[u8]) -> io::Result<Found> {
 /// Time and size: what changes one of them without the other is rare enough.
 fn etag(there: &Metadata) -> String {
     format!("\"{:x}-{:x}\"", there.mtime(), there.len())
+}
+
+/// What lies at a path.
+pub(crate) fn on_disk(path: &[u8]) -> Option<OnDisk> {
+    if path.contains(&0) {
+        return None;
+    }
+    let there = std::fs::metadata(as_path(path)).ok()?;
+    let kind = match there.file_type() {
+        kind if kind.is_file() => "file",
+        kind if kind.is_dir() => "folder",
+        _ => "other",
+    };
+    Some(OnDisk {
+        kind,
+        executable: there.mode() & 0o100 != 0,
+    })
 }
 
 fn as_path(place: &[u8]) -> &Path {

@@ -12,6 +12,8 @@ use crate::view::{LocalReply, View};
 pub(crate) struct Answer {
     reply: LocalReply,
     location: Option<Text>,
+    /// What goes before it where it is a path.
+    base: Option<Text>,
     body: Option<Text>,
     headers: Vec<(String, Text)>,
 }
@@ -21,7 +23,7 @@ impl Answer {
     /// Another status than those of redirections with a place to go to.
     pub(super) fn redirect(
         status: u16,
-        location: Text,
+        (location, base): (Text, Option<Text>),
         headers: Vec<(String, Text)>,
     ) -> Result<Self, String> {
         if !matches!(status, 301 | 302 | 303 | 307 | 308) {
@@ -40,6 +42,7 @@ impl Answer {
         Ok(Self {
             reply,
             location: Some(location),
+            base,
             body: None,
             headers,
         })
@@ -77,6 +80,7 @@ impl Answer {
         Ok(Self {
             reply,
             location: None,
+            base: None,
             body: Some(body).filter(|body| body.constant().is_none()),
             headers: own,
         })
@@ -98,6 +102,7 @@ impl Answer {
         Ok(Self {
             reply,
             location: None,
+            base: None,
             body: None,
             headers: Vec::new(),
         })
@@ -117,6 +122,7 @@ impl Answer {
         Ok(Self {
             reply,
             location: None,
+            base: None,
             body: None,
             headers: Vec::new(),
         })
@@ -164,7 +170,15 @@ impl Answer {
         if text.is_empty() || !is_value(text) {
             return LocalReply::rewrite_invalid();
         }
-        reply.headers.push(("Location".to_owned(), text.to_vec()));
+        let mut place = Vec::new();
+        if let Some(base) = self.base.as_ref().filter(|_| text.starts_with(b"/")) {
+            base.write(&at, &mut place);
+            if !is_value(&place) {
+                return LocalReply::rewrite_invalid();
+            }
+        }
+        place.extend_from_slice(text);
+        reply.headers.push(("Location".to_owned(), place));
         reply
     }
 }

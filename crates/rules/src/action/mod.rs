@@ -2,8 +2,10 @@
 
 mod answer;
 mod auth;
+mod client;
 mod files;
 mod header;
+mod limit;
 mod page;
 pub(crate) mod path;
 mod table;
@@ -45,6 +47,8 @@ pub(crate) enum Step {
     ReadBody(BodyWait),
     Answer(answer::Answer),
     Auth(auth::Auth),
+    Client(client::Client),
+    Limit(limit::Limit),
     Page(Arc<StatusPage>),
     Files(files::Serve),
     Drop,
@@ -91,8 +95,13 @@ impl Step {
             Self::Method(value) => method(value, view, scratch, edits),
             Self::ReadBody(wait) => return Flow::ReadBody(*wait),
             Self::Auth(step) => return step.apply(view),
+            Self::Limit(step) => return step.apply(view, scratch),
             Self::Page(page) => return Flow::Page(Arc::clone(page)),
             Self::Files(step) => return step.to(&view.with(edits), scratch),
+            Self::Client(step) => {
+                step.apply(view, scratch);
+                Ok(())
+            }
             Self::Drop => return Flow::Drop,
             Self::Reroute => return Flow::Reroute,
             Self::Finish => return Flow::Finish,
@@ -272,6 +281,16 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
         Action::BasicAuth { realm, users } => {
             auth::Auth::new(realm, users).map(|step| (When::Request, Step::Auth(step)))
         }
+        Action::Limit {
+            uses,
+            status,
+            dry_run,
+            of_rate,
+        } => {
+            let step = limit::Limit::new(uses, (*status, *dry_run, *of_rate), compiler)?;
+            Ok((When::Request, Step::Limit(step)))
+        }
+        Action::ClientFrom(from) => Ok((When::Request, Step::Client(client::Client::new(from)))),
         Action::Redirect { .. }
         | Action::Reply { .. }
         | Action::ErrorPage { .. }
@@ -339,10 +358,12 @@ fn answer_step(action: &Action, compiler: &mut Compiler<'_>) -> Result<answer::A
         Action::Redirect {
             status,
             location,
+            base,
             headers,
         } => {
             let location = compiler.text(location)?;
-            answer::Answer::redirect(*status, location, fields(headers, compiler)?)
+            let base = base.as_ref().map(|base| compiler.text(base)).transpose()?;
+            answer::Answer::redirect(*status, (location, base), fields(headers, compiler)?)
         }
         Action::Reply {
             status,

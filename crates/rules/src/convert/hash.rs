@@ -36,6 +36,33 @@ pub(super) fn sdbm(arguments: &[String]) -> Result<Code, String> {
     sum(arguments, hash32::sdbm)
 }
 
+/// MurmurHash2 with 32 bits, whose seed is the length alone.
+pub(super) fn murmur2(_: &[String]) -> Result<Code, String> {
+    Ok(Box::new(|value, out| {
+        out.extend_from_slice(murmur_sum(value).to_string().as_bytes());
+        true
+    }))
+}
+
+fn murmur_sum(value: &[u8]) -> u32 {
+    const MIX: u32 = 0x5bd1_e995;
+    let (words, rest) = value.as_chunks::<4>();
+    let mut hash = u32::try_from(value.len()).unwrap_or(u32::MAX);
+    for word in words {
+        let word = u32::from_le_bytes(*word).wrapping_mul(MIX);
+        hash = hash.wrapping_mul(MIX) ^ (word ^ (word >> 24)).wrapping_mul(MIX);
+    }
+    if !rest.is_empty() {
+        let mut word = [0; 4];
+        for (to, from) in word.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        hash = (hash ^ u32::from_le_bytes(word)).wrapping_mul(MIX);
+    }
+    hash = (hash ^ (hash >> 13)).wrapping_mul(MIX);
+    hash ^ (hash >> 15)
+}
+
 pub(super) fn wt6(arguments: &[String]) -> Result<Code, String> {
     sum(arguments, hash32::wt6)
 }

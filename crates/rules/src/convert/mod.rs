@@ -164,6 +164,8 @@ enum How {
     Table(Arc<Table>, What),
     /// Whether it is the value of a variable.
     Same(Name),
+    /// What lies at a path; with `true` whether it may be run.
+    OnDisk(bool),
     /// A map, and what it yields when no entry fits.
     Map(Arc<MapTable>, Option<Box<[u8]>>),
 }
@@ -216,6 +218,8 @@ impl Converter {
         } else if doc.name == "same_secret" {
             let name = arguments.first().map_or("", |name| name.trim());
             How::Same(Name::new(name.strip_prefix(VARIABLE).unwrap_or(name)))
+        } else if doc.name == "on_disk" {
+            How::OnDisk(arguments.first().is_some_and(|word| word == "executable"))
         } else if WITH_VARIABLES.contains(&doc.name)
             && arguments.iter().any(|text| text.starts_with(VARIABLE))
         {
@@ -266,6 +270,17 @@ impl Converter {
                 let differs = value.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b));
                 let is_same = differs == 0 && value.len() == other.len();
                 out.push(if is_same { b'1' } else { b'0' });
+                true
+            }
+            How::OnDisk(asks_executable) => {
+                let found = at.view.around.and_then(|around| around.on_disk(value));
+                let Some(found) = found else { return false };
+                let text = match asks_executable {
+                    true if found.executable => "1",
+                    true => "0",
+                    false => found.kind,
+                };
+                out.extend_from_slice(text.as_bytes());
                 true
             }
             How::Map(map, default) => {
@@ -339,6 +354,9 @@ converters! {
     /// A number that a `[table.NAME]` has for the value, or `exists`, `trackers`, `idle` or `left`, as
     /// `tracked` has it; with `inc` it is counted up first, with `clear` it is 0 afterwards.
     "table" ("NAME,WHAT[,TURN]") 2 3 text::map;
+    /// What lies at this path of the file system: `file`, `folder` or `other`; nothing when nothing does. With
+    /// `executable`: 1 when its owner may run it, else 0.
+    "on_disk" ("[WHAT]") 0 1 text::on_disk;
     /// With texts before and behind. Here, in comparisons and in arithmetic `var:NAME` as an argument is
     /// the value of a variable.
     "concat" ("BEFORE,AFTER") 2 2 text::concat;
@@ -454,6 +472,8 @@ converters! {
     "xxh64" ("[SEED]") 0 1 hash::xxh64;
     /// The hash XXH3, as a number with a sign.
     "xxh3" ("[SEED]") 0 1 hash::xxh3;
+    /// The hash MurmurHash2, which parts clients as `split_clients` of NGINX does.
+    "murmur2" ("") 0 0 hash::murmur2;
     /// SHA-1, as bytes.
     "sha1" ("") 0 0 hash::sha1;
     /// SHA-2 with so many bits (256), as bytes.

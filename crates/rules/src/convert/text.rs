@@ -232,6 +232,10 @@ pub(super) fn map(_: &[String]) -> Result<Code, String> {
     Err("maps are named where rules are".to_owned())
 }
 
+pub(super) fn on_disk(_: &[String]) -> Result<Code, String> {
+    Err("what lies on the disk is looked at where rules are".to_owned())
+}
+
 pub(super) fn is(arguments: &[String]) -> Result<Code, String> {
     let wanted = argument(arguments, 0).as_bytes().to_vec();
     Ok(Box::new(move |value, out| {

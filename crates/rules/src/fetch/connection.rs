@@ -2,6 +2,7 @@
 
 use clearway_base::intern::Name;
 use clearway_outcome::Address;
+use std::net::{IpAddr, SocketAddr};
 
 use super::{Argument, Context, Short, Visit};
 
@@ -19,15 +20,75 @@ pub(super) fn source(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> b
         return visit(address);
     }
     at.view
-        .source()
+        .source(at.scratch)
         .is_some_and(|ip| visit(Short::of(ip).as_bytes()))
 }
 
+pub(super) fn source_or(at: &Context<'_>, other: &Argument, visit: &mut Visit<'_>) -> bool {
+    match at.view.source(at.scratch) {
+        Some(ip) => visit(Short::of(ip).as_bytes()),
+        None => visit(other.text.as_bytes()),
+    }
+}
+
 pub(super) fn source_port(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
-    match at.view.client {
+    match at.view.client(at.scratch) {
+        // A header tells the address alone.
+        Address::Ip(address) if address.port() == 0 => false,
         Address::Ip(address) => visit(Short::of(address.port()).as_bytes()),
         Address::Unix => false,
     }
+}
+
+pub(super) fn peer(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    let ip = peer_of(at).and_then(|peer| peer.ip());
+    ip.is_some_and(|ip| visit(Short::of(ip.to_canonical()).as_bytes()))
+}
+
+pub(super) fn peer_port(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    match peer_of(at) {
+        Some(Address::Ip(address)) => visit(Short::of(address.port()).as_bytes()),
+        Some(Address::Unix) | None => false,
+    }
+}
+
+fn peer_of(at: &Context<'_>) -> Option<Address> {
+    Some(match at.view.around {
+        Some(around) => around.peer(),
+        None => at.view.client,
+    })
+}
+
+/// One of the addresses of a PROXY header: where the connection came from, and where it went.
+fn proxied(at: &Context<'_>, to: bool) -> Option<SocketAddr> {
+    let (from, destination) = at.view.around?.proxied()?;
+    if to { destination } else { from }
+}
+
+pub(super) fn proxied_ip(at: &Context<'_>, which: &Argument, visit: &mut Visit<'_>) -> bool {
+    let address = proxied(at, &*which.text == "to");
+    address.is_some_and(|a| visit(Short::of(a.ip().to_canonical()).as_bytes()))
+}
+
+pub(super) fn proxied_port(at: &Context<'_>, which: &Argument, visit: &mut Visit<'_>) -> bool {
+    let address = proxied(at, &*which.text == "to");
+    address.is_some_and(|a| visit(Short::of(a.port()).as_bytes()))
+}
+
+pub(super) fn requests(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    let requests = at.view.around.map(|around| around.requests());
+    requests.is_some_and(|count| visit(Short::of(count).as_bytes()))
+}
+
+/// With three decimals.
+pub(super) fn now(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    let now = at
+        .view
+        .around
+        .map(|around| around.since_epoch().as_millis());
+    now.is_some_and(|ms| {
+        visit(Short::of(format_args!("{}.{:03}", ms / 1_000, ms % 1_000)).as_bytes())
+    })
 }
 
 pub(super) fn port(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
@@ -49,6 +110,20 @@ pub(super) fn local(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bo
     }
     let local = at.view.around.and_then(|around| around.local());
     local.is_some_and(|ip| visit(Short::of(ip.to_canonical()).as_bytes()))
+}
+
+pub(super) fn host_or_address(
+    at: &Context<'_>,
+    argument: &Argument,
+    visit: &mut Visit<'_>,
+) -> bool {
+    match (at.scratch.host(), at.view.around.and_then(|a| a.local())) {
+        (b"", Some(IpAddr::V6(ip))) if ip.to_ipv4_mapped().is_none() => {
+            visit(Short::of(format_args!("[{ip}]")).as_bytes())
+        }
+        (b"", _) => local(at, argument, visit),
+        (host, _) => visit(host),
+    }
 }
 
 pub(super) fn servers_up(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -> bool {
@@ -92,7 +167,7 @@ pub(super) fn first(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bo
     visit(if is_first { b"1" } else { b"0" })
 }
 
-pub(super) fn now(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+pub(super) fn unix_time(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
     let now = at.view.around.map(|around| around.since_epoch().as_secs());
     now.is_some_and(|now| visit(Short::of(now).as_bytes()))
 }

@@ -215,6 +215,8 @@ fetches! {
     plain {
         /// Host of the request: lower case, without port and without a dot at the end.
         Host = "host" Request request::host;
+        /// Host of the request; the address that the client connected to where it has none.
+        HostOrAddress = "host_or_address" Request connection::host_or_address;
         /// Path in normal form: dot segments and doubled slashes removed, unreserved characters
         /// decoded. Follows rewrites.
         Path = "path" Request request::path;
@@ -228,18 +230,32 @@ fetches! {
         Base = "base" Request edited::base;
         /// Query without `?`. Follows rewrites.
         Query = "query" Request request::query;
-        /// `?` when there is a query, else nothing.
+        /// `?` when there is a query that is not empty, else nothing.
         QuerySign = "query_sign" Request request::query_sign;
         /// Path and query as the client wrote them.
         Target = "target" Request request::target;
         /// Method.
         Method = "method" Request request::method;
+        /// Method as the client wrote it, whatever rules see in its place.
+        MethodCame = "method_came" Request request::method_came;
         /// Protocol version: `1.0` or `1.1`.
         Version = "version" Request request::version;
         /// Address of the client.
         Source = "client_ip" Request connection::source;
         /// Port of the client.
         SourcePort = "client_port" Request connection::source_port;
+        /// Address that the connection came from, whatever headers say.
+        Peer = "peer_ip" Request connection::peer;
+        /// Port that the connection came from, whatever headers say.
+        PeerPort = "peer_port" Request connection::peer_port;
+        /// Requests on the client's connection so far, this one included.
+        Requests = "connection_requests" Request connection::requests;
+        /// Seconds since 1970, with three decimals.
+        Now = "now" Request connection::now;
+        /// Name of the user in `Authorization: Basic` (RFC 7617), whoever checks it.
+        User = "remote_user" Request request::user;
+        /// Bytes of the request's head and of a body whose length is told.
+        RequestLength = "request_length" Request request::length;
         /// Port that the client connected to.
         Port = "port" Request connection::port;
         /// `:PORT` of the port that the client connected to, unless its scheme stands for it.
@@ -291,7 +307,7 @@ fetches! {
         /// 1 when no request came on the connection before this one, else 0.
         FirstRequest = "first_request" Request connection::first;
         /// Seconds since 1970.
-        Now = "unix_time" Request connection::now;
+        UnixTime = "unix_time" Request connection::unix_time;
         /// The body of the request as far as a rule has waited for it; without the coding of chunks.
         Body = "body" Request body::body;
         /// Count of its bytes.
@@ -311,6 +327,18 @@ fetches! {
         /// The first bytes of a connection that is passed through, `OFFSET,LENGTH`; a length of 0 means all
         /// that have come.
         Payload = "payload" Request payload::bytes;
+        /// Host of the request; this text where it has none.
+        HostOr = "host" Request request::host_or;
+        /// Address of the client; this text where it has none.
+        SourceOr = "client_ip" Request connection::source_or;
+        /// A parameter of the query whatever the case of its name, as it came: the first that has a value.
+        AnyCaseQuery = "any_case_query" Request request::any_case_query;
+        /// A cookie whatever the case of its name: the first.
+        AnyCaseCookie = "any_case_cookie" Request request::any_case_cookie;
+        /// Address that a PROXY header names: `from` is where the connection came from, `to` where it went.
+        ProxiedIp = "proxied_ip" Request connection::proxied_ip;
+        /// Port that a PROXY header names, `from` or `to`.
+        ProxiedPort = "proxied_port" Request connection::proxied_port;
         /// A header of the request. Tests hold when they do for one of several.
         Header = "header" Request request::header;
         /// Lines of a header as the rules before have left them; in templates the last one. With `,N` the

@@ -1,11 +1,34 @@
 //! Parts of the request head.
 
-use clearway_http::{Field, Known, Version, uri};
+use clearway_http::{Field, Framing, Known, Version, uri};
 
 use super::{Argument, Context, Short, Visit};
 
 pub(super) fn host(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
     visit(at.scratch.host())
+}
+
+pub(super) fn host_or(at: &Context<'_>, other: &Argument, visit: &mut Visit<'_>) -> bool {
+    match at.scratch.host() {
+        b"" => visit(other.text.as_bytes()),
+        host => visit(host),
+    }
+}
+
+pub(super) fn user(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    crate::users::named(at.view).is_some_and(|pair| {
+        let name = pair.split(|&byte| byte == b':').next();
+        visit(name.unwrap_or_default())
+    })
+}
+
+pub(super) fn length(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    let head = at.view.head;
+    let body = match head.framing {
+        Framing::Length(length) => length,
+        Framing::None | Framing::Chunked | Framing::UntilClose => 0,
+    };
+    visit(Short::of(body.saturating_add(head.len as u64)).as_bytes())
 }
 
 pub(super) fn path(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
@@ -21,7 +44,10 @@ pub(super) fn query(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bo
 }
 
 pub(super) fn query_sign(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
-    at.scratch.query(at.view).is_some() && visit(b"?")
+    at.scratch
+        .query(at.view)
+        .is_some_and(|query| !query.is_empty())
+        && visit(b"?")
 }
 
 /// Origin form, also when the target came in absolute form.
@@ -43,9 +69,35 @@ pub(super) fn target(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> b
 }
 
 pub(super) fn method(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
-    let new = at.view.edits.filter(|_| at.view.response.is_none());
-    let new = new.and_then(|edits| edits.method());
+    let edits = at.view.edits.filter(|_| at.view.response.is_none());
+    let new = edits.and_then(|edits| edits.method());
+    let new = at.scratch.method().or(new);
     visit(new.unwrap_or_else(|| at.view.head.method_text.of(at.view.buf)))
+}
+
+pub(super) fn method_came(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    visit(at.view.head.method_text.of(at.view.buf))
+}
+
+pub(super) fn any_case_query(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -> bool {
+    let query = at.scratch.query(at.view).unwrap_or_default();
+    let found = query.split(|&b| b == b'&').find_map(|pair| {
+        let (key, value) = pair.split_at_checked(name.text.len())?;
+        let value = value.strip_prefix(b"=")?;
+        key.eq_ignore_ascii_case(name.text.as_bytes())
+            .then_some(value)
+    });
+    found.is_some_and(visit)
+}
+
+pub(super) fn any_case_cookie(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -> bool {
+    let found = pairs_of(at).find_map(|pair| {
+        let (key, value) = pair.split_at_checked(name.text.len())?;
+        let value = value.strip_prefix(b"=")?;
+        key.eq_ignore_ascii_case(name.text.as_bytes())
+            .then_some(value)
+    });
+    found.is_some_and(visit)
 }
 
 pub(super) fn version(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
@@ -83,15 +135,18 @@ pub(super) fn cookies(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) 
 
 /// The values of the cookies of a name.
 fn values_of<'a>(at: &Context<'a>, name: &'a Argument) -> impl Iterator<Item = &'a [u8]> {
-    let (view, name) = (at.view, name.text.as_bytes());
+    let name = name.text.as_bytes();
+    pairs_of(at).filter_map(move |pair| pair.strip_prefix(name)?.strip_prefix(b"="))
+}
+
+/// Cookies, each with its name.
+fn pairs_of<'a>(at: &Context<'a>) -> impl Iterator<Item = &'a [u8]> {
+    let view = at.view;
     let fields = view.head.fields.iter();
     fields
         .filter(|field| field.known == Known::Cookie)
         .flat_map(|field| field.value.of(view.buf).split(|&b| b == b';'))
-        .filter_map(move |pair| {
-            let rest = pair.trim_ascii().strip_prefix(name)?;
-            rest.strip_prefix(b"=")
-        })
+        .map(<[u8]>::trim_ascii)
 }
 
 /// All parameters with the name: a test that is to refuse something must not look at the first

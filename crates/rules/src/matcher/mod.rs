@@ -131,7 +131,7 @@ impl Check {
                 }
                 holds
             }
-            Self::Client(networks) => view.source().is_some_and(|ip| networks.contains(ip)),
+            Self::Client(networks) => view.source(scratch).is_some_and(|ip| networks.contains(ip)),
             Self::Listener(names) => names.contains(&view.listener),
             Self::User(users) => users.knows(view),
         }

@@ -79,6 +79,7 @@ fn reply(asked: &Asked, action: Action) -> LocalReply {
 
 fn redirect(location: &str) -> Action {
     Action::Redirect {
+        base: None,
         status: 302,
         location: template(location),
         headers: Vec::new(),

@@ -1,10 +1,15 @@
 //! Files: `root`, `alias`, `index`, `try_files`, `autoindex`, `types` and what says how they are sent.
 
+use clearway_rules::ast::{Convert, Fetch, Piece};
+
 use super::super::notes::Notes;
 use super::values::{self, Names};
-use super::{absolute, text_of};
+use super::{absolute, rewrite, text_of};
 use crate::diagnostic::Origins;
-use crate::model::{Files, ModifiedSince, OnError, TemplateText, Token};
+use crate::lower::build::{rule, test_of, value};
+use crate::model::{
+    Actions, Condition, Files, ModifiedSince, OnError, Route, TemplateText, Token, ValueTest,
+};
 use crate::survey::nginx::scope::Scope;
 use crate::syntax::nginx::Directive;
 use crate::value::{HeaderValue, Pairs, Text};
@@ -53,12 +58,11 @@ pub(super) fn files(
         origins: Origins::new(origin),
         ..Files::default()
     };
-    let mut names = names.clone();
     let known = match root {
         Some(found) => {
             notes.begin(found.origin(), text_of(found));
             let is_own = own.iter().any(|inner| std::ptr::eq(*inner, *found));
-            place(found, prefix.filter(|_| is_own), &mut names, &mut files)
+            place(found, prefix.filter(|_| is_own), names, &mut files)
         }
         None => TemplateText::parse(NOWHERE)
             .map(|root| files.root = Some(root))
@@ -70,7 +74,7 @@ pub(super) fn files(
     }
     if let Some(directive) = scope.find("index") {
         notes.begin(directive.origin(), text_of(directive));
-        match constants(directive, &names) {
+        match constants(directive, names) {
             Some(index) => files.index = index,
             None => notes.refused("an index that depends on the request is not known here"),
         }
@@ -78,7 +82,7 @@ pub(super) fn files(
     types(scope, &mut files, notes);
     if let Some(directive) = tries {
         notes.begin(directive.origin(), text_of(directive));
-        if let Err(message) = try_files(directive, &names, &mut files) {
+        if let Err(message) = try_files(directive, names, &mut files) {
             notes.refused(message);
             return None;
         }
@@ -86,31 +90,121 @@ pub(super) fn files(
     Some(files)
 }
 
-/// `error_page`: what another location answers in place of an error.
-pub(super) fn error_pages(scope: &Scope<'_>, names: &Names, notes: &mut Notes) -> Vec<OnError> {
-    let mut turns = Vec::new();
+/// What `root` or `alias` says of where files lie, for variables: `prefix` is what `alias` takes off.
+pub(super) fn learn_root(scope: &Scope<'_>, prefix: Option<&str>, names: &mut Names) {
+    let own = scope.levels().next().unwrap_or_default();
+    let root = scope
+        .levels()
+        .find_map(|level| level.iter().rev().find(|d| d.is("root") || d.is("alias")));
+    // What nobody has said is a folder beside the program.
+    let written = root.and_then(|found| found.argument(0)).unwrap_or("html");
+    let text = place_text(written);
+    let Ok(folder) = values::read(&text, names) else {
+        return;
+    };
+    let is_own = root.is_some_and(|root| own.iter().any(|inner| std::ptr::eq(*inner, *root)));
+    let mut pieces = folder.pieces().to_vec();
+    for name in ["document_root", "realpath_root"] {
+        names.pieces.insert(name.to_owned(), pieces.clone());
+    }
+    match root.filter(|root| root.is("alias") && is_own) {
+        None => pieces.push(Piece::Fetch(values::decoded_path())),
+        Some(_) => {
+            if let Some(prefix) = prefix {
+                let rest = Convert::with("bytes", &[&prefix.len().to_string()]);
+                pieces.push(Piece::Fetch(values::decoded_path().through(vec![rest])));
+            }
+        }
+    }
+    names.pieces.insert("request_filename".to_owned(), pieces);
+}
+
+/// A folder as it is written: a relative one leads from where the process is started.
+fn place_text(written: &str) -> String {
+    if written.starts_with('$') {
+        return written.to_owned();
+    }
+    let slash = if written.ends_with('/') { "/" } else { "" };
+    let path = absolute(written).display().to_string();
+    format!("{}{slash}", path.trim_end_matches('/'))
+}
+
+/// `error_page`: what another location answers in place of an error. A redirection, and a path that depends on
+/// the request, is a route of its own.
+pub(super) fn error_pages(
+    scope: &Scope<'_>,
+    names: &Names,
+    notes: &mut Notes,
+) -> (Vec<OnError>, Vec<Route>) {
+    let (mut turns, mut routes) = (Vec::new(), Vec::new());
     for directive in scope.all("error_page") {
         notes.begin(directive.origin(), text_of(directive));
-        match error_page(directive, names) {
-            Ok(turn) => turns.push(turn),
+        match error_page(directive, scope, names) {
+            Ok((turn, route)) => {
+                turns.push(turn);
+                routes.extend(route);
+            }
             Err(message) => notes.refused(message),
         }
     }
-    turns
+    (turns, routes)
 }
 
-fn error_page(directive: &Directive, names: &Names) -> Result<OnError, String> {
+/// The route of an error that ends elsewhere.
+fn error_route(
+    to: &str,
+    name: &str,
+    status: Option<u16>,
+    directive: &Directive,
+    names: &Names,
+) -> Result<Route, String> {
+    let origin = directive.origin();
+    let mut route = Route {
+        when: value(ValueTest {
+            is: vec![name.to_owned()],
+            ..test_of(&Fetch::Variable("goto".to_owned()))
+        }),
+        origins: Origins::new(origin.clone()),
+        ..Route::default()
+    };
+    if to.starts_with('/') {
+        let mut actions = Actions {
+            set_target: Some(values::template(to, names)?),
+            reroute: true,
+            ..Actions::default()
+        };
+        let unset = Token::parse("goto").map_err(|problem| problem.message)?;
+        actions.set_variables = Pairs(vec![(unset, TemplateText::default())]);
+        route
+            .rules
+            .push(rule(Condition::default(), actions, "reroute", &origin));
+        route.actions.deny = Some(404);
+        route.origins.set("deny", origin);
+        return Ok(route);
+    }
+    let status = status.filter(|status| matches!(status, 301 | 302 | 303 | 307 | 308));
+    let to = rewrite::redirect(to, status.unwrap_or(302), names)?;
+    route.actions.redirect = Some(to);
+    route.origins.set("redirect", origin);
+    Ok(route)
+}
+
+fn error_page(
+    directive: &Directive,
+    scope: &Scope<'_>,
+    names: &Names,
+) -> Result<(OnError, Option<Route>), String> {
     let words: Vec<&str> = directive.texts().collect();
-    let [codes @ .., to] = words.as_slice() else {
+    let [codes @ .., written] = words.as_slice() else {
         return Err("error_page has statuses and where to go".to_owned());
     };
-    let to = values::constant(to, names)
-        .ok_or_else(|| "a page that depends on the request is not known here".to_owned())?;
-    if !to.starts_with(['/', '@']) {
-        return Err("a redirection in place of an error is not known here".to_owned());
-    }
     let mut turn = OnError {
-        to,
+        of_servers: scope.flag("proxy_intercept_errors", false).value
+            || scope.flag("fastcgi_intercept_errors", false).value
+            || scope.flag("uwsgi_intercept_errors", false).value
+            || scope.flag("grpc_intercept_errors", false).value,
+        as_get: true,
+        again: scope.flag("recursive_error_pages", false).value,
         origins: Origins::new(directive.origin()),
         ..OnError::default()
     };
@@ -126,29 +220,34 @@ fn error_page(directive: &Directive, names: &Names) -> Result<OnError, String> {
             turn.status.push(number);
         }
     }
-    Ok(turn)
+    let constant = values::constant(written, names);
+    if let Some(to) = constant.filter(|to| to.starts_with(['/', '@'])) {
+        turn.to = to;
+        return Ok((turn, None));
+    }
+    if !written.starts_with(['/', '$', 'h']) {
+        return Err(format!("{written:?} is no place to go to"));
+    }
+    let origin = directive.origin();
+    turn.to = format!("@error-{}-{}", origin.line, origin.column);
+    let status = turn.send.take();
+    if !written.starts_with('/') {
+        turn.send = Some(0);
+    } else {
+        turn.send = status;
+    }
+    let route = error_route(written, &turn.to, status, directive, names)?;
+    Ok((turn, Some(route)))
 }
 
 /// `root` and `alias`.
 fn place(
     directive: &Directive,
     prefix: Option<&str>,
-    names: &mut Names,
+    names: &Names,
     files: &mut Files,
 ) -> Result<(), String> {
-    let written = directive.argument(0).unwrap_or_default();
-    let text = if written.starts_with('$') {
-        written.to_owned()
-    } else {
-        let slash = if written.ends_with('/') { "/" } else { "" };
-        let path = absolute(written).display().to_string();
-        format!("{}{slash}", path.trim_end_matches('/'))
-    };
-    if let Some(constant) = values::constant(&text, names) {
-        for name in ["document_root", "realpath_root"] {
-            names.constants.insert(name.to_owned(), constant.clone());
-        }
-    }
+    let text = place_text(directive.argument(0).unwrap_or_default());
     let template = values::template(&text, names)?;
     if directive.is("root") {
         files.root = Some(template);

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use clearway_rules::ast::Fetch;
-use ipnet::IpNet;
 
 use super::super::notes::Notes;
 use super::rewrite::{self, Rules};
@@ -11,7 +10,10 @@ use super::values::Names;
 use super::{Http, text_of};
 use crate::diagnostic::{Origin, Origins};
 use crate::lower::build::{all_of, not, rule, test_of, value};
-use crate::model::{Actions, Condition, Config, Redirect, RegexText, Route, Rule, ValueTest};
+use crate::model::{
+    Actions, BodyText, Condition, Config, HeaderName, HeaderValue, Pairs, RegexText, Reply, Route,
+    Rule, StatusPage, TemplateText, ValueTest,
+};
 use crate::survey::nginx::scope::Scope;
 use crate::syntax::nginx::Directive;
 use crate::value::Text;
@@ -44,6 +46,10 @@ pub(super) struct Common {
     /// Hosts, listeners and other conditions.
     pub(super) route: Route,
     pub(super) names: Names,
+    /// The place of the first of its routes.
+    pub(super) first: usize,
+    /// Whether the server finds out by itself who the client is.
+    pub(super) finds_client: bool,
 }
 
 /// What routes are made from and put into.
@@ -115,9 +121,11 @@ fn slashes(places: &[Place<'_>], work: &mut Work<'_>) {
             continue;
         };
         let to = format!("{}$is_args$args", place.path);
-        let (Some(own), Ok(to)) = (
+        let mut names = work.common.names.clone();
+        super::learn_place(&place.scope, None, &mut names);
+        let (Some(own), Ok(redirect)) = (
             simple(&Kind::Exact, bare),
-            rewrite::place(&to, &work.common.names),
+            rewrite::redirect(&to, 301, &names),
         ) else {
             continue;
         };
@@ -131,11 +139,7 @@ fn slashes(places: &[Place<'_>], work: &mut Work<'_>) {
             origins: Origins::new(origin.clone()),
             ..work.common.route.clone()
         };
-        route.actions.redirect = Some(Redirect {
-            to,
-            status: 301,
-            ..Redirect::default()
-        });
+        route.actions.redirect = Some(redirect);
         route.origins.set("redirect", origin);
         work.config.routes.push(route);
     }
@@ -191,10 +195,27 @@ fn collect<'a>(
     }
 }
 
+/// A path as it is written in a location, as requests may spell it: with the escapes that it needs.
+fn spellings(path: &str) -> Vec<String> {
+    let escaped = clearway_rules::escaped(path.as_bytes());
+    let Ok(escaped) = String::from_utf8(escaped) else {
+        return vec![path.to_owned()];
+    };
+    if path.starts_with('@') || escaped == path {
+        return vec![path.to_owned()];
+    }
+    let lower = escaped.to_ascii_lowercase();
+    let mut all = vec![escaped.clone()];
+    if lower != escaped && path.to_ascii_lowercase() == path {
+        all.push(lower);
+    }
+    all
+}
+
 /// What the path has to be, without regard to other locations.
 fn simple(kind: &Kind, path: &str) -> Option<Condition> {
     let test = test_of(&Fetch::Path);
-    let text = vec![path.to_owned()];
+    let text = spellings(path);
     Some(match kind {
         Kind::Exact => value(ValueTest { is: text, ..test }),
         Kind::Final | Kind::Prefix if path == "/" => Condition::default(),
@@ -244,7 +265,7 @@ fn condition(
     Some(all_of(all))
 }
 
-/// Puts one route into the model.
+/// Puts one route into the model, and those of its `if`s before all others.
 fn route(
     (scope, block, mut names): (Scope<'_>, &[Directive], Names),
     (condition, prefix): (Condition, Option<&str>),
@@ -253,29 +274,114 @@ fn route(
 ) {
     let common = work.common;
     super::learn(block, &mut names);
-    super::learn_type(&scope, &mut names);
+    super::learn_place(&scope, prefix, &mut names);
+    let hosts = names.hosts.clone();
+    let referers = scope.all("valid_referers");
+    if let Err(message) = super::tables::referers(&referers, &hosts, &mut names, work.config) {
+        work.notes.refused(message);
+    }
     let mut route = Route {
         when: all_of(vec![common.route.when.clone(), condition]),
         origins: Origins::new(origin.clone()),
         ..common.route.clone()
     };
     let mut rules = Rules::default();
-    rewrite::read(block, &Condition::default(), &names, &mut rules, work.notes);
+    rewrite::read(block, &names, &mut rules, work.notes);
+    if !rules.ends {
+        rewrite::to_places(&mut rules, origin);
+    }
     if rules.reroutes {
         rules.rules.extend(rewrite::reroute(origin));
     }
-    route.rules = internal(block).into_iter().chain(rules.rules).collect();
+    route.rules = internal(block).into_iter().collect();
+    route.rules.append(&mut rules.rules);
     if !rules.ends {
-        route.rules.extend(access(&scope, work.notes));
-        content((&scope, block), prefix, &names, &mut route, work);
+        answers((&scope, block), prefix, &names, &mut route, work);
     }
+    finish(&scope, &names, &mut route, work);
+    work.config.routes.push(route);
+    for place in rules.places {
+        inner((&scope, block), &place, prefix, &names, work);
+    }
+}
+
+/// Who may, and what answers.
+fn answers(
+    (scope, block): (&Scope<'_>, &[Directive]),
+    prefix: Option<&str>,
+    names: &Names,
+    route: &mut Route,
+    work: &mut Work<'_>,
+) {
+    // A client is found once, by what the server says or else by what the place says.
+    let of_server = work.common.finds_client;
+    let client = (!of_server).then(|| super::access::real_ip(scope, work.notes));
+    route.rules.extend(client.flatten());
+    route.rules.extend(super::limits::rules(scope, work.notes));
     route
         .rules
-        .extend(super::headers::response_headers(&scope, &names, work.notes));
-    route.access_logs = super::logs::of(&scope, &names, work.notes);
-    route.on_error = super::files::error_pages(&scope, &names, work.notes);
-    limits(&scope, &mut route);
-    work.config.routes.push(route);
+        .extend(super::access::rules(scope, block, work.notes));
+    content((scope, block), prefix, names, route, work);
+}
+
+/// What holds for whatever answers.
+fn finish(scope: &Scope<'_>, names: &Names, route: &mut Route, work: &mut Work<'_>) {
+    route.rules.extend(super::headers::response_headers(
+        scope,
+        names,
+        work.config,
+        work.notes,
+    ));
+    route.access_logs = super::logs::of(scope, names, work.notes);
+    let (turns, routes) = super::files::error_pages(scope, names, work.notes);
+    route.on_error = turns;
+    limits(scope, route);
+    for mut other in routes {
+        let own = all_of(vec![work.common.route.when.clone(), other.when.clone()]);
+        other.when = own;
+        other.matching = work.common.route.matching.clone();
+        other.access_logs.clone_from(&route.access_logs);
+        let known = work.config.routes.iter().skip(work.common.first);
+        if known.into_iter().all(|known| known.when != other.when) {
+            work.config.routes.insert(work.common.first, other);
+        }
+    }
+}
+
+/// The place that the block of an `if` is: what it does not say itself is that of the location.
+fn inner(
+    (scope, block): (&Scope<'_>, &[Directive]),
+    place: &rewrite::Inner<'_>,
+    prefix: Option<&str>,
+    names: &Names,
+    work: &mut Work<'_>,
+) {
+    let directive = place.directive;
+    let own = directive.inner();
+    let scope = scope.inside(own);
+    let mut names = names.clone();
+    super::learn_place(&scope, prefix, &mut names);
+    let is_here = value(ValueTest {
+        is: vec![place.name.clone()],
+        ..test_of(&Fetch::Variable("goto".to_owned()))
+    });
+    let mut route = Route {
+        when: all_of(vec![work.common.route.when.clone(), is_here]),
+        origins: Origins::new(directive.origin()),
+        ..work.common.route.clone()
+    };
+    route.rules.clone_from(&place.answers);
+    if place.answers.is_empty() {
+        // What answers in the location answers here too, unless the block names somebody else.
+        let passes = |block: &[Directive]| {
+            let mut words = block.iter().map(|inner| inner.name.text.as_str());
+            words.any(|word| word.ends_with("_pass"))
+        };
+        let block = if passes(own) { own } else { block };
+        answers((&scope, block), prefix, &names, &mut route, work);
+    }
+    finish(&scope, &names, &mut route, work);
+    work.config.routes.insert(work.common.first, route);
 }
 
 /// `internal`: what comes from outside is not found.
@@ -290,61 +396,6 @@ fn internal(block: &[Directive]) -> Option<Rule> {
         ..Actions::default()
     };
     Some(rule(not(value(test)), actions, "deny", &directive.origin()))
-}
-
-/// `allow` and `deny`: the first that fits decides.
-fn access(scope: &Scope<'_>, notes: &mut Notes) -> Vec<Rule> {
-    let level = scope
-        .levels()
-        .find(|level| level.iter().any(|d| d.is("allow") || d.is("deny")));
-    let mut rules = Vec::new();
-    let mut allowed: Vec<IpNet> = Vec::new();
-    for directive in level
-        .unwrap_or_default()
-        .iter()
-        .filter(|d| d.is("allow") || d.is("deny"))
-    {
-        let text = directive.argument(0).unwrap_or_default();
-        let networks: Vec<IpNet> = match text {
-            "all" => ["0.0.0.0/0", "::/0"]
-                .iter()
-                .filter_map(|net| net.parse().ok())
-                .collect(),
-            "unix:" => continue,
-            text => match text
-                .parse::<IpNet>()
-                .ok()
-                .or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
-            {
-                Some(network) => vec![network.trunc()],
-                None => {
-                    notes.begin(directive.origin(), text_of(directive));
-                    notes.wrong(&directive.origin(), format!("{text:?} is no network"), "");
-                    continue;
-                }
-            },
-        };
-        if directive.is("allow") {
-            allowed.extend(networks);
-            continue;
-        }
-        let source = |within: Vec<IpNet>| {
-            value(ValueTest {
-                within,
-                ..test_of(&Fetch::Source)
-            })
-        };
-        let mut all = vec![source(networks)];
-        if !allowed.is_empty() {
-            all.push(not(source(allowed.clone())));
-        }
-        let actions = Actions {
-            deny: Some(403),
-            ..Actions::default()
-        };
-        rules.push(rule(all_of(all), actions, "deny", &directive.origin()));
-    }
-    rules
 }
 
 /// What answers: another server, files, or nothing.
@@ -375,8 +426,34 @@ fn content(
         "scgi_pass",
         "grpc_pass",
         "memcached_pass",
-        "stub_status",
     ];
+    if let Some(directive) = block.iter().find(|inner| inner.is("stub_status")) {
+        read_alone(directive, route);
+        route.actions.status_page = Some(StatusPage {
+            counters: true,
+            ..StatusPage::default()
+        });
+        route.origins.set("status_page", directive.origin());
+        return;
+    }
+    if let Some(directive) = block.iter().find(|inner| inner.is("empty_gif")) {
+        read_alone(directive, route);
+        let picture = format!("${{text:{PICTURE}|b64dec}}");
+        route.actions.reply = Some(Reply {
+            content_type: HeaderValue::parse("image/gif").unwrap_or_default(),
+            template: BodyText::parse(&picture).ok(),
+            headers: Pairs(
+                HeaderName::parse("Last-Modified")
+                    .ok()
+                    .zip(TemplateText::parse("Mon, 28 Sep 1970 06:00:00 GMT").ok())
+                    .into_iter()
+                    .collect(),
+            ),
+            ..Reply::default()
+        });
+        route.origins.set("reply", directive.origin());
+        return;
+    }
     if block
         .iter()
         .any(|directive| other.contains(&directive.name.text.as_str()))
@@ -393,6 +470,23 @@ fn content(
     route.actions.deny = Some(404);
     let origin = route.origins.section().clone();
     route.origins.set("deny", origin);
+}
+
+/// A picture of one transparent point, in Base64.
+const PICTURE: &str = "R0lGODlhAQABAIABAAAAAP///yH5BAEAAAEALAAAAAABAAEAQAICTAEAOw==";
+
+/// Methods other than GET and HEAD are not allowed.
+fn read_alone(directive: &Directive, route: &mut Route) {
+    let reads = value(ValueTest {
+        is: vec!["GET".to_owned(), "HEAD".to_owned()],
+        ..test_of(&Fetch::Method)
+    });
+    let actions = Actions {
+        deny: Some(405),
+        ..Actions::default()
+    };
+    let refusal = rule(not(reads), actions, "deny", &directive.origin());
+    route.rules.push(refusal);
 }
 
 fn limits(scope: &Scope<'_>, route: &mut Route) {

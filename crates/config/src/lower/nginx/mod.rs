@@ -6,14 +6,18 @@
 //! table ([`table`]); what depends on its words is noted where it is lowered. To add a directive: its
 //! entry in the table, and the code where it is looked for.
 
+mod access;
 mod files;
 mod headers;
+mod limits;
 mod location;
 mod logs;
 mod proxy;
 mod rewrite;
 mod server;
+mod shape;
 mod table;
+mod tables;
 mod upstream;
 mod values;
 
@@ -21,11 +25,10 @@ use std::path::{Path, PathBuf};
 
 use super::notes::Notes;
 use crate::foreign::Foreign;
-use crate::model::{Config, Identifier, Map, MapEntry, OrOff, RegexText, Workers};
+use crate::model::{Config, OrOff, Workers};
 use crate::survey::nginx::scope::Scope;
 use crate::survey::units;
 use crate::syntax::nginx::{Directive, Tree};
-use crate::value::Text;
 use table::Fate;
 use values::Names;
 
@@ -57,6 +60,7 @@ fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
     let mut notes = Notes::new(ignored);
     let mut config = Config::default();
     config.admin.listen = OrOff::Off;
+    shape::check(tree, &mut notes);
     judge(&tree.directives, &mut notes);
     let outside = Scope::default().inside(&tree.directives);
     process(&outside, &mut config);
@@ -127,15 +131,23 @@ fn process(scope: &Scope<'_>, config: &mut Config) {
 fn http(block: &[Directive], outside: &Scope<'_>, config: &mut Config, notes: &mut Notes) {
     let scope = outside.inside(block);
     let mut names = Names::default();
+    tables::learn(block, &mut names);
     for directive in block {
-        let made = match directive.name.text.as_str() {
-            "map" => map(directive, &mut names, config),
-            "geo" => geo(directive, &mut names, config),
-            _ => continue,
-        };
-        if let Err(message) = made {
+        if !tables::TABLES.contains(&directive.name.text.as_str()) {
+            continue;
+        }
+        if let Err(message) = tables::read(directive, &names, config) {
             notes.begin(directive.origin(), text_of(directive));
             notes.refused(message);
+        }
+    }
+    for directive in block {
+        if !(directive.is("limit_req_zone") || directive.is("limit_conn_zone")) {
+            continue;
+        }
+        notes.begin(directive.origin(), text_of(directive));
+        if let Err(message) = limits::zone(directive, &names, config) {
+            notes.wrong(&directive.origin(), message, "");
         }
     }
     let http = Http {
@@ -144,7 +156,7 @@ fn http(block: &[Directive], outside: &Scope<'_>, config: &mut Config, notes: &m
     let servers: Vec<server::Server<'_>> = block
         .iter()
         .filter(|found| found.is("server"))
-        .map(|found| server::read(found, &scope, &names, notes))
+        .map(|found| server::read(found, &scope, &names, config, notes))
         .collect();
     server::emit(&servers, &http, config, notes);
 }
@@ -153,6 +165,7 @@ fn http(block: &[Directive], outside: &Scope<'_>, config: &mut Config, notes: &m
 fn learn(block: &[Directive], names: &mut Names) {
     let mut set: Vec<&Directive> = Vec::new();
     gather(block, &mut set);
+    learn_conditions(block, names);
     for directive in &set {
         let name = directive
             .argument(0)
@@ -177,13 +190,31 @@ fn learn(block: &[Directive], names: &mut Names) {
     }
 }
 
-/// The media type of texts that are answered.
-fn learn_type(scope: &Scope<'_>, names: &mut Names) {
+/// What texts of a place may refer to, and where its redirections lead: `prefix` is the begin of its paths
+/// where `alias` takes that off.
+fn learn_place(scope: &Scope<'_>, prefix: Option<&str>, names: &mut Names) {
     if let Some(found) = scope.text("default_type") {
         names
             .constants
             .insert(rewrite::DEFAULT_TYPE.to_owned(), found.value);
     }
+    files::learn_root(scope, prefix, names);
+    if !scope.flag("absolute_redirect", true).value {
+        names.redirect_base = Some(String::new());
+        return;
+    }
+    let own = names.constants.get("server_name");
+    let own = own.filter(|name| !name.is_empty() && !name.contains('$'));
+    let by_name = scope.flag("server_name_in_redirect", false).value;
+    let host = match own.filter(|_| by_name) {
+        Some(name) => name.clone(),
+        None => "${host_or_address}".to_owned(),
+    };
+    let port = match scope.flag("port_in_redirect", true).value {
+        true => "${port_suffix}",
+        false => "",
+    };
+    names.redirect_base = Some(format!("${{scheme}}://{host}{port}"));
 }
 
 fn gather<'a>(block: &'a [Directive], set: &mut Vec<&'a Directive>) {
@@ -196,105 +227,20 @@ fn gather<'a>(block: &'a [Directive], set: &mut Vec<&'a Directive>) {
     }
 }
 
-/// `map SOURCE $variable { … }`.
-fn map(directive: &Directive, names: &mut Names, config: &mut Config) -> Result<(), String> {
-    let (Some(source), Some(variable)) = (directive.argument(0), directive.argument(1)) else {
-        return Err("a map has a source and a variable".to_owned());
-    };
-    let variable = variable.trim_start_matches('$');
-    let name = Identifier::parse(variable).map_err(|problem| problem.message)?;
-    let mut map = Map {
-        name,
-        key: values::template(source, names)?,
-        ignore_case: true,
-        ..Map::default()
-    };
-    let is_hosts = directive.inner().iter().any(|entry| entry.is("hostnames"));
-    for entry in directive.inner() {
-        let key = entry.name.text.as_str();
-        let Some(text) = entry.argument(0) else {
-            continue;
-        };
-        let to = values::template(text, names)?;
-        let mut made = MapEntry {
-            to,
-            ..MapEntry::default()
-        };
-        if !entry.name.is_quoted && key == "default" {
-            map.default = Some(made.to);
-            continue;
-        }
-        if !entry.name.is_quoted && matches!(key, "include" | "volatile") {
-            continue;
-        }
-        let (pattern, ignores) = match key.strip_prefix("~*") {
-            Some(pattern) => (Some(pattern), true),
-            None => (key.strip_prefix('~'), false),
-        };
-        if let Some(pattern) = pattern {
-            // Texts are compared without regard to case, patterns as they say.
-            let flag = if ignores { "(?i)" } else { "(?-i)" };
-            let regex = RegexText::parse(&format!("{flag}{pattern}"));
-            made.regex = Some(regex.map_err(|problem| problem.message)?);
-        } else if is_hosts && key.starts_with("*.") {
-            made.ends = Some(key.trim_start_matches('*').to_owned());
-        } else if is_hosts && key.starts_with('.') {
-            made.ends = Some(key.to_owned());
-            let itself = MapEntry {
-                is: Some(key.trim_start_matches('.').to_owned()),
-                ends: None,
-                ..made.clone()
-            };
-            map.entries.push(itself);
-        } else if is_hosts && key.ends_with(".*") {
-            made.begins = Some(key.trim_end_matches('*').to_owned());
-        } else {
-            // A backslash keeps what would else be special.
-            made.is = Some(key.strip_prefix('\\').unwrap_or(key).to_owned());
-        }
-        map.entries.push(made);
-    }
-    names.maps.insert(variable.to_owned(), map.name.to_string());
-    config.maps.push(map);
-    Ok(())
-}
-
-/// `geo [SOURCE] $variable { … }`: a map from networks.
-fn geo(directive: &Directive, names: &mut Names, config: &mut Config) -> Result<(), String> {
-    let words: Vec<&str> = directive.texts().collect();
-    let (source, variable) = match words.as_slice() {
-        [source, variable] => (*source, *variable),
-        [variable] => ("$remote_addr", *variable),
-        _ => return Err("a table of networks has a variable".to_owned()),
-    };
-    let variable = variable.trim_start_matches('$');
-    let mut map = Map {
-        name: Identifier::parse(variable).map_err(|problem| problem.message)?,
-        key: values::template(source, names)?,
-        default: Some(values::template("", names)?),
-        ..Map::default()
-    };
-    for entry in directive.inner() {
-        let key = entry.name.text.as_str();
-        let Some(text) = entry.argument(0) else {
-            return Err(format!("{key:?} is not known here"));
-        };
-        let to = values::template(text, names)?;
-        let network = key.parse::<ipnet::IpNet>().ok();
-        let network = network.or_else(|| Some(key.parse::<std::net::IpAddr>().ok()?.into()));
-        match (key, network) {
-            ("default", _) => map.default = Some(to),
-            (_, Some(network)) => map.entries.push(MapEntry {
-                within: Some(network.trunc()),
-                to,
-                ..MapEntry::default()
-            }),
-            _ => return Err(format!("{key:?} is not known here")),
+/// Names of groups of the patterns of `if`, which are variables everywhere.
+fn learn_conditions(block: &[Directive], names: &mut Names) {
+    for directive in block.iter().filter(|directive| directive.is("if")) {
+        let text = directive.texts().collect::<Vec<_>>().join(" ");
+        for part in text.split("(?").skip(1) {
+            let part = part.trim_start_matches('P').trim_start_matches('<');
+            if let Some((name, _)) = part.split_once('>')
+                && !name.is_empty()
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            {
+                names.variables.push(name.to_owned());
+            }
         }
     }
-    names.maps.insert(variable.to_owned(), map.name.to_string());
-    config.maps.push(map);
-    Ok(())
 }
 
 /// Relative paths lead from where the process is started.

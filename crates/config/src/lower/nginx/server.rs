@@ -10,11 +10,11 @@ use super::rewrite::{self, Rules};
 use super::values::Names;
 use super::{Http, absolute, text_of};
 use crate::diagnostic::Origins;
-use crate::lower::build::{all_of, not, test_of, value};
+use crate::lower::build::{all_of, not, one_of, rule, test_of, value};
 use crate::model::{
-    Bind, CertificateFiles, ClientCertificates, Condition, Config, Forwarding, HostPattern,
-    Identifier, Listener, ListenerTls, OrOff, ProxyProtocol, RegexText, Route, TlsProfile,
-    ValueTest, XForwarded,
+    Actions, Bind, CertificateFiles, ClientCertificates, Condition, Config, Forwarding,
+    HostPattern, Identifier, Listener, ListenerTls, OrOff, Pairs, ProxyProtocol, RegexText, Route,
+    Rule, TemplateText, TlsProfile, Token, ValueTest, XForwarded,
 };
 use crate::survey::nginx::scope::Scope;
 use crate::survey::units;
@@ -58,12 +58,23 @@ pub(super) fn read<'a>(
     directive: &'a Directive,
     scope: &Scope<'a>,
     names: &Names,
+    config: &mut Config,
     notes: &mut Notes,
 ) -> Server<'a> {
     let scope = scope.inside(directive.inner());
     let mut names = names.clone();
     super::learn(directive.inner(), &mut names);
-    super::learn_type(&scope, &mut names);
+    for pattern in directive
+        .inner()
+        .iter()
+        .filter(|inner| inner.is("server_name"))
+        .flat_map(Directive::texts)
+        .filter_map(|name| name.strip_prefix('~'))
+    {
+        let mut own = Names::default();
+        own.learn_groups(pattern);
+        names.variables.extend(own.groups.into_keys());
+    }
     let mut seats = Vec::new();
     for listen in directive.inner().iter().filter(|inner| inner.is("listen")) {
         notes.begin(listen.origin(), text_of(listen));
@@ -86,10 +97,18 @@ pub(super) fn read<'a>(
         .flat_map(Directive::texts)
         .map(str::to_owned)
         .collect();
-    if let Some(first) = hosts.first() {
-        names
-            .constants
-            .insert("server_name".to_owned(), first.clone());
+    names.constants.insert(
+        "server_name".to_owned(),
+        hosts.first().cloned().unwrap_or_default(),
+    );
+    names.hosts.clone_from(&hosts);
+    names.on_unix = seats
+        .iter()
+        .any(|seat: &Seat| matches!(seat.bind, Bind::Unix { .. }));
+    super::learn_place(&scope, None, &mut names);
+    let referers = scope.all("valid_referers");
+    if let Err(message) = super::tables::referers(&referers, &hosts, &mut names, config) {
+        notes.refused(message);
     }
     Server {
         directive,
@@ -204,19 +223,31 @@ pub(super) fn emit(
             let Some(server) = members.get(turn.member) else {
                 continue;
             };
+            let client = super::access::real_ip(&server.scope, notes);
             let mut common = Common {
+                first: config.routes.len(),
+                finds_client: client.is_some(),
                 route: Route {
                     when: turn.condition.clone(),
                     ..Route::default()
                 },
                 names: server.names.clone(),
             };
+            if let Some(captures) = numbered(server, &turn) {
+                common.route.when = all_of(vec![common.route.when, captures]);
+            }
             common.route.matching.listeners = vec![name.clone()];
             common.route.matching.host = turn.hosts.clone();
             let host = host_condition(&turn);
-            let rules = server_rules(server, &all_of(vec![host, none_of(&before)]), notes);
+            let is_for = all_of(vec![host, none_of(&before)]);
+            let rules = server_rules(server, &is_for, notes);
             let ends = rules.ends;
             if let Some(listener) = config.listeners.last_mut() {
+                listener.rules.extend(client.map(|mut client| {
+                    client.when = is_for.clone();
+                    client
+                }));
+                listener.rules.extend(captured(server, &turn, &before));
                 listener.rules.extend(rules.rules);
             }
             before.push(host_condition(&turn));
@@ -248,17 +279,69 @@ fn none_of(before: &[Condition]) -> Condition {
     all_of(before.iter().cloned().map(not).collect())
 }
 
+/// A condition that always holds, for what patterns of its names capture: texts may name groups by number.
+fn numbered(server: &Server<'_>, turn: &Turn) -> Option<Condition> {
+    if turn.condition != Condition::default() || !turn.hosts.is_empty() {
+        return None;
+    }
+    let patterns = server
+        .hosts
+        .iter()
+        .filter_map(|name| name.strip_prefix('~'));
+    let with_groups = patterns.filter(|pattern| pattern.contains('('));
+    let regex: Vec<RegexText> = with_groups
+        .filter_map(|p| RegexText::parse(p).ok())
+        .collect();
+    if regex.is_empty() {
+        return None;
+    }
+    let fits = value(ValueTest {
+        regex,
+        ignore_case: true,
+        ..test_of(&Fetch::Host)
+    });
+    Some(one_of(vec![fits, Condition::default()]))
+}
+
+/// What groups of patterns of its names a server keeps.
+fn captured(server: &Server<'_>, turn: &Turn, before: &[Condition]) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    let patterns = server
+        .hosts
+        .iter()
+        .filter_map(|name| name.strip_prefix('~'));
+    for pattern in patterns {
+        let mut own = Names::default();
+        own.learn_groups(pattern);
+        let pair = |(name, group): (&String, &u8)| {
+            let text = TemplateText::parse(&format!("${group}")).ok()?;
+            Some((Token::parse(name).ok()?, text))
+        };
+        let pairs: Vec<_> = own.groups.iter().filter_map(pair).collect();
+        let (Ok(regex), false) = (RegexText::parse(pattern), pairs.is_empty()) else {
+            continue;
+        };
+        let fits = value(ValueTest {
+            regex: vec![regex],
+            ignore_case: true,
+            ..test_of(&Fetch::Host)
+        });
+        let actions = Actions {
+            set_variables: Pairs(pairs),
+            ..Actions::default()
+        };
+        let when = all_of(vec![none_of(before), turn.condition.clone(), fits]);
+        let origin = server.directive.origin();
+        rules.push(rule(when, actions, "set_variables", &origin));
+    }
+    rules
+}
+
 /// What a server does before it looks for a location.
-fn server_rules(server: &Server<'_>, host: &Condition, notes: &mut Notes) -> Rules {
+fn server_rules<'a>(server: &Server<'a>, host: &Condition, notes: &mut Notes) -> Rules<'a> {
     let mut rules = Rules::default();
     let block = server.directive.inner();
-    rewrite::read(
-        block,
-        &Condition::default(),
-        &server.names,
-        &mut rules,
-        notes,
-    );
+    rewrite::read(block, &server.names, &mut rules, notes);
     for rule in &mut rules.rules {
         rule.when = all_of(vec![host.clone(), rule.when.clone()]);
         // A location is looked for anyway.
@@ -321,6 +404,18 @@ fn turns(members: &[&Server<'_>]) -> Vec<Turn> {
             });
         }
         let host = || test_of(&Fetch::Host);
+        for (member, server) in members.iter().enumerate() {
+            if server.hosts.iter().any(String::is_empty) {
+                turns.push(Turn {
+                    member,
+                    hosts: Vec::new(),
+                    condition: value(ValueTest {
+                        is: vec![String::new()],
+                        ..host()
+                    }),
+                });
+            }
+        }
         for (member, begin) in tails {
             turns.push(Turn {
                 member,
@@ -459,6 +554,12 @@ fn listener(name: Identifier, group: &Group, members: &[&Server<'_>]) -> Listene
             .iter()
             .filter_map(|net| net.parse().ok())
             .collect();
+    }
+    // The status after which NGINX closes: what went wrong may have been about the connection.
+    listener.close_after = vec![400, 413, 414, 500, 501];
+    if group.seat.proxy_protocol {
+        let origin = listener.origins.section().clone();
+        listener.rules.push(super::access::connected(&origin));
     }
     if let Some(backlog) = group.seat.backlog {
         listener.backlog = backlog;

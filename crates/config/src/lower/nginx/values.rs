@@ -16,6 +16,14 @@ pub(super) struct Names {
     pub(super) variables: Vec<String>,
     /// Variables that are groups of the pattern that was matched last.
     pub(super) groups: BTreeMap<String, u8>,
+    /// Variables that stand for several pieces, such as the name of a file.
+    pub(super) pieces: BTreeMap<String, Vec<Piece>>,
+    /// What goes before paths that clients are sent to, where it is not what it is elsewhere.
+    pub(super) redirect_base: Option<String>,
+    /// The names of the server.
+    pub(super) hosts: Vec<String>,
+    /// Whether clients may come by a Unix socket.
+    pub(super) on_unix: bool,
     /// Variables that `map`, `geo` and the like make, with the name of the map.
     pub(super) maps: BTreeMap<String, String>,
 }
@@ -41,6 +49,25 @@ pub(super) fn read(text: &str, names: &Names) -> Result<Template, String> {
     plain.push_str(rest);
     pieces.push(Piece::Text(plain));
     Ok(Template::new(pieces))
+}
+
+/// Reads a text in which the path stands as people read it, not as it is sent.
+///
+/// # Errors
+/// A sentence about a variable that is not known.
+pub(super) fn read_plain(text: &str, names: &Names) -> Result<Template, String> {
+    let template = read(text, names)?;
+    let plain = |piece: &Piece| match piece {
+        Piece::Fetch(Fetch::Path) => Piece::Fetch(decoded_path()),
+        other => other.clone(),
+    };
+    let pieces: Vec<Piece> = template.pieces().iter().map(plain).collect();
+    Ok(Template::new(pieces))
+}
+
+/// The path with its escapes resolved.
+pub(super) fn decoded_path() -> Fetch {
+    Fetch::Path.through(vec![Convert::new("url_dec")])
 }
 
 /// The name behind a dollar sign, and what follows it.
@@ -73,6 +100,9 @@ fn variable(name: &str, names: &Names) -> Result<Vec<Piece>, String> {
     if let Some(constant) = names.constants.get(name) {
         return Ok(text(constant));
     }
+    if let Some(pieces) = names.pieces.get(name) {
+        return Ok(pieces.clone());
+    }
     if let Some(group) = names.groups.get(name) {
         return Ok(one(Fetch::Capture(*group)));
     }
@@ -84,10 +114,10 @@ fn variable(name: &str, names: &Names) -> Result<Vec<Piece>, String> {
     }
     let dashed = |rest: &str| rest.replace('_', "-");
     if let Some(rest) = name.strip_prefix("arg_") {
-        return Ok(one(Fetch::QueryParam(rest.to_owned())));
+        return Ok(one(Fetch::AnyCaseQuery(rest.to_owned())));
     }
     if let Some(rest) = name.strip_prefix("cookie_") {
-        return Ok(one(Fetch::Cookie(rest.to_owned())));
+        return Ok(one(Fetch::AnyCaseCookie(rest.to_owned())));
     }
     if let Some(rest) = name.strip_prefix("sent_http_") {
         return Ok(one(Fetch::ResponseHeaderLine(dashed(rest))));
@@ -98,7 +128,33 @@ fn variable(name: &str, names: &Names) -> Result<Vec<Piece>, String> {
     if let Some(rest) = name.strip_prefix("http_") {
         return Ok(one(Fetch::Header(dashed(rest))));
     }
-    known(name).ok_or_else(|| format!("the variable ${name} is not known here"))
+    let of_place = match name {
+        "host" => names
+            .constants
+            .get("server_name")
+            .filter(|own| !own.is_empty())
+            .map(|own| one(Fetch::HostOr(own.clone()))),
+        "remote_addr" | "binary_remote_addr" if names.on_unix => {
+            Some(one(Fetch::SourceOr("unix:".to_owned())))
+        }
+        "server_name" | "limit_rate" => Some(text(if name == "limit_rate" { "0" } else { "" })),
+        "hostname" => Some(text(&hostname())),
+        "pid" => Some(text(&std::process::id().to_string())),
+        _ => None,
+    };
+    let found = of_place.or_else(|| known(name));
+    found.ok_or_else(|| format!("the variable ${name} is not known here"))
+}
+
+/// The name of this host.
+fn hostname() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    text.trim().to_owned()
+}
+
+/// The time in a form of `strftime`, in UTC.
+fn time(format: &str) -> Vec<Piece> {
+    one(Fetch::Now.through(vec![Convert::new("int"), Convert::with("utime", &[format])]))
 }
 
 /// Variables that always exist.
@@ -113,13 +169,39 @@ fn known(name: &str) -> Option<Vec<Piece>> {
         "scheme" => one(Fetch::Scheme),
         "https" => one(Fetch::TlsVersion.through(vec![Convert::with("iif", &["on", ""])])),
         "server_port" => one(Fetch::Port),
-        "remote_addr" | "binary_remote_addr" | "realip_remote_addr" => one(Fetch::Source),
-        "remote_port" | "realip_remote_port" => one(Fetch::SourcePort),
+        "remote_addr" | "binary_remote_addr" => one(Fetch::Source),
+        "remote_port" => one(Fetch::SourcePort),
+        "realip_remote_addr" => one(Fetch::Peer),
+        "realip_remote_port" => one(Fetch::PeerPort),
+        "proxy_protocol_addr" => one(Fetch::ProxiedIp("from".to_owned())),
+        "proxy_protocol_port" => one(Fetch::ProxiedPort("from".to_owned())),
+        "proxy_protocol_server_addr" => one(Fetch::ProxiedIp("to".to_owned())),
+        "proxy_protocol_server_port" => one(Fetch::ProxiedPort("to".to_owned())),
+        "server_addr" => one(Fetch::Local),
+        "remote_user" => one(Fetch::User),
+        "connection_requests" => one(Fetch::Requests),
+        "request_length" => one(Fetch::RequestLength),
+        "msec" => one(Fetch::Now),
+        "time_iso8601" => time("%Y-%m-%dT%H:%M:%S+00:00"),
+        "time_local" => time("%d/%b/%Y:%H:%M:%S +0000"),
+        "pipe" => text("."),
+        "request_completion" => text(""),
+        "request" => vec![
+            Piece::Fetch(Fetch::MethodCame),
+            Piece::Text(" ".to_owned()),
+            Piece::Fetch(Fetch::Target),
+            Piece::Text(" HTTP/".to_owned()),
+            Piece::Fetch(Fetch::Version),
+        ],
         "request_method" => one(Fetch::Method),
         "server_protocol" => {
             one(Fetch::Version.through(vec![Convert::with("concat", &["HTTP/", ""])]))
         }
-        "request_id" => one(Fetch::RequestId),
+        "request_id" => one(Fetch::RequestId.through(vec![
+            Convert::with("digest", &["md5"]),
+            Convert::new("hex"),
+            Convert::new("lower"),
+        ])),
         "content_type" => one(header("content-type")),
         "content_length" => one(header("content-length")),
         "proxy_add_x_forwarded_for" => vec![
@@ -128,11 +210,8 @@ fn known(name: &str) -> Option<Vec<Piece>> {
             ),
             Piece::Fetch(Fetch::Source),
         ],
-        "proxy_port" | "nginx_version" | "pid" | "hostname" => text(match name {
-            "nginx_version" => "1.22.1",
-            "proxy_port" => "80",
-            _ => "",
-        }),
+        "nginx_version" => text("1.22.1"),
+        "proxy_port" => text("80"),
         "ssl_protocol" => one(Fetch::TlsVersion),
         "ssl_cipher" => one(Fetch::TlsCipher),
         "ssl_server_name" => one(Fetch::TlsServerName),
@@ -160,6 +239,14 @@ fn known(name: &str) -> Option<Vec<Piece>> {
 /// A sentence about what is wrong or not known.
 pub(super) fn template(text: &str, names: &Names) -> Result<TemplateText, String> {
     to_text(&read(text, names)?)
+}
+
+/// The same for a text for people.
+///
+/// # Errors
+/// A sentence about what is wrong or not known.
+pub(super) fn plain(text: &str, names: &Names) -> Result<TemplateText, String> {
+    to_text(&read_plain(text, names)?)
 }
 
 /// A template as it stands in the model.
@@ -203,7 +290,10 @@ mod tests {
             ("$x$1", "${var:x}${1}"),
             ("a$", "a$$"),
             ("$http_x_a", "${header:x-a}"),
-            ("$arg_q-$cookie_c", "${query:q}-${cookie:c}"),
+            (
+                "$arg_q-$cookie_c",
+                "${any_case_query:q}-${any_case_cookie:c}",
+            ),
         ] {
             assert_eq!(template(text, &names).unwrap().as_str(), wanted, "{text}");
         }

@@ -116,6 +116,7 @@ fn mistakes_are_found_when_compiling() {
         (redirect("/a\nb"), "cannot stand in a header"),
         (
             Action::Redirect {
+                base: None,
                 status: 200,
                 location: template("/"),
                 headers: Vec::new(),
