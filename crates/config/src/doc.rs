@@ -8,13 +8,14 @@ use serde_json::{Map, Value as Json, json};
 use crate::diagnostic::Lines;
 use crate::model::{
     AccessLog, Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Backend,
-    BackendTls, BasicAuth, CertificateFiles, CheckStep, ClientCertificates, Condition, CookieSite,
-    Ejection, ErrorPage, Files, Forwarding, HashFunction, Health, HealthKind, Incidents, Keepalive,
-    Limits, Listener, ListenerTls, Log, LogFormat, LogLevel, Map as MapTable, MapEntry, Match,
-    Mode, OnError, Passthrough, Process, ProxyProtocol, Queue, Redirect, Replacement, Reply,
-    Resolver, Retries, RetryMethods, Rewrite, Route, Rule, RuntimeSocket, SendProxy, Server,
-    ServerProtocol, ServerState, StatusPage, Stick, StickyCookie, Syslog, SyslogFraming, Table,
-    Tally, Timeouts, TlsProfile, Track, ValueTest, Webhook, XForwarded,
+    BackendTls, BasicAuth, BodyReplacement, CertificateFiles, CheckStep, ClientCertificates,
+    Compression, Condition, CookieSite, Ejection, ErrorPage, Files, Forwarding, HashFunction,
+    Health, HealthKind, Incidents, Keepalive, Limits, Listener, ListenerTls, Log, LogFormat,
+    LogLevel, Map as MapTable, MapEntry, Match, Mode, OnError, Passthrough, Process, ProxyProtocol,
+    Queue, Redirect, ReplaceBody, Replacement, Reply, Resolver, Retries, RetryMethods, Rewrite,
+    Route, Rule, RuntimeSocket, SendProxy, Server, ServerProtocol, ServerState, StatusPage, Stick,
+    StickyCookie, Syslog, SyslogFraming, Table, Tally, Timeouts, TlsProfile, Track, ValueTest,
+    Webhook, XForwarded,
 };
 use crate::syntax::{Kind, Node};
 use crate::value::{Row, Section, Spec, Value, section_schema};
@@ -64,6 +65,7 @@ pub fn json_schema() -> Json {
         ("acme", section_schema::<Acme>()),
         ("timeouts", section_schema::<Timeouts>()),
         ("limits", section_schema::<Limits>()),
+        ("compression", section_schema::<Compression>()),
         ("errors", pages),
         ("map", named(section_schema::<MapTable>())),
         ("table", named(section_schema::<Table>())),
@@ -106,7 +108,7 @@ const fn chapter<S: Section>(place: &'static str) -> Chapter {
 }
 
 /// The chapters, in the order of the page.
-const CHAPTERS: [Chapter; 52] = [
+const CHAPTERS: [Chapter; 55] = [
     chapter::<Process>(""),
     chapter::<Admin>(""),
     chapter::<RuntimeSocket>(""),
@@ -165,6 +167,11 @@ const CHAPTERS: [Chapter; 52] = [
     chapter::<Limits>(
         "`[limits]`; `limits` of a listener, backend or route, the narrowest of which holds",
     ),
+    chapter::<Compression>(
+        "`[compression]`; `compression` of a listener, backend or route, the narrowest of which holds",
+    ),
+    chapter::<ReplaceBody>("`replace_body` of a route"),
+    chapter::<BodyReplacement>("`texts` of `replace_body`"),
     chapter::<ErrorPage>("`[errors]`; `errors` of a listener, which go first"),
     VALUES,
 ];
@@ -403,7 +410,7 @@ impl Part {
 }
 
 /// The sections of the sample. A header that would change something by being there is a comment too.
-const SAMPLE: [Part; 50] = [
+const SAMPLE: [Part; 53] = [
     part::<Process>("[process]"),
     part::<Admin>("[admin]"),
     part::<RuntimeSocket>("# [[admin.haproxy_sockets]]"),
@@ -417,6 +424,7 @@ const SAMPLE: [Part; 50] = [
     part::<AcmeDns>("# [acme.dns]"),
     part::<Timeouts>("[timeouts]"),
     part::<Limits>("[limits]"),
+    part::<Compression>("[compression]"),
     Part {
         rows: Vec::new,
         ..part::<ErrorPage>("[errors]")
@@ -450,6 +458,8 @@ const SAMPLE: [Part; 50] = [
     part::<Replacement>("# [[route.replace_request_headers]]"),
     part::<Files>("# [route.files]"),
     part::<OnError>("# [[route.on_error]]"),
+    part::<ReplaceBody>("# [route.replace_body]"),
+    part::<BodyReplacement>("# [[route.replace_body.texts]]"),
     part::<Redirect>("# [route.redirect]"),
     part::<Reply>("# [route.reply]"),
     part::<BasicAuth>("# [route.basic_auth]"),

@@ -11,6 +11,7 @@ mod deliver;
 mod dress;
 mod evidence;
 mod files;
+mod filter;
 mod gone;
 mod grpc;
 mod instead;
@@ -310,6 +311,7 @@ impl Exchange<'_> {
         while let Err(stop) = self.pass() {
             self.wait_for_rules(stop).await?;
         }
+        self.offload();
         let answer = self.obtain().await?;
         self.deliver(answer).await
     }

@@ -275,6 +275,7 @@ fn route(
     route.access_logs = super::logs::of(&scope, &names, work.notes);
     route.on_error = super::files::error_pages(&scope, &names, work.notes);
     limits(&scope, &mut route);
+    super::bodies::read(&scope, &names, &mut route, work.notes);
     work.config.routes.push(route);
 }
 

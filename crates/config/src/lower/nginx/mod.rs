@@ -6,6 +6,7 @@
 //! table ([`table`]); what depends on its words is noted where it is lowered. To add a directive: its
 //! entry in the table, and the code where it is looked for.
 
+mod bodies;
 mod files;
 mod headers;
 mod location;
