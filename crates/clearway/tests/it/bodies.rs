@@ -99,13 +99,15 @@ fn a_pause_of_the_server_brings_out_what_was_coded() {
         client.response_head().header("content-encoding"),
         Some("gzip")
     );
-    let size = client.take_chunk_size();
-    let mut packed = client.take(size);
+    let mut packed = Vec::new();
     let mut begin = [0; 7];
-    GzDecoder::new(&packed[..]).read_exact(&mut begin).unwrap();
+    while GzDecoder::new(&packed[..]).read_exact(&mut begin).is_err() {
+        let size = client.take_chunk_size();
+        packed.extend(client.take(size));
+        client.take(2);
+    }
     assert_eq!(&begin, b"first\n\n");
     gate.open();
-    client.take(2);
     loop {
         let size = client.take_chunk_size();
         if size == 0 {
