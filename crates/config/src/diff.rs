@@ -20,6 +20,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<String> {
     section("acme", &old.acme, &new.acme, &mut out);
     section("timeouts", &old.timeouts, &new.timeouts, &mut out);
     section("limits", &old.limits, &new.limits, &mut out);
+    section("compression", &old.compression, &new.compression, &mut out);
     errors(&old.errors, &new.errors, &mut out);
     let name = |map: &crate::model::Map| map.name.to_string();
     named("map", (&*old.maps, &*new.maps), name, &mut out, changes);

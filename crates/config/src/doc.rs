@@ -8,15 +8,15 @@ use serde_json::{Map, Value as Json, json};
 use crate::diagnostic::Lines;
 use crate::model::{
     AccessLog, Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Backend,
-    BackendTls, BasicAuth, CertificateFiles, CheckStep, ClientCertificates, ClientFrom,
-    ConcurrencyLimit, ConcurrencyLimitUse, ConcurrencyLimiting, Condition, CookieSite, Ejection,
-    ErrorPage, Files, Forwarding, HashFunction, Health, HealthKind, Incidents, Keepalive, Limits,
-    Listener, ListenerTls, Log, LogFormat, LogLevel, Map as MapTable, MapEntry, Match, Mode,
-    OnError, Passthrough, Process, ProxyProtocol, Queue, RateLimit, RateLimitUse, RateLimiting,
-    Redirect, Replacement, Reply, Resolver, Retries, RetryMethods, Rewrite, Route, Rule,
-    RuntimeSocket, SendProxy, Server, ServerProtocol, ServerState, StatusPage, Stick, StickyCookie,
-    Syslog, SyslogFraming, Table, Tally, Timeouts, TlsProfile, Track, ValueTest, Webhook,
-    XForwarded,
+    BackendTls, BasicAuth, BodyReplacement, CertificateFiles, CheckStep, ClientCertificates,
+    ClientFrom, Compression, ConcurrencyLimit, ConcurrencyLimitUse, ConcurrencyLimiting, Condition,
+    CookieSite, Ejection, ErrorPage, Files, Forwarding, HashFunction, Health, HealthKind,
+    Incidents, Keepalive, Limits, Listener, ListenerTls, Log, LogFormat, LogLevel, Map as MapTable,
+    MapEntry, Match, Mode, OnError, Passthrough, Process, ProxyProtocol, Queue, RateLimit,
+    RateLimitUse, RateLimiting, Redirect, ReplaceBody, Replacement, Reply, Resolver, Retries,
+    RetryMethods, Rewrite, Route, Rule, RuntimeSocket, SendProxy, Server, ServerProtocol,
+    ServerState, StatusPage, Stick, StickyCookie, Syslog, SyslogFraming, Table, Tally, Timeouts,
+    TlsProfile, Track, ValueTest, Webhook, XForwarded,
 };
 use crate::syntax::{Kind, Node};
 use crate::value::{Row, Section, Spec, Value, section_schema};
@@ -66,6 +66,7 @@ pub fn json_schema() -> Json {
         ("acme", section_schema::<Acme>()),
         ("timeouts", section_schema::<Timeouts>()),
         ("limits", section_schema::<Limits>()),
+        ("compression", section_schema::<Compression>()),
         ("errors", pages),
         ("map", named(section_schema::<MapTable>())),
         ("table", named(section_schema::<Table>())),
@@ -113,7 +114,7 @@ const fn chapter<S: Section>(place: &'static str) -> Chapter {
 }
 
 /// The chapters, in the order of the page.
-const CHAPTERS: [Chapter; 59] = [
+const CHAPTERS: [Chapter; 62] = [
     chapter::<Process>(""),
     chapter::<Admin>(""),
     chapter::<RuntimeSocket>(""),
@@ -179,6 +180,11 @@ const CHAPTERS: [Chapter; 59] = [
     chapter::<Limits>(
         "`[limits]`; `limits` of a listener, backend or route, the narrowest of which holds",
     ),
+    chapter::<Compression>(
+        "`[compression]`; `compression` of a listener, backend or route, the narrowest of which holds",
+    ),
+    chapter::<ReplaceBody>("`replace_body` of a route"),
+    chapter::<BodyReplacement>("`texts` of `replace_body`"),
     chapter::<ErrorPage>("`[errors]`; `errors` of a listener, which go first"),
     VALUES,
 ];
@@ -417,7 +423,7 @@ impl Part {
 }
 
 /// The sections of the sample. A header that would change something by being there is a comment too.
-const SAMPLE: [Part; 57] = [
+const SAMPLE: [Part; 60] = [
     part::<Process>("[process]"),
     part::<Admin>("[admin]"),
     part::<RuntimeSocket>("# [[admin.haproxy_sockets]]"),
@@ -431,6 +437,7 @@ const SAMPLE: [Part; 57] = [
     part::<AcmeDns>("# [acme.dns]"),
     part::<Timeouts>("[timeouts]"),
     part::<Limits>("[limits]"),
+    part::<Compression>("[compression]"),
     Part {
         rows: Vec::new,
         ..part::<ErrorPage>("[errors]")
@@ -466,6 +473,8 @@ const SAMPLE: [Part; 57] = [
     part::<Replacement>("# [[route.replace_request_headers]]"),
     part::<Files>("# [route.files]"),
     part::<OnError>("# [[route.on_error]]"),
+    part::<ReplaceBody>("# [route.replace_body]"),
+    part::<BodyReplacement>("# [[route.replace_body.texts]]"),
     part::<Redirect>("# [route.redirect]"),
     part::<Reply>("# [route.reply]"),
     part::<BasicAuth>("# [route.basic_auth]"),

@@ -7,9 +7,10 @@ pub use crate::concept::actions::{
 };
 pub use crate::concept::admin::{Admin, RuntimeLevel, RuntimeSocket};
 pub use crate::concept::backend::{Backend, HashFunction, SendProxy, ServerProtocol};
+pub use crate::concept::compression::{CodingName, Compression, CompressionOverrides, Proxied};
 pub use crate::concept::ejection::Ejection;
 pub use crate::concept::errors::{ErrorPage, ErrorPages};
-pub use crate::concept::files::{Files, ModifiedSince};
+pub use crate::concept::files::{Files, ModifiedSince, Precompressed};
 pub use crate::concept::forwarded::{Forwarding, XForwarded};
 pub use crate::concept::health::{CheckStep, Health, HealthKind};
 pub use crate::concept::incidents::{Incidents, Webhook, WebhookFormat};
@@ -28,6 +29,7 @@ pub use crate::concept::rate_limit::{
     ConcurrencyLimit, ConcurrencyLimitUse, ConcurrencyLimiting, RateLimit, RateLimitUse,
     RateLimiting,
 };
+pub use crate::concept::replace_body::{BodyReplacement, ReplaceBody};
 pub use crate::concept::resolver::Resolver;
 pub use crate::concept::retries::{Retries, RetryMethods, RetryOverrides};
 pub use crate::concept::route::{Route, Rule};
@@ -65,6 +67,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How much everybody may take.
     pub limits: Limits,
+    /// Bodies coded for clients.
+    pub compression: Compression,
     /// Pages in place of the short texts of error replies.
     pub errors: ErrorPages,
     /// Tables from values to texts.
@@ -182,6 +186,23 @@ impl Config {
             .flatten()
             .collect();
         self.limits.resolved(&levels)
+    }
+
+    /// The compression that holds in a place, from the widest to the narrowest.
+    #[must_use]
+    pub fn compression_for(
+        &self,
+        listener: &Listener,
+        backend: Option<&Backend>,
+        route: Option<&Route>,
+    ) -> Compression {
+        let backend = backend.map(|backend| &backend.compression);
+        let route = route.map(|route| &route.compression);
+        let levels: Vec<_> = [Some(&listener.compression), backend, route]
+            .into_iter()
+            .flatten()
+            .collect();
+        self.compression.resolved(&levels)
     }
 
     /// The access logs of a listener's requests on a route; those of the listener when there is none.

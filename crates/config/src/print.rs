@@ -16,6 +16,7 @@ pub fn print(config: &Config) -> String {
     single("acme", &config.acme, &mut out);
     single("timeouts", &config.timeouts, &mut out);
     single("limits", &config.limits, &mut out);
+    single("compression", &config.compression, &mut out);
     if !config.errors.is_empty() {
         begin("[errors]", &mut out);
         for (key, page) in &config.errors {
@@ -124,6 +125,7 @@ mod tests {
             acme: Section::sample_section(rng),
             timeouts: Section::sample_section(rng),
             limits: Section::sample_section(rng),
+            compression: Section::sample_section(rng),
             errors: <ErrorPages as Value>::sample(rng, &Spec::NONE),
             maps: distinct(list::<Map>(rng), |m| m.name.to_string()),
             tables: distinct(list::<crate::model::Table>(rng), |t| t.name.to_string()),

@@ -389,7 +389,8 @@ pub fn encode_response(
     let mut run = Run::default();
     for f in &head.fields {
         let value = f.value.of(buf);
-        if f.known == Known::ContentLength {
+        // Rules that drop it change the body.
+        if f.known == Known::ContentLength && !(changed && edits.drops(b"content-length")) {
             length = Some(value);
         }
         if f.hop || (changed && edits.drops(f.name.of(buf))) {

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod chunked;
+pub mod coding;
 mod date;
 mod edits;
 mod encode;

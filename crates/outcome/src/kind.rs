@@ -310,6 +310,7 @@ kinds! {
     ResponseBodyReset = "response_body_reset" 502 Application Never counts "http_response_incomplete" Server b'D' "UC" "recv() failed (104: Connection reset by peer) while reading upstream" : "The server reset the connection in the middle of the body.";
     ResponseBodyStalled = "response_body_stalled" 504 Application Never counts "http_response_timeout" ServerTimeout b'D' "UT" "upstream timed out (110: Connection timed out) while reading upstream" : "The server sent nothing of the body for timeouts.server_idle.";
     ResponseChunkInvalid = "response_chunk_invalid" 502 Application Never counts "http_response_transfer_coding" Proxy b'D' "UPE" "upstream sent invalid chunked response while reading upstream" : "The chunked framing of the response is broken.";
+    ResponseContentInvalid = "response_content_invalid" 502 Application Never counts "http_response_content_coding" Proxy b'D' "UPE" "" : "The body of the response is not in the coding that Content-Encoding names.";
 
     // Tunnels and layer 4.
     TunnelIdle = "tunnel_idle" 0 Application Never spares "connection_timeout" ServerTimeout b'D' "SI" "upstream timed out (110: Connection timed out) while proxying upgraded connection" : "Nobody sent anything through the tunnel for timeouts.tunnel.";

@@ -11,6 +11,7 @@
 
 pub mod access;
 pub mod board;
+mod body;
 mod client;
 pub mod compile;
 mod exchange;

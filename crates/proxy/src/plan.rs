@@ -26,6 +26,7 @@ use ipnet::IpNet;
 
 use crate::access::LogSet;
 use crate::board::{BackendEntry, KeptSessions, ListenerEntry, ServerEntry};
+use crate::body::plan::BodyPlan;
 use crate::issuance::Issuance;
 use crate::status::Statistics;
 
@@ -296,6 +297,8 @@ pub struct RoutePlan {
     pub logs: LogSet,
     /// What other routes answer in place of errors.
     pub on_error: Vec<ErrorTurn>,
+    /// What is done with bodies of responses; none when nothing is.
+    pub(crate) body: Option<Arc<BodyPlan>>,
 }
 
 /// That another route answers in place of an error.

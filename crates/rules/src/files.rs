@@ -65,6 +65,12 @@ pub struct FileSettings {
     pub modified_since: ModifiedSince,
     /// How many ranges one request may ask for; 0 = ranges are not known.
     pub ranges_max: usize,
+    /// Codings of files that lie beside others, with what their names end with.
+    pub precompressed: Vec<(&'static str, &'static str)>,
+    /// Whether caches are told that such a file depends on the client.
+    pub precompressed_vary: bool,
+    /// Whether clients get it that do not take it.
+    pub precompressed_always: bool,
     /// Whether redirections to folders name scheme and host.
     pub absolute_redirects: bool,
 }

@@ -44,5 +44,5 @@ pub use program::Program;
 pub use router::Router;
 pub use scratch::{Scratch, Session};
 pub use shadow::shadowed;
-pub use value::Value;
+pub use value::{Phrase, Value};
 pub use view::{Around, BodyWait, Flow, LocalReply, OnDisk, View};

@@ -1,8 +1,8 @@
 //! Single values, for whoever wants to know something of a request without deciding anything: logs.
 
-use crate::ast::{Definitions, Fetch, Since};
+use crate::ast::{Definitions, Fetch, Since, Template};
 use crate::compile::Compiler;
-use crate::fetch::{Context, Source};
+use crate::fetch::{Context, Source, Text};
 use crate::scratch::Scratch;
 use crate::view::View;
 
@@ -56,6 +56,26 @@ impl Value {
     /// Prepares the memory of rules for [`Value::show`], should no rule have run.
     pub fn begin(view: &View<'_>, scratch: &mut Scratch) {
         scratch.begin(view);
+    }
+}
+
+/// A template, compiled, for whoever writes it somewhere else than into a head.
+#[derive(Clone, Debug)]
+pub struct Phrase(Text);
+
+impl Phrase {
+    /// Compiles a template, with the maps that it may refer to.
+    ///
+    /// # Errors
+    /// A sentence: there is no such map, or there is a mistake in it.
+    pub fn compile(template: &Template, definitions: &Definitions) -> Result<Self, String> {
+        Compiler::new(definitions).text(template).map(Self)
+    }
+
+    /// Appends the text.
+    pub fn write(&self, view: &View<'_>, scratch: &mut Scratch, out: &mut Vec<u8>) {
+        scratch.begin(view);
+        self.0.write(&Context::for_templates(view, scratch), out);
     }
 }
 

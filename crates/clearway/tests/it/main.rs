@@ -7,6 +7,7 @@ mod access_logs;
 mod acme;
 mod bad_days;
 mod balancing;
+mod bodies;
 mod cli;
 mod doctor;
 mod faults;

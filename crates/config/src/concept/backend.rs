@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clearway_balance::{Algorithm, Bound};
 
+use super::compression::CompressionOverrides;
 use super::ejection::Ejection;
 use super::errors::ErrorPages;
 use super::health::Health;
@@ -75,6 +76,9 @@ concept! {
     /// Limits in place of those of the process and the listener.
     limits: LimitOverrides = LimitOverrides::default(),
         example = Some("{ response_header_bytes = \"64KiB\" }");
+    /// Compression in place of that of the process and the listener.
+    compression: CompressionOverrides = CompressionOverrides::default(),
+        example = Some("{ algorithms = [\"gzip\"] }");
 }
 table_value!(Backend);
 

@@ -40,6 +40,13 @@ concept! {
     modified_since: ModifiedSince = ModifiedSince::Before, example = Some("\"exact\"");
     /// How many ranges one request may ask for; 0 = ranges are not known.
     ranges_max: u16 = 32, example = Some("1");
+    /// Files with a coding that lie beside a file and are sent to clients that take it, the first that is
+    /// there: `.zst`, `.br`, `.gz`.
+    precompressed: Vec<Precompressed> = Vec::new(), example = Some("[\"br\", \"gzip\"]");
+    /// Whether caches are told that such a file depends on the client (`Vary`).
+    precompressed_vary: bool = true;
+    /// Whether clients get it that do not take it.
+    precompressed_always: bool = false, example = Some("true");
     /// Whether a route is looked for again with the path of the index.
     reroute_index: bool = false, example = Some("true");
     /// Whether the redirection to a folder's path with its slash names scheme, host and
@@ -47,6 +54,18 @@ concept! {
     absolute_redirects: bool = false, example = Some("true");
 }
 table_value!(Files);
+
+choices! {
+    /// A coding of files that lie beside others.
+    Precompressed {
+        /// zstd, `.zst`.
+        Zstd = "zstd",
+        /// Brotli, `.br`.
+        Brotli = "br",
+        /// gzip, `.gz`.
+        Gzip = "gzip",
+    }
+}
 
 choices! {
     /// When `If-Modified-Since` means that the client has the file.

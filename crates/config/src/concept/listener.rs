@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::compression::CompressionOverrides;
 use super::errors::ErrorPages;
 use super::forwarded::Forwarding;
 use super::limits::LimitOverrides;
@@ -65,6 +66,9 @@ concept! {
     timeouts: TimeoutOverrides = TimeoutOverrides::default(), example = Some("{ client_idle = \"10s\" }");
     /// Limits in place of those of the process.
     limits: LimitOverrides = LimitOverrides::default(), example = Some("{ connections = 1000 }");
+    /// Compression in place of that of the process.
+    compression: CompressionOverrides = CompressionOverrides::default(),
+        example = Some("{ algorithms = [\"gzip\"] }");
     /// Pages in place of those of the process.
     errors: ErrorPages = Pairs::default(), example = Some("{ 503 = { body = \"Back soon.\" } }");
     /// Statuses of Clearway's own answers after which the connection is closed, besides those where it has to be.

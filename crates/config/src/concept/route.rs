@@ -1,10 +1,12 @@
 //! `[[route]]` and `[[listener.NAME.rule]]`.
 
 use super::actions::Actions;
+use super::compression::CompressionOverrides;
 use super::limits::LimitOverrides;
 use super::log::AccessLog;
 use super::matching::{Condition, Match};
 use super::on_error::OnError;
+use super::replace_body::ReplaceBody;
 use super::retries::RetryOverrides;
 use super::timeouts::TimeoutOverrides;
 use super::{concept, table_value};
@@ -37,6 +39,12 @@ concept! {
     retries: RetryOverrides = RetryOverrides::default(), example = Some("{ max = 0 }");
     /// Limits in place of those of the process and the listener.
     limits: LimitOverrides = LimitOverrides::default(), example = Some("{ body_bytes = \"1GiB\" }");
+    /// Compression in place of that of the process, the listener and the backend.
+    compression: CompressionOverrides = CompressionOverrides::default(),
+        example = Some("{ algorithms = [\"gzip\"] }");
+    /// Texts put in place of others in bodies.
+    replace_body: Option<ReplaceBody> = None,
+        example = Some("{ texts = { find = \"http://inner\", to = \"https://${host}\" } }");
     /// Its access logs in place of those of the listener or the process; `[]` = none.
     access_logs: Option<Vec<AccessLog>> = None, key = "access_log",
         example = Some("[{ to = \"/var/log/clearway/api.log\", format = \"nginx_combined\" }]");

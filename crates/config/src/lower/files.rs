@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clearway_rules::ast;
 
-use crate::model::{Files, ModifiedSince, TemplateText};
+use crate::model::{Files, ModifiedSince, Precompressed, TemplateText};
 
 impl Files {
     pub(crate) fn lowered(&self) -> ast::Action {
@@ -40,6 +40,17 @@ impl Files {
                 ModifiedSince::Off => ast::ModifiedSince::Off,
             },
             ranges_max: usize::from(self.ranges_max),
+            precompressed: self
+                .precompressed
+                .iter()
+                .map(|coding| match coding {
+                    Precompressed::Zstd => ("zstd", ".zst"),
+                    Precompressed::Brotli => ("br", ".br"),
+                    Precompressed::Gzip => ("gzip", ".gz"),
+                })
+                .collect(),
+            precompressed_vary: self.precompressed_vary,
+            precompressed_always: self.precompressed_always,
             absolute_redirects: self.absolute_redirects,
         };
         ast::Action::Files(Box::new(ast::Files {

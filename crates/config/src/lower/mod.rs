@@ -16,7 +16,7 @@ use crate::value::{
 use crate::words;
 
 /// The sections of a file.
-pub(crate) const SECTIONS: [&str; 16] = [
+pub(crate) const SECTIONS: [&str; 17] = [
     "process",
     "admin",
     "log",
@@ -25,6 +25,7 @@ pub(crate) const SECTIONS: [&str; 16] = [
     "acme",
     "timeouts",
     "limits",
+    "compression",
     "errors",
     "map",
     "table",
@@ -49,6 +50,7 @@ pub(crate) fn config(entries: &[Entry], reader: &mut Reader<'_>) -> Config {
             "acme" => section(entry, reader, &mut config.acme),
             "timeouts" => section(entry, reader, &mut config.timeouts),
             "limits" => section(entry, reader, &mut config.limits),
+            "compression" => section(entry, reader, &mut config.compression),
             "errors" => {
                 if let Some(pages) = Value::read(node, &Spec::NONE, reader) {
                     config.errors = pages;
@@ -223,6 +225,7 @@ mod tests {
             "[acme]\nstorage = \"/srv/acme\"\n",
             "[timeouts]\nconnect = \"1s\"\n",
             "[limits]\nhops = 9\n",
+            "[compression]\nalgorithms = [\"gzip\"]\n",
             "[errors]\n503 = { body = \"x\" }\n",
             "[map.upgrade]\nkey = \"${host}\"\n",
             "[table.clients]\nsize = 7\n",

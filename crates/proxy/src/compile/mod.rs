@@ -24,6 +24,7 @@ pub use backend::{Address, Answer, Names, Question};
 
 use crate::access::LogSet;
 use crate::board::Board;
+use crate::body::plan::BodyPlan;
 use crate::plan::{
     BackendPlan, ErrorTurn, ListenerPlan, Marked, Mode, PassPlan, PayloadNeed, Plan, RetryPlan,
     RoutePlan,
@@ -194,6 +195,7 @@ fn compile_listener(
         ),
         logs: logs(config, named, listener, None)?,
         on_error: Vec::new(),
+        body: body(config, named, (listener, default, None))?,
     };
     Ok(ListenerPlan {
         name,
@@ -322,7 +324,24 @@ fn compile_route(
         ),
         logs: logs(config, named, listener, Some(route))?,
         on_error: route.on_error.iter().map(error_turn).collect(),
+        body: body(config, named, (listener, backend, Some(route)))?,
     })
+}
+
+/// What is done with bodies of responses in a place.
+fn body(
+    config: &Config,
+    named: &Definitions,
+    (listener, backend, route): (&Listener, Option<&Backend>, Option<&Route>),
+) -> Result<Option<Arc<BodyPlan>>, Vec<Diagnostic>> {
+    let compression = config.compression_for(listener, backend, route);
+    let plan = BodyPlan::new(compression, route, named).map_err(|words| {
+        let origin = route.map_or(listener.origin(), |route| {
+            route.origins.field_or_section("replace_body")
+        });
+        vec![Diagnostic::error("replace-body", origin, words)]
+    })?;
+    Ok(plan.map(Arc::new))
 }
 
 fn error_turn(turn: &OnError) -> ErrorTurn {

@@ -78,16 +78,21 @@ impl Exchange<'_> {
             return Box::pin(self.switch_protocols(answer)).await;
         }
         self.refuse_consent(&answer)?;
-        let shape = self.shape(&answer);
+        let mut shape = self.shape(&answer);
+        self.apply_response_rules(&answer)?;
+        let filters = self.filters(answer.buffer.filled(), shape.framing);
+        if filters.is_some() {
+            shape = self.filtered(shape);
+        }
         let delimited = shape.delimited;
         let keep = self.keeps_client(&answer, &shape);
-        self.apply_response_rules(&answer)?;
         let head_len = self.request.response.len;
         if self.request.response.framing == Framing::Length(0) {
             self.note_grpc_head(answer.buffer.filled());
         }
         self.encode_response_head(&answer, shape.framing, keep);
         let mut pump = Pump::new(shape.source, shape.coding);
+        pump.set_filters(filters);
         let empty = self.conn.worker.small.lease();
         let buffer = std::mem::replace(&mut answer.buffer, empty);
         if let Err(cut) = pump.feed(buffer, head_len) {
@@ -256,6 +261,26 @@ impl Exchange<'_> {
     /// Whether the listener wants one request per connection.
     pub(super) fn closes(&self) -> bool {
         self.plan.listener(self.conn.listener_at).closes
+    }
+
+    /// How a body is written whose length is not known before its end.
+    fn filtered(&self, shape: Shape) -> Shape {
+        let (coding, framing) = match self.request.head.version {
+            Version::Http2 => (Coding::Frames, Framing::Chunked),
+            Version::Http11 => (Coding::Enchunk, Framing::Chunked),
+            Version::Http10 => match shape.source {
+                Source::Chunked(_) => (Coding::Dechunk, Framing::UntilClose),
+                Source::Length(_) | Source::UntilClose | Source::Tunnel => {
+                    (Coding::Same, Framing::UntilClose)
+                }
+            },
+        };
+        Shape {
+            source: shape.source,
+            coding,
+            framing,
+            delimited: framing == Framing::Chunked,
+        }
     }
 
     /// Whether the client's connection can carry another request afterwards.
@@ -522,6 +547,7 @@ impl Exchange<'_> {
                 FaultKind::ResponseBodyReset,
                 error.raw_os_error().unwrap_or(0),
             ),
+            Cut::Framing(kind @ FaultKind::ResponseContentInvalid) => (*kind, 0),
             Cut::Framing(_) => (FaultKind::ResponseChunkInvalid, 0),
         };
         if let Cut::SourceError(error) = cut

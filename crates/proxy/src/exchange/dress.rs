@@ -3,7 +3,9 @@
 use std::rc::Rc;
 
 use clearway_base::intern::Name;
-use clearway_http::{Edits, HeadLimits, Progress, ResponseHead, ResponseOptions, encode_response};
+use clearway_http::{
+    Edits, Framing, HeadLimits, Progress, ResponseHead, ResponseOptions, encode_response,
+};
 use clearway_rules::View;
 
 use super::Exchange;
@@ -62,5 +64,44 @@ impl Exchange<'_> {
         encode_response(&head, reply, &edits, &options, &mut out);
         out.extend_from_slice(reply.get(head.len..).unwrap_or_default());
         Some(out)
+    }
+
+    /// A reply whose body went through the filters of its route; none when it stays as it is.
+    pub(super) fn coded(&mut self, reply: &[u8], keep_alive: bool) -> Option<Vec<u8>> {
+        let mut head = ResponseHead::default();
+        let parsed = head.parse(reply, &HeadLimits::default(), self.request.head.method);
+        if parsed != Ok(Progress::Complete) {
+            return None;
+        }
+        let body = reply.get(head.len..).unwrap_or_default();
+        let framing = head.framing;
+        let response = std::mem::replace(&mut self.request.response, head);
+        let edits = std::mem::take(&mut self.request.response_edits);
+        let filters = self.filters(reply, framing);
+        let whole = filters.and_then(|mut filters| filters.whole(body).ok());
+        let out = match &whole {
+            None if self.request.response_edits.is_empty() => None,
+            _ => {
+                let body = whole.as_deref().unwrap_or(body);
+                let options = ResponseOptions {
+                    client_version: self.request.head.version,
+                    keep_alive,
+                    framing: match framing {
+                        Framing::Length(_) => Framing::Length(body.len() as u64),
+                        other => other,
+                    },
+                    via: None,
+                    upgrade: false,
+                };
+                let mut out = Vec::with_capacity(body.len() + 512);
+                let (head, edits) = (&self.request.response, &self.request.response_edits);
+                encode_response(head, reply, edits, &options, &mut out);
+                out.extend_from_slice(body);
+                Some(out)
+            }
+        };
+        self.request.response = response;
+        self.request.response_edits = edits;
+        out
     }
 }

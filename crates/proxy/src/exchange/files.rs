@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use clearway_base::buffer::Lease;
 use clearway_http::{
-    Framing, HeadLimits, Method, Progress, ResponseOptions, encode_response, reason, uri,
+    Framing, HeadLimits, Method, Progress, ResponseOptions, Version, encode_response, reason, uri,
 };
 use clearway_outcome::{FaultKind, Phase};
 use clearway_rules::{Flow, LocalReply, View, Wanted};
@@ -16,6 +16,7 @@ use clearway_telemetry::proxy_status;
 
 use super::around::Surroundings;
 use super::{Admission, Exchange, Next, Stop};
+use crate::body::Filters;
 use crate::files::condition::{Conditions, Verdict};
 use crate::files::look::{Look, look};
 use crate::files::range::{Asked, asked};
@@ -54,7 +55,11 @@ impl Exchange<'_> {
         let method = self.request.head.method;
         // Who sent something that failed is told why with what others read.
         let reads = matches!(method, Method::Get | Method::Head) || self.instead.is_some();
-        match look(wanted) {
+        let accept = self
+            .request
+            .head
+            .header("accept-encoding", self.lease.filled());
+        match look(wanted, accept.unwrap_or_default()) {
             Look::Elsewhere(to) => {
                 let (scratch, edits) = (&mut self.request.scratch, &mut self.request.edits);
                 if scratch.send_elsewhere(&to, edits) {
@@ -114,17 +119,28 @@ impl Exchange<'_> {
             }
             Err(Stop::File(_) | Stop::Body(_)) => return Next::Abort,
         };
-        let keep_alive = self.keeps_after_reply();
-        let out = self.encode_file_head(&draft, &head, keep_alive);
+        let framing = draft.len.map_or(Framing::None, Framing::Length);
+        let filters = self.filters(&head, framing);
+        let keeps = filters.is_none() || self.request.head.version != Version::Http10;
+        let keep_alive = keeps && self.keeps_after_reply();
+        let framing = match (self.request.head.method, &filters, keeps) {
+            (Method::Head, ..) => Framing::None,
+            (_, None, _) => framing,
+            (_, Some(_), true) => Framing::Chunked,
+            (_, Some(_), false) => Framing::UntilClose,
+        };
+        let out = self.encode_file_head(framing, &head, keep_alive);
         self.status = self.request.response_edits.status().unwrap_or(draft.status);
         let is_read = self.request.head.method != Method::Head;
         let pieces = if is_read { draft.pieces } else { Vec::new() };
-        let sent = self.send_file(&out, &found.body, pieces).await;
+        let sent = self.send_file(&out, &found.body, (pieces, filters)).await;
         self.conn.worker.tick();
         let head_len = out.len() as u64;
         self.body_out = self.bytes_out.saturating_sub(head_len);
         match sent {
             Ok(()) if keep_alive => self.keep_alive_after(self.request_len()),
+            // The end of the connection is that of the body.
+            Ok(()) if !keeps => Next::Close,
             Ok(()) => Next::Linger,
             Err(cut) => {
                 let fault = match cut {
@@ -169,8 +185,10 @@ impl Exchange<'_> {
             }
         }
         let range = head.header("range", buf);
-        let is_whole =
-            draft.status != 200 || self.instead.is_some() || matches!(found.body, Body::Text(_));
+        let is_whole = draft.status != 200
+            || self.instead.is_some()
+            || found.coding.is_some()
+            || matches!(found.body, Body::Text(_));
         if !is_whole && conditions.ranges_hold(found) {
             let max = found.settings.ranges_max;
             draft.take(asked(range, len, max), found, &self.id.text());
@@ -185,8 +203,15 @@ impl Exchange<'_> {
         if let Some(etag) = &found.etag {
             draft.field("ETag", etag.as_bytes());
         }
+        if let Some(coding) = found.coding.filter(|_| draft.status != 304) {
+            draft.field("Content-Encoding", coding.as_bytes());
+        }
+        if found.varies {
+            draft.field("Vary", b"Accept-Encoding");
+        }
         let is_file = matches!(found.body, Body::File(..));
-        if draft.status == 200 && found.settings.ranges_max > 0 && is_file {
+        let is_coded = found.coding.is_some();
+        if draft.status == 200 && found.settings.ranges_max > 0 && is_file && !is_coded {
             draft.field("Accept-Ranges", b"bytes");
         }
         draft
@@ -277,11 +302,7 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    fn encode_file_head(&mut self, draft: &Draft, head: &[u8], keep_alive: bool) -> Vec<u8> {
-        let framing = match draft.len {
-            Some(len) if self.request.head.method != Method::Head => Framing::Length(len),
-            Some(_) | None => Framing::None,
-        };
+    fn encode_file_head(&mut self, framing: Framing, head: &[u8], keep_alive: bool) -> Vec<u8> {
         let options = ResponseOptions {
             client_version: self.request.head.version,
             keep_alive,
@@ -298,18 +319,19 @@ impl Exchange<'_> {
 
     /// Sends a head and what stands behind it, one buffer at a time. Others have their turn between two of
     /// them: the disk would else be waited for by all.
-    async fn send_file(&mut self, head: &[u8], body: &Body, pieces: Vec<Piece>) -> Result<(), Cut> {
+    async fn send_file(
+        &mut self,
+        head: &[u8],
+        body: &Body,
+        (pieces, filters): (Vec<Piece>, Option<Box<Filters>>),
+    ) -> Result<(), Cut> {
+        if let Some(filters) = filters {
+            return self.send_filtered(head, body, (pieces, filters)).await;
+        }
         let worker = Rc::clone(&self.conn.worker);
         let mut buffer = worker.large.lease();
         let mut owed = vec![Source::Bytes(head, 0)];
-        owed.extend(pieces.iter().map(|piece| match (piece, body) {
-            (Piece::Text(text), _) => Source::Bytes(text, 0),
-            (Piece::Part(range), Body::File(file, _)) => Source::File(file, range.clone()),
-            (Piece::Part(range), Body::Text(text)) => {
-                let end = usize::try_from(range.end).unwrap_or(usize::MAX);
-                Source::Bytes(text.get(..end).unwrap_or(text), 0)
-            }
-        }));
+        owed.extend(pieces.iter().map(|piece| piece.source(body)));
         let mut owed = owed.into_iter();
         let mut next = owed.next();
         while let Some(source) = &mut next {
@@ -332,6 +354,46 @@ impl Exchange<'_> {
         Ok(())
     }
 
+    /// The same for a body that goes through filters: in chunks, or to the end of the connection.
+    async fn send_filtered(
+        &mut self,
+        head: &[u8],
+        body: &Body,
+        (pieces, mut filters): (Vec<Piece>, Box<Filters>),
+    ) -> Result<(), Cut> {
+        let worker = Rc::clone(&self.conn.worker);
+        let mut buffer = worker.large.lease();
+        let in_chunks = self.request.head.version == Version::Http11;
+        let mut out = head.to_vec();
+        let mut through = Vec::new();
+        for mut source in pieces.iter().map(|piece| piece.source(body)) {
+            let mut is_empty = false;
+            while !is_empty {
+                is_empty = source.fill(&mut buffer).map_err(|_| Cut::File)?;
+                while !buffer.is_empty() || filters.has_more() {
+                    let pushed = filters.push(buffer.filled(), &mut through);
+                    buffer.consume(pushed.map_err(|_| Cut::File)?);
+                }
+                frame(&mut through, in_chunks, &mut out);
+                self.send_bytes(&out).await.map_err(Cut::Client)?;
+                out.clear();
+                tokio::task::yield_now().await;
+            }
+        }
+        filters.finish(&mut through).map_err(|_| Cut::File)?;
+        frame(&mut through, in_chunks, &mut out);
+        if in_chunks {
+            out.extend_from_slice(b"0\r\n\r\n");
+        }
+        self.send_bytes(&out).await.map_err(Cut::Client)?;
+        match self.conn.stream.h2_mut() {
+            Some(stream) => stream
+                .finish(&[])
+                .map_err(|_| Cut::Client(FaultKind::ClientReset)),
+            None => Ok(()),
+        }
+    }
+
     /// Writes bytes; the time-out begins anew whenever the client has taken some.
     async fn send_bytes(&mut self, mut data: &[u8]) -> Result<(), FaultKind> {
         let limit = self.route_plan().timeouts.client_write;
@@ -352,6 +414,33 @@ impl Exchange<'_> {
             data = data.get(count..).unwrap_or_default();
         }
         Ok(())
+    }
+}
+
+/// Moves bytes to what is sent, as a chunk where chunks are.
+fn frame(bytes: &mut Vec<u8>, in_chunks: bool, out: &mut Vec<u8>) {
+    if bytes.is_empty() {
+        return;
+    }
+    if in_chunks {
+        clearway_http::write_chunk_header(bytes.len(), out);
+    }
+    out.append(bytes);
+    if in_chunks {
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+impl Piece {
+    fn source<'a>(&'a self, body: &'a Body) -> Source<'a> {
+        match (self, body) {
+            (Self::Text(text), _) => Source::Bytes(text, 0),
+            (Self::Part(range), Body::File(file, _)) => Source::File(file, range.clone()),
+            (Self::Part(range), Body::Text(text)) => {
+                let end = usize::try_from(range.end).unwrap_or(usize::MAX);
+                Source::Bytes(text.get(..end).unwrap_or(text), 0)
+            }
+        }
     }
 }
 

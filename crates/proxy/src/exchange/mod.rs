@@ -11,6 +11,7 @@ mod deliver;
 mod dress;
 mod evidence;
 mod files;
+mod filter;
 mod gone;
 mod grpc;
 mod instead;
@@ -330,6 +331,7 @@ impl Exchange<'_> {
         };
         self.wait_for_limits().await?;
         passed?;
+        self.offload();
         let answer = self.obtain().await?;
         self.intercept(&answer)?;
         self.deliver(answer).await

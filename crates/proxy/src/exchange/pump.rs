@@ -15,12 +15,16 @@ use clearway_net::wire::Wire;
 use clearway_outcome::FaultKind;
 use tokio::io::Interest;
 
+use crate::body::Filters;
+
 /// Bodies with more than this left go through a pipe without being copied to user space.
 const SPLICE_ABOVE: u64 = 32 * 1_024;
 /// What is moved at once in a tunnel that is worth no pipe, in bytes.
 const SMALL: usize = 4 * 1_024;
 /// So many small amounts end the use of a pipe.
 const SMALL_IN_A_ROW: u32 = 4;
+/// Filters rest when so much has come out of them, in bytes.
+const FILTERED: usize = 16 * 1_024;
 /// Most bytes moved by one splice call.
 const SPLICE_CHUNK: usize = 1 << 20;
 
@@ -110,6 +114,9 @@ pub(crate) struct Pump {
     /// A copy of what was read, and how large it may become; more than that is not kept at all.
     kept: Vec<u8>,
     keep_max: usize,
+    /// What the body goes through; `start..end` of `buffer` has not been through it yet, what has is in
+    /// `prefix`.
+    filters: Option<Box<Filters>>,
     /// The end of a chunk of our own is still to be written.
     in_chunk: bool,
     /// Largest body allowed, in bytes; `u64::MAX` = no limit.
@@ -142,12 +149,19 @@ impl Pump {
             trailers: Vec::new(),
             kept: Vec::new(),
             keep_max: 0,
+            filters: None,
             in_chunk: false,
             limit: u64::MAX,
             taken: 0,
             begun: 0,
             given: 0,
         }
+    }
+
+    /// Has the body go through filters. It must not be written as it came: not with [`Coding::Same`] out of
+    /// chunks.
+    pub(crate) fn set_filters(&mut self, filters: Option<Box<Filters>>) {
+        self.filters = filters;
     }
 
     /// Notes that the first `used` bytes of the body were already read and looked at elsewhere.
@@ -214,6 +228,9 @@ impl Pump {
 
     /// The bytes that can be written now without reading more: after [`Pump::feed`].
     pub(crate) fn ready_bytes(&self) -> &[u8] {
+        if self.filters.is_some() {
+            return b"";
+        }
         let filled = self.buffer.as_ref().map(Lease::filled).unwrap_or_default();
         filled.get(self.start..self.end).unwrap_or_default()
     }
@@ -243,6 +260,7 @@ impl Pump {
             && !self.has_prefix()
             && self.splice.as_ref().is_none_or(|s| s.held == 0)
             && (!self.coding.has_close() || self.closed)
+            && self.filters.as_ref().is_none_or(|f| f.is_ended())
     }
 
     /// Whether the source has delivered the whole body.
@@ -268,6 +286,9 @@ impl Pump {
     ) -> Poll<Result<(), Cut>> {
         loop {
             ready!(self.poll_flush(cx, to)).map_err(Cut::SinkError)?;
+            if self.filters.is_some() && self.filter()? {
+                continue;
+            }
             if self.ended {
                 if self.coding.has_close() && !std::mem::replace(&mut self.closed, true) {
                     self.close(to).map_err(Cut::SinkError)?;
@@ -287,7 +308,64 @@ impl Pump {
             {
                 return self.poll_splice(cx, from, to);
             }
-            ready!(self.poll_fill(cx, from, supplies.buffers))?;
+            match self.poll_fill(cx, from, supplies.buffers) {
+                Poll::Pending if self.filters.is_some() && self.flush_filters()? => {}
+                polled => ready!(polled)?,
+            }
+        }
+    }
+
+    /// Puts what was read through the filters, a bounded amount of it; whether something was done.
+    fn filter(&mut self) -> Result<bool, Cut> {
+        let Some(filters) = &mut self.filters else {
+            return Ok(false);
+        };
+        let filled = self.buffer.as_ref().map(Lease::filled).unwrap_or_default();
+        let mut out = Vec::new();
+        let mut done = false;
+        while out.len() < FILTERED {
+            let input = filled.get(self.start..self.end).unwrap_or_default();
+            if !input.is_empty() || filters.has_more() {
+                self.start += filters
+                    .push(input, &mut out)
+                    .map_err(|_| Cut::Framing(FaultKind::ResponseContentInvalid))?;
+            } else if self.ended && !filters.is_ended() {
+                filters
+                    .finish(&mut out)
+                    .map_err(|_| Cut::Framing(FaultKind::ResponseContentInvalid))?;
+            } else {
+                break;
+            }
+            done = true;
+        }
+        self.put(&out);
+        Ok(done)
+    }
+
+    /// Brings out what filters hold back, as the source pauses; whether there was any.
+    fn flush_filters(&mut self) -> Result<bool, Cut> {
+        let Some(filters) = &mut self.filters else {
+            return Ok(false);
+        };
+        let mut out = Vec::new();
+        filters
+            .flush(&mut out)
+            .map_err(|_| Cut::Framing(FaultKind::ResponseContentInvalid))?;
+        self.put(&out);
+        Ok(!out.is_empty())
+    }
+
+    /// Has bytes that came out of filters written, in a chunk where chunks are written.
+    fn put(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        if self.coding == Coding::Enchunk {
+            clearway_http::write_chunk_header(bytes.len(), &mut self.prefix);
+            self.prefix.extend_from_slice(bytes);
+            self.prefix.extend_from_slice(b"\r\n");
+        } else {
+            self.prefix.extend_from_slice(bytes);
         }
     }
 
@@ -314,7 +392,10 @@ impl Pump {
 
     /// Whether what is ready is the last of the body, so that its end may go along.
     pub(crate) fn ends_with_this(&self) -> bool {
-        self.ended && self.coding == Coding::Frames && self.trailers.is_empty()
+        self.ended
+            && self.coding == Coding::Frames
+            && self.trailers.is_empty()
+            && self.filters.is_none()
     }
 
     /// Writes what is ready.
@@ -326,7 +407,10 @@ impl Pump {
         loop {
             let prefix = self.prefix.get(self.prefix_done..).unwrap_or_default();
             let filled = self.buffer.as_ref().map(Lease::filled).unwrap_or_default();
-            let body = filled.get(self.start..self.end).unwrap_or_default();
+            let body = match &self.filters {
+                Some(_) => b"",
+                None => filled.get(self.start..self.end).unwrap_or_default(),
+            };
             let count = match (prefix.is_empty(), body.is_empty()) {
                 (true, true) => return Poll::Ready(Ok(())),
                 (true, false) if self.ends_with_this() => {
@@ -444,17 +528,17 @@ impl Pump {
         if self.taken > self.limit {
             return Err(Cut::Framing(FaultKind::BodyTooLarge));
         }
-        if self.coding == Coding::Enchunk && pass > 0 {
+        if self.coding == Coding::Enchunk && pass > 0 && self.filters.is_none() {
             self.frame_chunk(pass);
         }
         match self.coding {
             Coding::Same if !trailers.is_empty() => self.append_trailers(&trailers),
             // Their empty line belongs to the chunks.
-            Coding::Frames => {
+            Coding::Frames | Coding::Enchunk => {
                 let lines = trailers.strip_suffix(b"\r\n").unwrap_or_default();
                 self.trailers.extend_from_slice(lines);
             }
-            Coding::Same | Coding::Dechunk | Coding::Enchunk => {}
+            Coding::Same | Coding::Dechunk => {}
         }
         Ok(())
     }
@@ -524,7 +608,11 @@ impl Pump {
             Source::UntilClose | Source::Tunnel => self.last_read as u64 >= SPLICE_ABOVE,
             Source::Chunked(_) => false,
         };
-        if worth_it && self.buffer.is_none() && self.coding == Coding::Same {
+        if worth_it
+            && self.buffer.is_none()
+            && self.coding == Coding::Same
+            && self.filters.is_none()
+        {
             // Without descriptors for a pipe, copying still works.
             self.splice = pipes.take().ok().map(|pipe| Splice {
                 pipe,

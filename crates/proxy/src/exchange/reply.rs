@@ -231,6 +231,11 @@ impl Exchange<'_> {
     async fn send_reply(&mut self, out: &[u8], keep_alive: bool) -> Next {
         let dressed = self.dressed(out, keep_alive);
         let out = dressed.as_deref().unwrap_or(out);
+        let coded = match self.route_plan().body {
+            Some(_) => self.coded(out, keep_alive),
+            None => None,
+        };
+        let out = coded.as_deref().unwrap_or(out);
         let now = self.conn.worker.now();
         self.note_own(out);
         let limit = self.route_plan().timeouts.client_write;

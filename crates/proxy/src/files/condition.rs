@@ -93,7 +93,7 @@ fn lists(list: &[u8], tag: Option<&[u8]>, weakly: bool) -> bool {
 }
 
 /// The time of a date in any of its three forms (RFC 9110 section 5.6.7).
-fn seconds(text: &[u8]) -> Option<u64> {
+pub(crate) fn seconds(text: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(text).ok()?;
     let time = httpdate::parse_http_date(text.trim()).ok()?;
     let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
@@ -123,6 +123,8 @@ mod tests {
             media_type: String::new(),
             modified: Some(1_700_000_000),
             etag: Some("\"6553f100-b\"".to_owned()),
+            coding: None,
+            varies: false,
         }
     }
 

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use clearway_http::coding;
 use clearway_rules::{Elsewhere, OnDisk, Wanted, escaped};
 
 use super::{Body, Found, listing, media_type};
@@ -24,12 +25,14 @@ pub(crate) enum Look {
 }
 
 /// Looks for what a request wants.
-pub(crate) fn look(wanted: &Wanted) -> Look {
+///
+/// `accept` is what the client says of codings.
+pub(crate) fn look(wanted: &Wanted, accept: &[u8]) -> Look {
     if wanted.path.contains(&0) {
         return Look::Status(400);
     }
     if wanted.tries.is_empty() {
-        let looked = serve(wanted, &wanted.path);
+        let looked = serve(wanted, &wanted.path, accept);
         return match (&wanted.otherwise, looked) {
             (Some(otherwise), Look::Status(404)) => elsewhere(otherwise),
             (_, looked) => looked,
@@ -41,7 +44,7 @@ pub(crate) fn look(wanted: &Wanted) -> Look {
         };
         let there = std::fs::metadata(as_path(&place)).ok();
         if there.is_some_and(|there| there.is_dir() == tried.is_folder) {
-            return serve(wanted, &tried.path);
+            return serve(wanted, &tried.path, accept);
         }
     }
     match &wanted.otherwise {
@@ -58,12 +61,12 @@ fn elsewhere(otherwise: &Elsewhere) -> Look {
 }
 
 /// The file at a path, or what answers for the folder there.
-fn serve(wanted: &Wanted, path: &[u8]) -> Look {
+fn serve(wanted: &Wanted, path: &[u8], accept: &[u8]) -> Look {
     let Some(place) = wanted.place(path) else {
         return Look::Status(404);
     };
     if path.ends_with(b"/") && !wanted.is_file {
-        return folder(wanted, path, &place);
+        return folder(wanted, (path, &place), accept);
     }
     let there = match std::fs::metadata(as_path(&place)) {
         Ok(there) => there,
@@ -78,13 +81,13 @@ fn serve(wanted: &Wanted, path: &[u8]) -> Look {
     if !there.is_file() {
         return Look::Status(404);
     }
-    match open(wanted, &place) {
+    match open_best(wanted, &place, accept) {
         Ok(found) => Look::Found(Box::new(found)),
         Err(error) => Look::Status(status_of(&error)),
     }
 }
 
-fn folder(wanted: &Wanted, path: &[u8], place: &[u8]) -> Look {
+fn folder(wanted: &Wanted, (path, place): (&[u8], &[u8]), accept: &[u8]) -> Look {
     for index in &wanted.settings.index {
         if index.starts_with('/') {
             return Look::Elsewhere(Elsewhere::Path(with_query(wanted, index.as_bytes())));
@@ -100,7 +103,7 @@ fn folder(wanted: &Wanted, path: &[u8], place: &[u8]) -> Look {
             let path = escaped(&[path, index.as_bytes()].concat());
             return Look::Elsewhere(Elsewhere::Path(with_query(wanted, &path)));
         }
-        return match open(wanted, &file) {
+        return match open_best(wanted, &file, accept) {
             Ok(found) => Look::Found(Box::new(found)),
             Err(error) => Look::Status(status_of(&error)),
         };
@@ -120,6 +123,8 @@ fn folder(wanted: &Wanted, path: &[u8], place: &[u8]) -> Look {
             media_type: "text/html".to_owned(),
             modified: None,
             etag: None,
+            coding: None,
+            varies: false,
         })),
         Err(error) => Look::Status(status_of(&error)),
     }
@@ -130,6 +135,34 @@ fn with_query(wanted: &Wanted, path: &[u8]) -> Vec<u8> {
         Some(query) => [path, b"?", query].concat(),
         None => path.to_vec(),
     }
+}
+
+/// The file, or one beside it with a coding that the client takes.
+fn open_best(wanted: &Wanted, place: &[u8], accept: &[u8]) -> io::Result<Found> {
+    let settings = &wanted.settings;
+    let mut varies = false;
+    for (coding, end) in &settings.precompressed {
+        let takes = coding::quality(accept, coding).is_some_and(|quality| quality > 0);
+        let takes = takes || settings.precompressed_always;
+        if !takes && !settings.precompressed_vary {
+            continue;
+        }
+        let Ok(beside) = open(wanted, &[place, end.as_bytes()].concat()) else {
+            continue;
+        };
+        varies |= settings.precompressed_vary && !settings.precompressed_always;
+        if takes {
+            return Ok(Found {
+                media_type: media_type(settings, place),
+                coding: Some(coding),
+                varies,
+                ..beside
+            });
+        }
+    }
+    let mut found = open(wanted, place)?;
+    found.varies = varies;
+    Ok(found)
 }
 
 fn open(wanted: &Wanted, place: &[u8]) -> io::Result<Found> {
@@ -146,6 +179,8 @@ fn open(wanted: &Wanted, place: &[u8]) -> io::Result<Found> {
         modified,
         etag: wanted.settings.etag.then(|| etag(&there)),
         body: Body::File(file, there.len()),
+        coding: None,
+        varies: false,
     })
 }
 

@@ -28,6 +28,10 @@ pub(crate) struct Found {
     pub(crate) modified: Option<u64>,
     /// The strong tag with its quotes.
     pub(crate) etag: Option<String>,
+    /// The coding that it has.
+    pub(crate) coding: Option<&'static str>,
+    /// Whether there is another for clients that take other codings.
+    pub(crate) varies: bool,
 }
 
 /// Where the bytes come from.

@@ -8,7 +8,7 @@ use super::super::notes::Notes;
 use super::bind::{self, Seat};
 use super::global::Global;
 use super::proxy::Proxy;
-use super::{balance, check, logs, server};
+use super::{balance, bodies, check, logs, server};
 use crate::diagnostic::{Origin, Origins};
 use crate::lower::build;
 use crate::lower::build::rule;
@@ -161,6 +161,7 @@ fn listener(
         },
         timeouts: client_timeouts(proxy),
         limits: limits(proxy, global),
+        compression: bodies::overrides(proxy),
         errors: pages(proxy),
         origins,
         ..Listener::default()
@@ -429,6 +430,7 @@ pub(super) fn backend(proxy: &Proxy, global: &Global, config: &mut Config, notes
     backend.health = check::read(proxy, &members, notes);
     if proxy.is_http() && proxy.kind == "backend" {
         backend.rules = rules(proxy, notes);
+        backend.compression = bodies::overrides(proxy);
     }
     // It is said once, in the backend, whichever section asks for it.
     if let Some(line) = proxy.forwardfor.as_ref().filter(|_| proxy.is_http()) {

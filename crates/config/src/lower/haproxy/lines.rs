@@ -5,7 +5,7 @@ use clearway_base::hash::Set;
 use super::super::notes::Notes;
 use super::proxy::{At, Proxy, Spoken, Switch};
 use super::rules::{self, Lowered, Phase, Trouble};
-use super::{acl, extra, logs, options, pages, pass, stats, tables};
+use super::{acl, bodies, extra, logs, options, pages, pass, stats, tables};
 use crate::lower::build;
 use crate::model::{HeaderValue, Mode};
 use crate::survey::units;
@@ -140,6 +140,8 @@ pub(super) fn read(line: &Line, proxy: &mut Proxy, names: &Set<String>, notes: &
         "unique-id-format" => proxy.unique_id = Some(line.clone()),
         "unique-id-header" => proxy.unique_id_header = Some(line.clone()),
         "id" => proxy.number = rest.first().and_then(|id| id.parse().ok()).unwrap_or(0),
+        "compression" => bodies::compression(line, rest, proxy, notes),
+        "filter" => bodies::filter(rest, notes),
         "stats" => stats::read(line, rest, proxy, notes),
         _ => match HARMLESS.iter().find(|(known, _)| known == keyword) {
             Some((_, why)) => notes.harmless(*why),

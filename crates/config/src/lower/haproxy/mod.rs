@@ -9,6 +9,7 @@ mod acl;
 mod around;
 mod balance;
 mod bind;
+mod bodies;
 mod check;
 mod cookie;
 mod emit;

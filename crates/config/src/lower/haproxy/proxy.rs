@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::acl::Acls;
+use super::bodies::Compressing;
 use super::logs::Target;
 use super::pages::Groups;
 use super::stats::Stats;
@@ -101,6 +102,7 @@ pub(super) struct Proxy {
     pub(super) unique_id_header: Option<Line>,
     /// `option http-restrict-req-hdr-names`.
     pub(super) restricts: Option<Line>,
+    pub(super) compression: Compressing,
     /// Places that lines about requests go to, besides those of `global`.
     pub(super) logs: Vec<Target>,
     pub(super) logs_globally: bool,

@@ -80,6 +80,7 @@ pub(super) fn files(
         }
     }
     types(scope, &mut files, notes);
+    super::bodies::precompressed(scope, &mut files);
     if let Some(directive) = tries {
         notes.begin(directive.origin(), text_of(directive));
         if let Err(message) = try_files(directive, names, &mut files) {

@@ -336,6 +336,7 @@ fn finish(scope: &Scope<'_>, names: &Names, route: &mut Route, work: &mut Work<'
     let (turns, routes) = super::files::error_pages(scope, names, work.notes);
     route.on_error = turns;
     limits(scope, route);
+    super::bodies::read(scope, names, route, work.notes);
     for mut other in routes {
         let own = all_of(vec![work.common.route.when.clone(), other.when.clone()]);
         other.when = own;

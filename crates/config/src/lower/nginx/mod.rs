@@ -7,6 +7,7 @@
 //! entry in the table, and the code where it is looked for.
 
 mod access;
+mod bodies;
 mod files;
 mod headers;
 mod limits;
