@@ -38,7 +38,7 @@ pub use action::Page;
 pub use compile::CompileError;
 pub use fetch::payload::{looks_like_http, range_of as payload_range};
 pub use files::{Elsewhere, FileSettings, ModifiedSince, Try, Wanted, escaped};
-pub use gate::Gate;
+pub use gate::{Gate, Words};
 pub use program::Program;
 pub use router::Router;
 pub use scratch::{Scratch, Session};

@@ -13,6 +13,7 @@ mod logs;
 mod proxy;
 mod rewrite;
 mod server;
+mod stream;
 mod table;
 mod upstream;
 mod values;
@@ -73,6 +74,9 @@ fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
     for block in blocks {
         http(block, &outside, &mut config, &mut notes);
     }
+    for found in tree.directives.iter().filter(|found| found.is("stream")) {
+        stream::lower(found.inner(), &outside, &mut config, &mut notes);
+    }
     notes.finish(config, &tree.diagnostics)
 }
 
@@ -87,22 +91,29 @@ fn judge(block: &[Directive], notes: &mut Notes) {
     for directive in block {
         notes.begin(directive.origin(), text_of(directive));
         let name = directive.name.text.as_str();
-        match table::fate(name) {
-            Some(Fate::Done) => {}
-            Some(Fate::Equivalent(why)) => notes.equivalent(why),
-            Some(Fate::Harmless(why)) => notes.harmless(why),
-            // What is switched off is not missed.
-            Some(Fate::Ineffective(_) | Fate::Refused(_))
-                if directive.argument(0) == Some("off") => {}
-            Some(Fate::Ineffective(why)) => notes.ineffective(why),
-            Some(Fate::Refused(why)) => notes.refused(why),
-            None => notes.refused(format!("{name:?} is not known here")),
+        note(name, directive, table::fate(name), notes);
+        if name == "stream" {
+            stream::judge(directive.inner(), notes);
         }
         // What stands in these are entries and not directives.
         let is_table = ["map", "geo", "types", "split_clients", "stream", "mail"];
         if !is_table.contains(&name) {
             judge(directive.inner(), notes);
         }
+    }
+}
+
+/// Notes what becomes of a directive.
+fn note(name: &str, directive: &Directive, fate: Option<Fate>, notes: &mut Notes) {
+    match fate {
+        Some(Fate::Done) => {}
+        Some(Fate::Equivalent(why)) => notes.equivalent(why),
+        Some(Fate::Harmless(why)) => notes.harmless(why),
+        // What is switched off is not missed.
+        Some(Fate::Ineffective(_) | Fate::Refused(_)) if directive.argument(0) == Some("off") => {}
+        Some(Fate::Ineffective(why)) => notes.ineffective(why),
+        Some(Fate::Refused(why)) => notes.refused(why),
+        None => notes.refused(format!("{name:?} is not known here")),
     }
 }
 
@@ -127,17 +138,7 @@ fn process(scope: &Scope<'_>, config: &mut Config) {
 fn http(block: &[Directive], outside: &Scope<'_>, config: &mut Config, notes: &mut Notes) {
     let scope = outside.inside(block);
     let mut names = Names::default();
-    for directive in block {
-        let made = match directive.name.text.as_str() {
-            "map" => map(directive, &mut names, config),
-            "geo" => geo(directive, &mut names, config),
-            _ => continue,
-        };
-        if let Err(message) = made {
-            notes.begin(directive.origin(), text_of(directive));
-            notes.refused(message);
-        }
-    }
+    tables(block, &mut names, config, notes);
     let http = Http {
         upstreams: block.iter().filter(|found| found.is("upstream")).collect(),
     };
@@ -147,6 +148,34 @@ fn http(block: &[Directive], outside: &Scope<'_>, config: &mut Config, notes: &m
         .map(|found| server::read(found, &scope, &names, notes))
         .collect();
     server::emit(&servers, &http, config, notes);
+}
+
+/// Learns the tables of a block: `map` and `geo`.
+fn tables(block: &[Directive], names: &mut Names, config: &mut Config, notes: &mut Notes) {
+    for directive in block {
+        let made = match directive.name.text.as_str() {
+            "map" => map(directive, names, config),
+            "geo" => geo(directive, names, config),
+            _ => continue,
+        };
+        if let Err(message) = made {
+            notes.begin(directive.origin(), text_of(directive));
+            notes.refused(message);
+        }
+    }
+}
+
+/// A name for the map of a variable: one of a stream may be called as one of requests is.
+fn map_name(variable: &str, config: &Config) -> Result<Identifier, String> {
+    let is_taken = |name: &str| config.maps.iter().any(|map| map.name.as_str() == name);
+    let name = if is_taken(variable) {
+        let numbers = 2..=config.maps.len().saturating_add(2);
+        let mut names = numbers.map(|number| format!("{variable}-{number}"));
+        names.find(|name| !is_taken(name)).unwrap_or_default()
+    } else {
+        variable.to_owned()
+    };
+    Identifier::parse(&name).map_err(|problem| problem.message)
 }
 
 /// What the variables of a block are: those that are always the same are put in where they stand.
@@ -202,9 +231,8 @@ fn map(directive: &Directive, names: &mut Names, config: &mut Config) -> Result<
         return Err("a map has a source and a variable".to_owned());
     };
     let variable = variable.trim_start_matches('$');
-    let name = Identifier::parse(variable).map_err(|problem| problem.message)?;
     let mut map = Map {
-        name,
+        name: map_name(variable, config)?,
         key: values::template(source, names)?,
         ignore_case: true,
         ..Map::default()
@@ -269,7 +297,7 @@ fn geo(directive: &Directive, names: &mut Names, config: &mut Config) -> Result<
     };
     let variable = variable.trim_start_matches('$');
     let mut map = Map {
-        name: Identifier::parse(variable).map_err(|problem| problem.message)?,
+        name: map_name(variable, config)?,
         key: values::template(source, names)?,
         default: Some(values::template("", names)?),
         ..Map::default()

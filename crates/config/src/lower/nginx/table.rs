@@ -494,7 +494,7 @@ const TABLE: &[(&str, Fate)] = &[
         Refused("this way of passing on is not known here"),
     ),
     ("memcached_pass", Refused("memcached is not spoken")),
-    ("stream", Refused("servers of streams are not known here")),
+    ("stream", Done),
     ("mail", Refused("mail is not spoken")),
     ("dav_methods", Refused("files are not written")),
     ("more_set_headers", Refused("a directive of another module")),

@@ -18,6 +18,8 @@ pub(super) struct Names {
     pub(super) groups: BTreeMap<String, u8>,
     /// Variables that `map`, `geo` and the like make, with the name of the map.
     pub(super) maps: BTreeMap<String, String>,
+    /// It is about connections, not requests.
+    pub(super) is_stream: bool,
 }
 
 /// Reads a text.
@@ -98,7 +100,20 @@ fn variable(name: &str, names: &Names) -> Result<Vec<Piece>, String> {
     if let Some(rest) = name.strip_prefix("http_") {
         return Ok(one(Fetch::Header(dashed(rest))));
     }
-    known(name).ok_or_else(|| format!("the variable ${name} is not known here"))
+    let own = of_stream(name).filter(|_| names.is_stream);
+    own.or_else(|| known(name))
+        .ok_or_else(|| format!("the variable ${name} is not known here"))
+}
+
+/// Variables that only connections of `stream` have.
+fn of_stream(name: &str) -> Option<Vec<Piece>> {
+    Some(match name {
+        "ssl_preread_server_name" => one(Fetch::TlsServerName),
+        "ssl_preread_protocol" => one(Fetch::TlsOfferedVersion),
+        "ssl_preread_alpn_protocols" => one(Fetch::TlsOfferedAlpn),
+        "protocol" => text("TCP"),
+        _ => return None,
+    })
 }
 
 /// Variables that always exist.
@@ -137,6 +152,7 @@ fn known(name: &str) -> Option<Vec<Piece>> {
         "ssl_cipher" => one(Fetch::TlsCipher),
         "ssl_server_name" => one(Fetch::TlsServerName),
         "ssl_alpn_protocol" => one(Fetch::TlsAlpn),
+        "server_addr" => one(Fetch::Local),
         "ssl_session_reused" => one(Fetch::TlsResumed.through(vec![
             Convert::with("is", &["true"]),
             Convert::with("iif", &["r", "."]),
