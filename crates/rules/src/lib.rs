@@ -39,6 +39,7 @@ pub use compile::CompileError;
 pub use fetch::payload::{looks_like_http, range_of as payload_range};
 pub use files::{Elsewhere, FileSettings, ModifiedSince, Try, Wanted, escaped};
 pub use gate::{Gate, Words};
+pub use matcher::{check_pattern, group_names};
 pub use program::Program;
 pub use router::Router;
 pub use scratch::{Scratch, Session};

@@ -265,6 +265,8 @@ fn route(
         rules.rules.extend(rewrite::reroute(origin));
     }
     route.rules = internal(block).into_iter().chain(rules.rules).collect();
+    let more = super::more::of_requests(&scope, &names, work.notes);
+    route.rules.extend(more);
     if !rules.ends {
         route.rules.extend(access(&scope, work.notes));
         content((&scope, block), prefix, &names, &mut route, work);
@@ -272,6 +274,9 @@ fn route(
     route
         .rules
         .extend(super::headers::response_headers(&scope, &names, work.notes));
+    let more = super::more::of_responses(&scope, &names, work.notes);
+    route.rules.extend(more);
+    route.rules.extend(super::more::charset(&scope, work.notes));
     route.access_logs = super::logs::of(&scope, &names, work.notes);
     route.on_error = super::files::error_pages(&scope, &names, work.notes);
     limits(&scope, &mut route);

@@ -10,6 +10,7 @@ mod files;
 mod headers;
 mod location;
 mod logs;
+mod more;
 mod proxy;
 mod rewrite;
 mod server;

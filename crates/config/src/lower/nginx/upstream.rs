@@ -147,6 +147,12 @@ fn address(text: &str, default: u16) -> Result<ServerAddress, String> {
     }
     let (host, port) = units::host_and_port(text);
     let port = if port == 0 { default } else { port };
+    // Whoever connects to the address of all gets this host.
+    let host = match host.as_str() {
+        "0.0.0.0" => "127.0.0.1".to_owned(),
+        "::" => "::1".to_owned(),
+        _ => host,
+    };
     let text = if host.contains(':') {
         format!("[{host}]:{port}")
     } else {

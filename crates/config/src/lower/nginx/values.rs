@@ -186,12 +186,9 @@ pub(super) fn to_text(template: &Template) -> Result<TemplateText, String> {
 impl Names {
     /// Learns the names of the groups of a pattern.
     pub(super) fn learn_groups(&mut self, pattern: &str) {
-        let Ok(regex) = regex::Regex::new(pattern) else {
-            return;
-        };
-        for (index, name) in regex.capture_names().enumerate() {
-            if let (Some(name), Ok(index)) = (name, u8::try_from(index)) {
-                self.groups.insert(name.to_owned(), index);
+        for (index, name) in clearway_rules::group_names(pattern) {
+            if let Ok(index) = u8::try_from(index) {
+                self.groups.insert(name, index);
             }
         }
     }
