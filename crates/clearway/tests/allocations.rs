@@ -138,7 +138,7 @@ impl Inside {
                 Event::Listening(name, address) if name == "web" => inside.web = address,
                 Event::Listening(_, address) => inside.admin = address,
                 Event::Ready => return inside,
-                Event::Reloaded(_) | Event::News(_) | Event::Draining => {}
+                _ => {}
             }
         }
     }

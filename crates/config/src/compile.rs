@@ -4,7 +4,7 @@
 //! which passes its checks can be used.
 
 use clearway_rules::ast::Definitions;
-use clearway_rules::{CompileError, Gate, Page, Program, Router, ast};
+use clearway_rules::{CompileError, Gate, Page, Program, Router, Words, ast};
 
 use crate::diagnostic::{Diagnostic, Origin};
 use crate::model::{
@@ -30,19 +30,29 @@ impl Listener {
         program(short.chain(self.rules.iter().map(Written::of)), named)
     }
 
-    /// The conditions of its ways through, compiled, in their order.
+    /// The conditions and replies of its ways through, compiled, in their order.
     ///
     /// # Errors
-    /// Conditions that cannot work, each at its way.
-    pub fn gates(&self, named: &Definitions) -> Result<Vec<Gate>, Vec<Diagnostic>> {
+    /// Those that cannot work, each at its way.
+    pub fn gates(
+        &self,
+        named: &Definitions,
+    ) -> Result<Vec<(Gate, Option<Words>)>, Vec<Diagnostic>> {
         let (mut gates, mut wrong) = (Vec::new(), Vec::new());
         for way in &self.passthrough {
-            match Gate::compile(&way.when.lowered(), named) {
-                Ok(gate) => gates.push(gate),
-                Err(message) => {
-                    let origin = way.origins.field_or_section("when");
-                    wrong.push(Diagnostic::error(RULE, origin, message));
-                }
+            let mut tell = |key, message| {
+                let origin = way.origins.field_or_section(key);
+                wrong.push(Diagnostic::error(RULE, origin, message));
+            };
+            let gate = Gate::compile(&way.when.lowered(), named);
+            let words = way.reply.as_ref().map(|text| {
+                let text = ast::Template::parse(text.as_str()).unwrap_or_default();
+                Words::compile(&text, named)
+            });
+            match (gate, words.transpose()) {
+                (Ok(gate), Ok(words)) => gates.push((gate, words)),
+                (Err(message), _) => tell("when", message),
+                (_, Err(message)) => tell("reply", message),
             }
         }
         if wrong.is_empty() {

@@ -13,7 +13,7 @@ pub enum Manner {
     /// Those of HAProxy's master: the same, and SIGUSR2 and SIGHUP reload.
     HaproxyMaster,
     /// Those of NGINX's master: SIGHUP reloads, SIGQUIT finishes what is in flight, SIGTERM and SIGINT end at
-    /// once, SIGUSR1 opens logs anew.
+    /// once, SIGUSR1 opens logs anew, SIGUSR2 starts the program anew beside this process.
     Nginx,
 }
 
@@ -36,6 +36,8 @@ pub(crate) enum Wish {
     Stop,
     /// Open logs anew.
     Reopen,
+    /// Start the program anew, to take over.
+    Upgrade,
     Nothing,
 }
 
@@ -60,6 +62,7 @@ impl Manner {
             | (Self::Nginx, Name::Quit) => Wish::Drain,
             (_, Name::Terminate | Name::Interrupt) => Wish::Stop,
             (Self::Own | Self::Nginx, Name::User1) => Wish::Reopen,
+            (Self::Nginx, Name::User2) => Wish::Upgrade,
             (_, Name::Hangup | Name::Quit | Name::User2) => Wish::Nothing,
         }
     }
@@ -121,7 +124,7 @@ mod tests {
         use Name::{Hangup, Interrupt, Quit, Terminate, User1, User2};
         let names = [Hangup, Terminate, Interrupt, Quit, User1, User2];
         let wishes = |manner: Manner| names.map(|name| manner.wish(name));
-        use Wish::{Drain, Nothing, Reload, Reopen, Stop};
+        use Wish::{Drain, Nothing, Reload, Reopen, Stop, Upgrade};
         assert_eq!(
             wishes(Manner::Own),
             [Reload, Drain, Drain, Nothing, Reopen, Nothing]
@@ -136,7 +139,7 @@ mod tests {
         );
         assert_eq!(
             wishes(Manner::Nginx),
-            [Reload, Stop, Stop, Drain, Reopen, Nothing]
+            [Reload, Stop, Stop, Drain, Reopen, Upgrade]
         );
     }
 }

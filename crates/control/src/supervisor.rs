@@ -42,6 +42,10 @@ pub enum Event {
     Listening(String, String),
     /// Everything is open and traffic is taken.
     Ready,
+    /// A reload begins.
+    Reloading,
+    /// The program is to be started anew beside this process, which goes on.
+    Upgrading,
     /// A reload took effect or was refused; text for the operator.
     Reloaded(Result<String, String>),
     /// Anything else that is worth a line.
@@ -238,6 +242,7 @@ impl Supervisor {
                     Wish::Drain => break self.state.config().process.drain,
                     Wish::Stop => break Duration::ZERO,
                     Wish::Reopen => self.logs.reopen(&self.state),
+                    Wish::Upgrade => self.emit(Event::Upgrading),
                     Wish::Nothing => {}
                 },
                 () = self.state.names_changed.notified() => self.rename().await,
@@ -362,6 +367,7 @@ impl Supervisor {
 
     /// Reads the configuration again and puts it in force, or says why not.
     async fn reload_and_tell(&mut self) -> Result<String, String> {
+        self.emit(Event::Reloading);
         let result = self.reload().await;
         let counter = match &result {
             Ok(_) => &self.state.reloads,
@@ -578,7 +584,9 @@ fn spawn_workers(
 /// Passes an event on if the configuration wants to hear of it.
 fn emit(events: &mut Box<dyn FnMut(Event) + Send>, config: &Config, event: Event) {
     let level = match &event {
-        Event::Listening(..) | Event::Ready => LogLevel::Error,
+        Event::Listening(..) | Event::Ready | Event::Reloading | Event::Upgrading => {
+            LogLevel::Error
+        }
         Event::Reloaded(Err(_)) => LogLevel::Error,
         Event::Reloaded(Ok(_)) | Event::Draining => LogLevel::Info,
         Event::News(news) => news.level,

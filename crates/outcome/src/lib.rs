@@ -42,4 +42,4 @@ pub use remark::Remark;
 pub use sighting::{Place, Sighting, Speaker, Suspects};
 pub use signal::Signal;
 pub use spoken::Spoken;
-pub use tls::{CertificateFacts, CertificateVerdict, TlsFacts};
+pub use tls::{CertificateFacts, CertificateVerdict, TlsFacts, TlsOffer};

@@ -72,6 +72,32 @@ pub struct TlsFacts {
     pub verdict: CertificateVerdict,
     /// Why it was refused, in words; empty otherwise.
     pub refusal: String,
+    /// What a client offered that is passed through.
+    pub offer: TlsOffer,
+}
+
+/// What a client offers whose connection is passed through, where nothing is agreed on here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsOffer {
+    /// The highest version, as it stands in the protocol; 0 = none that is known.
+    pub version: u16,
+    /// The application protocols (ALPN) in the client's order, with commas between.
+    pub alpn: Vec<u8>,
+}
+
+impl TlsOffer {
+    /// `TLSv1.3` down to `SSLv3`; nothing for a version that is not known.
+    #[must_use]
+    pub fn version_name(&self) -> Option<&'static str> {
+        Some(match self.version {
+            0x0304 => "TLSv1.3",
+            0x0303 => "TLSv1.2",
+            0x0302 => "TLSv1.1",
+            0x0301 => "TLSv1",
+            0x0300 => "SSLv3",
+            _ => return None,
+        })
+    }
 }
 
 impl TlsFacts {

@@ -179,6 +179,12 @@ pub struct PassPlan {
     pub accepts: bool,
     /// What has to have come before it is certain that the condition does not hold.
     pub payload: PayloadNeed,
+    /// What they are told before.
+    pub reply: Option<clearway_rules::Words>,
+    /// Time-outs, with those of its backend.
+    pub timeouts: Timeouts,
+    /// Retry rules of its backend.
+    pub retries: RetryPlan,
 }
 
 /// What a way looks at of the first bytes.

@@ -42,6 +42,8 @@ pub(crate) struct Needs {
     pub(crate) response: Option<String>,
     /// It captures groups.
     pub(crate) captures: bool,
+    /// It looks at what a client says to begin TLS.
+    pub(crate) hello: bool,
 }
 
 /// Compiles the parts of rules. What it finds out about them gathers in [`Compiler::needs`].
@@ -80,6 +82,7 @@ impl<'d> Compiler<'d> {
             self.needs.response.clone_from(&needs.response);
         }
         self.needs.captures |= needs.captures;
+        self.needs.hello |= needs.hello;
     }
 
     pub(crate) fn source(&mut self, fetch: &Fetch) -> Result<Source, String> {
@@ -87,6 +90,7 @@ impl<'d> Compiler<'d> {
             if since == Since::Response && self.needs.response.is_none() {
                 self.needs.response = Some(fetch.to_string());
             }
+            self.needs.hello |= is_of_hello(fetch);
             return Ok(Source::Listed(get, argument));
         }
         if let Fetch::Capture(group) = fetch {
@@ -263,6 +267,14 @@ fn counter_of(text: &str) -> Result<u8, String> {
     number
         .filter(|number| *number < COUNTERS_MAX)
         .ok_or_else(|| format!("{text:?} is no counter from 0 to {}", COUNTERS_MAX - 1))
+}
+
+/// Whether a value comes out of a ClientHello that nobody has answered.
+fn is_of_hello(fetch: &Fetch) -> bool {
+    matches!(
+        fetch,
+        Fetch::TlsHello | Fetch::TlsServerName | Fetch::TlsOfferedVersion | Fetch::TlsOfferedAlpn
+    )
 }
 
 #[cfg(test)]

@@ -2,11 +2,10 @@
 
 use clearway_base::hash::Map as Table;
 use ipnet::IpNet;
-use regex::bytes::Regex;
 
 use crate::ast::MapKey;
 use crate::fetch::{Context, Text, Visit};
-use crate::matcher;
+use crate::matcher::{self, Pattern};
 use crate::scratch::Captures;
 
 /// A compiled [`crate::ast::Map`].
@@ -24,7 +23,7 @@ pub(crate) struct MapTable {
     ranges: Vec<(i64, i64, usize)>,
     /// Parts of keys, in order.
     parts: Vec<(Box<[u8]>, usize)>,
-    patterns: Vec<(Regex, usize)>,
+    patterns: Vec<(Pattern, usize)>,
     values: Vec<Text>,
     default: Option<Text>,
 }
@@ -101,8 +100,8 @@ impl MapTable {
             MapKey::Contains(text) => self.parts.push((folded(text), index)),
             MapKey::Range(min, max) => self.ranges.push((*min, *max, index)),
             MapKey::Regex(pattern) => {
-                let regex = matcher::regex(pattern, self.ignore_case)?;
-                self.patterns.push((regex, index));
+                let pattern = Pattern::new(pattern, self.ignore_case)?;
+                self.patterns.push((pattern, index));
             }
             MapKey::Network(network) => {
                 let network = network.trunc();
@@ -168,7 +167,7 @@ impl MapTable {
         }
         for (regex, index) in &self.patterns {
             if let Some(found) = regex.captures(key) {
-                return (value(*index), Some(Captures::new(&found, key)));
+                return (value(*index), Some(found));
             }
         }
         (self.default.as_ref(), None)

@@ -112,14 +112,20 @@ pub(crate) struct Captures {
 impl Captures {
     /// The groups of a match in `text`.
     pub(crate) fn new(found: &regex::bytes::Captures<'_>, text: &[u8]) -> Self {
+        Self::placed(text, |index| found.get(index).map(|group| group.range()))
+    }
+
+    /// The groups of a match in `text`, each with its place.
+    pub(crate) fn placed(
+        text: &[u8],
+        place: impl Fn(usize) -> Option<std::ops::Range<usize>>,
+    ) -> Self {
         let mut captures = Self {
             text: text.to_vec(),
             groups: [None; CAPTURES],
         };
         for (index, group) in captures.groups.iter_mut().enumerate() {
-            *group = found
-                .get(index)
-                .map(|found| Span::new(found.start(), found.end()));
+            *group = place(index).map(|place| Span::new(place.start, place.end));
         }
         captures
     }

@@ -74,6 +74,7 @@ pub(crate) fn tls() -> TlsFacts {
         certificate: Some(certificate("CN=Ada,O=Example", &[])),
         verdict: CertificateVerdict::Verified,
         refusal: String::new(),
+        ..TlsFacts::default()
     }
 }
 

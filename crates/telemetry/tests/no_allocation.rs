@@ -60,6 +60,7 @@ fn tls() -> TlsFacts {
         }),
         verdict: CertificateVerdict::Verified,
         refusal: String::new(),
+        ..TlsFacts::default()
     }
 }
 

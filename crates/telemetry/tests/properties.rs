@@ -155,6 +155,7 @@ fn tls() -> BoxedStrategy<TlsFacts> {
                     certificate,
                     verdict,
                     refusal,
+                    ..TlsFacts::default()
                 }
             },
         )

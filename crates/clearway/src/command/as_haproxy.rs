@@ -206,12 +206,18 @@ impl Starting {
         match event {
             Event::Listening(..) => {}
             Event::Ready => self.ready(),
-            Event::Reloaded(Ok(words)) => {
-                self.voice.tell("NOTICE", &format!("reloaded: {words}"));
-            }
-            Event::Reloaded(Err(words)) => {
-                self.voice
-                    .tell("ALERT", &format!("reload refused: {words}"));
+            Event::Upgrading => {}
+            Event::Reloading => self.notify("RELOADING=1\nSTATUS=Reloading Configuration.\n"),
+            Event::Reloaded(result) => {
+                match result {
+                    Ok(words) => self.voice.tell("NOTICE", &format!("reloaded: {words}")),
+                    Err(words) => {
+                        self.voice
+                            .tell("ALERT", &format!("reload refused: {words}"));
+                    }
+                }
+                // One that was refused leaves all as it was: ready.
+                self.notify("READY=1\nSTATUS=Ready.\n");
             }
             Event::News(news) => {
                 let level = match news.level {
@@ -221,11 +227,14 @@ impl Starting {
                 };
                 self.voice.tell(level, &news.words);
             }
-            Event::Draining => {
-                if self.options.is_notifying {
-                    background::notify("STOPPING=1\n");
-                }
-            }
+            Event::Draining => self.notify("STOPPING=1\n"),
+        }
+    }
+
+    /// Tells the service manager, where that is asked for (`-Ws`).
+    fn notify(&self, lines: &str) {
+        if self.options.is_notifying {
+            background::notify(lines);
         }
     }
 
@@ -252,10 +261,8 @@ impl Starting {
         if self.options.is_master {
             self.voice.tell("NOTICE", "Loading success.");
         }
-        if self.options.is_notifying {
-            let pid = std::process::id();
-            background::notify(&format!("READY=1\nMAINPID={pid}\nSTATUS=Ready.\n"));
-        }
+        let pid = std::process::id();
+        self.notify(&format!("READY=1\nMAINPID={pid}\nSTATUS=Ready.\n"));
         if self.options.is_in_background {
             background::report_ready();
         }

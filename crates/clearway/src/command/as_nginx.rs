@@ -2,7 +2,7 @@
 //! as it does.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clearway_config::foreign::{self, NGINX_VERSION, NginxProcess};
@@ -43,6 +43,8 @@ struct Options {
     is_quiet: bool,
     /// Whether this is the process in the background already.
     is_in_background: bool,
+    /// Whether it takes over from another one.
+    is_successor: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -126,6 +128,12 @@ fn parse(arguments: &[OsString]) -> Result<Options, String> {
     let mut rest = arguments.iter().skip(1).peekable();
     if rest.next_if(|first| *first == background::MARK).is_some() {
         options.is_in_background = true;
+    }
+    if rest
+        .next_if(|first| **first == background::SUCCESSOR)
+        .is_some()
+    {
+        options.is_successor = true;
     }
     while let Some(argument) = rest.next() {
         let text = argument.to_string_lossy();
@@ -294,12 +302,13 @@ fn start(options: Options, arguments: &[OsString]) -> ExitCode {
             ExitCode::FAILURE
         });
     }
-    let is_in_background = options.is_in_background;
+    let (is_in_background, takes_over) = (options.is_in_background, options.is_successor);
     if is_in_background {
         background::leave_terminal();
     }
     let source = move || options.load();
     let pid_file = process.pid.clone();
+    let arguments = arguments.to_vec();
     let events = move |event: Event| match event {
         Event::Listening(..) => {}
         Event::Ready => {
@@ -315,6 +324,8 @@ fn start(options: Options, arguments: &[OsString]) -> ExitCode {
                 background::report_ready();
             }
         }
+        Event::Reloading => {}
+        Event::Upgrading => upgrade(&arguments, &pid_file),
         Event::Reloaded(Ok(words)) => tell("notice", &format!("reconfigured: {words}")),
         Event::Reloaded(Err(words)) => tell("emerg", &words),
         Event::News(news) => {
@@ -329,13 +340,13 @@ fn start(options: Options, arguments: &[OsString]) -> ExitCode {
     };
     let place = Place {
         manner: Manner::Nginx,
-        takes_over: false,
+        takes_over,
     };
     let result = run::serve(Box::new(source), Box::new(events), place);
     match result {
         Ok(()) => {
-            // As NGINX does; one that is gone already is as good.
-            drop(std::fs::remove_file(&process.pid));
+            background::remove_pid(&process.pid);
+            background::remove_pid(&old(&process.pid));
             ExitCode::SUCCESS
         }
         Err(StartError::Config(found)) => {
@@ -346,6 +357,37 @@ fn start(options: Options, arguments: &[OsString]) -> ExitCode {
             tell("emerg", &error.to_string());
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Where a process that is being replaced has its id.
+fn old(pid: &Path) -> PathBuf {
+    pid.with_added_extension("oldbin")
+}
+
+/// SIGUSR2: the program is started anew and listens beside this process, until that is told to finish.
+fn upgrade(arguments: &[OsString], pid: &Path) {
+    let (pid, old) = (pid.to_path_buf(), old(pid));
+    if old.exists() {
+        tell(
+            "notice",
+            "the changing binary signal is ignored: there is one already",
+        );
+        return;
+    }
+    if let Err(error) = std::fs::rename(&pid, &old) {
+        let (from, to, why) = (pid.display(), old.display(), reason(&error));
+        tell("alert", &format!("rename() {from} to {to} failed ({why})"));
+        return;
+    }
+    let back = move || {
+        if let Err(error) = std::fs::rename(&old, &pid) {
+            tell("alert", &format!("rename() failed ({})", reason(&error)));
+        }
+    };
+    if let Err(error) = background::succeed(arguments, back.clone()) {
+        tell("alert", &format!("execve() failed ({})", reason(&error)));
+        back();
     }
 }
 

@@ -64,6 +64,55 @@ pub(super) fn report_ready() {
     }
 }
 
+/// The first argument of a process that is to take over from another one.
+pub(super) const SUCCESSOR: &str = "--takes-over";
+
+/// Starts the program of this process anew, perhaps from another file of the same name, with the same
+/// arguments; calls `failed` when it ends with an error.
+///
+/// # Errors
+/// When it cannot be started.
+pub(super) fn succeed(
+    arguments: &[OsString],
+    failed: impl FnOnce() + Send + 'static,
+) -> std::io::Result<()> {
+    let named = arguments.first().map(Path::new);
+    let file = match named.filter(|name| name.components().count() > 1) {
+        Some(name) => name.to_path_buf(),
+        None => {
+            // The kernel marks a file that was replaced.
+            let own = std::env::current_exe()?;
+            let text = own.to_string_lossy();
+            text.trim_end_matches(" (deleted)").into()
+        }
+    };
+    let mut command = Command::new(file);
+    if let Some(name) = arguments.first() {
+        command.arg0(name);
+    }
+    let given = arguments.iter().skip(1);
+    let given = given.filter(|given| *given != MARK && *given != SUCCESSOR);
+    let mut child = command.arg(SUCCESSOR).args(given).spawn()?;
+    let wait = move || {
+        if !child.wait().is_ok_and(|status| status.success()) {
+            failed();
+        }
+    };
+    std::thread::Builder::new()
+        .name("successor".to_owned())
+        .spawn(wait)?;
+    Ok(())
+}
+
+/// Removes a file that holds the id of this process, and no other's.
+pub(super) fn remove_pid(file: &Path) {
+    let own = std::process::id().to_string();
+    if std::fs::read_to_string(file).is_ok_and(|text| text.trim() == own) {
+        // One that is gone already is as good.
+        drop(std::fs::remove_file(file));
+    }
+}
+
 /// Writes the process's id into a file.
 ///
 /// # Errors

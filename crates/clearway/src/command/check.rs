@@ -65,7 +65,9 @@ impl Args {
 fn report(foreign: &Foreign) -> String {
     let mut out = String::new();
     for directive in &foreign.directives {
-        let text: String = directive.text.chars().take(72).collect();
+        // A word may be of several lines.
+        let plain = |c: char| if c.is_control() { ' ' } else { c };
+        let text: String = directive.text.chars().take(72).map(plain).collect();
         let place = format!("{}:{}", directive.origin.file, directive.origin.line);
         let kind = directive.treatment.name();
         out.push_str(&format!("{place}  {kind:<19}  {text}\n"));

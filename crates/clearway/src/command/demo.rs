@@ -121,7 +121,7 @@ impl Show {
             match self.hear.recv_timeout(DRAW_EVERY) {
                 Ok(Event::Draining) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(Event::Reloaded(Ok(words) | Err(words))) => complain(&format!("{words}\n")),
-                Ok(Event::Listening(..) | Event::Ready | Event::News(_)) => {}
+                Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => {
                     let now = clock::now();
                     let text = self.screen.draw(&self.state, self.sent(), now);
@@ -146,7 +146,7 @@ impl Show {
                 }
                 Event::Listening(_, address) => addresses.web = Some(address),
                 Event::Ready => return Some(addresses),
-                Event::Reloaded(_) | Event::News(_) => {}
+                Event::Reloading | Event::Upgrading | Event::Reloaded(_) | Event::News(_) => {}
                 Event::Draining => return None,
             }
         }

@@ -37,7 +37,7 @@ impl Args {
         let lines = printer.lines.clone();
         let events = move |event: Event| {
             // A terminal or pipe that nobody reads costs lines, nothing else.
-            drop(lines.try_send(Line::of(event)));
+            drop(Line::of(event).map(|line| lines.try_send(line)));
         };
         let code = start(Box::new(source), Box::new(events));
         printer.finish();
@@ -53,7 +53,8 @@ struct Line {
 }
 
 impl Line {
-    fn of(event: Event) -> Self {
+    /// `None` for what only others want to know.
+    fn of(event: Event) -> Option<Self> {
         let (out, text) = match event {
             Event::Listening(name, address) => (true, format!("listening {name} {address}\n")),
             Event::Ready => (true, "ready\n".to_owned()),
@@ -61,8 +62,9 @@ impl Line {
             Event::Reloaded(Err(words)) => (false, format!("reload refused: {words}\n")),
             Event::News(news) => (false, format!("{}: {}\n", news.level.name(), news.words)),
             Event::Draining => (false, "draining\n".to_owned()),
+            Event::Reloading | Event::Upgrading => return None,
         };
-        Self { text, out }
+        Some(Self { text, out })
     }
 }
 

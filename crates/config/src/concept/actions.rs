@@ -265,7 +265,7 @@ concept! {
     scope: Vec<String> = Vec::new(), example = Some("[\"app\"]");
     /// Whether the version is left out.
     hide_version: bool = false, example = Some("true");
-    /// The name of this host, where it is to be shown.
+    /// The name of this host, where it is to be shown; empty = as the system has it.
     node: Option<String> = None, example = Some("\"edge-1\"");
     /// Whether it is a few lines with counters of connections and requests, as NGINX's `stub_status` has them.
     counters: bool = false, example = Some("true");

@@ -8,7 +8,7 @@ use super::matching::Condition;
 use super::{concept, table_value};
 use crate::syntax::Node;
 use crate::value::{
-    FetchText, HostPattern, Identifier, Reader, Spec, Text, Value, choices, print_inline,
+    BodyText, FetchText, HostPattern, Identifier, Reader, Spec, Text, Value, choices, print_inline,
     read_table, read_text, section_schema,
 };
 use crate::words;
@@ -111,6 +111,8 @@ concept! {
     /// Whether such connections are let in: further ways that reject are passed over, and nothing more is
     /// waited for.
     accept: bool = false, example = Some("true");
+    /// What such clients are told before their connection is closed, in place of a backend.
+    reply: Option<BodyText> = None, example = Some("\"${client_ip}\\n\"");
 }
 table_value!(Passthrough);
 

@@ -32,13 +32,14 @@ pub(crate) fn nginx_time(text: &str) -> Option<Duration> {
 /// A time of HAProxy: `30s`, `500`. Milliseconds where no unit is written.
 pub(crate) fn haproxy_time(text: &str) -> Option<Duration> {
     let (number, unit) = number(text)?;
-    match unit {
-        "us" => Some(Duration::from_micros(number)),
-        "" | "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" => seconds(number, 60),
-        "h" => seconds(number, 3_600),
-        "d" => seconds(number, 86_400),
+    // What stands behind a unit is not looked at: `15min` is fifteen minutes.
+    match unit.as_bytes() {
+        [b'u', b's', ..] => Some(Duration::from_micros(number)),
+        [] | [b'm', b's', ..] => Some(Duration::from_millis(number)),
+        [b's', ..] => Some(Duration::from_secs(number)),
+        [b'm', ..] => seconds(number, 60),
+        [b'h', ..] => seconds(number, 3_600),
+        [b'd', ..] => seconds(number, 86_400),
         _ => None,
     }
 }

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use clearway_outcome::FaultKind;
-use regex::Regex;
 use serde_json::{Value as Json, json};
 
 use super::text::is_token_byte;
@@ -213,26 +212,8 @@ fn regex_of(text: &str) -> Option<&str> {
 
 /// Checks a regular expression.
 pub(crate) fn check_regex(text: &str) -> Result<(), Problem> {
-    match Regex::new(text) {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            let words = error.to_string();
-            let last = words.lines().last().unwrap_or_default();
-            let reason = last.trim().trim_start_matches("error: ").to_owned();
-            let problem = Problem::new(
-                format!("{text:?} is not a regular expression: {reason}"),
-                "the syntax of Rust's regex crate",
-            );
-            let look = text.contains("(?=") || text.contains("(?!") || text.contains("(?<");
-            Err(if look {
-                problem.hint(
-                    "look-around and back-references do not exist here: matching takes linear time",
-                )
-            } else {
-                problem
-            })
-        }
-    }
+    let expected = "the syntax of Rust's regex crate, or with look-around that of fancy-regex";
+    clearway_rules::check_pattern(text).map_err(|message| Problem::new(message, expected))
 }
 
 fn check_path(text: &str) -> Result<(), Problem> {

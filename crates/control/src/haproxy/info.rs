@@ -185,7 +185,7 @@ fn end(state: &State) -> Vec<Line> {
 }
 
 /// The name of this host, `-` where the kernel does not tell.
-fn host_name() -> String {
+pub(super) fn host_name() -> String {
     let text = std::fs::read_to_string("/proc/sys/kernel/hostname");
     text.map_or_else(|_| "-".to_owned(), |text| text.trim().to_owned())
 }

@@ -214,7 +214,12 @@ fn html(state: &State, page: &StatusPage, path: &str, rows: &[Row]) -> String {
         title.push_str(concat!(" ", env!("CARGO_PKG_VERSION")));
     }
     if let Some(node) = &page.node {
-        title.push_str(&format!(" on {}", escaped(node)));
+        let node = if node.is_empty() {
+            super::info::host_name()
+        } else {
+            node.clone()
+        };
+        title.push_str(&format!(" on {}", escaped(&node)));
     }
     let uptime = clearway_base::clock::now().since(state.started).as_secs();
     let path = escaped(path);

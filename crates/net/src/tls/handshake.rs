@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice, Write};
 use std::task::{Context, Poll, ready};
 
-use clearway_outcome::{CertificateVerdict, TlsFacts};
+use clearway_outcome::{CertificateVerdict, TlsFacts, TlsOffer};
 use rustls::{CommonState, ConnectionCommon, HandshakeKind, SideData};
 
 use super::facts;
@@ -117,6 +117,7 @@ pub(super) fn facts(tls: &CommonState, verifies: bool) -> TlsFacts {
         certificate,
         verdict,
         refusal: String::new(),
+        offer: TlsOffer::default(),
     }
 }
 

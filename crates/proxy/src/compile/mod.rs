@@ -18,7 +18,7 @@ use clearway_config::model::{
 };
 use clearway_http::{Tolerance, XForwarded};
 use clearway_rules::ast::Definitions;
-use clearway_rules::{Elsewhere, Gate};
+use clearway_rules::{Elsewhere, Gate, Words};
 
 pub use backend::{Address, Answer, Names, Question};
 
@@ -230,7 +230,7 @@ fn compile_listener(
         tolerates: tolerance(listener),
         close_after: listener.close_after.clone(),
         errors,
-        passthrough: passthrough(named, listener, index)?,
+        passthrough: passthrough(config, named, listener, index)?,
         http2: listener.http2 && listener.is_http(),
         tls,
         entry,
@@ -253,23 +253,36 @@ fn tolerance(listener: &Listener) -> Tolerance {
 
 /// Where connections of a listener go that are passed through.
 fn passthrough(
+    config: &Config,
     named: &Definitions,
     listener: &Listener,
     index: &Map<&str, usize>,
 ) -> Result<Vec<PassPlan>, Vec<Diagnostic>> {
     let ways = listener.passthrough.iter().zip(listener.gates(named)?);
-    let plan = |(way, gate): (&Passthrough, Gate)| PassPlan {
-        names: way.server_name.iter().map(ToString::to_string).collect(),
-        alpn: way.alpn.iter().map(|p| p.as_bytes().to_vec()).collect(),
-        gate,
-        needs_hello: way.needs_hello() && listener.tls.is_none(),
-        backend: way
-            .backend
-            .as_ref()
-            .and_then(|name| index.get(name.as_str()).copied()),
-        rejects: way.reject,
-        accepts: way.accept,
-        payload: payload_need(&way.when),
+    let plan = |(way, (gate, reply)): (&Passthrough, (Gate, Option<Words>))| {
+        let asks = gate.needs_hello() || reply.as_ref().is_some_and(Words::needs_hello);
+        let named = way.backend.as_ref().map(|name| name.as_str());
+        let backend = match named {
+            Some(name) => config.backend(name),
+            None => config.default_backend(listener),
+        };
+        PassPlan {
+            names: way.server_name.iter().map(ToString::to_string).collect(),
+            alpn: way.alpn.iter().map(|p| p.as_bytes().to_vec()).collect(),
+            gate,
+            needs_hello: (way.needs_hello() || asks) && listener.tls.is_none(),
+            backend: named.and_then(|name| index.get(name).copied()),
+            rejects: way.reject,
+            accepts: way.accept,
+            payload: payload_need(&way.when),
+            reply,
+            timeouts: config.timeouts_for(listener, backend, None),
+            retries: retries(
+                &backend
+                    .map(|b| config.retries_for(b, None))
+                    .unwrap_or_default(),
+            ),
+        }
     };
     Ok(ways.map(plan).collect())
 }

@@ -24,6 +24,7 @@ use crate::exchange::{Offer, asked_name, gather, is_servers, open};
 use crate::local::{Flight, LocalBackend};
 use crate::plan::RetryPlan;
 use crate::slots::{self, Slot};
+use passthrough::Way;
 
 /// What happened to a connection so far.
 struct Passage {
@@ -109,11 +110,11 @@ pub(crate) async fn serve(mut conn: Box<Conn>) {
     let Ok(mut first) = handshake::complete(&mut conn).await else {
         return;
     };
-    let mut way = None;
+    let mut way = Way::Own;
     if conn.listener().is_some_and(|l| !l.passthrough.is_empty()) {
         // Boxed: the room is not needed afterwards.
         match Box::pin(passthrough::choose(&mut conn, first)).await {
-            Ok(seen) => (first, way) = (seen.first, seen.backend),
+            Ok(seen) => (first, way) = (seen.first, seen.way),
             Err(()) => return,
         }
     }
@@ -134,20 +135,31 @@ pub(crate) async fn serve(mut conn: Box<Conn>) {
         // A tunnel has no framing that could be broken.
         drop(passage.ends.up.feed(first, 0));
     }
-    let backend = conn
-        .listener()
-        .and_then(|l| plan.backends.get(way.or(l.fallback.backend)?).cloned());
+    let place = match way {
+        Way::Through(place) => Some(place),
+        Way::Own | Way::Told(_) => None,
+    };
+    let backend = conn.listener().and_then(|listener| {
+        let way = place.and_then(|place| listener.passthrough.get(place)?.backend);
+        plan.backends
+            .get(way.or(listener.fallback.backend)?)
+            .cloned()
+    });
     let mut through = Through {
         conn,
         passage,
         backend,
         ended: false,
     };
-    let result = match through.backend.clone() {
-        None => Err(Fault::new(FaultKind::NoRoute, Phase::Route, Side::Local)),
-        Some(backend) => {
+    let result = match (through.backend.clone(), &way) {
+        (_, Way::Told(words)) => {
+            through.backend = None;
+            tell(&mut through.conn, &mut through.passage, words).await
+        }
+        (None, _) => Err(Fault::new(FaultKind::NoRoute, Phase::Route, Side::Local)),
+        (Some(backend), _) => {
             let Through { conn, passage, .. } = &mut through;
-            Box::pin(relay(conn, &backend, passage)).await
+            Box::pin(relay(conn, &backend, passage, place)).await
         }
     };
     if let Err(fault) = result {
@@ -158,20 +170,25 @@ pub(crate) async fn serve(mut conn: Box<Conn>) {
     through.ended = true;
 }
 
-/// Chooses and reaches a server, then relays.
+/// Chooses and reaches a server, then relays: the listener's way of a place, or its own.
 async fn relay(
     conn: &mut Conn,
     backend: &Rc<LocalBackend>,
     passage: &mut Passage,
+    place: Option<usize>,
 ) -> Result<(), Fault> {
     let worker = Rc::clone(&conn.worker);
-    let timeouts = conn
-        .listener()
-        .map(|l| l.fallback.timeouts.clone())
-        .unwrap_or_default();
     let local = conn.plan();
     let head = RequestHead::default();
-    let rules = local.listener(conn.listener_at).fallback.retries.clone();
+    let listener = local.listener(conn.listener_at);
+    let way = place.and_then(|place| listener.passthrough.get(place));
+    let (timeouts, rules) = match way {
+        Some(way) => (way.timeouts.clone(), way.retries.clone()),
+        None => (
+            listener.fallback.timeouts.clone(),
+            listener.fallback.retries.clone(),
+        ),
+    };
     backend.budget.borrow_mut().request(worker.now());
     loop {
         let began = worker.now();
@@ -229,6 +246,22 @@ async fn relay(
             }
         }
     }
+}
+
+/// Tells the client something and ends its connection.
+async fn tell(conn: &mut Conn, passage: &mut Passage, words: &[u8]) -> Result<(), Fault> {
+    let limit = conn.listener().map(|l| l.timeouts.client_write);
+    conn.timer
+        .set_after(conn.worker.tick(), limit.unwrap_or_default());
+    let written = conn.write_all(words).await;
+    let fault = |kind| {
+        let elapsed = conn.worker.tick().micros_since(conn.accepted);
+        Fault::new(kind, Phase::Tunnel, Side::Client).after(elapsed)
+    };
+    written.map_err(fault)?;
+    passage.ends.down.given = words.len() as u64;
+    conn.linger().await;
+    Ok(())
 }
 
 /// Why a failed connection attempt is not followed by another; `None` = it is.

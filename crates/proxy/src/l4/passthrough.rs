@@ -10,7 +10,7 @@ use clearway_base::buffer::Lease;
 use clearway_http::RequestHead;
 use clearway_net::tls::hello::Hello;
 use clearway_net::tls::name_matches;
-use clearway_outcome::{FaultKind, RequestId, TlsFacts};
+use clearway_outcome::{FaultKind, RequestId, TlsFacts, TlsOffer};
 use clearway_rules::Scratch;
 
 use crate::client::Conn;
@@ -22,8 +22,19 @@ use crate::refuse;
 /// Where a connection goes, with the bytes that told.
 pub(super) struct Seen {
     pub(super) first: Option<Lease>,
-    /// `None`: the listener's own backend.
-    pub(super) backend: Option<usize>,
+    pub(super) way: Way,
+}
+
+/// What becomes of a connection.
+#[derive(Default)]
+pub(super) enum Way {
+    /// It goes to the listener's own backend.
+    #[default]
+    Own,
+    /// It goes the listener's way of this place.
+    Through(usize),
+    /// The client is told this, and that is all.
+    Told(Vec<u8>),
 }
 
 /// What is known of the first bytes.
@@ -50,7 +61,7 @@ pub(super) async fn choose(conn: &mut Conn, mut first: Option<Lease>) -> Result<
     let mut is_let_in = false;
     // Nothing more is waited for.
     let mut is_over = listener.inspect_delay.is_zero();
-    for way in &listener.passthrough {
+    for (place, way) in listener.passthrough.iter().enumerate() {
         if is_let_in && (way.accepts || way.rejects) {
             continue;
         }
@@ -82,14 +93,22 @@ pub(super) async fn choose(conn: &mut Conn, mut first: Option<Lease>) -> Result<
             refuse::handshake(conn, FaultKind::Denied);
             return Err(());
         }
-        let backend = way.backend;
-        return Ok(Seen { first, backend });
+        let way = match &way.reply {
+            Some(words) => {
+                let bytes = first.as_ref().map(Lease::filled).unwrap_or_default();
+                let around = Surroundings { conn, plan: &plan };
+                let view = around.view(&head, bytes, RequestId(0));
+                let mut text = Vec::new();
+                words.write(&view, &mut scratch, &mut text);
+                Way::Told(text)
+            }
+            None => Way::Through(place),
+        };
+        return Ok(Seen { first, way });
     }
     if listener.fallback.backend.is_some() {
-        return Ok(Seen {
-            first,
-            backend: None,
-        });
+        let way = Way::Own;
+        return Ok(Seen { first, way });
     }
     let kind = match begin {
         Begin::Hello(_) | Begin::Unread => FaultKind::TlsNameUnknown,
@@ -133,6 +152,10 @@ async fn read(conn: &mut Conn, first: Option<Lease>) -> Result<(Lease, Begin), (
                     .max()
                     .unwrap_or(0)
                     .min(0x0303),
+                offer: TlsOffer {
+                    version: hello.versions.iter().copied().max().unwrap_or_default(),
+                    alpn: hello.alpn().collect::<Vec<_>>().join(&b','),
+                },
                 ..TlsFacts::default()
             }));
             return Ok((lease, Begin::Hello(hello)));

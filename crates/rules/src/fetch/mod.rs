@@ -286,6 +286,11 @@ fetches! {
         TlsServerName = "tls_server_name" Request tls::server_name;
         /// Application protocol agreed on in the TLS handshake (ALPN).
         TlsAlpn = "tls_alpn" Request tls::alpn;
+        /// Highest version of TLS that a client offers whose connection is passed through: `TLSv1.3`.
+        TlsOfferedVersion = "tls_offered_version" Request tls::offered_version;
+        /// Application protocols (ALPN) that a client offers whose connection is passed through, with
+        /// commas between.
+        TlsOfferedAlpn = "tls_offered_alpn" Request tls::offered_alpn;
         /// `true` when the client resumed an earlier TLS session, else `false`.
         TlsResumed = "tls_resumed" Request tls::resumed;
         /// Subject of the client's certificate (RFC 4514), as are those below of one that was shown.

@@ -46,6 +46,16 @@ pub(super) fn alpn(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> boo
     name.is_some_and(|name| !name.is_empty() && visit(name))
 }
 
+pub(super) fn offered_version(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    let name = at.view.tls.and_then(|tls| tls.offer.version_name());
+    name.is_some_and(|name| visit(name.as_bytes()))
+}
+
+pub(super) fn offered_alpn(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    let names = at.view.tls.map(|tls| tls.offer.alpn.as_slice());
+    names.is_some_and(|names| !names.is_empty() && visit(names))
+}
+
 pub(super) fn resumed(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
     let word = |tls: &TlsFacts| if tls.resumed { "true" } else { "false" };
     at.view.tls.is_some_and(|tls| visit(word(tls).as_bytes()))

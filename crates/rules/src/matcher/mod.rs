@@ -14,7 +14,8 @@ use crate::view::View;
 
 pub(crate) use literal::{Literals, below};
 pub(crate) use network::{Networks, address};
-pub(crate) use pattern::{Patterns, regex};
+pub(crate) use pattern::{Pattern, Patterns, regex};
+pub use pattern::{check_pattern, group_names};
 
 /// A compiled condition.
 #[derive(Debug)]

@@ -1,16 +1,31 @@
 //! Comparison with regular expressions.
+//!
+//! Almost all take linear time. Look-around, which other balancers' files use (`/\\.(?!well-known)`), is
+//! matched by backtracking with a bound: a text that takes more steps is not matched.
 
 use regex::bytes::{Regex, RegexBuilder};
 
 use crate::scratch::Captures;
 
+/// Steps that a pattern with look-around may take for a text.
+const STEPS_MAX: usize = 100_000;
+
 /// Regular expressions, of which one has to match.
 #[derive(Debug)]
 pub(crate) struct Patterns {
-    list: Vec<Regex>,
+    list: Vec<Pattern>,
 }
 
-/// Compiles one expression.
+/// A regular expression.
+#[derive(Debug)]
+pub(crate) enum Pattern {
+    /// It takes linear time.
+    Linear(Regex),
+    /// It has look-around.
+    Backtracking(Box<fancy_regex::Regex>),
+}
+
+/// Compiles one expression without look-around.
 ///
 /// # Errors
 /// The expression and what is wrong with it, on one line.
@@ -27,28 +42,173 @@ pub(crate) fn regex(pattern: &str, ignore_case: bool) -> Result<Regex, String> {
     })
 }
 
+/// Says what is wrong with an expression that values are compared with.
+///
+/// # Errors
+/// The expression and what is wrong with it, on one line.
+pub fn check_pattern(pattern: &str) -> Result<(), String> {
+    Pattern::new(pattern, false).map(drop)
+}
+
+/// The names of the groups of an expression, each with its number; none if it is no expression.
+#[must_use]
+pub fn group_names(pattern: &str) -> Vec<(usize, String)> {
+    let named = |(index, name): (usize, Option<&str>)| Some((index, name?.to_owned()));
+    match Pattern::new(pattern, false) {
+        Ok(Pattern::Linear(regex)) => regex
+            .capture_names()
+            .enumerate()
+            .filter_map(named)
+            .collect(),
+        Ok(Pattern::Backtracking(regex)) => regex
+            .capture_names()
+            .enumerate()
+            .filter_map(named)
+            .collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
+impl Pattern {
+    /// Compiles one expression, perhaps with look-around.
+    ///
+    /// # Errors
+    /// The expression and what is wrong with it, on one line.
+    pub(crate) fn new(pattern: &str, ignore_case: bool) -> Result<Self, String> {
+        let plain = regex(pattern, ignore_case);
+        let looks = ["(?=", "(?!", "(?<=", "(?<!"];
+        if plain.is_ok() || !looks.iter().any(|look| pattern.contains(look)) {
+            return plain.map(Self::Linear);
+        }
+        let mut builder = fancy_regex::RegexBuilder::new(pattern);
+        builder.case_insensitive(ignore_case);
+        builder.backtrack_limit(STEPS_MAX);
+        let built = builder.build();
+        let told = |error| format!("{pattern:?} is not a regular expression: {error}");
+        built
+            .map(|regex| Self::Backtracking(Box::new(regex)))
+            .map_err(told)
+    }
+
+    fn has_groups(&self) -> bool {
+        match self {
+            Self::Linear(regex) => regex.captures_len() > 1,
+            Self::Backtracking(regex) => regex.captures_len() > 1,
+        }
+    }
+
+    /// Whether it matches somewhere in a value.
+    pub(crate) fn is_match(&self, value: &[u8]) -> bool {
+        match self {
+            Self::Linear(regex) => regex.is_match(value),
+            Self::Backtracking(regex) => {
+                let text = Text::new(value);
+                regex.is_match(&text.text).unwrap_or(false)
+            }
+        }
+    }
+
+    /// The groups where it matches.
+    pub(crate) fn captures(&self, value: &[u8]) -> Option<Captures> {
+        match self {
+            Self::Linear(regex) => {
+                let found = regex.captures(value)?;
+                Some(Captures::new(&found, value))
+            }
+            Self::Backtracking(regex) => {
+                let text = Text::new(value);
+                let found = regex.captures(&text.text).ok().flatten()?;
+                let group = |index| {
+                    let group = found.get(index)?;
+                    Some(text.place(group.start())..text.place(group.end()))
+                };
+                Some(Captures::placed(value, group))
+            }
+        }
+    }
+}
+
+/// Bytes as the text that a pattern with look-around wants: each byte a character where they are not
+/// UTF-8.
+struct Text<'a> {
+    text: std::borrow::Cow<'a, str>,
+}
+
+impl<'a> Text<'a> {
+    fn new(value: &'a [u8]) -> Self {
+        let text = match std::str::from_utf8(value) {
+            Ok(text) => text.into(),
+            Err(_) => value
+                .iter()
+                .map(|byte| char::from(*byte))
+                .collect::<String>()
+                .into(),
+        };
+        Self { text }
+    }
+
+    /// The place in the bytes of a place in the text.
+    fn place(&self, at: usize) -> usize {
+        match &self.text {
+            std::borrow::Cow::Borrowed(_) => at,
+            std::borrow::Cow::Owned(text) => {
+                text.get(..at).map_or(at, |before| before.chars().count())
+            }
+        }
+    }
+}
+
 impl Patterns {
     pub(crate) fn new(patterns: &[String], ignore_case: bool) -> Result<Self, String> {
-        let compiled = patterns.iter().map(|pattern| regex(pattern, ignore_case));
+        let compiled = patterns
+            .iter()
+            .map(|pattern| Pattern::new(pattern, ignore_case));
         let list = compiled.collect::<Result<_, _>>()?;
         Ok(Self { list })
     }
 
     pub(crate) fn has_groups(&self) -> bool {
-        self.list.iter().any(|regex| regex.captures_len() > 1)
+        self.list.iter().any(Pattern::has_groups)
     }
 
     /// Whether one matches; groups go to `captures`, if it has any.
     pub(crate) fn matches(&self, value: &[u8], captures: &mut Option<Captures>) -> bool {
-        self.list.iter().any(|regex| {
-            if regex.captures_len() == 1 {
-                return regex.is_match(value);
+        self.list.iter().any(|pattern| {
+            if !pattern.has_groups() {
+                return pattern.is_match(value);
             }
-            let found = regex.captures(value);
-            if let Some(found) = &found {
-                *captures = Some(Captures::new(found, value));
+            let found = pattern.captures(value);
+            let is_match = found.is_some();
+            if is_match {
+                *captures = found;
             }
-            found.is_some()
+            is_match
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn look_around_is_matched() {
+        let hidden = Pattern::new(r"/\.(?!well-known)", false).unwrap();
+        assert!(hidden.is_match(b"/a/.git/config"));
+        assert!(!hidden.is_match(b"/.well-known/acme"));
+        assert!(hidden.is_match(b"/.git/\xff"), "bytes that are no text");
+        let groups = Pattern::new(r"^/(?!b)([^/]+)/(.*)$", true).unwrap();
+        let found = groups.captures(b"/\xffa/x").unwrap();
+        assert_eq!(found.group(1), Some(&b"\xffa"[..]));
+        assert_eq!(found.group(2), Some(&b"x"[..]));
+        assert!(groups.captures(b"/B/x").is_none());
+        assert!(Pattern::new("(?!", false).is_err());
+    }
+
+    #[test]
+    fn backtracking_is_bounded() {
+        let slow = Pattern::new(r"^(?=(a+)+$)b", false).unwrap();
+        let text = [b'a'; 4_000];
+        assert!(!slow.is_match(&[&text[..], b"!"].concat()));
     }
 }

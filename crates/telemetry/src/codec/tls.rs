@@ -1,6 +1,6 @@
 //! The part of a record that tells of TLS.
 
-use clearway_outcome::{CertificateFacts, CertificateVerdict, TlsFacts};
+use clearway_outcome::{CertificateFacts, CertificateVerdict, TlsFacts, TlsOffer};
 
 use super::{Input, put_some, put16};
 
@@ -65,6 +65,8 @@ pub(super) fn take(input: &mut Input<'_>) -> Option<Option<TlsFacts>> {
         alpn: input.some(FACT_MAX)?.to_vec(),
         refusal: take_str(input)?,
         certificate: take_certificate(input)?,
+        // Only rules and access logs ask for it, and they have done so.
+        offer: TlsOffer::default(),
     }))
 }
 

@@ -3,7 +3,7 @@
 
 use clearway_base::clock::{self, Civil};
 use clearway_base::decimal;
-use clearway_outcome::{Address, Attempt, Phase, Protocol, Record, TlsFacts, errno_name};
+use clearway_outcome::{Address, Attempt, Phase, Protocol, Record, Side, TlsFacts, errno_name};
 
 use super::template::Place;
 use super::{ValueDoc, state};
@@ -113,6 +113,9 @@ values! {
         499 => to.raw("400"),
         status => to.number(status.into()),
     };
+    /// Status of a connection at layer 4 as NGINX has it: 200, also when it was cut once it had a server,
+    /// else 400, 403, 502 or 503.
+    StreamStatus = "stream_status" "" "" |r, to| to.number(stream_status(r).into());
     /// Outcome of a call of gRPC, as a number.
     GrpcStatus = "grpc_status" "" "" |r, to| {
         if let Some(status) = r.grpc_status { to.number(status.0.into()) }
@@ -255,6 +258,18 @@ values! {
     EndS = "end_time_s" "" "$msec" |r, to| to.seconds(ended(r));
     /// Id of the process.
     Pid = "pid" "%pid" "$pid" |_, to| to.number(std::process::id().into());
+}
+
+fn stream_status(record: &Record<'_>) -> u16 {
+    match record.fault {
+        None => 200,
+        Some(fault) if fault.phase == Phase::Tunnel => 200,
+        Some(fault) => match fault.kind.status() {
+            status @ (403 | 503) => status,
+            _ if fault.side == Side::Client => 400,
+            _ => 502,
+        },
+    }
 }
 
 fn client(record: &Record<'_>, to: &mut Place<'_>) {

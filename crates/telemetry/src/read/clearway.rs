@@ -286,6 +286,7 @@ fn tls(value: &Value) -> TlsFacts {
         certificate: value.get("certificate").map(certificate),
         verdict: verdict.copied().unwrap_or_default(),
         refusal: text(value, "refusal").to_owned(),
+        ..TlsFacts::default()
     }
 }
 

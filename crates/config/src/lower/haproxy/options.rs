@@ -81,6 +81,10 @@ const OPTIONS: &[(&str, Fate)] = &[
     ("tcp-smart-connect", Fate::Harmless("a matter of speed")),
     ("http-no-delay", Fate::Harmless("nothing is delayed")),
     (
+        "http-use-proxy-header",
+        Fate::Harmless("whether a connection is kept says Connection alone"),
+    ),
+    (
         "nolinger",
         Fate::Harmless("a matter of the kernel's memory"),
     ),

@@ -152,9 +152,9 @@ pub(super) fn read(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut No
         ["show-desc", words @ ..] if !words.is_empty() => {
             stats.page.description = Some(words.join(" "));
         }
-        ["show-node" | "show-desc", ..] => {
-            notes.ineffective("the name or text is that of this line alone");
-        }
+        // The name of this host.
+        ["show-node"] => stats.page.node = Some(String::new()),
+        ["show-desc"] => notes.harmless("there is no text"),
         ["show-legends" | "show-modules", ..] => {
             notes.equivalent("the page shows the same to everybody");
         }

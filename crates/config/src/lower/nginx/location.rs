@@ -295,6 +295,8 @@ fn route(
     }
     route.rules = internal(block).into_iter().collect();
     route.rules.append(&mut rules.rules);
+    let more = super::more::of_requests(&scope, &names, work.notes);
+    route.rules.extend(more);
     if !rules.ends {
         answers((&scope, block), prefix, &names, &mut route, work);
     }
@@ -332,6 +334,9 @@ fn finish(scope: &Scope<'_>, names: &Names, route: &mut Route, work: &mut Work<'
         work.config,
         work.notes,
     ));
+    let more = super::more::of_responses(scope, names, work.notes);
+    route.rules.extend(more);
+    route.rules.extend(super::more::charset(scope, work.notes));
     route.access_logs = super::logs::of(scope, names, work.notes);
     let (turns, routes) = super::files::error_pages(scope, names, work.notes);
     route.on_error = turns;

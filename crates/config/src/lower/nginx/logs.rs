@@ -100,6 +100,10 @@ fn text(written: &str, names: &Names) -> Result<LogText, String> {
         let (name, tail) = values::name(after);
         rest = tail;
         let word = format!("${name}");
+        if let Some(spelling) = of_stream(name).filter(|_| names.is_stream) {
+            out.push_str(&format!("${{{spelling}}}"));
+            continue;
+        }
         if let Some(doc) = line::reference().find(|doc| doc.nginx == word) {
             out.push_str(&format!("${{{}}}", doc.spelling));
             continue;
@@ -124,6 +128,20 @@ fn text(written: &str, names: &Names) -> Result<LogText, String> {
     }
     out.push_str(rest);
     LogText::parse(&out).map_err(|problem| problem.message)
+}
+
+/// What logs of connections call otherwise than those of requests.
+fn of_stream(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "status" => "stream_status",
+        "protocol" => "protocol",
+        "bytes_received" => "bytes_in",
+        "session_time" => "total_s",
+        "upstream_session_time" => "upstream_response_time",
+        "upstream_first_byte_time" => "upstream_header_time",
+        "ssl_preread_server_name" => "tls_server_name",
+        _ => return None,
+    })
 }
 
 /// `server=ADDRESS,facility=…,tag=…,severity=…,nohostname`.

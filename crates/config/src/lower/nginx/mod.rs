@@ -13,10 +13,12 @@ mod headers;
 mod limits;
 mod location;
 mod logs;
+mod more;
 mod proxy;
 mod rewrite;
 mod server;
 mod shape;
+mod stream;
 mod table;
 mod tables;
 mod upstream;
@@ -78,6 +80,9 @@ fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
     for block in blocks {
         http(block, &outside, &mut config, &mut notes);
     }
+    for found in tree.directives.iter().filter(|found| found.is("stream")) {
+        stream::lower(found.inner(), &outside, &mut config, &mut notes);
+    }
     notes.finish(config, &tree.diagnostics)
 }
 
@@ -92,22 +97,29 @@ fn judge(block: &[Directive], notes: &mut Notes) {
     for directive in block {
         notes.begin(directive.origin(), text_of(directive));
         let name = directive.name.text.as_str();
-        match table::fate(name) {
-            Some(Fate::Done) => {}
-            Some(Fate::Equivalent(why)) => notes.equivalent(why),
-            Some(Fate::Harmless(why)) => notes.harmless(why),
-            // What is switched off is not missed.
-            Some(Fate::Ineffective(_) | Fate::Refused(_))
-                if directive.argument(0) == Some("off") => {}
-            Some(Fate::Ineffective(why)) => notes.ineffective(why),
-            Some(Fate::Refused(why)) => notes.refused(why),
-            None => notes.refused(format!("{name:?} is not known here")),
+        note(name, directive, table::fate(name), notes);
+        if name == "stream" {
+            stream::judge(directive.inner(), notes);
         }
         // What stands in these are entries and not directives.
         let is_table = ["map", "geo", "types", "split_clients", "stream", "mail"];
         if !is_table.contains(&name) {
             judge(directive.inner(), notes);
         }
+    }
+}
+
+/// Notes what becomes of a directive.
+fn note(name: &str, directive: &Directive, fate: Option<Fate>, notes: &mut Notes) {
+    match fate {
+        Some(Fate::Done) => {}
+        Some(Fate::Equivalent(why)) => notes.equivalent(why),
+        Some(Fate::Harmless(why)) => notes.harmless(why),
+        // What is switched off is not missed.
+        Some(Fate::Ineffective(_) | Fate::Refused(_)) if directive.argument(0) == Some("off") => {}
+        Some(Fate::Ineffective(why)) => notes.ineffective(why),
+        Some(Fate::Refused(why)) => notes.refused(why),
+        None => notes.refused(format!("{name:?} is not known here")),
     }
 }
 
@@ -132,16 +144,7 @@ fn process(scope: &Scope<'_>, config: &mut Config) {
 fn http(block: &[Directive], outside: &Scope<'_>, config: &mut Config, notes: &mut Notes) {
     let scope = outside.inside(block);
     let mut names = Names::default();
-    tables::learn(block, &mut names);
-    for directive in block {
-        if !tables::TABLES.contains(&directive.name.text.as_str()) {
-            continue;
-        }
-        if let Err(message) = tables::read(directive, &names, config) {
-            notes.begin(directive.origin(), text_of(directive));
-            notes.refused(message);
-        }
-    }
+    tables::read_all(block, &mut names, config, notes);
     for directive in block {
         if !(directive.is("limit_req_zone") || directive.is("limit_conn_zone")) {
             continue;

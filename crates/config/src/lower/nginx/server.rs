@@ -169,7 +169,8 @@ fn seat(
     Ok(Some(seat))
 }
 
-fn address(text: &str) -> Result<Bind, String> {
+/// An address of `listen`.
+pub(super) fn address(text: &str) -> Result<Bind, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         return Ok(Bind::Unix {
             path: path.into(),
@@ -208,7 +209,7 @@ pub(super) fn emit(
     notes: &mut Notes,
 ) {
     for group in groups(servers) {
-        let Some(name) = name_of(&group) else {
+        let Some(name) = group.binds.first().and_then(name_of) else {
             continue;
         };
         let members: Vec<&Server<'_>> = group
@@ -508,8 +509,9 @@ fn same_place(a: &Bind, b: &Bind) -> bool {
     }
 }
 
-fn name_of(group: &Group) -> Option<Identifier> {
-    let name = match group.binds.first()? {
+/// The name of a listener by its first address.
+pub(super) fn name_of(bind: &Bind) -> Option<Identifier> {
+    let name = match bind {
         Bind::Ip { address, .. } if address.ip().is_unspecified() && address.is_ipv4() => {
             format!("port-{}", address.port())
         }
@@ -531,7 +533,12 @@ fn listener(name: Identifier, group: &Group, members: &[&Server<'_>]) -> Listene
         name,
         bind: group.binds.clone(),
         http2: group.seat.http2,
-        tls: group.seat.is_tls.then(|| tls(members)),
+        tls: group.seat.is_tls.then(|| {
+            let places = members
+                .iter()
+                .map(|server| (server.directive, &server.scope));
+            tls(&places.collect::<Vec<_>>())
+        }),
         proxy_protocol: if group.seat.proxy_protocol {
             ProxyProtocol::Accept
         } else {
@@ -550,10 +557,7 @@ fn listener(name: Identifier, group: &Group, members: &[&Server<'_>]) -> Listene
         ..Listener::default()
     };
     if group.seat.proxy_protocol {
-        listener.trusted = ["0.0.0.0/0", "::/0"]
-            .iter()
-            .filter_map(|net| net.parse().ok())
-            .collect();
+        listener.trusted = everybody();
     }
     // The status after which NGINX closes: what went wrong may have been about the connection.
     listener.close_after = vec![400, 413, 414, 500, 501];
@@ -584,18 +588,24 @@ fn listener(name: Identifier, group: &Group, members: &[&Server<'_>]) -> Listene
     listener
 }
 
-fn tls(members: &[&Server<'_>]) -> ListenerTls {
+/// All addresses.
+pub(super) fn everybody() -> Vec<ipnet::IpNet> {
+    let all = ["0.0.0.0/0", "::/0"].iter();
+    all.filter_map(|net| net.parse().ok()).collect()
+}
+
+/// TLS as the servers of an address speak it, the default first.
+pub(super) fn tls(members: &[(&Directive, &Scope<'_>)]) -> ListenerTls {
     let mut tls = ListenerTls {
         origins: Origins::new(
             members
                 .first()
-                .map(|s| s.directive.origin())
+                .map(|(directive, _)| directive.origin())
                 .unwrap_or_default(),
         ),
         ..ListenerTls::default()
     };
-    for server in members {
-        let scope = &server.scope;
+    for (_, scope) in members {
         let certificates = scope.all("ssl_certificate");
         let keys = scope.all("ssl_certificate_key");
         for (certificate, key) in certificates
@@ -638,7 +648,7 @@ fn tls(members: &[&Server<'_>]) -> ListenerTls {
     }
     let scope = members
         .first()
-        .map(|server| server.scope.clone())
+        .map(|(_, scope)| (*scope).clone())
         .unwrap_or_default();
     if let Some(protocols) = scope.find("ssl_protocols") {
         let words: Vec<&str> = protocols.texts().collect();

@@ -18,6 +18,9 @@ const SERVICE: &str = "a matter of the service";
 const STREAMED: &str = "bodies are streamed with back-pressure";
 const TLS: &str = "TLS 1.2 and 1.3 are spoken as Mozilla's intermediate profile says";
 
+const HTTP2: &str = "a word of older versions; limits of connections and heads hold";
+const PUSHED: &str = "browsers no longer take what is pushed";
+
 /// What becomes of a directive by its name; `None` when it is not known.
 pub(super) fn fate(name: &str) -> Option<Fate> {
     let found = TABLE.iter().find(|(known, _)| *known == name);
@@ -288,10 +291,14 @@ const TABLE: &[(&str, Fate)] = &[
     ("gzip_no_buffer", Harmless(SPEED)),
     ("postpone_gzipping", Harmless(SPEED)),
     ("gunzip_buffers", Harmless(STREAMED)),
+    ("charset", Done),
+    ("charset_types", Done),
     (
-        "charset",
-        Ineffective("media types are passed on as they are"),
+        "override_charset",
+        Ineffective("what servers say of their texts is passed on"),
     ),
+    ("source_charset", Refused("texts are not recoded")),
+    ("charset_map", Refused("texts are not recoded")),
     ("stub_status", Done),
     ("empty_gif", Done),
     // TLS.
@@ -461,16 +468,28 @@ const TABLE: &[(&str, Fate)] = &[
         Refused("this way of passing on is not known here"),
     ),
     ("memcached_pass", Refused("memcached is not spoken")),
-    ("stream", Refused("servers of streams are not known here")),
+    ("stream", Done),
     ("mail", Refused("mail is not spoken")),
     ("dav_methods", Refused("files are not written")),
-    ("more_set_headers", Refused("a directive of another module")),
+    ("more_set_headers", Done),
+    ("more_clear_headers", Done),
+    ("more_set_input_headers", Done),
+    ("more_clear_input_headers", Done),
+    ("http2_max_field_size", Harmless(HTTP2)),
+    ("http2_max_header_size", Harmless(HTTP2)),
+    ("http2_max_requests", Harmless(HTTP2)),
+    ("http2_max_concurrent_pushes", Harmless(PUSHED)),
+    ("http2_push", Harmless(PUSHED)),
+    ("http2_recv_timeout", Harmless(HTTP2)),
+    ("http2_idle_timeout", Harmless(HTTP2)),
+    ("http2_recv_buffer_size", Harmless(SPEED)),
+    ("http2_body_preread_size", Harmless(SPEED)),
+    ("http2_chunk_size", Harmless(SPEED)),
+    ("http2_pool_size", Harmless(SPEED)),
+    ("http2_streams_index_size", Harmless(SPEED)),
     (
-        "more_clear_headers",
-        Refused("a directive of another module"),
+        "spdy_headers_comp",
+        Harmless("nobody speaks SPDY any longer"),
     ),
-    (
-        "more_clear_input_headers",
-        Refused("a directive of another module"),
-    ),
+    ("spdy_chunk_size", Harmless("nobody speaks SPDY any longer")),
 ];

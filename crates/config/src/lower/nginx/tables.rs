@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use clearway_rules::ast::{Convert, Fetch};
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
+use super::super::notes::Notes;
 use super::access::network;
+use super::text_of;
 use super::values::{self, Names};
 use crate::lower::build;
 use crate::model::{Config, Identifier, Map, MapEntry, RegexText, TemplateText};
@@ -13,17 +15,41 @@ use crate::syntax::nginx::Directive;
 use crate::value::Text;
 
 /// The blocks that make variables.
-pub(super) const TABLES: [&str; 3] = ["map", "geo", "split_clients"];
+const TABLES: [&str; 3] = ["map", "geo", "split_clients"];
 
-/// Learns the names of variables before texts that use them are read: tables may use each other.
-pub(super) fn learn(block: &[Directive], names: &mut Names) {
-    for directive in block {
-        if TABLES.contains(&directive.name.text.as_str())
-            && let Some(name) = directive.texts().last()
-        {
+/// Puts the tables of a block into the model.
+pub(super) fn read_all(
+    block: &[Directive],
+    names: &mut Names,
+    config: &mut Config,
+    notes: &mut Notes,
+) {
+    let ours = || {
+        let tables = block.iter();
+        tables.filter(|found| TABLES.contains(&found.name.text.as_str()))
+    };
+    // The names come first: tables may use each other.
+    for directive in ours() {
+        if let Some(name) = directive.texts().last() {
             let name = name.trim_start_matches('$').to_owned();
-            names.maps.insert(name.clone(), name);
+            let map = map_name(&name, names, config);
+            names.maps.insert(name, map);
         }
+    }
+    for directive in ours() {
+        if let Err(message) = read(directive, names, config) {
+            notes.begin(directive.origin(), text_of(directive));
+            notes.refused(message);
+        }
+    }
+}
+
+/// A name for the map of a variable: one of a stream may be called as one of requests is.
+pub(super) fn map_name(variable: &str, names: &Names, config: &Config) -> String {
+    let mut taken = config.maps.iter().map(|map| map.name.as_str());
+    match names.is_stream && taken.any(|name| name == variable) {
+        true => format!("{variable}-stream"),
+        false => variable.to_owned(),
     }
 }
 
@@ -31,11 +57,7 @@ pub(super) fn learn(block: &[Directive], names: &mut Names) {
 ///
 /// # Errors
 /// A sentence about what is wrong or not known.
-pub(super) fn read(
-    directive: &Directive,
-    names: &Names,
-    config: &mut Config,
-) -> Result<(), String> {
+fn read(directive: &Directive, names: &Names, config: &mut Config) -> Result<(), String> {
     let made = match directive.name.text.as_str() {
         "map" => map(directive, names)?,
         "geo" => geo(directive, names)?,
@@ -47,10 +69,11 @@ pub(super) fn read(
     Ok(())
 }
 
-fn name_of(variable: &str) -> Result<Identifier, String> {
+fn name_of(variable: &str, names: &Names) -> Result<Identifier, String> {
     let name = variable
         .strip_prefix('$')
         .ok_or_else(|| format!("{variable:?} is no variable: it does not begin with \"$\""))?;
+    let name = names.maps.get(name).map_or(name, String::as_str);
     Identifier::parse(name).map_err(|problem| problem.message)
 }
 
@@ -61,7 +84,7 @@ fn map(directive: &Directive, names: &Names) -> Result<Map, String> {
         return Err("a map has a source and a variable".to_owned());
     };
     let mut map = Map {
-        name: name_of(variable)?,
+        name: name_of(variable, names)?,
         key: values::plain(source, names)?,
         ignore_case: true,
         default: Some(TemplateText::default()),
@@ -143,7 +166,7 @@ fn geo(directive: &Directive, names: &Names) -> Result<Map, String> {
         _ => return Err("a table of networks has a variable".to_owned()),
     };
     let mut map = Map {
-        name: name_of(variable)?,
+        name: name_of(variable, names)?,
         key: values::template(source, names)?,
         default: Some(TemplateText::default()),
         ..Map::default()
@@ -212,7 +235,7 @@ fn split_clients(directive: &Directive, names: &Names, config: &mut Config) -> R
     let [source, variable] = words.as_slice() else {
         return Err("split_clients has a text and a variable".to_owned());
     };
-    let name = name_of(variable)?;
+    let name = name_of(variable, names)?;
     // A table without entries gives the text a name.
     let text = Map {
         name: Identifier::parse(&format!("{name}-of")).map_err(|problem| problem.message)?,

@@ -85,6 +85,15 @@ pub(super) fn backend(
         backend.tls = Some(tls(scope, target));
     }
     settle(&mut backend, scope);
+    named(backend, target, config)
+}
+
+/// Puts a backend into the model, unless the same is there; returns its name.
+pub(super) fn named(
+    mut backend: Backend,
+    target: &Target,
+    config: &mut Config,
+) -> Result<Identifier, String> {
     let wanted = name_of(target);
     // The same servers may be asked with other settings elsewhere.
     for number in 1..100 {
@@ -122,7 +131,7 @@ fn name_of(target: &Target) -> String {
 }
 
 /// A backend of the one server that `proxy_pass` names itself.
-fn alone(target: &Target) -> Result<Backend, String> {
+pub(super) fn alone(target: &Target) -> Result<Backend, String> {
     let default = if target.is_tls { 443 } else { 80 };
     let address = address(&target.host, default)?;
     Ok(Backend {
@@ -138,6 +147,12 @@ fn address(text: &str, default: u16) -> Result<ServerAddress, String> {
     }
     let (host, port) = units::host_and_port(text);
     let port = if port == 0 { default } else { port };
+    // Whoever connects to the address of all gets this host.
+    let host = match host.as_str() {
+        "0.0.0.0" => "127.0.0.1".to_owned(),
+        "::" => "::1".to_owned(),
+        _ => host,
+    };
     let text = if host.contains(':') {
         format!("[{host}]:{port}")
     } else {
@@ -146,7 +161,8 @@ fn address(text: &str, default: u16) -> Result<ServerAddress, String> {
     ServerAddress::parse(&text).map_err(|problem| problem.message)
 }
 
-fn from_block(block: &Directive, notes: &mut Notes) -> Backend {
+/// What an `upstream` says.
+pub(super) fn from_block(block: &Directive, notes: &mut Notes) -> Backend {
     let mut backend = Backend {
         origins: Origins::new(block.origin()),
         keepalive: Keepalive {
@@ -280,7 +296,8 @@ fn key(text: &str) -> Option<HashKey> {
     }
 }
 
-fn tls(scope: &Scope<'_>, target: &Target) -> BackendTls {
+/// TLS with servers.
+pub(super) fn tls(scope: &Scope<'_>, target: &Target) -> BackendTls {
     let path = |name: &'static str| {
         scope
             .find(name)

@@ -26,6 +26,8 @@ pub(super) struct Names {
     pub(super) on_unix: bool,
     /// Variables that `map`, `geo` and the like make, with the name of the map.
     pub(super) maps: BTreeMap<String, String>,
+    /// It is about connections, not requests.
+    pub(super) is_stream: bool,
 }
 
 /// Reads a text.
@@ -142,7 +144,8 @@ fn variable(name: &str, names: &Names) -> Result<Vec<Piece>, String> {
         "pid" => Some(text(&std::process::id().to_string())),
         _ => None,
     };
-    let found = of_place.or_else(|| known(name));
+    let of_stream = of_stream(name).filter(|_| names.is_stream);
+    let found = of_place.or(of_stream).or_else(|| known(name));
     found.ok_or_else(|| format!("the variable ${name} is not known here"))
 }
 
@@ -155,6 +158,17 @@ fn hostname() -> String {
 /// The time in a form of `strftime`, in UTC.
 fn time(format: &str) -> Vec<Piece> {
     one(Fetch::Now.through(vec![Convert::new("int"), Convert::with("utime", &[format])]))
+}
+
+/// Variables that only connections of `stream` have.
+fn of_stream(name: &str) -> Option<Vec<Piece>> {
+    Some(match name {
+        "ssl_preread_server_name" => one(Fetch::TlsServerName),
+        "ssl_preread_protocol" => one(Fetch::TlsOfferedVersion),
+        "ssl_preread_alpn_protocols" => one(Fetch::TlsOfferedAlpn),
+        "protocol" => text("TCP"),
+        _ => return None,
+    })
 }
 
 /// Variables that always exist.
@@ -257,12 +271,9 @@ pub(super) fn to_text(template: &Template) -> Result<TemplateText, String> {
 impl Names {
     /// Learns the names of the groups of a pattern.
     pub(super) fn learn_groups(&mut self, pattern: &str) {
-        let Ok(regex) = regex::Regex::new(pattern) else {
-            return;
-        };
-        for (index, name) in regex.capture_names().enumerate() {
-            if let (Some(name), Ok(index)) = (name, u8::try_from(index)) {
-                self.groups.insert(name.to_owned(), index);
+        for (index, name) in clearway_rules::group_names(pattern) {
+            if let Ok(index) = u8::try_from(index) {
+                self.groups.insert(name, index);
             }
         }
     }
