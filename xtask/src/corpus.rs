@@ -113,6 +113,9 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
         if args.convert && verdict.is_accepted() {
             verdict.conversion = verdict::convert(&program, option, &stubbed)?;
         }
+        if !verdict.is_accepted() && args.language == Language::Haproxy {
+            verdict.refused = verdict::original(&stubbed.main);
+        }
         Ok(verdict)
     };
     let judged = side_by_side(&files, &one);

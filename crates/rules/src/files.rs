@@ -24,6 +24,8 @@ pub struct Files {
     pub tries: Vec<Template>,
     /// What happens when none of those in `tries` is there.
     pub otherwise: Option<Otherwise>,
+    /// A path that a route is looked for with for a folder that has no index.
+    pub without_index: Option<Template>,
     /// The rest.
     pub settings: Arc<FileSettings>,
 }
@@ -106,6 +108,8 @@ pub struct Wanted {
     pub tries: Vec<Try>,
     /// Where to look when there is none.
     pub otherwise: Option<Elsewhere>,
+    /// The path to look for a route with for a folder that has no index.
+    pub without_index: Option<Vec<u8>>,
 }
 
 /// A path to try.
@@ -206,6 +210,7 @@ mod tests {
             query: None,
             tries: Vec::new(),
             otherwise: None,
+            without_index: None,
         }
     }
 

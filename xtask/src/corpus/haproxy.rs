@@ -1,5 +1,7 @@
 //! Stubs for files of HAProxy.
 
+use std::collections::BTreeSet;
+
 use super::scratch::{Scratch, Stub};
 use super::{Stubbed, environment};
 
@@ -75,12 +77,35 @@ pub(super) fn stub(text: &str, scratch: &Scratch<'_>) -> Result<Stubbed, String>
         out.push_str(&maps(&files(line, &words, &mut bases, scratch)?, scratch)?);
         out.push('\n');
     }
+    // They stand in another file that the program is started with.
+    for name in missing(&filled) {
+        out.push_str(&format!("backend {name}\n  server stub 127.0.0.1:8081\n"));
+    }
     let main = scratch.write("haproxy.cfg", &out)?;
     Ok(Stubbed {
         file: main.clone(),
         main,
         lines,
     })
+}
+
+/// Backends that are named and not there.
+fn missing(text: &str) -> BTreeSet<String> {
+    let (mut named, mut known) = (BTreeSet::new(), BTreeSet::new());
+    for line in text.lines() {
+        let words = words(line);
+        let mut words = words.iter().map(|word| word.text.as_str());
+        match (words.next(), words.next()) {
+            (Some("use_backend" | "default_backend"), Some(name)) if !name.contains('%') => {
+                named.insert(name.to_owned());
+            }
+            (Some("backend" | "listen"), Some(name)) => {
+                known.insert(name.to_owned());
+            }
+            _ => {}
+        }
+    }
+    named.difference(&known).cloned().collect()
 }
 
 /// Where certificates are looked for.

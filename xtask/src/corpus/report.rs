@@ -30,6 +30,9 @@ pub(super) fn files(judged: &[(String, Verdict)], why: bool) -> String {
             count(Kind::Ineffective),
             count(Kind::Error)
         ));
+        if let Some(words) = &verdict.refused {
+            out.push_str(&format!("    its own program refuses it too: {words}\n"));
+        }
         for failure in verdict.failures.iter().chain(&verdict.conversion) {
             out.push_str(&format!("    FAILURE {failure}\n"));
         }
@@ -77,6 +80,15 @@ pub(super) fn table(judged: &[(String, Verdict)]) -> String {
         "\naccepted: {accepted} of {all} ({:.1} %)\n",
         share(judged)
     ));
+    let refused = judged
+        .iter()
+        .filter(|(_, verdict)| verdict.refused.is_some());
+    match refused.count() {
+        0 => {}
+        count => out.push_str(&format!(
+            "of the others {count} are refused by their own program\n"
+        )),
+    }
     out
 }
 

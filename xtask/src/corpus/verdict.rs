@@ -1,8 +1,10 @@
 //! What Clearway says about a file.
 
+use std::path::Path;
 use std::process::Command;
 
 use super::Stubbed;
+use crate::shell;
 
 /// What may be made of a directive that stands in the way of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +42,8 @@ pub(super) struct Verdict {
     pub(super) failures: Vec<String>,
     /// What is wrong with the conversion, if that was asked for.
     pub(super) conversion: Option<String>,
+    /// What its own program says that refuses it too.
+    pub(super) refused: Option<String>,
     /// Whether `check` ended well.
     is_fine: bool,
 }
@@ -64,11 +68,7 @@ const TREATMENTS: [&str; 5] = [
 ///
 /// # Errors
 /// When the program cannot be run.
-pub(super) fn check(
-    program: &std::path::Path,
-    option: &str,
-    stubbed: &Stubbed,
-) -> Result<Verdict, String> {
+pub(super) fn check(program: &Path, option: &str, stubbed: &Stubbed) -> Result<Verdict, String> {
     let mut command = Command::new(program);
     command.arg("check").arg(option).arg(&stubbed.main);
     let done = command
@@ -174,12 +174,12 @@ fn errors(complained: &str, verdict: &mut Verdict) {
 /// # Errors
 /// When the program cannot be run.
 pub(super) fn convert(
-    program: &std::path::Path,
+    program: &Path,
     option: &str,
     stubbed: &Stubbed,
 ) -> Result<Option<String>, String> {
     let place = stubbed.main.parent().unwrap_or(&stubbed.main);
-    let run = |words: &[&str], file: &std::path::Path| {
+    let run = |words: &[&str], file: &Path| {
         let mut command = Command::new(program);
         command.args(words).arg(file).current_dir(place);
         let done = command.output();
@@ -213,4 +213,29 @@ pub(super) fn convert(
         }
         None => None,
     })
+}
+
+/// What the program of the language says, if it is here and refuses a file for more than names that are not
+/// known.
+pub(super) fn original(file: &Path) -> Option<String> {
+    let program = shell::find("haproxy")?;
+    let mut command = Command::new(program);
+    command.args(["-c", "-f"]).arg(file);
+    let done = command.current_dir(file.parent()?).output().ok()?;
+    if done.status.success() {
+        return None;
+    }
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    let mut alerts = said.lines().filter(|line| line.starts_with("[ALERT]"));
+    let of_this_host = [
+        "could not resolve",
+        "Failed to initialize server(s) addr",
+        "unknown group name",
+        "unknown user name",
+        "rror(s) found",
+        "atal errors",
+        "Missing LF",
+    ];
+    let alert = alerts.find(|line| !of_this_host.iter().any(|words| line.contains(words)))?;
+    alert.split_once(" : ").map(|(_, words)| words.to_owned())
 }

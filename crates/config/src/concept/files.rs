@@ -19,6 +19,9 @@ concept! {
     /// Files that answer for a folder, the first that is there; one that begins with a slash is a path that a
     /// route is looked for with.
     index: Vec<String> = vec!["index.html".to_owned()], example = Some("[\"index.html\", \"index.htm\"]");
+    /// A path that a route is looked for with, for a folder that has no file of `index`; without it such a
+    /// folder is listed or answered with 403.
+    without_index: Option<TemplateText> = None, example = Some("\"/index.php${target}\"");
     /// Paths to look for, the first that is there, in place of the request's own. One that ends with a
     /// slash is a folder.
     tries: Vec<TemplateText> = Vec::new(), key = "try", example = Some("[\"${path}\", \"${path}/\"]");

@@ -32,6 +32,8 @@ concept! {
     /// Whether clients that ask for a name of which there is no certificate are refused, instead of
     /// getting the first certificate.
     strict_names: bool = false, example = Some("true");
+    /// Names whose clients are refused, whatever certificates there are.
+    refused_names: Vec<HostPattern> = Vec::new(), example = Some("[\"old.example.org\"]");
     /// Which versions are spoken.
     profile: TlsProfile = TlsProfile::Intermediate, example = Some("\"modern\"");
     /// The application protocols agreed on, the best first. In `mode = "http"` the default is

@@ -64,6 +64,10 @@ impl Files {
                 .map(template)
                 .collect(),
             otherwise,
+            without_index: self
+                .without_index
+                .as_ref()
+                .map(|text| template(text.as_str())),
             settings: Arc::new(settings),
         }))
     }

@@ -216,6 +216,18 @@ pub(crate) fn check_regex(text: &str) -> Result<(), Problem> {
     clearway_rules::check_pattern(text).map_err(|message| Problem::new(message, expected))
 }
 
+/// Checks a regular expression that has to take linear time.
+fn check_linear(text: &str) -> Result<(), Problem> {
+    check_regex(text)?;
+    match regex::Regex::new(text) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Problem::new(
+            format!("{text:?} has look-around, which does not exist here"),
+            "the syntax of Rust's regex crate",
+        )),
+    }
+}
+
 fn check_path(text: &str) -> Result<(), Problem> {
     if let Some(regex) = regex_of(text) {
         return check_regex(regex);
@@ -267,7 +279,7 @@ impl Text for Pattern {
 
     fn parse(text: &str) -> Result<Self, Problem> {
         match regex_of(text) {
-            Some(regex) => check_regex(regex).map(|()| Self::Regex(regex.to_owned())),
+            Some(regex) => check_linear(regex).map(|()| Self::Regex(regex.to_owned())),
             None => Ok(Self::Text(text.to_owned())),
         }
     }

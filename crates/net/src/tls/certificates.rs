@@ -198,6 +198,8 @@ pub struct Certificates {
     obtained: Option<Obtained>,
     /// Names without a certificate are refused instead of getting the first one.
     strict: bool,
+    /// Names that are refused, exact or with `*.`.
+    refused: Vec<String>,
 }
 
 impl Certificates {
@@ -209,6 +211,18 @@ impl Certificates {
             index: ArcSwap::default(),
             obtained,
             strict,
+            refused: Vec::new(),
+        })
+    }
+
+    /// The same, with names that are refused whatever certificates there are, exact or with `*.`.
+    #[must_use]
+    pub fn refusing(strict: bool, obtained: Option<Obtained>, refused: Vec<String>) -> Arc<Self> {
+        Arc::new(Self {
+            index: ArcSwap::default(),
+            obtained,
+            strict,
+            refused,
         })
     }
 
@@ -276,6 +290,14 @@ impl Certificates {
     }
 
     fn choose(&self, hello: &ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if let Some(name) = hello.server_name().filter(|_| !self.refused.is_empty())
+            && self
+                .refused
+                .iter()
+                .any(|refused| name_matches(refused, name))
+        {
+            return None;
+        }
         let view = self.view();
         let found = hello.server_name().map(|name| view.find(name));
         let candidates = match found {

@@ -91,7 +91,11 @@ pub(super) fn listener(
             FileEvent::Loaded(..) | FileEvent::Gone(_) => None,
         })
         .collect();
-    let certificates = Certificates::new(settings.strict_names, obtained);
+    let certificates = Certificates::refusing(
+        settings.strict_names,
+        obtained,
+        texts(&settings.refused_names),
+    );
     certificates.replace(files.usable());
     let client_auth = settings.client_certificates.as_ref().and_then(|clients| {
         let origin = clients.origins.field_or_section("ca");

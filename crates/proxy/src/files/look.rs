@@ -113,6 +113,9 @@ fn folder(wanted: &Wanted, (path, place): (&[u8], &[u8]), accept: &[u8]) -> Look
         Ok(_) => {}
         Err(error) => return Look::Status(status_of(&error)),
     }
+    if let Some(path) = &wanted.without_index {
+        return Look::Elsewhere(Elsewhere::Path(path.clone()));
+    }
     if !wanted.settings.autoindex {
         return Look::Status(403);
     }

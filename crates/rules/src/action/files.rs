@@ -20,6 +20,7 @@ pub(crate) struct Serve {
     /// Paths, and whether a slash behind it makes it a folder.
     tries: Vec<(Text, bool)>,
     otherwise: Option<Then>,
+    without_index: Option<Text>,
     settings: Arc<FileSettings>,
 }
 
@@ -56,6 +57,10 @@ impl Serve {
             strip: files.strip.as_bytes().to_vec(),
             tries: tries?,
             otherwise,
+            without_index: match &files.without_index {
+                Some(path) => Some(text(path, compiler)?),
+                None => None,
+            },
             settings: Arc::clone(&files.settings),
         })
     }
@@ -99,6 +104,11 @@ impl Serve {
                 })
                 .collect(),
             otherwise,
+            without_index: self.without_index.as_ref().map(|text| {
+                let mut out = Vec::new();
+                text.write(&at, &mut out);
+                out
+            }),
         }))
     }
 }

@@ -74,9 +74,8 @@ pub(super) fn files(
     }
     if let Some(directive) = scope.find("index") {
         notes.begin(directive.origin(), text_of(directive));
-        match constants(directive, names) {
-            Some(index) => files.index = index,
-            None => notes.refused("an index that depends on the request is not known here"),
+        if let Err(message) = index(directive, names, &mut files) {
+            notes.refused(message);
         }
     }
     types(scope, &mut files, notes);
@@ -262,6 +261,26 @@ fn place(
         // Of a pattern, the path has no part in it but by its groups.
         None => files.file = Some(template),
     }
+    Ok(())
+}
+
+/// `index`: the last one may be a path that depends on the request.
+fn index(directive: &Directive, names: &Names, files: &mut Files) -> Result<(), String> {
+    if let Some(index) = constants(directive, names) {
+        files.index = index;
+        return Ok(());
+    }
+    let words: Vec<&str> = directive.texts().collect();
+    let [known @ .., last] = words.as_slice() else {
+        return Ok(());
+    };
+    let known = known.iter().map(|text| values::constant(text, names));
+    let known: Option<Vec<String>> = known.collect();
+    match known.filter(|_| last.starts_with('/')) {
+        Some(known) => files.index = known,
+        None => return Err("an index that depends on the request is not known here".to_owned()),
+    }
+    files.without_index = Some(values::template(last, names)?);
     Ok(())
 }
 

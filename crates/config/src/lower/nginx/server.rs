@@ -659,5 +659,16 @@ pub(super) fn tls(members: &[(&Directive, &Scope<'_>)]) -> ListenerTls {
     tls.resumption = scope.flag("ssl_session_tickets", true).value;
     tls.early_data = scope.flag("ssl_early_data", false).value;
     tls.strict_names = scope.flag("ssl_reject_handshake", false).value;
+    for (directive, scope) in members.iter().skip(1) {
+        if scope.flag("ssl_reject_handshake", false).value {
+            let named = directive
+                .inner()
+                .iter()
+                .filter(|inner| inner.is("server_name"));
+            let names = named.flat_map(Directive::texts);
+            tls.refused_names
+                .extend(names.filter_map(|name| HostPattern::parse(name).ok()));
+        }
+    }
     tls
 }
