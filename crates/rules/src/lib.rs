@@ -42,7 +42,7 @@ pub use files::{Elsewhere, FileSettings, ModifiedSince, Try, Wanted, escaped};
 pub use gate::Gate;
 pub use program::Program;
 pub use router::Router;
-pub use scratch::{Scratch, Session};
+pub use scratch::{SERVER_FROM, Scratch, Session};
 pub use shadow::shadowed;
 pub use value::{Phrase, Value};
 pub use view::{Around, BodyWait, Flow, LocalReply, OnDisk, View};

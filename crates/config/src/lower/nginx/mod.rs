@@ -9,11 +9,14 @@
 mod access;
 mod bodies;
 mod files;
+mod gateway;
 mod headers;
 mod limits;
 mod location;
 mod logs;
+mod named;
 mod proxy;
+mod redirects;
 mod rewrite;
 mod server;
 mod shape;
