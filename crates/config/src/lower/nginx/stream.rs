@@ -310,6 +310,7 @@ impl Work<'_, '_> {
     /// The backend for a name of `proxy_pass`: made when it is not there.
     fn backend(&mut self, host: &str) -> Result<Identifier, String> {
         let target = Target {
+            words: &upstream::PROXY,
             is_tls: self.scope.flag("proxy_ssl", false).value,
             host: host.to_owned(),
             uri: None,
@@ -337,7 +338,7 @@ impl Work<'_, '_> {
         }
         backend.timeouts.connect = Some(self.scope.time("proxy_connect_timeout", minute).value);
         backend.retries = self.retries(&backend);
-        upstream::named(backend, &target, self.config)
+        upstream::put(backend, &upstream::name_of(&target), self.config)
     }
 
     fn retries(&self, backend: &Backend) -> Retries {
