@@ -14,7 +14,7 @@ use crate::model::{
     Incidents, Keepalive, Limits, Listener, ListenerTls, Log, LogFormat, LogLevel, Map as MapTable,
     MapEntry, Match, Mode, OnError, Passthrough, Process, ProxyProtocol, Queue, RateLimit,
     RateLimitUse, RateLimiting, Redirect, ReplaceBody, Replacement, Reply, Resolver, Retries,
-    RetryMethods, Rewrite, Route, Rule, RuntimeSocket, SendProxy, Server, ServerProtocol,
+    RetryMethods, Rewrite, Route, Rule, RuntimeSocket, SendProxy, Server, ServerLog, ServerProtocol,
     ServerState, StatusPage, Stick, StickyCookie, Syslog, SyslogFraming, Table, Tally, Timeouts,
     TlsProfile, Track, ValueTest, Webhook, XForwarded,
 };
@@ -114,7 +114,7 @@ const fn chapter<S: Section>(place: &'static str) -> Chapter {
 }
 
 /// The chapters, in the order of the page.
-const CHAPTERS: [Chapter; 62] = [
+const CHAPTERS: [Chapter; 63] = [
     chapter::<Process>(""),
     chapter::<Admin>(""),
     chapter::<RuntimeSocket>(""),
@@ -172,6 +172,7 @@ const CHAPTERS: [Chapter; 62] = [
     chapter::<Queue>("`[backend.NAME.queue]`"),
     chapter::<Health>("`[backend.NAME.health]`"),
     chapter::<CheckStep>("`steps` of `[backend.NAME.health]`"),
+    chapter::<ServerLog>("`server_log` of a backend"),
     chapter::<Ejection>("`[backend.NAME.ejection]`"),
     chapter::<Retries>("`[backend.NAME.retries]`; `retries` of a route"),
     chapter::<Timeouts>(
@@ -423,7 +424,7 @@ impl Part {
 }
 
 /// The sections of the sample. A header that would change something by being there is a comment too.
-const SAMPLE: [Part; 60] = [
+const SAMPLE: [Part; 61] = [
     part::<Process>("[process]"),
     part::<Admin>("[admin]"),
     part::<RuntimeSocket>("# [[admin.haproxy_sockets]]"),
@@ -492,6 +493,7 @@ const SAMPLE: [Part; 60] = [
     part::<Queue>("# [backend.app.queue]"),
     part::<Health>("[backend.app.health]"),
     part::<CheckStep>("# [[backend.app.health.steps]]"),
+    part::<ServerLog>("# [[backend.app.server_log]]"),
     part::<Ejection>("[backend.app.ejection]"),
     part::<Retries>("[backend.app.retries]"),
 ];
@@ -615,6 +617,7 @@ mod tests {
         reads::<Queue>();
         reads::<Health>();
         reads::<CheckStep>();
+        reads::<ServerLog>();
         reads::<Ejection>();
         reads::<Retries>();
         reads::<ErrorPage>();
