@@ -8,15 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::diagnostic::Lines;
 use crate::model::{
     AccessLog, Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Backend,
-    BackendTls, BasicAuth, BodyReplacement, ByRequest, CertificateFiles, CheckStep,
-    ClientCertificates, ClientFrom, Compression, ConcurrencyLimit, ConcurrencyLimitUse,
-    ConcurrencyLimiting, Condition, CookieSite, Ejection, ErrorPage, Files, Forwarding,
-    HashFunction, Health, HealthKind, Incidents, Keepalive, Limits, Listener, ListenerTls, Log,
-    LogFormat, LogLevel, Map as MapTable, MapEntry, Match, Mode, OnError, Passthrough, Process,
-    ProxyProtocol, Queue, RateLimit, RateLimitUse, RateLimiting, Redirect, ReplaceBody,
-    Replacement, Reply, Resolver, Retries, RetryMethods, Rewrite, Route, Rule, RuntimeSocket,
-    SendProxy, Server, ServerProtocol, ServerState, StatusPage, Stick, StickyCookie, Syslog,
-    SyslogFraming, Table, Tally, Timeouts, TlsProfile, Track, ValueTest, Webhook, XForwarded,
+    BackendTls, BasicAuth, BodyReplacement, ByRequest, CertificateFiles, CheckStep, ClientCertificates, ClientFrom, Compression, ConcurrencyLimit, ConcurrencyLimitUse, ConcurrencyLimiting, Condition, CookieSite, Ejection, ErrorPage, Files, Forwarding, HashFunction, Health, HealthKind, Incidents, Keepalive, Limits, Listener, ListenerTls, Log, LogFormat, LogLevel, Map as MapTable, MapEntry, Match, Mode, OnError, Passthrough, Process, ProxyProtocol, Queue, RateLimit, RateLimitUse, RateLimiting, Redirect, ReplaceBody, Replacement, Reply, Resolver, Retries, RetryMethods, Rewrite, Route, Rule, RuntimeSocket, SendProxy, Server, ServerProtocol, ServerState, StatusPage, Stick, StickyCookie, Syslog, SyslogFraming, Table, Tally, Timeouts, TlsProfile, Track, ValueTest, Webhook, XForwarded, ServerLog,
 };
 use crate::syntax::{Kind, Node};
 use crate::value::{Row, Section, Spec, Value, section_schema};
@@ -173,6 +165,7 @@ const CHAPTERS: [Chapter; 63] = [
     chapter::<Queue>("`[backend.NAME.queue]`"),
     chapter::<Health>("`[backend.NAME.health]`"),
     chapter::<CheckStep>("`steps` of `[backend.NAME.health]`"),
+    chapter::<ServerLog>("`server_log` of a backend"),
     chapter::<Ejection>("`[backend.NAME.ejection]`"),
     chapter::<Retries>("`[backend.NAME.retries]`; `retries` of a route"),
     chapter::<Timeouts>(
@@ -424,7 +417,7 @@ impl Part {
 }
 
 /// The sections of the sample. A header that would change something by being there is a comment too.
-const SAMPLE: [Part; 60] = [
+const SAMPLE: [Part; 61] = [
     part::<Process>("[process]"),
     part::<Admin>("[admin]"),
     part::<RuntimeSocket>("# [[admin.haproxy_sockets]]"),
@@ -493,6 +486,7 @@ const SAMPLE: [Part; 60] = [
     part::<Queue>("# [backend.app.queue]"),
     part::<Health>("[backend.app.health]"),
     part::<CheckStep>("# [[backend.app.health.steps]]"),
+    part::<ServerLog>("# [[backend.app.server_log]]"),
     part::<Ejection>("[backend.app.ejection]"),
     part::<Retries>("[backend.app.retries]"),
 ];
@@ -616,6 +610,7 @@ mod tests {
         reads::<Queue>();
         reads::<Health>();
         reads::<CheckStep>();
+        reads::<ServerLog>();
         reads::<Ejection>();
         reads::<Retries>();
         reads::<ErrorPage>();

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::diagnostic::{Diagnostic, Origin};
 use crate::{Loaded, lower, syntax};
 
-pub use lower::haproxy::{load as load_haproxy, load_text as haproxy_text};
+pub use lower::haproxy::{
+    load as load_haproxy, load_text as haproxy_text, server as haproxy_server,
+};
 pub use lower::nginx::{load as load_nginx, load_text as nginx_text};
 pub use syntax::haproxy::{
     Environment, FEATURES, Notice, SERVICES, TLS_LIBRARY, TLS_LIBRARY_VERSION, Unanswered, VERSION,

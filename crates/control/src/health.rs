@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::haproxy::told::{self, Standing};
 use crate::state::State;
 use crate::story::LastProbe;
 use crate::task;
@@ -128,12 +129,17 @@ async fn check_for_ever(
         } else {
             Err(report.words.clone())
         };
-        let was_up = machine.status().is_usable();
+        let standing = |machine: &Machine| Standing {
+            is_up: machine.status().is_usable(),
+            against: machine.against(),
+        };
+        let before = standing(&machine);
+        let was_up = before.is_up;
         let transition = machine.observe(&result);
         let mut stories = state.stories();
         let story = stories.of(key);
         story.failed_checks += u64::from(!passed && was_up);
-        story.last_probe = Some(LastProbe {
+        let last = story.last_probe.replace(LastProbe {
             at: clock::wall(),
             passed,
             words: report.words,
@@ -142,7 +148,12 @@ async fn check_for_ever(
             took_us: report.attempt.ended_us,
             against: machine.against(),
         });
+        let probe = story.last_probe.clone();
         drop(stories);
+        if let Some(probe) = &probe {
+            let now = (standing(&machine), probe);
+            told::checked(&state, key, &check, (before, last.as_ref()), now);
+        }
         if let Some(transition) = transition {
             if machine.status().is_usable() {
                 state.set_flags(key, 0, DOWN);

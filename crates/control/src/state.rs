@@ -244,6 +244,7 @@ impl State {
         // A supervisor that is gone does not print any more.
         drop(self.news.send(News { level, words }));
         self.stories().tell(key, to, why);
+        crate::haproxy::told::changed(self, key, to);
     }
 
     /// A server as operators are shown it: `BACKEND/NAME (ADDRESS)`, or without a name of its own

@@ -12,6 +12,7 @@ use super::errors::ErrorPages;
 use super::health::Health;
 use super::keepalive::Keepalive;
 use super::limits::LimitOverrides;
+use super::log::ServerLog;
 use super::queue::Queue;
 use super::retries::Retries;
 use super::route::Rule;
@@ -83,6 +84,9 @@ concept! {
     keepalive: Keepalive = Keepalive::default(), example = Some("{ idle_timeout = \"4s\" }");
     /// Active checks; none when absent.
     health: Option<Health> = None, example = Some("{ path = \"/health\" }");
+    /// Logs of what becomes of the servers.
+    server_logs: Vec<ServerLog> = Vec::new(), key = "server_log",
+        example = Some("[{ to = \"syslog:udp://127.0.0.1:514\" }]");
     /// Servers that fail requests get none for a while; `"off"` = never.
     ejection: OrOff<Ejection> = OrOff::On(Ejection::default()), example = Some("{ consecutive = 3 }");
     /// Failed attempts that are followed by others.
@@ -227,6 +231,12 @@ impl Backend {
             Some(own) => own.on(),
             None => self.tls.as_ref(),
         }
+    }
+
+    /// What is spoken with a server.
+    #[must_use]
+    pub fn protocol_of(&self, server: &Server) -> ServerProtocol {
+        server.protocol.unwrap_or(self.protocol)
     }
 
     /// What is sent to a server before the first byte.

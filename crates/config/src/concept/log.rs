@@ -106,6 +106,21 @@ impl Log {
 }
 
 concept! {
+    /// A log of what becomes of a backend's servers, in HAProxy's words: that they are up, down or in
+    /// maintenance, and of their checks.
+    ServerLog, "[[backend.NAME.server_log]]";
+
+    /// The syslog server it goes to.
+    to: LogDestination = LogDestination::Off, required = true,
+        example = Some("\"syslog:udp://127.0.0.1:514\"");
+    /// Whether results of checks are told, as far as they bring a server nearer to a change.
+    checks: bool = false, example = Some("true");
+    /// What is around the lines; how important each is follows from what it says.
+    syslog: Syslog = Syslog::default(), example = Some("{ facility = \"local0\" }");
+}
+table_value!(ServerLog);
+
+concept! {
     /// What is around a line on its way to a syslog server.
     Syslog, "syslog";
 

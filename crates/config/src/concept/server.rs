@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::backend::SendProxy;
+use super::backend::{SendProxy, ServerProtocol};
 use super::concept;
 use super::tls::BackendTls;
 use crate::syntax::Node;
@@ -41,6 +41,8 @@ concept! {
     cookie: Option<String> = None, example = Some("\"a\"");
     /// TLS with it, in place of the backend's; `"off"` = none.
     tls: Option<OrOff<BackendTls>> = None, example = Some("\"off\"");
+    /// What is spoken with it, in place of what the backend says.
+    protocol: Option<ServerProtocol> = None, example = Some("\"h2\"");
     /// What is sent before the first byte, in place of what the backend says.
     send_proxy: Option<SendProxy> = None, example = Some("\"v2\"");
     /// How long it takes to get its full part after it came up. The backend's when absent.

@@ -5,7 +5,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use clearway_config::model::{Backend, Config, LimitOverrides, Server, ServerAddress};
+use clearway_balance::Algorithm;
+use clearway_config::model::{Backend, Config, LimitOverrides, Server, ServerAddress, ServerState};
+use clearway_proxy::board::MAINTENANCE;
 use tokio::sync::oneshot;
 
 use super::rows;
@@ -35,6 +37,8 @@ pub(super) async fn run(state: &State, words: &[&str]) -> Option<String> {
         ["enable", "server", rest @ ..] => set_state(state, rest.first(), "ready").await,
         ["set", "server", server, rest @ ..] => set_server(state, server, rest).await,
         ["set", "server"] => USAGE.to_owned(),
+        ["add", "server", rest @ ..] => add_server(state, rest).await,
+        ["del", "server", rest @ ..] => delete_server(state, rest.first()).await,
         ["get", "weight", rest @ ..] => weight(state, rest.first()),
         ["set", "weight", server, rest @ ..] => set_weight(state, server, rest.first()).await,
         ["set", "weight"] => "Require 'backend/server'.\n".to_owned(),
@@ -229,6 +233,95 @@ async fn set_weight(state: &State, server: &str, text: Option<&&str>) -> String 
     alter(state, move |config| {
         server_of(config, &key.0, &key.1)?.weight = wanted;
         Ok(String::new())
+    })
+    .await
+}
+
+/// `add server BACKEND/NAME ADDRESS …`: it begins in maintenance.
+async fn add_server(state: &State, words: &[&str]) -> String {
+    let named = words.first().and_then(|word| word.split_once('/'));
+    let Some((backend, name)) = named.filter(|(b, s)| !b.is_empty() && !s.is_empty()) else {
+        return "Require 'backend/server'.\n".to_owned();
+    };
+    let config = state.config();
+    let Some(group) = config.backend(backend) else {
+        return NO_BACKEND.to_owned();
+    };
+    if words.len() < 2 {
+        return "'server' expects <name> and <addr>[:<port>] as arguments.\n".to_owned();
+    }
+    let lists = [
+        Algorithm::StaticRoundRobin,
+        Algorithm::HashTable,
+        Algorithm::Maglev,
+    ];
+    if lists.contains(&group.balance) {
+        return "Backend must use a dynamic load balancing to support dynamic servers.\n"
+            .to_owned();
+    }
+    if group.servers.iter().any(|server| is_named(server, name)) {
+        return "Already exists a server with the same name in backend.\n".to_owned();
+    }
+    let is_tcp = config
+        .listeners
+        .iter()
+        .any(|l| !l.is_http() && l.backend.as_ref().is_some_and(|b| b.as_str() == backend));
+    let mut all = vec![name];
+    all.extend(words.iter().skip(1));
+    let has_h2 = words.windows(2).any(|pair| pair == ["proto", "h2"]);
+    if has_h2 && is_tcp {
+        return "MUX protocol is not usable for server.\n".to_owned();
+    }
+    let (mut server, health) = match clearway_config::foreign::haproxy_server(&all, !is_tcp) {
+        Ok(found) => found,
+        Err(words) => return format!("{words}\n"),
+    };
+    server.state = ServerState::Maintenance;
+    server.checked = health.is_some();
+    let backend = backend.to_owned();
+    alter(state, move |config| {
+        let group = backend_of(config, &backend)?;
+        // Nobody else is checked because of the newcomer.
+        if group.health.is_none() {
+            for other in &mut group.servers {
+                other.checked = false;
+            }
+        }
+        let is_first = !group.servers.iter().any(|other| other.checked);
+        match (&mut group.health, health) {
+            (Some(own), Some(asked)) if is_first => {
+                (own.interval, own.fast_interval) = (asked.interval, asked.fast_interval);
+                (own.rise, own.fall, own.timeout) = (asked.rise, asked.fall, asked.timeout);
+            }
+            (own @ None, asked) => *own = asked,
+            _ => {}
+        }
+        group.servers.push(server);
+        Ok("New server registered.\n".to_owned())
+    })
+    .await
+}
+
+/// `del server BACKEND/NAME`: only one that is in maintenance, and that nothing refers to.
+async fn delete_server(state: &State, server: Option<&&str>) -> String {
+    let (backend, name) = match names(state, server) {
+        Ok(names) => names,
+        Err(words) => return words,
+    };
+    let plan = state.plan();
+    let mut groups = plan.backends.iter();
+    let group = groups.find(|group| group.name.as_str() == backend);
+    let mut servers = group.iter().flat_map(|group| &group.servers);
+    let found = servers.find(|s| s.name.as_str() == name || s.address.as_str() == name);
+    let flags = found.map_or(0, |server| server.entry.cell.flags());
+    if flags & MAINTENANCE == 0 {
+        return "Only servers in maintenance mode can be deleted.\n".to_owned();
+    }
+    let name = name.to_owned();
+    alter(state, move |config| {
+        let group = backend_of(config, &backend)?;
+        group.servers.retain(|server| !is_named(server, &name));
+        Ok("Server deleted.\n".to_owned())
     })
     .await
 }

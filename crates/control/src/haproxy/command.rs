@@ -51,6 +51,11 @@ pub(super) fn rank(level: RuntimeLevel) -> u8 {
 /// Commands with what they do and the level that they need, in the order in which they are listed.
 const COMMANDS: &[(&str, &str, RuntimeLevel)] = &[
     (
+        "add server <bk>/<srv> <addr> [<words>]",
+        "add a server, which begins in maintenance",
+        RuntimeLevel::Admin,
+    ),
+    (
         "clear counters [all]",
         "forget highest values, or all counters",
         RuntimeLevel::Operator,
@@ -59,6 +64,11 @@ const COMMANDS: &[(&str, &str, RuntimeLevel)] = &[
         "clear table <table> [<filter>]",
         "remove entries of a stick table",
         RuntimeLevel::Operator,
+    ),
+    (
+        "del server <bk>/<srv>",
+        "take out a server that is in maintenance",
+        RuntimeLevel::Admin,
     ),
     (
         "disable frontend <frontend>",
@@ -206,10 +216,6 @@ const MISSING: &[(&str, &str)] = &[
         "Unknown map identifier. Please use #<id> or <file>.\n",
     ),
     (
-        "add server",
-        "Servers are added in the configuration, which can be reloaded.\n",
-    ),
-    (
         "clear acl",
         "Unknown ACL identifier. Please use #<id> or <file>.\n",
     ),
@@ -228,10 +234,6 @@ const MISSING: &[(&str, &str)] = &[
     (
         "del map",
         "Unknown map identifier. Please use #<id> or <file>.\n",
-    ),
-    (
-        "del server",
-        "Servers are removed in the configuration, which can be reloaded.\n",
     ),
     (
         "disable agent",

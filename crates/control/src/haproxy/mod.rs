@@ -14,6 +14,7 @@ mod samples;
 mod show;
 mod socket;
 mod tables;
+pub(crate) mod told;
 mod write;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -33,6 +34,8 @@ use samples::Samples;
 pub(crate) struct Runtime {
     samples: Mutex<Samples>,
     altered: Mutex<Altered>,
+    /// Logs of what becomes of servers.
+    pub(crate) told: told::Told,
 }
 
 /// What commands have changed in the configuration in force. A reload puts the file in force again.

@@ -423,7 +423,7 @@ fn checks(row: &mut Row, backend: &BackendPlan, server: &ServerPlan, story: Opti
 }
 
 /// What came of a check: the code that tools know, and its name.
-fn check_code(probe: &LastProbe, is_http: bool) -> (&'static str, &'static str) {
+pub(super) fn check_code(probe: &LastProbe, is_http: bool) -> (&'static str, &'static str) {
     let Some(fault) = probe.fault.filter(|_| !probe.passed) else {
         return match is_http {
             true => ("L7OK", "Layer7 check passed"),

@@ -9,6 +9,8 @@
 mod sink;
 mod syslog;
 
+pub(crate) use syslog::Sender;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};

@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clearway_base::clock::{self, Civil, Stamp};
-use clearway_config::model::{Syslog, SyslogAddress, SyslogFraming};
+use clearway_config::model::{Syslog, SyslogAddress, SyslogFraming, SyslogSeverity};
 
 /// Time between two tries to reach a Unix socket.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Sends lines to one server.
-pub(super) struct Sender {
+pub(crate) struct Sender {
     socket: Socket,
     settings: Syslog,
     hostname: String,
@@ -38,7 +38,7 @@ impl Sender {
     ///
     /// # Errors
     /// The name is not known, or there is no socket to be had.
-    pub(super) fn open(address: &SyslogAddress, settings: &Syslog) -> io::Result<Self> {
+    pub(crate) fn open(address: &SyslogAddress, settings: &Syslog) -> io::Result<Self> {
         let socket = match address {
             SyslogAddress::Udp(host, port) => {
                 let found = (host.as_str(), *port).to_socket_addrs()?.next();
@@ -60,6 +60,13 @@ impl Sender {
             hostname: hostname.trim().to_owned(),
             datagram: Vec::new(),
         })
+    }
+
+    /// Sends a line of an importance of its own.
+    pub(crate) fn say(&mut self, severity: SyslogSeverity, line: &str, now: Stamp) {
+        let usual = std::mem::replace(&mut self.settings.severity, severity);
+        self.send(line.as_bytes(), now);
+        self.settings.severity = usual;
     }
 
     /// Sends each line as a datagram; says how many are lost.
@@ -191,7 +198,7 @@ fn iso(date: &Civil) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clearway_config::model::{SyslogFacility, SyslogSeverity};
+    use clearway_config::model::SyslogFacility;
 
     use super::*;
 

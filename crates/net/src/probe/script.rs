@@ -135,6 +135,7 @@ impl Script {
     ) -> Result<String, Failure> {
         let mut is_open = false;
         for (step, number) in self.steps.iter().zip(1..) {
+            visit.place = format!(" at step {number} of the script");
             let done = match step {
                 Step::Connect(how) => {
                     is_open = true;
@@ -148,7 +149,7 @@ impl Script {
                 }
                 _ => perform(visit, step).await,
             };
-            done.map_err(|failure| failure.at(&format!("at step {number} of the script")))?;
+            done.map_err(|failure| failure.at(&visit.place))?;
         }
         if !is_open {
             self.connect(visit, &Connect::default(), (target, tls), probe)

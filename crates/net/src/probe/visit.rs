@@ -46,7 +46,6 @@ impl Failure {
 
     /// The same, with the place where it happened.
     pub(super) fn at(mut self, place: &str) -> Self {
-        self.words.push(' ');
         self.words.push_str(place);
         self
     }
@@ -75,6 +74,8 @@ pub(super) struct Visit {
     unfinished: bool,
     /// How the connection ended, as far as was read.
     pub(super) ending: Ending,
+    /// Where in a script it is; empty where there is none.
+    pub(super) place: String,
 }
 
 impl Visit {
@@ -88,6 +89,7 @@ impl Visit {
             evidence: Evidence::default(),
             unfinished: false,
             ending: Ending::Unconnected,
+            place: String::new(),
         }
     }
 
@@ -421,7 +423,7 @@ impl Visit {
             ),
             Stage::Body => (FaultKind::ResponseBodyStalled, "the body was not complete"),
         };
-        Failure::new(kind, format!("{what} within {limit:?}"))
+        Failure::new(kind, format!("{what} within {limit:?}{}", self.place))
     }
 
     /// Puts the verdict on record.

@@ -364,11 +364,12 @@ fn server_plans(
         }
         let mut plan = server_plan(backend, address, place, board);
         if let Some(settings) = backend.tls_of(place.server) {
+            let protocol = backend.protocol_of(place.server);
             let tls = match (&place.server.tls, tls) {
-                (None, Some(shared)) => Arc::clone(shared),
+                (None, Some(shared)) if protocol == backend.protocol => Arc::clone(shared),
                 _ => {
                     let old = own_tls(before, place.server, known.get(&address).copied());
-                    tls::backend(settings, backend.protocol, named, old)?
+                    tls::backend(settings, protocol, named, old)?
                 }
             };
             let name = tls::name_of(settings, place.server, &place.target)?;
@@ -438,7 +439,7 @@ fn server_plan(
             SendProxyConfig::V1 => SendProxy::V1,
             SendProxyConfig::V2 => SendProxy::V2,
         },
-        protocol: backend.protocol,
+        protocol: backend.protocol_of(server),
         tls: None,
         entry,
     }

@@ -31,7 +31,7 @@ pub(super) fn read(
     };
     backend.balance = match name {
         "roundrobin" => turns(members, Algorithm::RoundRobinOrdered),
-        "static-rr" => turns(members, Algorithm::StaticRoundRobin),
+        "static-rr" => Algorithm::StaticRoundRobin,
         "leastconn" => Algorithm::LeastRequestsInTurn,
         "first" => Algorithm::First,
         "random" if argument == "1" => Algorithm::Random,

@@ -15,19 +15,22 @@ use crate::value::Text;
 
 /// The checks of a backend; none when no server is checked.
 pub(super) fn read(proxy: &Proxy, members: &[Member<'_>], notes: &mut Notes) -> Option<Health> {
-    let first = members
-        .iter()
-        .find(|member| member.parameters.has("check"))?;
+    let mut checked = members.iter().filter(|m| m.parameters.has("check"));
+    let first = checked.next();
+    // Servers that are added at runtime are checked as the section says.
+    let speaks = proxy.option("httpchk") || proxy.spoken_check.is_some();
+    if first.is_none() && !(members.is_empty() && speaks) {
+        return None;
+    }
+    let first_has = |name: &str| first.is_some_and(|member| member.parameters.has(name));
+    let first_value = |name: &str| first.and_then(|member| member.parameters.value(name));
     let time = |name: &str| {
         let mut found = members.iter().filter_map(|m| m.parameters.value(name));
         found.next().and_then(seconds)
     };
     let interval = time("inter").unwrap_or(Duration::from_secs(2));
     let count = |name: &str, default: u32| {
-        let value = first
-            .parameters
-            .value(name)
-            .and_then(|text| text.parse().ok());
+        let value = first_value(name).and_then(|text| text.parse().ok());
         value.unwrap_or(default).max(1)
     };
     let mut health = Health {
@@ -38,17 +41,14 @@ pub(super) fn read(proxy: &Proxy, members: &[Member<'_>], notes: &mut Notes) -> 
         timeout: proxy.timeout("check").unwrap_or(interval),
         rise: count("rise", 2),
         fall: count("fall", 3),
-        port: first
-            .parameters
-            .value("port")
-            .and_then(|text| text.parse().ok()),
-        tls: first.parameters.has("ssl") && !first.parameters.has("no-check-ssl"),
-        origins: Origins::new(first.server.origin().clone()),
+        port: first_value("port").and_then(|text| text.parse().ok()),
+        tls: first_has("ssl") && !first_has("no-check-ssl"),
+        origins: Origins::new(first.map_or(&proxy.origin, |m| m.server.origin()).clone()),
         ..Health::default()
     };
     // A port of its own speaks TLS only when it is told to.
     if health.port.is_some() {
-        health.tls = first.parameters.has("check-ssl");
+        health.tls = first_has("check-ssl");
     }
     if let Some(line) = proxy.httpchk.as_ref().filter(|_| proxy.option("httpchk")) {
         health.kind = HealthKind::Http;

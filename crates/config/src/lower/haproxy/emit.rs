@@ -168,7 +168,7 @@ fn listener(
     };
     if is_http {
         listener.fallback = listener.backend.is_some();
-        unavailable(&mut listener.errors);
+        unavailable(&mut listener.errors, global.speaks_tls);
     }
     if let Some(backlog) = seat.backlog {
         listener.backlog = backlog;
@@ -394,10 +394,28 @@ const UNAVAILABLE: [FaultKind; 8] = [
     FaultKind::UnixMissing,
 ];
 
-fn unavailable(pages: &mut ErrorPages) {
+/// Handshakes with servers that fail are connections that were never there.
+const UNSECURED: [FaultKind; 13] = [
+    FaultKind::ServerTlsClosed,
+    FaultKind::ServerTlsReset,
+    FaultKind::ServerTlsAlert,
+    FaultKind::ServerWantsCertificate,
+    FaultKind::ServerSpeaksPlain,
+    FaultKind::ServerTlsProtocol,
+    FaultKind::ServerTlsIncompatible,
+    FaultKind::ServerCertificateExpired,
+    FaultKind::ServerCertificateNotYetValid,
+    FaultKind::ServerCertificateUntrusted,
+    FaultKind::ServerCertificateName,
+    FaultKind::ServerCertificateRevoked,
+    FaultKind::ServerCertificateInvalid,
+];
+
+fn unavailable(pages: &mut ErrorPages, speaks_tls: bool) {
     let own = pages.iter().find(|(key, _)| *key == ErrorKey::Status(503));
     let own = own.map(|(_, page)| page.clone()).unwrap_or_default();
-    for kind in UNAVAILABLE {
+    let handshakes = UNSECURED.iter().filter(|_| speaks_tls);
+    for &kind in UNAVAILABLE.iter().chain(handshakes) {
         let page = ErrorPage {
             status: own.status.or(Some(503)),
             ..own.clone()
@@ -428,6 +446,10 @@ pub(super) fn backend(proxy: &Proxy, global: &Global, config: &mut Config, notes
     balance::read(proxy, &members, &mut backend, notes);
     server::settle(&mut backend, &mut members, global);
     backend.health = check::read(proxy, &members, notes);
+    let is_checked = |member: &server::Member<'_>| member.parameters.has("check");
+    if members.is_empty() || members.iter().any(is_checked) {
+        backend.server_logs = logs::of_servers(proxy, &global.logs, &global.manner);
+    }
     if proxy.is_http() && proxy.kind == "backend" {
         backend.rules = rules(proxy, notes);
         backend.compression = bodies::overrides(proxy);
@@ -453,7 +475,7 @@ pub(super) fn backend(proxy: &Proxy, global: &Global, config: &mut Config, notes
     if proxy.is_http() {
         backend.errors = pages(proxy);
         if proxy.pages.contains_key(&503) {
-            unavailable(&mut backend.errors);
+            unavailable(&mut backend.errors, global.speaks_tls);
         }
     }
     for member in members {

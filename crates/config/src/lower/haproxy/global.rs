@@ -122,6 +122,8 @@ pub(super) struct Global {
     ca_base: PathBuf,
     bind_options: Vec<String>,
     pub(super) server_verify: bool,
+    /// TLS is spoken with some server.
+    pub(super) speaks_tls: bool,
     pub(super) buffer: usize,
     pub(super) headers: usize,
     pub(super) maxconn: Option<u64>,
@@ -138,6 +140,7 @@ impl Default for Global {
             ca_base: PathBuf::new(),
             bind_options: Vec::new(),
             server_verify: true,
+            speaks_tls: false,
             buffer: 16_384,
             headers: 101,
             maxconn: None,

@@ -7,7 +7,8 @@ use super::proxy::Proxy;
 use super::sample;
 use crate::diagnostic::Origins;
 use crate::model::{
-    AccessLog, LogDestination, LogFormat, LogText, Syslog, SyslogFacility, SyslogFraming, Token,
+    AccessLog, LogDestination, LogFormat, LogText, ServerLog, Syslog, SyslogFacility,
+    SyslogFraming, Token,
 };
 use crate::syntax::haproxy::Line;
 use crate::value::Text;
@@ -149,23 +150,38 @@ pub(super) fn of(
     if proxy.option("dontlog-normal") {
         conditions.extend(LogText::parse("${abnormal}").ok());
     }
-    let log = |target: &&Target| {
-        let mut syslog = target.syslog.clone();
-        if let Some(tag) = manner.tag.as_deref().and_then(|tag| Token::parse(tag).ok()) {
-            syslog.tag = tag;
-        }
-        syslog.hostname.clone_from(&manner.hostname);
-        AccessLog {
-            to: target.to.clone(),
-            format: format.clone(),
-            escape: is_template.then_some(Escape::Haproxy),
-            empty: is_template.then(|| "-".to_owned()),
-            conditions: conditions.clone(),
-            syslog,
-            origins: Origins::new(proxy.origin.clone()),
-        }
+    let log = |target: &&Target| AccessLog {
+        to: target.to.clone(),
+        format: format.clone(),
+        escape: is_template.then_some(Escape::Haproxy),
+        empty: is_template.then(|| "-".to_owned()),
+        conditions: conditions.clone(),
+        syslog: around(target, manner),
+        origins: Origins::new(proxy.origin.clone()),
     };
     targets.iter().map(log).collect()
+}
+
+/// Where it is told what becomes of a backend's servers.
+pub(super) fn of_servers(proxy: &Proxy, global: &[Target], manner: &Manner) -> Vec<ServerLog> {
+    let inherited = global.iter().filter(|_| proxy.logs_globally);
+    let log = |target: &Target| ServerLog {
+        to: target.to.clone(),
+        checks: proxy.option("log-health-checks"),
+        syslog: around(target, manner),
+        origins: Origins::new(proxy.origin.clone()),
+    };
+    proxy.logs.iter().chain(inherited).map(log).collect()
+}
+
+/// What is around the lines of a target.
+fn around(target: &Target, manner: &Manner) -> Syslog {
+    let mut syslog = target.syslog.clone();
+    if let Some(tag) = manner.tag.as_deref().and_then(|tag| Token::parse(tag).ok()) {
+        syslog.tag = tag;
+    }
+    syslog.hostname.clone_from(&manner.hostname);
+    syslog
 }
 
 fn format_of(proxy: &Proxy, notes: &mut Notes) -> Option<LogFormat> {

@@ -37,8 +37,9 @@ use std::rc::Rc;
 use clearway_base::hash::Set;
 
 use super::notes::Notes;
+use crate::diagnostic::{Origins, Severity};
 use crate::foreign::Foreign;
-use crate::model::Config;
+use crate::model::{Config, Health, OrOff, Server};
 use crate::syntax::haproxy::{Environment, Section, Tree};
 use global::Global;
 use proxy::Proxy;
@@ -85,11 +86,39 @@ pub fn load_text(name: &str, text: &str, environment: &mut Environment) -> Forei
     )
 }
 
+/// A server as the words behind `server` say it, with checks if it asks for some. What it says of TLS,
+/// of its protocol and of the PROXY header stands with it.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn server(words: &[&str], is_http: bool) -> Result<(Server, Option<Health>), String> {
+    let mode = if is_http { "http" } else { "tcp" };
+    let quoted = |word: &&str| format!("'{}'", word.replace('\'', "'\\''"));
+    let quoted: Vec<String> = words.iter().map(quoted).collect();
+    let text = format!(
+        "backend command\n mode {mode}\n server {}\n",
+        quoted.join(" ")
+    );
+    let foreign = load_text("command", &text, &mut Environment::default());
+    let mut found = foreign.loaded.diagnostics.iter();
+    if let Some(wrong) = found.find(|found| found.severity == Severity::Error) {
+        return Err(wrong.message.clone());
+    }
+    let backend = foreign.loaded.config.backends.into_iter().next();
+    let mut backend = backend.ok_or("nothing was understood")?;
+    let mut server = backend.servers.pop().ok_or("there is no server in it")?;
+    server.tls = Some(backend.tls.map_or(OrOff::Off, OrOff::On));
+    server.send_proxy = Some(backend.send_proxy);
+    server.protocol = Some(backend.protocol);
+    server.origins = Origins::default();
+    Ok((server, backend.health))
+}
+
 /// Lowers what was read.
 fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
     let mut notes = Notes::new(ignored);
     let mut config = Config::default();
-    config.admin.listen = crate::model::OrOff::Off;
+    config.admin.listen = OrOff::Off;
     maps::collect(tree, &mut config, &mut notes);
     let mut global = Global::default();
     let names = backends(tree);
@@ -126,6 +155,10 @@ fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
             kind => other(kind, section, &mut notes),
         }
     }
+    global.speaks_tls = proxies.iter().any(|proxy| {
+        let mut lines = proxy.servers.iter().chain(&proxy.default_server);
+        lines.any(|line| line.texts(2).any(|word| word == "ssl"))
+    });
     stats::settle(&global, &mut config);
     tables::settle(&proxies, &mut config);
     share_forwardfor(&mut proxies);

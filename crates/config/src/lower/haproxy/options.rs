@@ -56,10 +56,7 @@ const OPTIONS: &[(&str, Fate)] = &[
         "logasap",
         Fate::Equivalent("requests are logged when they have ended"),
     ),
-    (
-        "log-health-checks",
-        Fate::Equivalent("changes of health are always told"),
-    ),
+    ("log-health-checks", Fate::Kept),
     ("contstats", Fate::Harmless("counters always go on")),
     (
         "socket-stats",
