@@ -177,6 +177,8 @@ pub struct PassPlan {
     pub rejects: bool,
     /// Such connections are let in, past further rejections.
     pub accepts: bool,
+    /// What such connections are counted by, before the next way is looked at.
+    pub counting: Option<Program>,
     /// What has to have come before it is certain that the condition does not hold.
     pub payload: PayloadNeed,
     /// What they are told before.
@@ -431,6 +433,8 @@ pub struct BackendPlan {
     pub empty_because: FaultKind,
     /// Its rules.
     pub program: Option<Program>,
+    /// The part of it that connections without requests have a use for.
+    pub sticking: Option<Program>,
     /// Pages for errors, which go before those of the listener.
     pub errors: ErrorPages,
     /// What is kept of connections.
