@@ -63,6 +63,31 @@ impl Listener {
         }
     }
 
+    /// What its ways through count, compiled, in their order; none for those that count nothing.
+    ///
+    /// # Errors
+    /// What cannot work, each at its way.
+    pub fn counting(&self, named: &Definitions) -> Result<Vec<Option<Program>>, Vec<Diagnostic>> {
+        let counting = |way: &crate::model::Passthrough| {
+            let actions = Actions {
+                track: way.track.clone(),
+                tally: way.tally.clone(),
+                origins: way.origins.clone(),
+                ..Actions::default()
+            };
+            let written = Written {
+                condition: ast::Condition::Always,
+                when: way.origins.section(),
+                actions: &actions,
+            };
+            match way.counts() {
+                true => program([written].into_iter(), named),
+                false => Ok(None),
+            }
+        };
+        self.passthrough.iter().map(counting).collect()
+    }
+
     /// What browsers are told about HTTPS in each response, those of the balancer itself included
     /// (RFC 6797 section 7.1).
     #[must_use]
@@ -141,6 +166,28 @@ impl Backend {
             });
         }
         rules
+    }
+
+    /// The part of its rules that connections without requests have a use for: servers that tables have
+    /// for them. `None` when there are none.
+    ///
+    /// # Errors
+    /// Rules that cannot work, each at its key.
+    pub fn sticking(&self, named: &Definitions) -> Result<Option<Program>, Vec<Diagnostic>> {
+        let sticks =
+            |rule: &&Rule| !rule.actions.stick.is_empty() || rule.actions.persist.is_some();
+        let rules: Vec<Rule> = self.rules.iter().filter(sticks).cloned().collect();
+        let rules = rules.into_iter().map(|rule| Rule {
+            actions: Actions {
+                stick: rule.actions.stick,
+                persist: rule.actions.persist,
+                origins: rule.actions.origins,
+                ..Actions::default()
+            },
+            ..rule
+        });
+        let rules: Vec<Rule> = rules.collect();
+        program(rules.iter().map(Written::of), named)
     }
 }
 

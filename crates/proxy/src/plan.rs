@@ -180,6 +180,8 @@ pub struct PassPlan {
     pub rejects: bool,
     /// Such connections are let in, past further rejections.
     pub accepts: bool,
+    /// What such connections are counted by, before the next way is looked at.
+    pub counting: Option<Program>,
     /// What has to have come before it is certain that the condition does not hold.
     pub payload: PayloadNeed,
     /// What they are told before.
@@ -446,6 +448,8 @@ pub struct BackendPlan {
     pub body_buffer: usize,
     /// How requests name its server, where they do: then `servers` holds a stand-in that no request goes to.
     pub by_request: Option<Arc<ByRequestPlan>>,
+    /// The part of it that connections without requests have a use for.
+    pub sticking: Option<Program>,
     /// Pages for errors, which go before those of the listener.
     pub errors: ErrorPages,
     /// What is kept of connections.

@@ -38,6 +38,13 @@ pub struct Session {
 }
 
 impl Session {
+    /// Counts something with all that the connection tracks.
+    pub fn count(&self, event: Event) {
+        for tracked in &self.tracked {
+            tracked.count(event);
+        }
+    }
+
     fn set(&mut self, name: Name, value: &[u8]) {
         let mut known = self.variables.iter_mut();
         if let Some((_, old)) = known.find(|(known, _)| *known == name) {

@@ -340,7 +340,11 @@ fn fields(fields: &Fields, own_length: bool, values: &Values) -> Vec<String> {
             _ if name == "content-length" && own_length => "*".to_owned(),
             // Words of these have no case (RFC 9110 section 7.6.1, RFC 6265 section 5.2).
             _ if name == "connection" => value.to_ascii_lowercase(),
-            _ if name == "set-cookie" => values.hide(&value.replace("; Path=", "; path=")),
+            _ if name == "set-cookie" => values.hide(
+                &value
+                    .replace("; Path=", "; path=")
+                    .replace("; Domain=", "; domain="),
+            ),
             _ if value.len() > VALUE_MAX => summed(value),
             _ => values.hide(value),
         };

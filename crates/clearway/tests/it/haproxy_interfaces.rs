@@ -14,7 +14,7 @@ use clearway_testkit::wait::until;
 use clearway_testkit::{Clearway, Client, Server, Setup, TempDir, behave, clearway, wait};
 
 /// The answer to a line, as a script gets it: written, half closed, read to the end.
-fn ask(address: &str, line: &str) -> String {
+pub(crate) fn ask(address: &str, line: &str) -> String {
     let stream = Stream::connect(address).expect("a connection to the socket");
     stream.set_timeout(wait::LIMIT).expect("a time-out");
     (&stream).write_all(line.as_bytes()).expect("a line");

@@ -39,6 +39,7 @@ mod routing;
 mod rules;
 mod scale;
 mod strict;
+mod tables;
 mod tls_client_certificates;
 mod tls_client_faults;
 mod tls_data;

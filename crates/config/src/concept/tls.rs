@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::matching::Condition;
+use super::table::{Tally, Track};
 use super::{concept, table_value};
 use crate::syntax::Node;
 use crate::value::{
@@ -115,10 +116,20 @@ concept! {
     accept: bool = false, example = Some("true");
     /// What such clients are told before their connection is closed, in place of a backend.
     reply: Option<BodyText> = None, example = Some("\"${client_ip}\\n\"");
+    /// Keys that are tracked as long as the connection is open. With this or `tally` the next way is looked at.
+    track: Vec<Track> = Vec::new(), example = Some("{ table = \"clients\", until = \"connection\" }");
+    /// Numbers of what is tracked that are changed.
+    tally: Vec<Tally> = Vec::new(), example = Some("{ what = \"gpc0\", add = \"1\" }");
 }
 table_value!(Passthrough);
 
 impl Passthrough {
+    /// Whether connections that it is for are only counted, and the next way is looked at.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        !self.track.is_empty() || !self.tally.is_empty()
+    }
+
     /// Whether the first bytes of a client that is passed through have to be looked at for it.
     #[must_use]
     pub fn needs_hello(&self) -> bool {

@@ -173,11 +173,13 @@ pub(super) fn compile(
         },
     };
     let servers = server_plans(backend, named, (&places, tls.as_ref()), board, before)?;
-    let program = backend.program(named).map_err(|found| {
+    // The checks have compiled the same rules.
+    let wrong = |found: Vec<Diagnostic>| {
         let first = found.into_iter().next();
-        // The checks have compiled the same rules.
         first.unwrap_or_else(|| Diagnostic::error("rule", backend.origin(), "a rule cannot work"))
-    })?;
+    };
+    let program = backend.program(named).map_err(wrong)?;
+    let sticking = backend.sticking(named).map_err(wrong)?;
     let errors = pages::compile(&[&backend.errors], named)
         .map_err(|words| Diagnostic::error("error-page", backend.origin(), words))?;
     let entry = board.backend(name);
@@ -198,6 +200,7 @@ pub(super) fn compile(
                 settings: by_request.clone(),
             })
         }),
+        sticking,
         keep: Keep {
             max_idle: backend.keepalive.max_idle,
             idle_us: micros(backend.keepalive.idle_timeout),

@@ -261,8 +261,10 @@ fn passthrough(
     listener: &Listener,
     index: &Map<&str, usize>,
 ) -> Result<Vec<PassPlan>, Vec<Diagnostic>> {
+    let counting = listener.counting(named)?;
     let ways = listener.passthrough.iter().zip(listener.gates(named)?);
-    let plan = |(way, (gate, reply)): (&Passthrough, (Gate, Option<Words>))| {
+    type Way<'w> = (&'w Passthrough, (Gate, Option<Words>));
+    let plan = |((way, (gate, reply)), counting): (Way<'_>, Option<clearway_rules::Program>)| {
         let asks = gate.needs_hello() || reply.as_ref().is_some_and(Words::needs_hello);
         let named = way.backend.as_ref().map(|name| name.as_str());
         let backend = match named {
@@ -270,6 +272,7 @@ fn passthrough(
             None => config.default_backend(listener),
         };
         PassPlan {
+            counting,
             names: way.server_name.iter().map(ToString::to_string).collect(),
             alpn: way.alpn.iter().map(|p| p.as_bytes().to_vec()).collect(),
             gate,
@@ -287,7 +290,7 @@ fn passthrough(
             ),
         }
     };
-    Ok(ways.map(plan).collect())
+    Ok(ways.zip(counting).map(plan).collect())
 }
 
 /// What a condition looks at of the first bytes of a connection.

@@ -121,9 +121,28 @@ impl Exchange<'_> {
             (None, Some(cookie)) => edits.add("Set-Cookie", cookie.as_bytes()),
             (None, None) => return,
         }
-        if policy.private {
+        if policy.private && self.may_be_kept(answer) {
+            let edits = &mut self.request.response_edits;
             edits.add("Cache-Control", b"private");
         }
+    }
+
+    /// Whether a cache may keep the response: it says so, or can be asked for anew by what it says.
+    fn may_be_kept(&self, answer: &Answer) -> bool {
+        const STATUSES: [u16; 11] = [200, 203, 204, 206, 300, 301, 404, 405, 410, 414, 501];
+        let (head, buf) = (&self.request.response, answer.buffer.filled());
+        let has = |name: &[u8]| {
+            let mut fields = head.fields.iter();
+            let found = fields.find(|field| field.name.of(buf).eq_ignore_ascii_case(name));
+            found.map(|field| field.value.of(buf).to_ascii_lowercase())
+        };
+        let control = has(b"cache-control").unwrap_or_default();
+        let says = |word: &[u8]| control.windows(word.len()).any(|part| part == word);
+        let tells = [&b"etag"[..], b"last-modified", b"expires"];
+        STATUSES.contains(&head.status)
+            && !says(b"no-store")
+            && !says(b"private")
+            && (says(b"max-age=") || says(b"s-maxage=") || tells.iter().any(|n| has(n).is_some()))
     }
 
     /// Changes the cookie of this name that the server sets. Whether it sets one.

@@ -8,10 +8,12 @@ use std::rc::Rc;
 use clearway_balance::Ask;
 use clearway_base::intern::Name;
 use clearway_config::model::RetryOn;
-use clearway_http::RequestHead;
+use clearway_http::{Edits, RequestHead};
 use clearway_outcome::{
     Attempt, Fault, FaultKind, Phase, Protocol, Record, RequestId, RetryRefusal, Side, Timings,
 };
+use clearway_rules::ast::Persist;
+use clearway_rules::table::Event;
 use clearway_rules::{Scratch, Value};
 use smallvec::SmallVec;
 
@@ -190,6 +192,12 @@ async fn relay(
         ),
     };
     backend.budget.borrow_mut().request(worker.now());
+    let mut scratch = Scratch::default();
+    if let Some(sticking) = &backend.plan.sticking {
+        let around = Surroundings { conn, plan: &local };
+        let view = around.view(&head, b"", passage.id);
+        sticking.run_request(&view, &mut scratch, &mut Edits::default());
+    }
     loop {
         let began = worker.now();
         let tried: &[usize] = if rules.other_server {
@@ -197,7 +205,9 @@ async fn relay(
         } else {
             &[]
         };
-        let (member, slot, queued_us) = choose(conn, backend, tried, &timeouts).await?;
+        let stuck = stuck_member(backend, &scratch, &passage.tried);
+        let place = (backend, stuck);
+        let (member, slot, queued_us) = choose(conn, place, tried, &timeouts).await?;
         let Some(server) = backend.servers.get(member).cloned() else {
             return Err(Fault::new(FaultKind::NoServers, Phase::Choose, Side::Local));
         };
@@ -223,6 +233,7 @@ async fn relay(
                     passage.source = stream.local();
                 }
                 backend.shard().connect.record(elapsed);
+                scratch.store_server(plan.name);
                 let side = (&mut stream, &server.plan.entry.cell);
                 let result = tunnel::run(conn, side, &mut passage.ends, &timeouts).await;
                 if result.is_err() {
@@ -288,7 +299,7 @@ fn refusal(
 /// Chooses a member and waits for a slot on it where servers have a `maxconn`.
 async fn choose(
     conn: &mut Conn,
-    backend: &Rc<LocalBackend>,
+    (backend, stuck): (&Rc<LocalBackend>, Option<usize>),
     tried: &[usize],
     timeouts: &clearway_config::model::Timeouts,
 ) -> Result<(usize, Option<Slot>, Option<u64>), Fault> {
@@ -305,7 +316,20 @@ async fn choose(
         now,
         turns: Some(&backend.plan.entry.turns),
     };
-    slots::take(conn, backend, None, &ask, timeouts.queue).await
+    slots::take(conn, backend, stuck, &ask, timeouts.queue).await
+}
+
+/// The member that a table has for the connection, if it may serve it and was not tried yet.
+fn stuck_member(backend: &LocalBackend, scratch: &Scratch, tried: &[usize]) -> Option<usize> {
+    let name = scratch.stuck_to()?;
+    let mut servers = backend.servers.iter();
+    let member = servers.position(|server| server.plan.name == name)?;
+    let fits = match scratch.persist() {
+        Some(Persist::Ignore) => false,
+        Some(Persist::Force) => true,
+        None => backend.plan.config.persist || backend.takes_sticky(member),
+    };
+    (fits && !tried.contains(&member)).then_some(member)
 }
 
 /// Counts and reports the connection.
@@ -314,6 +338,8 @@ fn settle(conn: &Conn, passage: &Passage, backend: Option<&Rc<LocalBackend>>) {
     let now = worker.tick();
     let total_us = now.micros_since(conn.accepted);
     let (bytes_in, bytes_out) = (passage.ends.up.taken, passage.ends.down.given);
+    conn.session.count(Event::BytesIn(bytes_in));
+    conn.session.count(Event::BytesOut(bytes_out));
     if let Some(shard) = conn.seat.entry().shards.get(worker.index) {
         shard.bytes_in.add(bytes_in);
         shard.bytes_out.add(bytes_out);

@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use clearway_base::buffer::Lease;
-use clearway_http::RequestHead;
+use clearway_http::{Edits, RequestHead};
 use clearway_net::tls::hello::Hello;
 use clearway_net::tls::name_matches;
 use clearway_outcome::{FaultKind, RequestId, TlsFacts, TlsOffer};
@@ -50,13 +50,25 @@ enum Begin {
 /// read as soon as a way needs to know them.
 ///
 /// `Err(())` means that the connection was refused and reported, or that the client left.
-pub(super) async fn choose(conn: &mut Conn, mut first: Option<Lease>) -> Result<Seen, ()> {
+pub(super) async fn choose(conn: &mut Conn, first: Option<Lease>) -> Result<Seen, ()> {
+    let mut scratch = Scratch::default();
+    scratch.exchange_session(&mut conn.session);
+    let seen = look(conn, first, &mut scratch).await;
+    // What is tracked is tracked as long as the connection is open.
+    scratch.exchange_session(&mut conn.session);
+    seen
+}
+
+async fn look(
+    conn: &mut Conn,
+    mut first: Option<Lease>,
+    scratch: &mut Scratch,
+) -> Result<Seen, ()> {
     let plan = conn.plan();
     let Some(listener) = plan.plan.listeners.get(conn.listener_at).cloned() else {
         return Err(());
     };
     let mut begin = Begin::Unread;
-    let mut scratch = Scratch::default();
     let head = RequestHead::default();
     let mut is_let_in = false;
     // Nothing more is waited for.
@@ -73,7 +85,7 @@ pub(super) async fn choose(conn: &mut Conn, mut first: Option<Lease>) -> Result<
             let bytes = first.as_ref().map(Lease::filled).unwrap_or_default();
             let around = Surroundings { conn, plan: &plan };
             let view = around.view(&head, bytes, RequestId(0));
-            let holds = way.takes(&begin) && way.gate.holds(&view, &mut scratch);
+            let holds = way.takes(&begin) && way.gate.holds(&view, scratch);
             let is_certain =
                 holds || is_over || !way.payload.is_some() || way.payload.is_met(bytes);
             if is_certain {
@@ -83,6 +95,13 @@ pub(super) async fn choose(conn: &mut Conn, mut first: Option<Lease>) -> Result<
             (first, is_over) = (Some(waited.0), waited.1);
         };
         if !holds {
+            continue;
+        }
+        if let Some(counting) = &way.counting {
+            let bytes = first.as_ref().map(Lease::filled).unwrap_or_default();
+            let around = Surroundings { conn, plan: &plan };
+            let view = around.view(&head, bytes, RequestId(0));
+            counting.run_request(&view, scratch, &mut Edits::default());
             continue;
         }
         if way.accepts {
@@ -99,7 +118,7 @@ pub(super) async fn choose(conn: &mut Conn, mut first: Option<Lease>) -> Result<
                 let around = Surroundings { conn, plan: &plan };
                 let view = around.view(&head, bytes, RequestId(0));
                 let mut text = Vec::new();
-                words.write(&view, &mut scratch, &mut text);
+                words.write(&view, scratch, &mut text);
                 Way::Told(text)
             }
             None => Way::Through(place),

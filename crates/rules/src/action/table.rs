@@ -42,7 +42,9 @@ impl Track {
             if self.of_connection {
                 tracked.count(Event::Session);
             }
-            tracked.count(Event::Request);
+            if view.head.len > 0 {
+                tracked.count(Event::Request);
+            }
             let status = view.response.map_or(0, |(head, _)| head.status);
             if let Some(event) = Event::of_status(status) {
                 tracked.count(event);

@@ -246,6 +246,10 @@ fn numbers(test: &ValueTest, patterns: &[String], is_length: bool) -> Result<Con
             test.least_bytes = Some(length(min));
             test.most_bytes = max.map(length);
         } else {
+            if max.is_some_and(|max| max < min) {
+                any.push(never());
+                continue;
+            }
             test.min = Some(min);
             test.max = max;
         }

@@ -468,8 +468,8 @@ pub(super) fn backend(proxy: &Proxy, global: &Global, config: &mut Config, notes
     }
     if proxy.is_http() {
         backend.rules.extend(proxy.use_server.iter().cloned());
-        backend.rules.extend(proxy.sticks.iter().cloned());
     }
+    backend.rules.extend(proxy.sticks.iter().cloned());
     backend.persist = proxy.option("persist");
     super::cookie::read(proxy, &mut backend, notes);
     if proxy.is_http() {

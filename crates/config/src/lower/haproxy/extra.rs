@@ -10,7 +10,7 @@ use super::rules::Phase;
 use super::{acl, format, sample};
 use crate::diagnostic::Origin;
 use crate::lower::build::{self, rule};
-use crate::model::{Actions, Condition, Pairs, Rule, TemplateText, Token, ValueTest};
+use crate::model::{Actions, Condition, Pairs, RegexText, Rule, TemplateText, Token, ValueTest};
 use crate::syntax::haproxy::Line;
 use crate::value::Text;
 
@@ -70,7 +70,16 @@ pub(super) fn capture(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut
         ),
         ["capture", "request", "len", length, ..] => (Phase::Request, None, *length),
         ["capture", "response", "len", length, ..] => (Phase::Response, None, *length),
-        ["cookie", ..] => return notes.ineffective("cookies in logs are asked for by log-format"),
+        ["cookie", name, "len", length, ..] => {
+            return match cookies(name, length, &line.origin()) {
+                Ok(rules) => {
+                    proxy.connection.extend(rules.0);
+                    proxy.response.extend(rules.1);
+                    notes.equivalent("captures are variables");
+                }
+                Err(message) => notes.wrong(&line.origin(), message, ""),
+            };
+        }
         _ => return notes.refused("such a capture is not known here"),
     };
     let slots = proxy.captures.entry(phase == Phase::Request).or_default();
@@ -93,6 +102,43 @@ pub(super) fn capture(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut
     }
     notes.equivalent("captures are variables");
 }
+
+/// `capture cookie`: the first cookie whose name begins so, of the request and of the response, with its name.
+fn cookies(
+    name: &str,
+    length: &str,
+    origin: &Origin,
+) -> Result<(Option<Rule>, Option<Rule>), String> {
+    let capture = |fetch: Fetch, before: &str, variable: &str| {
+        let pattern = format!("{before}({}[^;,]*)", build::regex_escape(name));
+        let test = ValueTest {
+            regex: vec![RegexText::parse(&pattern).map_err(|problem| problem.message)?],
+            ..build::test_of(&fetch)
+        };
+        let cut = Convert::with("bytes", &["0", length]);
+        let value = Template::new([Piece::Fetch(Fetch::Capture(1).through(vec![cut]))]);
+        let pair = (
+            Token::parse(variable).map_err(|problem| problem.message)?,
+            format::to_text(&value)?,
+        );
+        let actions = Actions {
+            set_variables: Pairs(vec![pair]),
+            ..Actions::default()
+        };
+        let condition = build::value(test);
+        Ok::<_, String>(rule(condition, actions, "set_variables", origin))
+    };
+    let came = Fetch::HeaderLine("cookie".to_owned());
+    let request = capture(came, "(?:^|;\\s*)", COOKIE_OF_REQUEST)?;
+    let set = Fetch::ResponseHeaderLine("set-cookie".to_owned());
+    let response = capture(set, "^", COOKIE_OF_RESPONSE)?;
+    Ok((Some(request), Some(response)))
+}
+
+/// The variable with what `capture cookie` found in the request.
+pub(super) const COOKIE_OF_REQUEST: &str = "capture.cookie.req";
+/// The same for the response.
+pub(super) const COOKIE_OF_RESPONSE: &str = "capture.cookie.res";
 
 /// `http-request capture EXPRESSION len N` or `id N`.
 pub(super) fn capture_rule(

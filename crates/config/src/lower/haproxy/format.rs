@@ -150,11 +150,18 @@ pub(super) fn closing(text: &str) -> Option<usize> {
     None
 }
 
+/// A variable, or a dash where it is not set.
+fn captured(name: &str) -> Fetch {
+    Fetch::Variable(format!("{name},-"))
+}
+
 fn variable(name: &str) -> Result<Fetch, String> {
     // `%HQ` is the query with its question mark, `%HV` the version with its name.
     let fetch = match name {
         "HQ" => Some(Fetch::Query.through(vec![Convert::with("concat", &["?", ""])])),
         "HV" => Some(Fetch::Version.through(vec![Convert::with("concat", &["HTTP/", ""])])),
+        "CC" => Some(captured(super::extra::COOKIE_OF_REQUEST)),
+        "CS" => Some(captured(super::extra::COOKIE_OF_RESPONSE)),
         name => {
             let found = VARIABLES.iter().find(|(known, _)| *known == name);
             found.map(|(_, fetch)| fetch.clone())

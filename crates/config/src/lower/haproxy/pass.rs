@@ -2,6 +2,8 @@
 
 use super::super::notes::Notes;
 use super::proxy::{Pass, Proxy};
+use super::rules::Phase;
+use super::tables;
 use crate::diagnostic::{Origin, Origins};
 use crate::lower::build;
 use crate::model::{Condition, Identifier, Passthrough};
@@ -9,8 +11,10 @@ use crate::syntax::haproxy::Line;
 use crate::value::Text;
 
 /// Values that there are before anything is decrypted or read.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 12] = [
     "payload",
+    "tracked",
+    "table_",
     "client_ip",
     "client_port",
     "port",
@@ -33,6 +37,30 @@ pub(super) fn rule(
     let [stage, action, ..] = words else {
         return notes.refused("such a rule is not known here");
     };
+    if tables::is_action(action) {
+        let place = (&*proxy, true);
+        let action = words.get(1..).unwrap_or_default();
+        let rule = match tables::rule(line, Phase::Request, action, condition, place) {
+            Ok(rule) => rule,
+            Err(message) => return notes.refused(message),
+        };
+        let keys = rule.actions.track.iter().map(|track| track.key.as_str());
+        let unknown = keys.filter(|key| !is_known(key)).map(str::to_owned).next();
+        if let Some(key) = unknown {
+            return notes.refused(format!("{key} is not known in mode tcp"));
+        }
+        if let Err(message) = check_values(&rule.when) {
+            return notes.refused(message);
+        }
+        proxy.passes.push(Pass {
+            stage: (*stage).to_owned(),
+            accepts: false,
+            condition: rule.when.clone(),
+            counting: Some(Box::new(rule)),
+            origin: line.origin(),
+        });
+        return;
+    }
     let accepts = match *action {
         "accept" => true,
         "reject" | "silent-drop" => false,
@@ -45,6 +73,7 @@ pub(super) fn rule(
     proxy.passes.push(Pass {
         stage: (*stage).to_owned(),
         accepts,
+        counting: None,
         condition,
         origin: line.origin(),
     });
@@ -75,11 +104,16 @@ pub(super) fn expect_proxy(condition: &Condition, proxy: &mut Proxy, notes: &mut
     }
 }
 
+/// Whether a value is there before anything is read or decrypted.
+fn is_known(of: &str) -> bool {
+    KNOWN.iter().any(|known| of.starts_with(known))
+}
+
 /// What a condition looks at has to be there.
 fn check_values(condition: &Condition) -> Result<(), String> {
     for test in &condition.value {
         let of = test.of.as_str();
-        if !KNOWN.iter().any(|known| of.starts_with(known)) {
+        if !is_known(of) {
             return Err(format!("{of} is not known in mode tcp"));
         }
     }
@@ -110,10 +144,15 @@ pub(super) fn ways(proxy: &Proxy, notes: &mut Notes) -> Vec<Passthrough> {
             if pass.condition != Condition::default() || all.is_empty() {
                 all.push(pass.condition.clone());
             }
-            ways.push(Passthrough {
-                reject: true,
-                ..way(build::all_of(all), &pass.origin)
-            });
+            let mut next = way(build::all_of(all), &pass.origin);
+            match &pass.counting {
+                Some(rule) => {
+                    next.track.clone_from(&rule.actions.track);
+                    next.tally.clone_from(&rule.actions.tally);
+                }
+                None => next.reject = true,
+            }
+            ways.push(next);
         }
     }
     for switch in &proxy.switches {

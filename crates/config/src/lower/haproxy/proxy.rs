@@ -46,6 +46,8 @@ pub(super) struct Pass {
     /// `connection`, `session` or `content`: what is accepted by one is still looked at by the next.
     pub(super) stage: String,
     pub(super) accepts: bool,
+    /// What such connections are counted by; then the next rule is looked at.
+    pub(super) counting: Option<Box<Rule>>,
     pub(super) condition: Condition,
     pub(super) origin: Origin,
 }
