@@ -18,7 +18,7 @@ pub use crate::concept::keepalive::Keepalive;
 pub use crate::concept::limits::{LimitOverrides, Limits};
 pub use crate::concept::listener::{HttpsPort, Listener, Mode, ProxyProtocol, Tolerated};
 pub use crate::concept::log::{
-    AccessLog, Log, LogLevel, Syslog, SyslogFacility, SyslogFraming, SyslogSeverity,
+    AccessLog, Log, LogLevel, LogSample, Syslog, SyslogFacility, SyslogFraming, SyslogSeverity,
 };
 pub use crate::concept::map::{Map, MapEntry};
 pub use crate::concept::matching::{Condition, Match, ValueTest};

@@ -32,6 +32,9 @@ pub(super) fn before(proxy: &Proxy, notes: &mut Notes) -> Vec<Rule> {
         }
     }
     rules.extend(names(proxy));
+    if proxy.serves() && proxy.tells_timeouts {
+        rules.extend(timeouts(proxy));
+    }
     if proxy.option("http-buffer-request") {
         let time = proxy.first_timeout(&["http-request", "client"]);
         let actions = Actions {
@@ -100,6 +103,29 @@ fn of_proxy(proxy: &Proxy) -> Vec<Rule> {
         set(&sample::of_proxy(name), value, &proxy.origin).ok()
     });
     rules.collect()
+}
+
+/// The time-outs of a backend, for who asks.
+fn timeouts(proxy: &Proxy) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for (name, own) in [("server", "server"), ("tunnel", "tunnel")] {
+        let Some(time) = proxy.timeout(own) else {
+            continue;
+        };
+        let value = time.as_millis().to_string();
+        for variable in [
+            sample::of_proxy(&format!("be_{name}_timeout")),
+            format!("timeout.{name}"),
+        ] {
+            let value = format::template(&value);
+            rules.extend(
+                value
+                    .and_then(|value| set(&variable, value, &proxy.origin))
+                    .ok(),
+            );
+        }
+    }
+    rules
 }
 
 /// `option http-restrict-req-hdr-names`.

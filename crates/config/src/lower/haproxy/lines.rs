@@ -255,6 +255,9 @@ fn acl_line(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes) {
 }
 
 fn rule(line: &Line, phase: Phase, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes) {
+    if let ["set-log-level", level, ..] = rest {
+        proxy.log_levels.insert((*level).to_owned());
+    }
     if rest.first() == Some(&"capture") {
         return extra::capture_rule(line, phase, rest, proxy, notes);
     }

@@ -39,7 +39,7 @@ use clearway_base::hash::Set;
 use super::notes::Notes;
 use crate::foreign::Foreign;
 use crate::model::Config;
-use crate::syntax::haproxy::{Environment, Section, Tree};
+use crate::syntax::haproxy::{Environment, Line, Section, Tree};
 use global::Global;
 use proxy::Proxy;
 
@@ -130,6 +130,17 @@ fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
     tables::settle(&proxies, &mut config);
     share_forwardfor(&mut proxies);
     share_ports(&mut proxies);
+    told_once(&proxies, &mut notes);
+    let lines = tree.sections.iter().flat_map(|section| &section.lines);
+    let asks = |line: &Line| {
+        line.words
+            .iter()
+            .any(|word| word.text.contains("_timeout]"))
+    };
+    let tells_timeouts = lines.clone().any(asks);
+    for proxy in &mut proxies {
+        proxy.tells_timeouts = tells_timeouts;
+    }
     for proxy in &proxies {
         if proxy.serves() && (proxy.kind == "backend" || !proxy.servers.is_empty()) {
             emit::backend(proxy, &global, &mut config, &mut notes);
@@ -140,6 +151,19 @@ fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
     }
     emit::part_families(&mut config);
     notes.finish(config, &tree.diagnostics)
+}
+
+/// Two sections that do the same work have different names.
+fn told_once(proxies: &[Proxy], notes: &mut Notes) {
+    for (at, proxy) in proxies.iter().enumerate() {
+        let before = proxies.get(..at).unwrap_or_default().iter();
+        let mut same = before.filter(|known| known.name == proxy.name);
+        if same.any(|known| known.listens() && proxy.listens() || known.serves() && proxy.serves())
+        {
+            let message = format!("there are two sections {:?}", proxy.name);
+            notes.wrong(&proxy.origin, message, "another name");
+        }
+    }
 }
 
 /// A frontend's `option forwardfor` holds for the backends it leads to, unless they say it themselves.

@@ -257,6 +257,11 @@ fn plain(call: &Call) -> Option<Result<Sample, String>> {
             sample(Fetch::BodyParam(call.argument(0).to_owned()), Kind::Text)
         }
         "srv_id" => sample(Fetch::ServerPlace, Kind::Number),
+        "cur_server_timeout" => sample(Fetch::Variable("timeout.server".to_owned()), Kind::Number),
+        "cur_tunnel_timeout" => sample(Fetch::Variable("timeout.tunnel".to_owned()), Kind::Number),
+        "be_server_timeout" | "be_tunnel_timeout" => {
+            sample(Fetch::Variable(of_proxy(&call.name)), Kind::Number)
+        }
         "fe_id" | "so_name" | "so_id" => sample(Fetch::Variable(of_proxy(&call.name)), Kind::Text),
         "nbproc" => sample(literal("1"), Kind::Number),
         "date" => {
