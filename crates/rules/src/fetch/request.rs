@@ -60,6 +60,9 @@ pub(super) fn target(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> b
         };
         return visit(from_path.of(at.view.buf));
     }
+    if head.target.of(at.view.buf) == b"*" {
+        return visit(b"*");
+    }
     if !head.has_query {
         return visit(at.view.path());
     }

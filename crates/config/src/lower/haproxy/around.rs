@@ -20,6 +20,14 @@ pub(super) fn before(proxy: &Proxy, notes: &mut Notes) -> Vec<Rule> {
     let mut rules = Vec::new();
     if proxy.listens() {
         rules.extend(of_proxy(proxy));
+        if !proxy.log_levels.is_empty() {
+            let usual = format::template("usual");
+            rules.extend(
+                usual
+                    .and_then(|usual| set("log_level", usual, &proxy.origin))
+                    .ok(),
+            );
+        }
         if let Some(line) = &proxy.unique_id {
             let text = line.word(1);
             match format::template(text).and_then(|value| set("id", value, &line.origin())) {

@@ -194,7 +194,7 @@ pub(super) fn of(
     let set: Vec<&String> = proxy.log_levels.iter().collect();
     let mut usual = Vec::new();
     if !set.is_empty() {
-        usual.extend(condition("${var:log_level,usual|is(usual)}"));
+        usual.extend(condition("${var:log_level|is(usual)}"));
     }
     if proxy.option("log-separate-errors") {
         ways.push((
@@ -347,7 +347,11 @@ fn known(name: &str, proxy: &Proxy) -> Option<String> {
     if let Some(doc) = line::reference().find(|doc| doc.haproxy == word) {
         // What is counted is a number even where nobody counts.
         let counts = doc.spelling.ends_with("_connections") || doc.spelling == "backend_queue";
-        let or = if counts { ",else=0" } else { "" };
+        let or = match doc.spelling {
+            "target_query" => ",else=",
+            _ if counts => ",else=0",
+            _ => "",
+        };
         return Some(spelled(&format!("{}{or}", doc.spelling)));
     }
     match name {

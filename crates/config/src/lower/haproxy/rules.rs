@@ -69,8 +69,9 @@ pub(super) fn lower(
     if !is_done {
         return Ok(Lowered::Nothing(key));
     }
-    if phase == Phase::Request {
-        early(&mut actions);
+    match phase {
+        Phase::Request => early(&mut actions),
+        Phase::Response => actions.with_response = true,
     }
     Ok(Lowered::Rule(Box::new(rule(
         condition, actions, key, origin,

@@ -275,7 +275,7 @@ fn plain(call: &Call) -> Option<Result<Sample, String>> {
             }
         }
         "base32" => sample(
-            Fetch::Base.through(vec![Convert::with("sdbm", &["1"])]),
+            Fetch::Base.through(vec![Convert::with("sdbm", &["2"])]),
             Kind::Number,
         ),
         "last_rule_file" | "last_rule_line" => None,
@@ -448,7 +448,6 @@ const SAME: &[(Kind, &[&str])] = &[
     (
         Kind::Number,
         &[
-            "length",
             "hex2i",
             "crc32",
             "crc32c",
@@ -516,6 +515,8 @@ fn converter(call: &Call, from: Kind) -> Result<(Vec<Convert>, Option<Kind>), St
     match name {
         "urlp" => Ok((vec![Convert::with("param", &arguments)], Some(Kind::Text))),
         "debug" => Ok((Vec::new(), None)),
+        // A text ends at its first zero byte there.
+        "length" => Ok((vec![Convert::new("text_length")], Some(Kind::Number))),
         "json_query" => {
             let kind = match arguments.get(1) {
                 Some(&"int") => Kind::Number,
