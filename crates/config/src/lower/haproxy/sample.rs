@@ -198,9 +198,7 @@ fn plain(call: &Call) -> Option<Result<Sample, String>> {
         "unique-id" => sample(Fetch::RequestId, Kind::Text),
         "url_param" | "urlp" => parameter(call, Kind::Text),
         "url_param_val" | "urlp_val" => parameter(call, Kind::Number),
-        "cook_cnt" | "req.cook_cnt" => {
-            sample(Fetch::Cookies(call.argument(0).to_owned()), Kind::Number)
-        }
+        "cook_cnt" | "req.cook_cnt" => sample(Fetch::Cookies(any(call)), Kind::Number),
         "req.hdr_names" => {
             let between = call.arguments.first().map_or(",", String::as_str);
             sample(Fetch::HeaderNames(between.to_owned()), Kind::Text)
@@ -225,10 +223,8 @@ fn plain(call: &Call) -> Option<Result<Sample, String>> {
         }
         "capture.req.hdr" => sample(captured("req", call.argument(0)), Kind::Text),
         "capture.res.hdr" => sample(captured("res", call.argument(0)), Kind::Text),
-        "cook" | "req.cook" => sample(Fetch::Cookie(call.argument(0).to_owned()), Kind::Text),
-        "cook_val" | "req.cook_val" => {
-            sample(Fetch::Cookie(call.argument(0).to_owned()), Kind::Number)
-        }
+        "cook" | "req.cook" => sample(Fetch::Cookie(any(call)), Kind::Text),
+        "cook_val" | "req.cook_val" => sample(Fetch::Cookie(any(call)), Kind::Number),
         "res.cook" | "scook" if !call.argument(0).is_empty() => sample(
             Fetch::ResponseCookie(call.argument(0).to_owned()),
             Kind::Text,
@@ -285,6 +281,14 @@ fn plain(call: &Call) -> Option<Result<Sample, String>> {
         "always_false" => sample(literal("0"), Kind::Truth),
         "req_proto_http" | "req.proto_http" => sample(literal("1"), Kind::Truth),
         _ => None,
+    }
+}
+
+/// The name of a cookie; without one any is meant.
+fn any(call: &Call) -> String {
+    match call.argument(0) {
+        "" => "*".to_owned(),
+        name => name.to_owned(),
     }
 }
 
