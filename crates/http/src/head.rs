@@ -271,7 +271,8 @@ pub struct Tolerance {
     pub bare_lf: bool,
     /// `Content-Length` several times with the same value.
     pub repeated_length: bool,
-    /// `Content-Length` beside chunks, which count; the connection ends with the request.
+    /// `Content-Length` beside chunks, which count, and chunks in HTTP/1.0; the connection ends with the
+    /// request.
     pub length_and_chunks: bool,
     /// Quotes, angle brackets and backslashes in targets.
     pub wide_targets: bool,

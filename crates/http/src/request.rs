@@ -253,7 +253,7 @@ impl RequestHead {
                     true
                 }
                 Known::TransferEncoding => {
-                    if self.version == Version::Http10 {
+                    if self.version == Version::Http10 && !tolerates.length_and_chunks {
                         return Err(FaultKind::TransferEncodingInHttp10);
                     }
                     if std::mem::replace(&mut chunked, true) {
@@ -305,7 +305,10 @@ impl RequestHead {
                 Framing::Chunked
             }
             (Some(_), true) => return Err(FaultKind::ContentLengthWithTransferEncoding),
-            (None, true) => Framing::Chunked,
+            (None, true) => {
+                self.keep_alive &= self.version == Version::Http11;
+                Framing::Chunked
+            }
             (Some(0) | None, false) => Framing::None,
             (Some(length), false) => Framing::Length(length),
         };

@@ -276,6 +276,8 @@ pub enum Action {
     },
     /// Headers that this rule sets or adds are written even when they are empty.
     WriteEmpty,
+    /// The rule is looked at with the response, whatever it looks at.
+    WithResponse,
     /// What this rule does with responses is done with replies of the balancer itself too.
     ForReplies,
     /// Replaces the status of the response.

@@ -196,11 +196,19 @@ type Mistake = (Option<usize>, String);
 
 fn compile(rule: &Rule, compiler: &mut Compiler<'_>) -> Result<Compiled, Vec<Mistake>> {
     let mut errors = Vec::new();
-    let (check, needs) = compiler.asking(|compiler| compiler.check(&rule.condition));
+    let (check, mut needs) = compiler.asking(|compiler| compiler.check(&rule.condition));
+    if rule.actions.contains(&Action::WithResponse) {
+        needs
+            .response
+            .get_or_insert_with(|| "with_response".to_owned());
+    }
     let (mut request, mut response) = (Vec::new(), Vec::new());
     compiler.writes_empty = rule.actions.contains(&Action::WriteEmpty);
     for (index, action) in rule.actions.iter().enumerate() {
-        if matches!(action, Action::WriteEmpty | Action::ForReplies) {
+        if matches!(
+            action,
+            Action::WriteEmpty | Action::ForReplies | Action::WithResponse
+        ) {
             continue;
         }
         match action::compile(action, needs.response.as_deref(), compiler) {

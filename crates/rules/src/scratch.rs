@@ -484,6 +484,16 @@ impl Scratch {
         }
     }
 
+    /// A variable that holds a number, if a rule has set it.
+    #[must_use]
+    pub fn number(&self, name: &str) -> Option<u64> {
+        if self.variables.is_empty() {
+            return None;
+        }
+        let value = self.variable(Name::new(name))?;
+        std::str::from_utf8(value).ok()?.trim().parse().ok()
+    }
+
     /// Notes that the request is routed again: the variable `rerouted` is 1 from now on.
     pub fn set_rerouted(&mut self) {
         self.keep_for_route();

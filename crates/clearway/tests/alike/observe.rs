@@ -194,11 +194,12 @@ fn is_own_page(response: &Response, body: &str) -> bool {
     };
     let is_ours = has("server", "clearway");
     if response.body.is_empty() {
+        let is_haproxys = has("cache-control", "no-cache") && !response.headers.has("server");
         let is_page = has("content-type", "text/html") || has("content-type", "text/plain; c");
         let by_us = is_ours || has("server", "nginx");
         let leads = (300..400).contains(&response.status);
         return leads && (by_us || !response.headers.has("server"))
-            || response.status >= 400 && is_page && by_us;
+            || response.status >= 400 && is_page && (by_us || is_haproxys);
     }
     let status = response.status;
     body.contains("<center>nginx")

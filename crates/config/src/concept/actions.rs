@@ -99,6 +99,8 @@ concept! {
     /// Answers with the page of statistics: HTML, or what `;csv` or `;json` at the end of the target
     /// asks for.
     status_page: Option<StatusPage> = None, example = Some("true");
+    /// Whether the rule is looked at when the response comes, although it could be when the request does.
+    with_response: bool = false, example = Some("true");
     /// Whether what is done with the response is done with Clearway's own answers too.
     own_replies: bool = false, example = Some("true");
     /// Answers with a redirection.

@@ -112,7 +112,8 @@ choices! {
         BareLf = "bare_lf",
         /// `Content-Length` several times with the same value.
         RepeatedLength = "repeated_length",
-        /// `Content-Length` beside chunks, which count; the connection ends with the request.
+        /// `Content-Length` beside chunks, which count, and chunks in HTTP/1.0; the connection ends with the
+        /// request.
         LengthAndChunks = "length_and_chunks",
         /// Quotes, angle brackets and backslashes in targets.
         WideTargets = "wide_targets",

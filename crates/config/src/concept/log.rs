@@ -46,10 +46,23 @@ concept! {
     /// A line is written unless one of these yields nothing or `0`.
     conditions: Vec<LogText> = Vec::new(), key = "if",
         example = Some("[\"${abnormal}\", \"${header:x-log-me}\"]");
+    /// Of every so many lines those that are written; all when absent.
+    sample: Option<LogSample> = None, example = Some("{ of = 10, places = [1] }");
     /// What is around the lines where they go to a syslog server.
     syslog: Syslog = Syslog::default(), example = Some("{ facility = \"local0\", tag = \"web\" }");
 }
 table_value!(AccessLog);
+
+concept! {
+    /// A part of the lines of an access log.
+    LogSample, "sample of lines";
+
+    /// How many lines are counted before it begins again.
+    of: u32 = 1, required = true, range = Some((1.0, 1_000_000.0)), example = Some("10");
+    /// The places among them, from 1, of those that are written.
+    places: Vec<u32> = Vec::new(), required = true, example = Some("[1, 3]");
+}
+table_value!(LogSample);
 
 impl AccessLog {
     /// Whether it goes anywhere.

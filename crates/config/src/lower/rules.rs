@@ -433,6 +433,9 @@ impl Actions {
     /// Headers: removed first, so that one may be removed and added.
     fn headers(&self, out: &mut Vec<Keyed>) {
         let own = |name: &HeaderName| name.as_str().to_owned();
+        if self.with_response {
+            out.push(("with_response", ast::Action::WithResponse));
+        }
         if self.own_replies {
             out.push(("own_replies", ast::Action::ForReplies));
         }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use clearway_base::intern::Name;
 use clearway_base::ring::Reader;
-use clearway_config::model::{AccessLog, Config};
+use clearway_config::model::{AccessLog, Config, LogSample};
 use clearway_outcome::Record;
 use clearway_telemetry::codec;
 use clearway_telemetry::line::{Layout, parcel};
@@ -60,8 +60,34 @@ struct Known {
     layout: Layout,
     /// The place of its sink.
     at: usize,
+    /// Which of its lines are written; all when absent.
+    sample: Option<Sample>,
     /// It stands in no configuration any more.
     is_former: bool,
+}
+
+/// A part of the lines of a log.
+struct Sample {
+    of: u32,
+    places: Vec<u32>,
+    /// The place of the last line.
+    last: u32,
+}
+
+impl Sample {
+    fn new(settings: &LogSample) -> Self {
+        Self {
+            of: settings.of.max(1),
+            places: settings.places.clone(),
+            last: 0,
+        }
+    }
+
+    /// Counts a line; whether it is written.
+    fn takes(&mut self) -> bool {
+        self.last = self.last % self.of + 1;
+        self.places.contains(&self.last)
+    }
 }
 
 /// A sink with the lines that are to be written to it.
@@ -95,6 +121,7 @@ impl Desk {
             let known = Known {
                 layout: log.layout(),
                 at,
+                sample: log.sample.as_ref().map(Sample::new),
                 is_former: false,
             };
             desk.logs.insert(Name::new(&log.key()).raw(), known);
@@ -110,13 +137,19 @@ impl Desk {
         record: &Record<'_>,
         (control, state): (&Control, &State),
     ) {
-        let Some(known) = self.logs.get(&name.raw()) else {
+        let Some(known) = self.logs.get_mut(&name.raw()) else {
             // The log was removed, and another reload has passed since.
             state.log_failures.fetch_add(1, Ordering::Relaxed);
             return;
         };
         if let Some(outlet) = self.sinks.get_mut(known.at) {
+            let before = outlet.lines.len();
             known.layout.write(record, values, &mut outlet.lines);
+            if outlet.lines.len() > before
+                && known.sample.as_mut().is_some_and(|sample| !sample.takes())
+            {
+                outlet.lines.truncate(before);
+            }
             if outlet.lines.len() >= BATCH {
                 flush(outlet, control, state);
             }

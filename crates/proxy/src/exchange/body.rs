@@ -118,6 +118,7 @@ impl Exchange<'_> {
             Some(Err(_)) => FaultKind::ClientReset,
             None => FaultKind::RequestBodyTimeout,
         };
-        Err(Stop::Fault(self.client_fault(kind, Phase::RequestBody)))
+        // Rules have not let it pass yet.
+        Err(Stop::Fault(self.client_fault(kind, Phase::Admit)))
     }
 }

@@ -414,7 +414,7 @@ impl Exchange<'_> {
             let limit = if pump.has_output() {
                 timeouts.client_write
             } else {
-                timeouts.server_idle
+                self.limits[0].unwrap_or(timeouts.server_idle)
             };
             self.conn.timer.set_after(worker.tick(), limit);
         }
@@ -506,7 +506,10 @@ impl Exchange<'_> {
                 .unwrap_or_default(),
         );
         drop(up.feed(early, 0));
-        let timeouts = self.route_plan().timeouts.clone();
+        let mut timeouts = self.route_plan().timeouts.clone();
+        if let [_, Some(tunnel)] = self.limits {
+            timeouts.tunnel = tunnel;
+        }
         let mut ends = Ends::new(up, down);
         let Some(home) = self
             .backend

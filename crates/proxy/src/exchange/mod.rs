@@ -31,6 +31,7 @@ mod upload;
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clearway_base::buffer::Lease;
 use clearway_base::clock::Stamp;
@@ -186,6 +187,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) settled: bool,
     /// Only fresh connections: a kept one has just died.
     pub(crate) fresh_only: bool,
+    /// Time-outs that rules have set: of the server, of a tunnel.
+    pub(crate) limits: [Option<Duration>; 2],
     /// The rules of the route were run, and those of the backend wait for the body.
     pub(crate) route_passed: bool,
     /// Another route answers for an error.
@@ -235,6 +238,7 @@ pub(crate) async fn run(
         used: None,
         settled: false,
         fresh_only: false,
+        limits: [None; 2],
         route_passed: false,
         instead: None,
     };
@@ -334,9 +338,18 @@ impl Exchange<'_> {
         self.wait_for_limits().await?;
         passed?;
         self.offload();
+        let scratch = &self.request.scratch;
+        self.limits = ["timeout.server", "timeout.tunnel"]
+            .map(|name| scratch.number(name).map(Duration::from_millis));
         let answer = self.obtain().await?;
         self.intercept(&answer)?;
         self.deliver(answer).await
+    }
+
+    /// How long a server may take for the head of its response.
+    fn response_limit(&self) -> Duration {
+        let [server, _] = self.limits;
+        server.unwrap_or(self.route_plan().timeouts.response)
     }
 
     /// Passes rules and limits, of other routes where they lead there.

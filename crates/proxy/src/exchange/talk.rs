@@ -223,9 +223,7 @@ impl Exchange<'_> {
         let connected = attempt.connected_us.unwrap_or(0);
         attempt.sent_us = Some(connected);
         let now = attempt.started.plus(Duration::from_micros(connected));
-        self.conn
-            .timer
-            .set_after(now, self.route_plan().timeouts.response);
+        self.conn.timer.set_after(now, self.response_limit());
     }
 
     /// Waits until a response head is complete or something failed, sending the rest meanwhile.
@@ -291,7 +289,7 @@ impl Exchange<'_> {
                 Seen::Finished => {
                     self.conn.half_closed = true;
                     let grace = self.route_plan().timeouts.half_closed;
-                    let response = self.route_plan().timeouts.response;
+                    let response = self.response_limit();
                     if !grace.is_zero() && (response.is_zero() || grace < response) {
                         self.conn.timer.set_after(self.conn.worker.now(), grace);
                     }
@@ -334,9 +332,7 @@ impl Exchange<'_> {
                 let now = self.conn.worker.tick();
                 let attempt = self.request.attempt();
                 attempt.sent_us = Some(now.micros_since(attempt.started));
-                self.conn
-                    .timer
-                    .set_after(now, self.route_plan().timeouts.response);
+                self.conn.timer.set_after(now, self.response_limit());
             }
             // The server may have answered before it stopped taking the body: read on.
             Poll::Ready(Err(Cut::SinkError(error))) => talk.upload_error = Some(error),
@@ -351,7 +347,7 @@ impl Exchange<'_> {
                     let limit = if talk.upload.waits_for_server() {
                         timeouts.server_write
                     } else if talk.awaiting_continue {
-                        timeouts.response
+                        self.response_limit()
                     } else {
                         timeouts.request_body
                     };
@@ -426,9 +422,7 @@ impl Exchange<'_> {
             return Err(self.client_fault(kind, Phase::Deliver));
         }
         if talk.upload.is_done() {
-            self.conn
-                .timer
-                .set_after(now, self.route_plan().timeouts.response);
+            self.conn.timer.set_after(now, self.response_limit());
         } else {
             talk.progress = u64::MAX;
         }

@@ -152,7 +152,9 @@ impl Answer {
             if !is_value(value) {
                 return LocalReply::rewrite_invalid();
             }
-            reply.headers.push((name.clone(), value.to_vec()));
+            if !value.is_empty() {
+                reply.headers.push((name.clone(), value.to_vec()));
+            }
         }
         if let Some(body) = &self.body {
             reply.body = body.render(&at, &mut room).to_vec();

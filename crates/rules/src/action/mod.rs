@@ -240,7 +240,7 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
             let step = header::RemoveLike::new(*response, pattern)?;
             Ok((when, Step::RemoveLike(step)))
         }
-        Action::WriteEmpty | Action::ForReplies => {
+        Action::WriteEmpty | Action::ForReplies | Action::WithResponse => {
             Err("it is about the other actions of its rule".to_owned())
         }
         Action::SetStatus(status) => match status {

@@ -10,12 +10,19 @@ use clearway_base::hash32;
 use super::Code;
 use super::text::whole;
 
-/// A sum of 32 bits; an argument other than 0 spreads its bits.
+/// What spreads bits further: it adds the two lowest ones to the highest.
+const FURTHER: u32 = 3_221_225_473;
+
+/// A sum of 32 bits; an argument other than 0 spreads its bits, that of 2 further.
 fn sum(arguments: &[String], work: fn(&[u8]) -> u32) -> Result<Code, String> {
-    let stirred = whole(arguments, 0, 0)? != 0;
+    let stirred = whole(arguments, 0, 0)?;
     Ok(Box::new(move |value, out| {
         let sum = work(value);
-        let sum = if stirred { hash32::avalanche(sum) } else { sum };
+        let sum = match stirred {
+            0 => sum,
+            2 => hash32::avalanche(sum).wrapping_mul(FURTHER),
+            _ => hash32::avalanche(sum),
+        };
         write!(out, "{sum}").is_ok()
     }))
 }

@@ -395,6 +395,8 @@ converters! {
     "int" ("") 0 0 number::int;
     /// Count of bytes.
     "length" ("") 0 0 number::length;
+    /// Count of the bytes before the first zero byte.
+    "text_length" ("") 0 0 number::text_length;
     /// Sum.
     "add" ("NUMBER") 1 1 number::add;
     /// Difference.
@@ -456,7 +458,8 @@ converters! {
     /// Escaped for a string of JSON. The bytes are characters each (`ascii`), or UTF-8: `utf8` yields nothing
     /// where they are none, `utf8s` leaves out what is none.
     "json" ("[ENCODING]") 0 1 encode::json;
-    /// CRC-32 (that of gzip). An argument of 1 spreads the bits of this sum and of those below.
+    /// CRC-32 (that of gzip). An argument of 1 spreads the bits of this sum and of those
+    /// below; 2 spreads them further.
     "crc32" ("[AVALANCHE]") 0 1 hash::crc32;
     /// CRC-32C (Castagnoli).
     "crc32c" ("[AVALANCHE]") 0 1 hash::crc32c;

@@ -43,6 +43,13 @@ pub(super) fn length(_: &[String]) -> Result<Code, String> {
     }))
 }
 
+pub(super) fn text_length(_: &[String]) -> Result<Code, String> {
+    Ok(Box::new(|value, out| {
+        let end = value.iter().position(|byte| *byte == 0);
+        write!(out, "{}", end.unwrap_or(value.len())).is_ok()
+    }))
+}
+
 /// As a number of its own.
 pub(super) fn int(_: &[String]) -> Result<Code, String> {
     Ok(Box::new(|value, out| {

@@ -141,9 +141,13 @@ pub(super) fn json_query(arguments: &[String]) -> Result<Code, String> {
                 out.extend_from_slice(text.as_bytes());
                 true
             }
-            Some(
-                other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)),
-            ) => write!(out, "{other}").is_ok(),
+            Some(Value::Bool(truth)) => {
+                out.push(if *truth { b'1' } else { b'0' });
+                true
+            }
+            Some(other @ (Value::Number(_) | Value::Array(_) | Value::Object(_))) => {
+                write!(out, "{other}").is_ok()
+            }
         }
     }))
 }

@@ -36,7 +36,8 @@ fn lines<'a>(
     }
     let written = edits.written();
     let written = written.filter(|(own, _)| own.eq_ignore_ascii_case(name));
-    let written = written.map(|(_, value)| value);
+    // As a parser reads them.
+    let written = written.map(|(_, value)| value.trim_ascii());
     if edits.drops(name) {
         return written.collect();
     }

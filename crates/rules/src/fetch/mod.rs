@@ -362,11 +362,11 @@ fetches! {
         ServerUp = "server_up" Request connection::server_up;
         /// Names of the headers as the rules before have left them, with this text between.
         HeaderNames = "header_names" Request edited::header_names;
-        /// Count of the cookies of a name.
+        /// Count of the cookies of a name; `*` is any.
         Cookies = "cookies" Request request::cookies;
         /// A number from 0, below this one, by chance: the same each time in one request.
         Random = "random" Request connection::random;
-        /// A cookie.
+        /// A cookie; `*` is any.
         Cookie = "cookie" Request request::cookie;
         /// A parameter of the query: decoded in tests, as it came in templates.
         QueryParam = "query" Request request::query_param;

@@ -60,6 +60,9 @@ pub(super) fn target(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> b
         };
         return visit(from_path.of(at.view.buf));
     }
+    if head.target.of(at.view.buf) == b"*" {
+        return visit(b"*");
+    }
     if !head.has_query {
         return visit(at.view.path());
     }
@@ -136,7 +139,13 @@ pub(super) fn cookies(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) 
 /// The values of the cookies of a name.
 fn values_of<'a>(at: &Context<'a>, name: &'a Argument) -> impl Iterator<Item = &'a [u8]> {
     let name = name.text.as_bytes();
-    pairs_of(at).filter_map(move |pair| pair.strip_prefix(name)?.strip_prefix(b"="))
+    pairs_of(at).filter_map(move |pair| {
+        if name == b"*" {
+            let at = pair.iter().position(|&b| b == b'=')?;
+            return pair.get(at + 1..);
+        }
+        pair.strip_prefix(name)?.strip_prefix(b"=")
+    })
 }
 
 /// Cookies, each with its name.

@@ -6,9 +6,11 @@ use super::request::fields;
 use super::{Argument, Context, Short, Visit};
 
 pub(super) fn status(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
-    at.view
-        .response
-        .is_some_and(|(head, _)| visit(Short::of(head.status).as_bytes()))
+    let Some((head, _)) = at.view.response else {
+        return false;
+    };
+    let new = at.view.edits.and_then(clearway_http::Edits::status);
+    visit(Short::of(new.unwrap_or(head.status)).as_bytes())
 }
 
 pub(super) fn header(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -> bool {

@@ -91,6 +91,12 @@ values! {
     Method = "method" "%HM" "$request_method" |r, to| to.text(r.method);
     /// Target of the request as it came, with its query.
     Target = "target" "%HU" "$request_uri" |r, to| to.text(r.target);
+    /// Target as it came, without its query.
+    TargetPath = "target_path" "%HP" "" |r, to| to.text(parts(r.target).0);
+    /// Path of the target as it came, without scheme and host.
+    TargetPathOnly = "target_path_only" "%HPO" "" |r, to| to.text(path_only(r.target));
+    /// Query of the target as it came, with its question mark.
+    TargetQuery = "target_query" "%HQ" "" |r, to| to.text(parts(r.target).1);
     /// Protocol: `HTTP/1.1`, or `TCP` at layer 4.
     Protocol = "protocol" "%HV" "$server_protocol" |r, to| to.raw(r.protocol.name());
     /// `HTTP` or `TCP`.
@@ -296,6 +302,28 @@ fn request(record: &Record<'_>, to: &mut Place<'_>) {
     to.text(record.target);
     to.raw(" ");
     to.raw(record.protocol.name());
+}
+
+/// What stands before the question mark, and the rest.
+fn parts(target: &[u8]) -> (&[u8], &[u8]) {
+    let at = target.iter().position(|byte| *byte == b'?');
+    target
+        .split_at_checked(at.unwrap_or(target.len()))
+        .unwrap_or((target, b""))
+}
+
+/// The path of a target in whatever form.
+fn path_only(target: &[u8]) -> &[u8] {
+    let (path, _) = parts(target);
+    if path.starts_with(b"/") {
+        return path;
+    }
+    let Some(at) = path.windows(3).position(|three| three == b"://") else {
+        return path;
+    };
+    let behind = path.get(at + 3..).unwrap_or_default();
+    let slash = behind.iter().position(|byte| *byte == b'/');
+    slash.and_then(|slash| behind.get(slash..)).unwrap_or(b"/")
 }
 
 fn is_abnormal(record: &Record<'_>) -> bool {

@@ -20,6 +20,14 @@ pub(super) fn before(proxy: &Proxy, notes: &mut Notes) -> Vec<Rule> {
     let mut rules = Vec::new();
     if proxy.listens() {
         rules.extend(of_proxy(proxy));
+        if !proxy.log_levels.is_empty() {
+            let usual = format::template("usual");
+            rules.extend(
+                usual
+                    .and_then(|usual| set("log_level", usual, &proxy.origin))
+                    .ok(),
+            );
+        }
         if let Some(line) = &proxy.unique_id {
             let text = line.word(1);
             match format::template(text).and_then(|value| set("id", value, &line.origin())) {
@@ -32,6 +40,9 @@ pub(super) fn before(proxy: &Proxy, notes: &mut Notes) -> Vec<Rule> {
         }
     }
     rules.extend(names(proxy));
+    if proxy.serves() && proxy.tells_timeouts {
+        rules.extend(timeouts(proxy));
+    }
     if proxy.option("http-buffer-request") {
         let time = proxy.first_timeout(&["http-request", "client"]);
         let actions = Actions {
@@ -100,6 +111,29 @@ fn of_proxy(proxy: &Proxy) -> Vec<Rule> {
         set(&sample::of_proxy(name), value, &proxy.origin).ok()
     });
     rules.collect()
+}
+
+/// The time-outs of a backend, for who asks.
+fn timeouts(proxy: &Proxy) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for (name, own) in [("server", "server"), ("tunnel", "tunnel")] {
+        let Some(time) = proxy.timeout(own) else {
+            continue;
+        };
+        let value = time.as_millis().to_string();
+        for variable in [
+            sample::of_proxy(&format!("be_{name}_timeout")),
+            format!("timeout.{name}"),
+        ] {
+            let value = format::template(&value);
+            rules.extend(
+                value
+                    .and_then(|value| set(&variable, value, &proxy.origin))
+                    .ok(),
+            );
+        }
+    }
+    rules
 }
 
 /// `option http-restrict-req-hdr-names`.

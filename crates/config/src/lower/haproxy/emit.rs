@@ -451,7 +451,17 @@ pub(super) fn backend(proxy: &Proxy, global: &Global, config: &mut Config, notes
         backend.server_logs = logs::of_servers(proxy, &global.logs, &global.manner);
     }
     if proxy.is_http() && proxy.kind == "backend" {
-        backend.rules = rules(proxy, notes);
+        if proxy.disabled {
+            let actions = Actions {
+                deny: Some(503),
+                ..Actions::default()
+            };
+            let origin = &proxy.origin;
+            backend
+                .rules
+                .push(rule(Condition::default(), actions, "deny", origin));
+        }
+        backend.rules.extend(rules(proxy, notes));
         backend.compression = bodies::overrides(proxy);
     }
     // It is said once, in the backend, whichever section asks for it.

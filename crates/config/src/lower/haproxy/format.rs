@@ -112,7 +112,8 @@ pub(super) fn read(text: &str) -> Result<Template, String> {
         if let Some(inner) = after.strip_prefix('[') {
             let end = closing(inner).ok_or_else(|| format!("{text:?} lacks a closing bracket"))?;
             let (expression, tail) = inner.split_at_checked(end).unwrap_or((inner, ""));
-            flags.write(sample::read(expression)?.fetch, &mut pieces);
+            // Flags are about the words of the language, not about expressions.
+            pieces.push(Piece::Fetch(sample::read(expression)?.fetch));
             rest = tail.get(1..).unwrap_or_default();
             continue;
         }
@@ -200,6 +201,7 @@ mod tests {
             ("%[path,regsub(a]b,c)]x", "${sent_path|regsub(\"a]b\",c)}x"),
             ("%ci:%cp", "${client_ip}:${client_port}"),
             ("%{+Q}[method]", "${method}"),
+            ("%{+Q}HM", "\"${method}\""),
         ] {
             assert_eq!(template(text).unwrap().as_str(), wanted, "{text}");
         }

@@ -12,6 +12,10 @@ use crate::syntax::haproxy::Line;
 /// Keywords about nothing that requests or clients notice.
 const HARMLESS: &[(&str, &str)] = &[
     (
+        "expose-experimental-directives",
+        "what is known here needs no leave",
+    ),
+    (
         "daemon",
         "the command line says whether to stay in the foreground",
     ),

@@ -113,6 +113,16 @@ pub(super) fn read(line: &Line, proxy: &mut Proxy, names: &Set<String>, notes: &
             proxy.servers.push(line.clone());
             proxy.defaults_before.push(proxy.default_server.len());
         }
+        "dispatch" => {
+            // A place without a name is a server.
+            let mut server = line.clone();
+            if let Some(mut name) = server.words.first().cloned() {
+                name.text = "dispatch".to_owned();
+                server.words.insert(1, name);
+            }
+            proxy.servers.push(server);
+            proxy.defaults_before.push(proxy.default_server.len());
+        }
         "server-template" => {
             proxy.servers.push(line.clone());
             proxy.defaults_before.push(proxy.default_server.len());
@@ -255,6 +265,9 @@ fn acl_line(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes) {
 }
 
 fn rule(line: &Line, phase: Phase, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes) {
+    if let ["set-log-level", level, ..] = rest {
+        proxy.log_levels.insert((*level).to_owned());
+    }
     if rest.first() == Some(&"capture") {
         return extra::capture_rule(line, phase, rest, proxy, notes);
     }

@@ -7,11 +7,13 @@ use super::proxy::Proxy;
 use super::sample;
 use crate::diagnostic::Origins;
 use crate::model::{
-    AccessLog, LogDestination, LogFormat, LogText, ServerLog, Syslog, SyslogFacility,
-    SyslogFraming, Token,
+    AccessLog, LogDestination, LogFormat, LogText, ServerLog, Syslog, SyslogFacility, SyslogFraming, Token, LogSample, SyslogSeverity,
 };
 use crate::syntax::haproxy::Line;
 use crate::value::Text;
+
+/// The cookie that is captured.
+const COOKIE: &str = "${var:capture.cookie,else=-}";
 
 /// The levels, the most important first. Lines about requests are of the level `info`.
 const LEVELS: [&str; 8] = [
@@ -30,8 +32,9 @@ pub(super) struct Manner {
 pub(super) struct Target {
     to: LogDestination,
     syslog: Syslog,
-    /// Whether lines about requests are important enough.
-    takes_info: bool,
+    /// The least important level that it takes, by its place in [`LEVELS`].
+    most: usize,
+    sample: Option<LogSample>,
 }
 
 /// Reads the words behind `log`; `None` for `log global` and what cannot be a place.
@@ -44,6 +47,7 @@ pub(super) fn target(line: &Line, notes: &mut Notes) -> Option<Target> {
         tag: Token::parse("haproxy").ok()?,
         ..Syslog::default()
     };
+    let mut sample = None;
     while let [word, value, tail @ ..] = rest {
         match *word {
             "len" => syslog.max_length = value.parse().unwrap_or(1_024).clamp(80, 65_507),
@@ -51,7 +55,10 @@ pub(super) fn target(line: &Line, notes: &mut Notes) -> Option<Target> {
                 Some(framing) => syslog.framing = framing,
                 None => notes.ineffective(format!("the format {value:?} is not known here")),
             },
-            "sample" => notes.ineffective("all lines are written, not a sample"),
+            "sample" => match sampled(value) {
+                Some(found) => sample = Some(found),
+                None => notes.wrong(&line.origin(), "no such sample", "such as 1,3:5"),
+            },
             "profile" => notes.ineffective("profiles of logs are not known here"),
             _ => break,
         }
@@ -68,10 +75,7 @@ pub(super) fn target(line: &Line, notes: &mut Notes) -> Option<Target> {
     let most = levels
         .next()
         .and_then(|level| LEVELS.iter().position(|known| known == level));
-    let takes_info = most.is_none_or(|most| most >= 6);
-    if !takes_info {
-        notes.equivalent("lines about requests are less important than that");
-    }
+    let most = most.unwrap_or(7);
     let to = match *address {
         "stdout" | "fd@1" => LogDestination::Stdout,
         "stderr" | "fd@2" => LogDestination::Stderr,
@@ -80,8 +84,25 @@ pub(super) fn target(line: &Line, notes: &mut Notes) -> Option<Target> {
     Some(Target {
         to,
         syslog,
-        takes_info,
+        most,
+        sample,
     })
+}
+
+/// `1,3-4:5`: places, and of how many.
+fn sampled(text: &str) -> Option<LogSample> {
+    let (places, of) = text.split_once(':')?;
+    let of: u32 = of.parse().ok().filter(|of| (1..=100_000).contains(of))?;
+    let mut sample = LogSample {
+        of,
+        ..LogSample::default()
+    };
+    for range in places.split(',') {
+        let (from, to) = range.split_once('-').unwrap_or((range, range));
+        let (from, to): (u32, u32) = (from.parse().ok()?, to.parse().ok()?);
+        sample.places.extend(from..=to.min(of));
+    }
+    Some(sample)
 }
 
 fn framing(name: &str) -> Option<SyslogFraming> {
@@ -135,10 +156,7 @@ pub(super) fn of(
 ) -> Vec<AccessLog> {
     let own = proxy.logs.iter();
     let inherited = global.iter().filter(|_| proxy.logs_globally);
-    let targets: Vec<&Target> = own
-        .chain(inherited)
-        .filter(|target| target.takes_info)
-        .collect();
+    let targets: Vec<&Target> = own.chain(inherited).collect();
     if targets.is_empty() {
         return Vec::new();
     }
@@ -146,10 +164,16 @@ pub(super) fn of(
         return Vec::new();
     };
     let is_template = matches!(format, LogFormat::Template(_));
+    let condition = |text: &str| LogText::parse(text).ok();
     let mut conditions = Vec::new();
     if proxy.option("dontlog-normal") {
-        conditions.extend(LogText::parse("${abnormal}").ok());
+        conditions.extend(condition("${abnormal}"));
     }
+    let log = |target: &&Target, level: usize, more: Vec<LogText>| {
+        let all = SyslogSeverity::ALL;
+        syslog.severity = all.get(level).copied().unwrap_or(SyslogSeverity::Info);
+            conditions: conditions.iter().cloned().chain(more).collect(),
+            sample: target.sample.clone(),
     let log = |target: &&Target| AccessLog {
         to: target.to.clone(),
         format: format.clone(),
@@ -159,7 +183,37 @@ pub(super) fn of(
         syslog: around(target, manner),
         origins: Origins::new(proxy.origin.clone()),
     };
-    targets.iter().map(log).collect()
+    // A log for each level that lines may have: which one it is, is known when a request is over.
+    let mut ways: Vec<(usize, Vec<LogText>)> = Vec::new();
+    let set: Vec<&String> = proxy.log_levels.iter().collect();
+    let mut usual = Vec::new();
+    if !set.is_empty() {
+        usual.extend(condition("${var:log_level|is(usual)}"));
+    }
+    if proxy.option("log-separate-errors") {
+        ways.push((
+            3,
+            usual
+                .iter()
+                .cloned()
+                .chain(condition("${abnormal}"))
+                .collect(),
+        ));
+        usual.extend(condition("${normal}"));
+    }
+    ways.push((6, usual));
+    for (level, name) in LEVELS.iter().enumerate() {
+        if set.iter().any(|known| known.as_str() == *name) {
+            let is_it = condition(&format!("${{var:log_level|is({name})}}"));
+            ways.push((level, is_it.into_iter().collect()));
+        }
+    }
+    let mut logs = Vec::new();
+    for target in &targets {
+        let taken = ways.iter().filter(|(level, _)| *level <= target.most);
+        logs.extend(taken.map(|(level, more)| log(target, *level, more.clone())));
+    }
+    logs
 }
 
 /// Where it is told what becomes of a backend's servers.
@@ -206,7 +260,8 @@ fn format_of(proxy: &Proxy, notes: &mut Notes) -> Option<LogFormat> {
     } else {
         Fixed::HaproxyDefault
     };
-    if proxy.captures.is_empty() || fixed != Fixed::HaproxyHttp {
+    let is_plain = proxy.captures.is_empty() && proxy.cookie_capture.is_none();
+    if is_plain || fixed != Fixed::HaproxyHttp {
         return Some(LogFormat::Fixed(fixed));
     }
     // What is captured stands before the line of the request.
@@ -214,6 +269,10 @@ fn format_of(proxy: &Proxy, notes: &mut Notes) -> Option<LogFormat> {
         "\"${haproxy_request}\"",
         &format!("{}\"${{haproxy_request}}\"", captured(proxy)),
     );
+    let text = match &proxy.cookie_capture {
+        Some(_) => text.replacen(" - - ", &format!(" {COOKIE} - "), 1),
+        None => text,
+    };
     LogText::parse(&text).ok().map(LogFormat::Template)
 }
 
@@ -304,7 +363,11 @@ fn known(name: &str, proxy: &Proxy) -> Option<String> {
     if let Some(doc) = line::reference().find(|doc| doc.haproxy == word) {
         // What is counted is a number even where nobody counts.
         let counts = doc.spelling.ends_with("_connections") || doc.spelling == "backend_queue";
-        let or = if counts { ",else=0" } else { "" };
+        let or = match doc.spelling {
+            "target_query" => ",else=",
+            _ if counts => ",else=0",
+            _ => "",
+        };
         return Some(spelled(&format!("{}{or}", doc.spelling)));
     }
     match name {
@@ -312,12 +375,11 @@ fn known(name: &str, proxy: &Proxy) -> Option<String> {
         "t" | "tr" => Some(spelled("time_haproxy")),
         "T" | "Tl" => Some(spelled("end_time_clf")),
         "Tt" => Some(spelled("total_ms")),
-        "HP" => Some(spelled("path")),
-        "HQ" => Some(spelled("query|concat(\"?\",\"\"),else=")),
         "si" | "sp" => None,
         "H" => Some("-".to_owned()),
         "pid" => Some(spelled("pid")),
         "sq" => Some("0".to_owned()),
+        "CC" if proxy.cookie_capture.is_some() => Some(COOKIE.to_owned()),
         "CC" | "CS" | "lc" | "rt" => Some("-".to_owned()),
         _ => None,
     }

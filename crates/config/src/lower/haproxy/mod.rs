@@ -40,7 +40,7 @@ use super::notes::Notes;
 use crate::diagnostic::{Origins, Severity};
 use crate::foreign::Foreign;
 use crate::model::{Config, Health, OrOff, Server};
-use crate::syntax::haproxy::{Environment, Section, Tree};
+use crate::syntax::haproxy::{Environment, Section, Tree, Line};
 use global::Global;
 use proxy::Proxy;
 
@@ -163,6 +163,17 @@ fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
     tables::settle(&proxies, &mut config);
     share_forwardfor(&mut proxies);
     share_ports(&mut proxies);
+    told_once(&proxies, &mut notes);
+    let lines = tree.sections.iter().flat_map(|section| &section.lines);
+    let asks = |line: &Line| {
+        line.words
+            .iter()
+            .any(|word| word.text.contains("_timeout]"))
+    };
+    let tells_timeouts = lines.clone().any(asks);
+    for proxy in &mut proxies {
+        proxy.tells_timeouts = tells_timeouts;
+    }
     for proxy in &proxies {
         if proxy.serves() && (proxy.kind == "backend" || !proxy.servers.is_empty()) {
             emit::backend(proxy, &global, &mut config, &mut notes);
@@ -173,6 +184,19 @@ fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
     }
     emit::part_families(&mut config);
     notes.finish(config, &tree.diagnostics)
+}
+
+/// Two sections that do the same work have different names.
+fn told_once(proxies: &[Proxy], notes: &mut Notes) {
+    for (at, proxy) in proxies.iter().enumerate() {
+        let before = proxies.get(..at).unwrap_or_default().iter();
+        let mut same = before.filter(|known| known.name == proxy.name);
+        if same.any(|known| known.listens() && proxy.listens() || known.serves() && proxy.serves())
+        {
+            let message = format!("there are two sections {:?}", proxy.name);
+            notes.wrong(&proxy.origin, message, "another name");
+        }
+    }
 }
 
 /// A frontend's `option forwardfor` holds for the backends it leads to, unless they say it themselves.

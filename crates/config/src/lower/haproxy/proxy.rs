@@ -2,7 +2,7 @@
 //!
 //! A section begins as a copy of its `defaults`, then its own lines are put on top, in their order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -102,6 +102,8 @@ pub(super) struct Proxy {
     /// How ids of requests are made, and the header they are told in.
     pub(super) unique_id: Option<Line>,
     pub(super) unique_id_header: Option<Line>,
+    /// Whether anybody asks for the time-outs of backends.
+    pub(super) tells_timeouts: bool,
     /// `option http-restrict-req-hdr-names`.
     pub(super) restricts: Option<Line>,
     pub(super) compression: Compressing,
@@ -109,6 +111,10 @@ pub(super) struct Proxy {
     pub(super) logs: Vec<Target>,
     pub(super) logs_globally: bool,
     pub(super) log_format: Option<Line>,
+    /// Levels that rules give to lines of logs.
+    pub(super) log_levels: BTreeSet<String>,
+    /// Whether a cookie is captured for logs.
+    pub(super) cookie_capture: Option<Line>,
     pub(super) stats: Stats,
     /// The one port of all listeners that lead here: that of servers without one.
     pub(super) only_port: Option<u16>,

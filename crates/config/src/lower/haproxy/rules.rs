@@ -69,8 +69,9 @@ pub(super) fn lower(
     if !is_done {
         return Ok(Lowered::Nothing(key));
     }
-    if phase == Phase::Request {
-        early(&mut actions);
+    match phase {
+        Phase::Request => early(&mut actions),
+        Phase::Response => actions.with_response = true,
     }
     Ok(Lowered::Rule(Box::new(rule(
         condition, actions, key, origin,
@@ -114,6 +115,20 @@ fn act(
         ("replace-path" | "replace-pathq" | "replace-uri", [pattern, text, ..]) => {
             actions.set_target = Some(replaced(name, pattern, text)?);
             Ok(("set_target", true))
+        }
+        ("set-log-level", [level, ..]) => {
+            let value = TemplateText::parse(level).map_err(|problem| wrong(problem.message))?;
+            actions.set_variables = Pairs(vec![(token("log_level")?, value)]);
+            Ok(("set_variables", true))
+        }
+        ("set-timeout", [which @ ("server" | "tunnel"), value, ..]) => {
+            let value = match units::haproxy_time(value) {
+                Some(time) => Fetch::Literal(time.as_millis().to_string()),
+                None => sample::read(value)?.fetch,
+            };
+            let value = format::to_text(&Template::new([Piece::Fetch(value)]))?;
+            actions.set_variables = Pairs(vec![(token(&format!("timeout.{which}"))?, value)]);
+            Ok(("set_variables", true))
         }
         ("set-method", [text, ..]) => {
             actions.set_method = Some(format::template(text)?);
@@ -172,7 +187,7 @@ fn act(
             Ok(("redirect", true))
         }
         (
-            "set-log-level" | "set-nice" | "set-tos" | "set-mark" | "strict-mode" | "set-dst-port"
+            "set-nice" | "set-tos" | "set-mark" | "strict-mode" | "set-dst-port"
             | "wait-for-handshake",
             _,
         ) => Ok(("nothing is seen of it in requests and responses", false)),

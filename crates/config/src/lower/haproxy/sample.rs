@@ -198,9 +198,7 @@ fn plain(call: &Call) -> Option<Result<Sample, String>> {
         "unique-id" => sample(Fetch::RequestId, Kind::Text),
         "url_param" | "urlp" => parameter(call, Kind::Text),
         "url_param_val" | "urlp_val" => parameter(call, Kind::Number),
-        "cook_cnt" | "req.cook_cnt" => {
-            sample(Fetch::Cookies(call.argument(0).to_owned()), Kind::Number)
-        }
+        "cook_cnt" | "req.cook_cnt" => sample(Fetch::Cookies(any(call)), Kind::Number),
         "req.hdr_names" => {
             let between = call.arguments.first().map_or(",", String::as_str);
             sample(Fetch::HeaderNames(between.to_owned()), Kind::Text)
@@ -225,10 +223,8 @@ fn plain(call: &Call) -> Option<Result<Sample, String>> {
         }
         "capture.req.hdr" => sample(captured("req", call.argument(0)), Kind::Text),
         "capture.res.hdr" => sample(captured("res", call.argument(0)), Kind::Text),
-        "cook" | "req.cook" => sample(Fetch::Cookie(call.argument(0).to_owned()), Kind::Text),
-        "cook_val" | "req.cook_val" => {
-            sample(Fetch::Cookie(call.argument(0).to_owned()), Kind::Number)
-        }
+        "cook" | "req.cook" => sample(Fetch::Cookie(any(call)), Kind::Text),
+        "cook_val" | "req.cook_val" => sample(Fetch::Cookie(any(call)), Kind::Number),
         "res.cook" | "scook" if !call.argument(0).is_empty() => sample(
             Fetch::ResponseCookie(call.argument(0).to_owned()),
             Kind::Text,
@@ -257,6 +253,11 @@ fn plain(call: &Call) -> Option<Result<Sample, String>> {
             sample(Fetch::BodyParam(call.argument(0).to_owned()), Kind::Text)
         }
         "srv_id" => sample(Fetch::ServerPlace, Kind::Number),
+        "cur_server_timeout" => sample(Fetch::Variable("timeout.server".to_owned()), Kind::Number),
+        "cur_tunnel_timeout" => sample(Fetch::Variable("timeout.tunnel".to_owned()), Kind::Number),
+        "be_server_timeout" | "be_tunnel_timeout" => {
+            sample(Fetch::Variable(of_proxy(&call.name)), Kind::Number)
+        }
         "fe_id" | "so_name" | "so_id" => sample(Fetch::Variable(of_proxy(&call.name)), Kind::Text),
         "nbproc" => sample(literal("1"), Kind::Number),
         "date" => {
@@ -270,7 +271,7 @@ fn plain(call: &Call) -> Option<Result<Sample, String>> {
             }
         }
         "base32" => sample(
-            Fetch::Base.through(vec![Convert::with("sdbm", &["1"])]),
+            Fetch::Base.through(vec![Convert::with("sdbm", &["2"])]),
             Kind::Number,
         ),
         "last_rule_file" | "last_rule_line" => None,
@@ -280,6 +281,14 @@ fn plain(call: &Call) -> Option<Result<Sample, String>> {
         "always_false" => sample(literal("0"), Kind::Truth),
         "req_proto_http" | "req.proto_http" => sample(literal("1"), Kind::Truth),
         _ => None,
+    }
+}
+
+/// The name of a cookie; without one any is meant.
+fn any(call: &Call) -> String {
+    match call.argument(0) {
+        "" => "*".to_owned(),
+        name => name.to_owned(),
     }
 }
 
@@ -443,7 +452,6 @@ const SAME: &[(Kind, &[&str])] = &[
     (
         Kind::Number,
         &[
-            "length",
             "hex2i",
             "crc32",
             "crc32c",
@@ -511,6 +519,8 @@ fn converter(call: &Call, from: Kind) -> Result<(Vec<Convert>, Option<Kind>), St
     match name {
         "urlp" => Ok((vec![Convert::with("param", &arguments)], Some(Kind::Text))),
         "debug" => Ok((Vec::new(), None)),
+        // A text ends at its first zero byte there.
+        "length" => Ok((vec![Convert::new("text_length")], Some(Kind::Number))),
         "json_query" => {
             let kind = match arguments.get(1) {
                 Some(&"int") => Kind::Number,
