@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::diagnostic::Lines;
 use crate::model::{
-    AccessLog, Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Backend,
+    AccessLog, Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Ask, Backend,
     BackendTls, BasicAuth, BodyReplacement, CertificateFiles, CheckStep, ClientCertificates,
     ClientFrom, Compression, ConcurrencyLimit, ConcurrencyLimitUse, ConcurrencyLimiting, Condition,
     CookieSite, Ejection, ErrorPage, Files, Forwarding, HashFunction, Health, HealthKind,
@@ -114,7 +114,7 @@ const fn chapter<S: Section>(place: &'static str) -> Chapter {
 }
 
 /// The chapters, in the order of the page.
-const CHAPTERS: [Chapter; 62] = [
+const CHAPTERS: [Chapter; 63] = [
     chapter::<Process>(""),
     chapter::<Admin>(""),
     chapter::<RuntimeSocket>(""),
@@ -162,6 +162,7 @@ const CHAPTERS: [Chapter; 62] = [
     chapter::<RateLimitUse>("`limits` of `rate_limit`"),
     chapter::<ConcurrencyLimiting>("`concurrency_limit` of a route or rule"),
     chapter::<ConcurrencyLimitUse>("`limits` of `concurrency_limit`"),
+    chapter::<Ask>("`ask` of a route or rule"),
     chapter::<ClientFrom>("`client_from` of a route or rule"),
     chapter::<StatusPage>("`status_page` of a route or rule"),
     chapter::<Backend>(""),
@@ -423,7 +424,7 @@ impl Part {
 }
 
 /// The sections of the sample. A header that would change something by being there is a comment too.
-const SAMPLE: [Part; 60] = [
+const SAMPLE: [Part; 61] = [
     part::<Process>("[process]"),
     part::<Admin>("[admin]"),
     part::<RuntimeSocket>("# [[admin.haproxy_sockets]]"),
@@ -478,6 +479,7 @@ const SAMPLE: [Part; 60] = [
     part::<Redirect>("# [route.redirect]"),
     part::<Reply>("# [route.reply]"),
     part::<BasicAuth>("# [route.basic_auth]"),
+    part::<Ask>("# [route.ask]"),
     part::<ClientFrom>("# [route.client_from]"),
     part::<RateLimiting>("# [route.rate_limit]"),
     part::<RateLimitUse>("# [[route.rate_limit.limits]]"),
@@ -602,6 +604,7 @@ mod tests {
         reads::<Redirect>();
         reads::<Reply>();
         reads::<BasicAuth>();
+        reads::<Ask>();
         reads::<ClientFrom>();
         reads::<RateLimit>();
         reads::<ConcurrencyLimit>();
