@@ -7,8 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::diagnostic::Lines;
 use crate::model::{
-    AccessLog, Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Backend,
-    BackendTls, BasicAuth, BodyReplacement, ByRequest, CertificateFiles, CheckStep, ClientCertificates, ClientFrom, Compression, ConcurrencyLimit, ConcurrencyLimitUse, ConcurrencyLimiting, Condition, CookieSite, Ejection, ErrorPage, Files, Forwarding, HashFunction, Health, HealthKind, Incidents, Keepalive, Limits, Listener, ListenerTls, Log, LogFormat, LogLevel, Map as MapTable, MapEntry, Match, Mode, OnError, Passthrough, Process, ProxyProtocol, Queue, RateLimit, RateLimitUse, RateLimiting, Redirect, ReplaceBody, Replacement, Reply, Resolver, Retries, RetryMethods, Rewrite, Route, Rule, RuntimeSocket, SendProxy, Server, ServerProtocol, ServerState, StatusPage, Stick, StickyCookie, Syslog, SyslogFraming, Table, Tally, Timeouts, TlsProfile, Track, ValueTest, Webhook, XForwarded, ServerLog,
+    AccessLog, Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Backend, BackendTls, BasicAuth, BodyReplacement, ByRequest, CertificateFiles, CheckStep, ClientCertificates, ClientFrom, Compression, ConcurrencyLimit, ConcurrencyLimitUse, ConcurrencyLimiting, Condition, CookieSite, Ejection, ErrorPage, Files, Forwarding, HashFunction, Health, HealthKind, Incidents, Keepalive, Limits, Listener, ListenerTls, Log, LogFormat, LogLevel, Map as MapTable, MapEntry, Match, Mode, OnError, Passthrough, Process, ProxyProtocol, Queue, RateLimit, RateLimitUse, RateLimiting, Redirect, ReplaceBody, Replacement, Reply, Resolver, Retries, RetryMethods, Rewrite, Route, Rule, RuntimeSocket, SendProxy, Server, ServerProtocol, ServerState, StatusPage, Stick, StickyCookie, Syslog, SyslogFraming, Table, Tally, Timeouts, TlsProfile, Track, ValueTest, Webhook, XForwarded, ServerLog, Ask,
 };
 use crate::syntax::{Kind, Node};
 use crate::value::{Row, Section, Spec, Value, section_schema};
@@ -154,6 +153,7 @@ const CHAPTERS: [Chapter; 63] = [
     chapter::<RateLimitUse>("`limits` of `rate_limit`"),
     chapter::<ConcurrencyLimiting>("`concurrency_limit` of a route or rule"),
     chapter::<ConcurrencyLimitUse>("`limits` of `concurrency_limit`"),
+    chapter::<Ask>("`ask` of a route or rule"),
     chapter::<ClientFrom>("`client_from` of a route or rule"),
     chapter::<StatusPage>("`status_page` of a route or rule"),
     chapter::<Backend>(""),
@@ -472,6 +472,7 @@ const SAMPLE: [Part; 61] = [
     part::<Redirect>("# [route.redirect]"),
     part::<Reply>("# [route.reply]"),
     part::<BasicAuth>("# [route.basic_auth]"),
+    part::<Ask>("# [route.ask]"),
     part::<ClientFrom>("# [route.client_from]"),
     part::<RateLimiting>("# [route.rate_limit]"),
     part::<RateLimitUse>("# [[route.rate_limit.limits]]"),
@@ -597,6 +598,7 @@ mod tests {
         reads::<Redirect>();
         reads::<Reply>();
         reads::<BasicAuth>();
+        reads::<Ask>();
         reads::<ClientFrom>();
         reads::<RateLimit>();
         reads::<ConcurrencyLimit>();

@@ -16,9 +16,9 @@ pub struct Edits {
     text: Vec<u8>,
     edits: Vec<Edit>,
     target: Option<Span>,
-    method: Option<Span>,
     host: Option<Span>,
     status: Option<u16>,
+    method: Option<Span>,
 }
 
 impl Edits {
@@ -53,7 +53,12 @@ impl Edits {
         self.target = Some(self.keep(target));
     }
 
-    /// Replaces the method, a token.
+    /// Replaces the host.
+    pub fn set_host(&mut self, host: &[u8]) {
+        self.host = Some(self.keep(host));
+    }
+
+    /// Replaces the method of a request, a token.
     pub fn set_method(&mut self, method: &[u8]) {
         self.method = Some(self.keep(method));
     }
@@ -62,11 +67,6 @@ impl Edits {
     #[must_use]
     pub fn method(&self) -> Option<&[u8]> {
         self.method.map(|span| span.of(&self.text))
-    }
-
-    /// Replaces the host.
-    pub fn set_host(&mut self, host: &[u8]) {
-        self.host = Some(self.keep(host));
     }
 
     /// Replaces the status of a response.

@@ -17,11 +17,12 @@ use clearway_base::intern::Name;
 use clearway_net::tls::{ClientAuth, Sessions};
 use clearway_outcome::FaultKind;
 
+use clearway_rules::ast::Limits;
+use clearway_rules::table::Tables;
+
 use crate::issuance::Issuance;
 use crate::stats::{BackendShard, ListenerShard, ServerShard};
 use crate::status::Statistics;
-use clearway_rules::ast::Limits;
-use clearway_rules::table::Tables;
 
 /// Set when active health checks say the server is down.
 pub const DOWN: u32 = 1;

@@ -405,6 +405,13 @@ pub enum Action {
         /// Whether they are limits of rate; else of requests at the same time.
         of_rate: bool,
     },
+    /// Asks another route whether the request may go on, before the rules behind this one.
+    Ask {
+        /// The path that the route is looked for with.
+        path: String,
+        /// Variables and what they become, with values of the answer.
+        set: Vec<(String, Template)>,
+    },
     /// Refuses.
     Deny {
         /// Status, from 400.

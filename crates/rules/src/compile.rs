@@ -77,6 +77,11 @@ impl<'d> Compiler<'d> {
         (done, needs)
     }
 
+    /// Another one for texts that have nothing to do with the rule that is compiled.
+    pub(crate) fn apart(&self) -> Compiler<'d> {
+        Compiler::new(self.definitions)
+    }
+
     fn join(&mut self, needs: &Needs) {
         if self.needs.response.is_none() {
             self.needs.response.clone_from(&needs.response);

@@ -129,7 +129,7 @@ impl Program {
                 scratch.hold(self.token, index);
             }
             if let Some(end) = run(&rule.request, view, scratch, edits) {
-                if matches!(end, Flow::ReadBody(_)) {
+                if matches!(end, Flow::ReadBody(_) | Flow::Ask(_)) {
                     scratch.resume_at(self.token, index + 1);
                 }
                 return end;
@@ -174,6 +174,7 @@ fn run(steps: &[Step], view: &View<'_>, scratch: &mut Scratch, edits: &mut Edits
             | Flow::Files(_)
             | Flow::Drop
             | Flow::ReadBody(_)
+            | Flow::Ask(_)
             | Flow::Reroute) => {
                 return Some(end);
             }

@@ -6,6 +6,7 @@ use clearway_base::intern::Name;
 use clearway_http::{Span, uri};
 use clearway_outcome::{Address, RequestId};
 
+use crate::action::ask::AskPlan;
 use crate::ast::Persist;
 use crate::limit::Place;
 use crate::table::{Event, Table, Tracked, What};
@@ -76,8 +77,8 @@ pub struct Scratch {
     route_captures: Captures,
     variables: Vec<(Name, Span)>,
     variable_text: Vec<u8>,
-    /// The method that rules see in place of the one that came.
-    method: Option<&'static [u8]>,
+    /// The method of the request that this one is a question about.
+    method: Option<Vec<u8>>,
     /// What limits say: whether one of each kind was asked, how long the request waits, and its places among
     /// those that are served at the same time.
     limited: [bool; 2],
@@ -305,18 +306,51 @@ impl Scratch {
         self.places.push(place);
     }
 
+    /// Whether the request is to wait.
+    #[must_use]
+    pub fn delays(&self) -> bool {
+        self.delay_ms > 0
+    }
+
+    /// The memory of a question about this request, which came with a method: it sees what this one has set,
+    /// and that it is one by the variable `question`.
+    #[must_use]
+    pub fn child(&self, method: &[u8]) -> Self {
+        let mut child = Self {
+            owner: self.owner,
+            host: self.host.clone(),
+            path: self.path.clone(),
+            has_path: self.has_path,
+            query: self.query.clone(),
+            has_query: self.has_query,
+            variables: self.variables.clone(),
+            variable_text: self.variable_text.clone(),
+            client: self.client,
+            method: Some(method.to_vec()),
+            limited: self.limited,
+            ..Self::default()
+        };
+        child.set_variable(Name::new("question"), b"1");
+        child
+    }
+
+    /// Takes over what the answer to a question has set.
+    pub fn take_variables(&mut self, child: Self, plan: &AskPlan) {
+        for name in plan.names() {
+            match child.variable(name) {
+                Some(value) => self.set_variable(name, value),
+                None => self.unset_variable(name),
+            }
+        }
+    }
+
     /// Gives back the places among those that are served at the same time.
     pub fn leave_places(&mut self) {
         self.places.clear();
     }
 
-    /// Has rules see another method.
-    pub fn set_method(&mut self, method: &'static [u8]) {
-        self.method = Some(method);
-    }
-
-    pub(crate) fn method(&self) -> Option<&'static [u8]> {
-        self.method
+    pub(crate) fn method(&self) -> Option<&[u8]> {
+        self.method.as_deref()
     }
 
     /// Has rules, logs and servers take another for the client.

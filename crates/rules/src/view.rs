@@ -9,6 +9,7 @@ use clearway_base::intern::Name;
 use clearway_http::{Edits, RequestHead, ResponseHead};
 use clearway_outcome::{Address, FaultKind, RequestId, TlsFacts};
 
+use crate::action::ask::AskPlan;
 use crate::ast::StatusPage;
 use crate::files::Wanted;
 use crate::scratch::Scratch;
@@ -155,6 +156,8 @@ pub enum Flow {
     Reply(LocalReply),
     /// It is answered with the page of statistics.
     Page(Arc<StatusPage>),
+    /// Another route is to be asked first; the program goes on behind this rule when it is run again.
+    Ask(Arc<AskPlan>),
     /// The connection is ended without an answer.
     Drop,
     /// It is answered with a file, if there is one.

@@ -96,6 +96,8 @@ concept! {
     /// Answers 401 unless the request names a user with the right password.
     basic_auth: Option<BasicAuth> = None,
         example = Some("{ realm = \"ops\", users = { anna = \"$5$salt$hash\" } }");
+    /// Asks another route first whether the request may go on.
+    ask: Option<Ask> = None, example = Some("{ path = \"/auth\" }");
     /// Answers with the page of statistics: HTML, or what `;csv` or `;json` at the end of the target
     /// asks for.
     status_page: Option<StatusPage> = None, example = Some("true");
@@ -238,6 +240,20 @@ concept! {
         example = Some("{ anna = \"$5$salt$hash\" }");
 }
 table_value!(BasicAuth);
+
+concept! {
+    /// A question to another route, before the rules behind this one. It sees the request's headers with GET
+    /// and without a body, and the variables `rerouted` and `question` set to 1. An answer with 2xx lets the request
+    /// go on, 401 and 403 are answered as they are, anything else with 500. Only in rules of routes.
+    Ask, "ask";
+
+    /// The path that the route is looked for with, perhaps with a query.
+    path: String = String::new(), required = true, example = Some("\"/auth\"");
+    /// Variables that are set by what the answer says.
+    set: Pairs<Token, TemplateText> = Pairs::default(),
+        example = Some("{ user = \"${response_header:x-user}\" }");
+}
+table_value!(Ask);
 
 concept! {
     /// Whom to take for the client. Without `header` and `proxy_header` it is who connected, whatever a

@@ -311,6 +311,15 @@ impl Actions {
             };
             out.push(("basic_auth", action));
         }
+        if let Some(ask) = &self.ask {
+            let set = ask.set.iter();
+            let set = set.map(|(name, text)| (name.as_str().to_owned(), template(text)));
+            let action = ast::Action::Ask {
+                path: ask.path.clone(),
+                set: set.collect(),
+            };
+            out.push(("ask", action));
+        }
         if let Some(page) = &self.status_page {
             let action = ast::Action::StatusPage(ast::StatusPage {
                 refresh_seconds: page.refresh.map_or(0, |time| time.as_secs()),

@@ -135,7 +135,7 @@ fn compile_backends<'a>(
     })
 }
 
-/// What rules refer to by name, with the tables that there are and what limits have counted.
+/// What rules refer to by name, with the tables that there are.
 fn definitions(config: &Config, board: &Board) -> Definitions {
     Definitions {
         kept: board.tables().clone(),

@@ -147,6 +147,7 @@ impl Exchange<'_> {
             }
             Flow::Reply(reply) => Err(Stop::Reply(reply)),
             Flow::Page(page) => Err(Stop::Page(page)),
+            Flow::Ask(plan) => Err(Stop::Ask(plan)),
             Flow::Files(wanted) => self.look_for(&wanted),
             Flow::ReadBody(wait) => Err(Stop::Body(wait)),
             Flow::Drop => Err(Stop::Cut(self.dropped())),
@@ -239,6 +240,7 @@ impl Exchange<'_> {
                 | Flow::Finish
                 | Flow::Reroute
                 | Flow::ReadBody(_)
+                | Flow::Ask(_)
                 | Flow::Files(_) => {}
                 Flow::Reply(reply) => return Err(Stop::Reply(reply)),
                 Flow::Page(page) => return Err(Stop::Page(page)),

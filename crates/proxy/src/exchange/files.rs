@@ -117,7 +117,7 @@ impl Exchange<'_> {
                 self.fault = Some(fault);
                 return Next::Abort;
             }
-            Err(Stop::File(_) | Stop::Body(_)) => return Next::Abort,
+            Err(Stop::File(_) | Stop::Body(_) | Stop::Ask(_)) => return Next::Abort,
         };
         let framing = draft.len.map_or(Framing::None, Framing::Length);
         let filters = self.filters(&head, framing);
@@ -279,6 +279,7 @@ impl Exchange<'_> {
                 | Flow::Finish
                 | Flow::Reroute
                 | Flow::ReadBody(_)
+                | Flow::Ask(_)
                 | Flow::Files(_) => {}
                 Flow::Reply(reply) => return Err(Stop::Reply(reply)),
                 Flow::Page(page) => return Err(Stop::Page(page)),

@@ -41,7 +41,7 @@ impl Exchange<'_> {
                 let fault = |kind| self.local_fault(kind, Phase::Admit);
                 (reply.status, reply.fault.map(fault))
             }
-            Stop::Page(_) | Stop::File(_) | Stop::Body(_) | Stop::Cut(_) => {
+            Stop::Page(_) | Stop::File(_) | Stop::Cut(_) | Stop::Ask(_) | Stop::Body(_) => {
                 return Turned::Unchanged(stop);
             }
         };
@@ -81,21 +81,37 @@ impl Exchange<'_> {
         if turn.as_get && is_path && self.request.head.method != Method::Head {
             self.request.head.method = Method::Get;
             self.request.edits.set_method(b"GET");
-            self.request.scratch.set_method(b"GET");
         }
     }
 
     async fn answer_instead(&mut self, stop: Stop, send: Option<u16>) -> Result<Next, Stop> {
-        let admitted = self.find_route().and_then(|()| self.pass());
+        let admitted = match self.find_route() {
+            Ok(()) => self.passed().await,
+            Err(stop) => Err(stop),
+        };
+        // Who has to give a password is told so, whatever else is answered.
+        let challenges = if let Stop::Reply(reply) = &stop {
+            reply.headers.clone()
+        } else {
+            Vec::new()
+        };
+        let challenges = challenges
+            .into_iter()
+            .filter(|(name, _)| is_challenge(name.as_bytes()));
         match admitted {
             Err(Stop::Reply(mut reply)) => {
+                reply.headers.extend(challenges);
                 if let Some(send) = send.filter(|_| reply.fault.is_none()) {
                     reply.status = send;
                 }
                 return Err(Stop::Reply(reply));
             }
-            Err(other) => return Err(other),
-            Ok(()) => {}
+            other => {
+                for (name, value) in challenges {
+                    self.request.response_edits.add(&name, &value);
+                }
+                other?;
+            }
         }
         // What was sent of a body to the first server cannot be had again.
         if !self.replayable || self.upload_read > 0 {

@@ -5,6 +5,7 @@
 
 mod admit;
 pub(crate) mod around;
+mod ask;
 mod body;
 mod choose;
 mod deliver;
@@ -40,7 +41,7 @@ use clearway_http::{Edits, RequestHead, ResponseHead};
 use clearway_outcome::{Address, Attempt, Fault, FaultKind, GrpcStatus, Phase, RequestId, Side};
 use clearway_rules::ast::StatusPage;
 use clearway_rules::table::Event;
-use clearway_rules::{BodyWait, LocalReply, Scratch};
+use clearway_rules::{AskPlan, BodyWait, LocalReply, Scratch};
 use smallvec::SmallVec;
 
 use crate::access::Noted;
@@ -115,6 +116,8 @@ pub(crate) enum Stop {
     Reply(LocalReply),
     /// A rule answers with the page of statistics.
     Page(Arc<StatusPage>),
+    /// Another route is asked first whether the request may go on.
+    Ask(Arc<AskPlan>),
     /// A file answers.
     File(Box<Found>),
     /// Rules wait for the body.
@@ -193,6 +196,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) route_passed: bool,
     /// Another route answers for an error.
     pub(crate) instead: Option<instead::Instead>,
+    /// It asks whether another request may go on.
+    pub(crate) is_question: bool,
 }
 
 /// The place of a route in the Plan the request began with.
@@ -241,6 +246,7 @@ pub(crate) async fn run(
         limits: [None; 2],
         route_passed: false,
         instead: None,
+        is_question: false,
     };
     exchange.exchange_session();
     exchange.count_event(Event::Request);
@@ -269,6 +275,11 @@ pub(crate) async fn run(
         }
         Err(Stop::Reply(reply)) => exchange.reply_local(&reply).await,
         Err(Stop::Page(page)) => exchange.reply_status(&page).await,
+        // Questions are asked on the way to a route alone.
+        Err(Stop::Ask(_)) => {
+            let fault = exchange.local_fault(FaultKind::RewriteInvalid, Phase::Admit);
+            exchange.reply_fault(fault).await
+        }
         // Boxed: the room for sending files need not be part of every request's.
         Err(Stop::File(found)) => Box::pin(exchange.serve(*found)).await,
         Err(Stop::Cut(fault)) => {
@@ -325,18 +336,7 @@ impl Exchange<'_> {
         }
         self.find_route()?;
         self.limit_total();
-        let passed = loop {
-            match self.pass() {
-                Ok(()) => break Ok(()),
-                Err(stop) => {
-                    if let Err(stop) = self.wait_for_rules(stop).await {
-                        break Err(stop);
-                    }
-                }
-            }
-        };
-        self.wait_for_limits().await?;
-        passed?;
+        self.passed().await?;
         self.offload();
         let scratch = &self.request.scratch;
         self.limits = ["timeout.server", "timeout.tunnel"]
@@ -350,6 +350,23 @@ impl Exchange<'_> {
     fn response_limit(&self) -> Duration {
         let [server, _] = self.limits;
         server.unwrap_or(self.route_plan().timeouts.response)
+    }
+
+    /// Passes rules and limits, asks whom they want to be asked, and waits as long as they say.
+    async fn passed(&mut self) -> Result<(), Stop> {
+        loop {
+            let passed = self.pass();
+            if self.request.scratch.delays() {
+                // Boxed: hardly any request waits or asks.
+                Box::pin(self.wait_for_limits()).await?;
+            }
+            match passed {
+                Ok(()) => return Ok(()),
+                // Boxed: a question is an exchange of its own.
+                Err(Stop::Ask(plan)) => Box::pin(self.ask(&plan)).await?,
+                Err(stop) => self.wait_for_rules(stop).await?,
+            }
+        }
     }
 
     /// Passes rules and limits, of other routes where they lead there.

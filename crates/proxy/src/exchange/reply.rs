@@ -177,7 +177,7 @@ impl Exchange<'_> {
         }
         let status = page.as_ref().map_or(reply.status, |page| page.status);
         self.status = status;
-        let keep_alive = self.keeps_after_status(reply.status);
+        let keep_alive = self.keeps_after_status(status);
         let worker = Rc::clone(&self.conn.worker);
         let mut out = Vec::new();
         {

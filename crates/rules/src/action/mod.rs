@@ -1,6 +1,7 @@
 //! Actions, compiled. One file per family; the list is the match in [`compile`].
 
 mod answer;
+pub(crate) mod ask;
 mod auth;
 mod client;
 mod files;
@@ -49,6 +50,7 @@ pub(crate) enum Step {
     Auth(auth::Auth),
     Client(client::Client),
     Limit(limit::Limit),
+    Ask(Arc<ask::AskPlan>),
     Page(Arc<StatusPage>),
     Files(files::Serve),
     Drop,
@@ -95,6 +97,7 @@ impl Step {
             Self::Method(value) => method(value, view, scratch, edits),
             Self::ReadBody(wait) => return Flow::ReadBody(*wait),
             Self::Auth(step) => return step.apply(view),
+            Self::Ask(plan) => return Flow::Ask(Arc::clone(plan)),
             Self::Limit(step) => return step.apply(view, scratch),
             Self::Page(page) => return Flow::Page(Arc::clone(page)),
             Self::Files(step) => return step.to(&view.with(edits), scratch),
@@ -289,6 +292,10 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
         } => {
             let step = limit::Limit::new(uses, (*status, *dry_run, *of_rate), compiler)?;
             Ok((When::Request, Step::Limit(step)))
+        }
+        Action::Ask { path, set } => {
+            let plan = ask::AskPlan::new(path, set, compiler)?;
+            Ok((When::Request, Step::Ask(plan)))
         }
         Action::ClientFrom(from) => Ok((When::Request, Step::Client(client::Client::new(from)))),
         Action::Redirect { .. }

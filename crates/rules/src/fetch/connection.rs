@@ -1,8 +1,9 @@
 //! What is known about the connection and the request as a whole.
 
+use std::net::{IpAddr, SocketAddr};
+
 use clearway_base::intern::Name;
 use clearway_outcome::Address;
-use std::net::{IpAddr, SocketAddr};
 
 use super::{Argument, Context, Short, Visit};
 
@@ -81,7 +82,7 @@ pub(super) fn requests(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) ->
 }
 
 /// With three decimals.
-pub(super) fn now(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+pub(super) fn exact_now(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
     let now = at
         .view
         .around
@@ -167,7 +168,7 @@ pub(super) fn first(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bo
     visit(if is_first { b"1" } else { b"0" })
 }
 
-pub(super) fn unix_time(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+pub(super) fn now(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
     let now = at.view.around.map(|around| around.since_epoch().as_secs());
     now.is_some_and(|now| visit(Short::of(now).as_bytes()))
 }

@@ -251,7 +251,7 @@ fetches! {
         /// Requests on the client's connection so far, this one included.
         Requests = "connection_requests" Request connection::requests;
         /// Seconds since 1970, with three decimals.
-        Now = "now" Request connection::now;
+        ExactTime = "exact_time" Request connection::exact_now;
         /// Name of the user in `Authorization: Basic` (RFC 7617), whoever checks it.
         User = "remote_user" Request request::user;
         /// Bytes of the request's head and of a body whose length is told.
@@ -312,7 +312,7 @@ fetches! {
         /// 1 when no request came on the connection before this one, else 0.
         FirstRequest = "first_request" Request connection::first;
         /// Seconds since 1970.
-        UnixTime = "unix_time" Request connection::unix_time;
+        Now = "unix_time" Request connection::now;
         /// The body of the request as far as a rule has waited for it; without the coding of chunks.
         Body = "body" Request body::body;
         /// Count of its bytes.

@@ -72,9 +72,11 @@ pub(super) fn target(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> b
 }
 
 pub(super) fn method(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
-    let edits = at.view.edits.filter(|_| at.view.response.is_none());
-    let new = edits.and_then(|edits| edits.method());
-    let new = at.scratch.method().or(new);
+    if let Some(asked) = at.scratch.method() {
+        return visit(asked);
+    }
+    let new = at.view.edits.filter(|_| at.view.response.is_none());
+    let new = new.and_then(|edits| edits.method());
     visit(new.unwrap_or_else(|| at.view.head.method_text.of(at.view.buf)))
 }
 

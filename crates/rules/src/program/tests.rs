@@ -54,6 +54,7 @@ fn forwarded(asked: &Asked, rules: &[Rule]) -> Result<String, LocalReply> {
         | Flow::Files(_)
         | Flow::Drop
         | Flow::ReadBody(_)
+        | Flow::Ask(_)
         | Flow::Reroute
         | Flow::Finish => {
             unreachable!()

@@ -23,7 +23,7 @@ const VARIABLES: &[(&str, Fetch)] = &[
     ("sslc", Fetch::TlsCipher),
     ("ST", Fetch::Status),
     ("fi", Fetch::Local),
-    ("Ts", Fetch::UnixTime),
+    ("Ts", Fetch::Now),
     ("HPO", Fetch::SentPath),
 ];
 

@@ -266,7 +266,7 @@ fn plain(call: &Call) -> Option<Result<Sample, String>> {
                 steps.push(Convert::with("add", &[call.argument(0)]));
             }
             match call.argument(1) {
-                "" | "s" => sample(Fetch::UnixTime.through(steps), Kind::Number),
+                "" | "s" => sample(Fetch::Now.through(steps), Kind::Number),
                 _ => None,
             }
         }

@@ -7,11 +7,13 @@ use clearway_rules::ast::Fetch;
 use ipnet::IpNet;
 
 use super::super::notes::Notes;
+use super::values::{self, Names};
 use super::{absolute, text_of};
 use crate::diagnostic::Origin;
 use crate::lower::build::{all_of, not, one_of, rule, test_of, value};
 use crate::model::{
-    Actions, BasicAuth, ClientFrom, Condition, HeaderName, HeaderValue, Pairs, Rule, ValueTest,
+    Actions, Ask, BasicAuth, ClientFrom, Condition, HeaderName, HeaderValue, Pairs, Rule, Token,
+    ValueTest,
 };
 use crate::survey::nginx::scope::Scope;
 use crate::syntax::nginx::Directive;
@@ -23,11 +25,22 @@ const HASHES: [&str; 11] = [
 ];
 
 /// What a place asks of clients before anything answers.
-pub(super) fn rules(scope: &Scope<'_>, block: &[Directive], notes: &mut Notes) -> Vec<Rule> {
+pub(super) fn rules(
+    scope: &Scope<'_>,
+    block: &[Directive],
+    (names, asked): (&Names, bool),
+    notes: &mut Notes,
+) -> Vec<Rule> {
     let mut rules = Vec::new();
     let except = block.iter().find(|inner| inner.is("limit_except"));
     let Some(except) = except else {
-        checks(scope, &Condition::default(), &mut rules, notes);
+        checks(
+            scope,
+            &Condition::default(),
+            (names, asked),
+            &mut rules,
+            notes,
+        );
         return rules;
     };
     notes.begin(except.origin(), text_of(except));
@@ -52,23 +65,43 @@ pub(super) fn rules(scope: &Scope<'_>, block: &[Directive], notes: &mut Notes) -
         is: methods,
         ..test_of(&Fetch::Method)
     });
-    checks(scope, &named, &mut rules, notes);
+    checks(scope, &named, (names, asked), &mut rules, notes);
     let inner = scope.inside(except.inner());
-    checks(&inner, &not(named), &mut rules, notes);
+    checks(&inner, &not(named), (names, asked), &mut rules, notes);
     rules
 }
 
 /// The checks of a place, for requests that something holds for.
-fn checks(scope: &Scope<'_>, when: &Condition, rules: &mut Vec<Rule>, notes: &mut Notes) {
+fn checks(
+    scope: &Scope<'_>,
+    when: &Condition,
+    (names, asked): (&Names, bool),
+    rules: &mut Vec<Rule>,
+    notes: &mut Notes,
+) {
     let list = List::of(scope, notes);
     let auth = auth(scope, notes);
     let any = scope
         .text("satisfy")
         .is_some_and(|found| found.value == "any");
+    let ask = question(scope, names, notes);
+    // Whoever is asked for another request is asked nothing.
+    let first = match asked {
+        true => vec![when.clone(), not(is_question())],
+        false => vec![when.clone()],
+    };
     let mut add = |mut one: Rule| {
-        one.when = all_of(vec![when.clone(), one.when]);
+        let mut all = first.clone();
+        all.push(one.when);
+        one.when = all_of(all);
         rules.push(one);
     };
+    let allowed = (any && !list.entries.is_empty()).then(|| list.allowed());
+    if let Some(mut ask) = ask.filter(|_| any && auth.is_none()) {
+        ask.when = allowed.map_or_else(Condition::default, not);
+        add(ask);
+        return;
+    }
     match auth {
         Some((actions, key, origin)) if any => {
             let passes = not(list.allowed());
@@ -86,8 +119,52 @@ fn checks(scope: &Scope<'_>, when: &Condition, rules: &mut Vec<Rule>, notes: &mu
             if let Some((actions, key, origin)) = auth {
                 add(rule(Condition::default(), actions, key, &origin));
             }
+            if let Some(ask) = question(scope, names, notes) {
+                add(ask);
+            }
         }
     }
+}
+
+fn is_question() -> Condition {
+    value(ValueTest {
+        is: vec!["1".to_owned()],
+        ..test_of(&Fetch::Variable("question".to_owned()))
+    })
+}
+
+/// `auth_request` and `auth_request_set`.
+fn question(scope: &Scope<'_>, names: &Names, notes: &mut Notes) -> Option<Rule> {
+    let directive = scope.find("auth_request")?;
+    let path = directive.argument(0).unwrap_or_default();
+    if path == "off" {
+        return None;
+    }
+    notes.begin(directive.origin(), text_of(directive));
+    let mut ask = Ask {
+        path: path.to_owned(),
+        ..Ask::default()
+    };
+    if path.contains('$') {
+        notes.refused("whom to ask cannot depend on the request");
+        return None;
+    }
+    for set in scope.all("auth_request_set") {
+        notes.begin(set.origin(), text_of(set));
+        let name = set.argument(0).unwrap_or_default().trim_start_matches('$');
+        let text = values::plain(set.argument(1).unwrap_or_default(), names);
+        let name = Token::parse(name).map_err(|problem| problem.message);
+        match (name, text) {
+            (Ok(name), Ok(text)) => ask.set.0.push((name, text)),
+            (Err(message), _) | (_, Err(message)) => notes.refused(message),
+        }
+    }
+    let actions = Actions {
+        ask: Some(ask),
+        ..Actions::default()
+    };
+    let origin = directive.origin();
+    Some(rule(Condition::default(), actions, "ask", &origin))
 }
 
 /// One `allow` or `deny`.

@@ -129,7 +129,7 @@ impl Keep {
                     ..0 => "no-cache".to_owned(),
                     seconds => format!("max-age={seconds}"),
                 };
-                (format!("${{now|int|http_date({seconds})}}"), control)
+                (format!("${{unix_time|http_date({seconds})}}"), control)
             }
         })
     }

@@ -275,6 +275,10 @@ fn route(
     let common = work.common;
     super::learn(block, &mut names);
     super::learn_place(&scope, prefix, &mut names);
+    if scope.find("secure_link").is_some() {
+        let own = super::links::VARIABLES.iter();
+        names.variables.extend(own.map(|name| (*name).to_owned()));
+    }
     let hosts = names.hosts.clone();
     let referers = scope.all("valid_referers");
     if let Err(message) = super::tables::referers(&referers, &hosts, &mut names, work.config) {
@@ -294,6 +298,9 @@ fn route(
         rules.rules.extend(rewrite::reroute(origin));
     }
     route.rules = internal(block).into_iter().collect();
+    route
+        .rules
+        .extend(super::links::rules(&scope, &names, work.notes));
     route.rules.append(&mut rules.rules);
     let more = super::more::of_requests(&scope, &names, work.notes);
     route.rules.extend(more);
@@ -319,10 +326,15 @@ fn answers(
     let of_server = work.common.finds_client;
     let client = (!of_server).then(|| super::access::real_ip(scope, work.notes));
     route.rules.extend(client.flatten());
+    // A place that is asked whether others may go on.
+    let asked = prefix.is_some_and(|prefix| work.http.asked.iter().any(|path| *path == prefix));
     route.rules.extend(super::limits::rules(scope, work.notes));
-    route
-        .rules
-        .extend(super::access::rules(scope, block, work.notes));
+    route.rules.extend(super::access::rules(
+        scope,
+        block,
+        (names, asked),
+        work.notes,
+    ));
     content((scope, block), prefix, names, route, work);
 }
 

@@ -12,6 +12,7 @@ mod files;
 mod gateway;
 mod headers;
 mod limits;
+mod links;
 mod location;
 mod logs;
 mod more;
@@ -41,6 +42,8 @@ use values::Names;
 /// What all servers can refer to.
 struct Http<'a> {
     upstreams: Vec<&'a Directive>,
+    /// Paths that are asked whether requests may go on.
+    asked: Vec<&'a str>,
 }
 
 /// Reads a file and what it includes, as NGINX would, with directives from outside of it that hold for
@@ -159,6 +162,11 @@ fn http(block: &[Directive], outside: &Scope<'_>, config: &mut Config, notes: &m
     }
     let http = Http {
         upstreams: block.iter().filter(|found| found.is("upstream")).collect(),
+        asked: {
+            let mut asked = Vec::new();
+            questions(block, &mut asked);
+            asked
+        },
     };
     let servers: Vec<server::Server<'_>> = block
         .iter()
@@ -226,11 +234,21 @@ fn learn_place(scope: &Scope<'_>, prefix: Option<&str>, names: &mut Names) {
 
 fn gather<'a>(block: &'a [Directive], set: &mut Vec<&'a Directive>) {
     for directive in block {
-        if directive.is("set") {
+        if directive.is("set") || directive.is("auth_request_set") {
             set.push(directive);
         } else if directive.is("if") {
             gather(directive.inner(), set);
         }
+    }
+}
+
+/// Paths that `auth_request` names, in all blocks.
+fn questions<'a>(block: &'a [Directive], asked: &mut Vec<&'a str>) {
+    for directive in block {
+        if directive.is("auth_request") {
+            asked.extend(directive.argument(0));
+        }
+        questions(directive.inner(), asked);
     }
 }
 

@@ -12,9 +12,9 @@ use super::{Http, absolute, text_of};
 use crate::diagnostic::Origins;
 use crate::lower::build::{all_of, not, one_of, rule, test_of, value};
 use crate::model::{
-    Actions, Bind, CertificateFiles, ClientCertificates, Condition, Config, Forwarding,
-    HostPattern, Identifier, Listener, ListenerTls, OrOff, Pairs, ProxyProtocol, RegexText, Route,
-    Rule, TemplateText, TlsProfile, Token, ValueTest, XForwarded,
+    Actions, Bind, CertificateFiles, ClientCertificates, Condition, Config, ErrorKey, ErrorPage,
+    Forwarding, HostPattern, Identifier, Listener, ListenerTls, OrOff, Pairs, ProxyProtocol,
+    RegexText, Route, Rule, TemplateText, TlsProfile, Token, Tolerated, ValueTest, XForwarded,
 };
 use crate::survey::nginx::scope::Scope;
 use crate::survey::units;
@@ -562,6 +562,24 @@ fn listener(name: Identifier, group: &Group, members: &[&Server<'_>]) -> Listene
     }
     // The status after which NGINX closes: what went wrong may have been about the connection.
     listener.close_after = vec![400, 413, 414, 500, 501];
+    listener.tolerate = vec![
+        Tolerated::BareLf,
+        Tolerated::WideTargets,
+        Tolerated::AnyBytes,
+        Tolerated::ExtraSpaces,
+    ];
+    // Who is too slow hears nothing.
+    if let Ok(key) = ErrorKey::parse("408") {
+        let page = ErrorPage {
+            drop: true,
+            ..ErrorPage::default()
+        };
+        listener.errors = Pairs(vec![(key, page)]);
+    }
+    let once = scope.find("keepalive_requests");
+    let once = once.and_then(|found| found.argument(0)) == Some("1");
+    let kept = scope.time("keepalive_timeout", Duration::from_secs(75));
+    listener.close = once || kept.value.is_zero();
     if group.seat.proxy_protocol {
         let origin = listener.origins.section().clone();
         listener.rules.push(super::access::connected(&origin));

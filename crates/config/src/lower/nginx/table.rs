@@ -252,14 +252,8 @@ const TABLE: &[(&str, Fate)] = &[
     ("limit_except", Done),
     ("auth_basic", Done),
     ("auth_basic_user_file", Done),
-    (
-        "auth_request",
-        Refused("nobody else is asked about requests"),
-    ),
-    (
-        "auth_request_set",
-        Harmless("nobody else is asked about requests"),
-    ),
+    ("auth_request", Done),
+    ("auth_request_set", Done),
     ("mirror", Ineffective("requests are not mirrored")),
     ("mirror_request_body", Harmless("requests are not mirrored")),
     ("sub_filter", Done),
@@ -299,6 +293,12 @@ const TABLE: &[(&str, Fate)] = &[
     ("charset_map", Refused("texts are not recoded")),
     ("stub_status", Done),
     ("empty_gif", Done),
+    ("secure_link", Done),
+    ("secure_link_md5", Done),
+    (
+        "secure_link_secret",
+        Refused("links with a word in their path are not known here"),
+    ),
     // TLS.
     ("ssl", Done),
     ("ssl_certificate", Done),

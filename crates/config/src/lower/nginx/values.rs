@@ -157,7 +157,7 @@ fn hostname() -> String {
 
 /// The time in a form of `strftime`, in UTC.
 fn time(format: &str) -> Vec<Piece> {
-    one(Fetch::Now.through(vec![Convert::new("int"), Convert::with("utime", &[format])]))
+    one(Fetch::Now.through(vec![Convert::with("utime", &[format])]))
 }
 
 /// Variables that only connections of `stream` have.
@@ -195,7 +195,7 @@ fn known(name: &str) -> Option<Vec<Piece>> {
         "remote_user" => one(Fetch::User),
         "connection_requests" => one(Fetch::Requests),
         "request_length" => one(Fetch::RequestLength),
-        "msec" => one(Fetch::Now),
+        "msec" => one(Fetch::ExactTime),
         "time_iso8601" => time("%Y-%m-%dT%H:%M:%S+00:00"),
         "time_local" => time("%d/%b/%Y:%H:%M:%S +0000"),
         "pipe" => text("."),
@@ -241,6 +241,7 @@ fn known(name: &str) -> Option<Vec<Piece>> {
             Convert::with("is", &["verified"]),
             Convert::with("iif", &["SUCCESS", "NONE"]),
         ])),
+        "limit_req_status" | "limit_conn_status" => one(Fetch::Variable(name.to_owned())),
         "status" => one(Fetch::Status),
         "fastcgi_script_name" | "fastcgi_path_info" => one(Fetch::Variable(name.to_owned())),
         // The map that nearly everybody writes, where somebody has left it out.

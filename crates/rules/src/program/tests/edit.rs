@@ -96,6 +96,7 @@ fn values_cannot_break_out_of_a_header() {
             | Flow::Files(_)
             | Flow::Drop
             | Flow::ReadBody(_)
+            | Flow::Ask(_)
             | Flow::Reroute
             | Flow::Finish => {
                 panic!("{path}")

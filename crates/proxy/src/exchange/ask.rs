@@ -1,0 +1,249 @@
+//! Asking another route whether a request may go on, before it goes to its server.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use clearway_base::buffer::Lease;
+use clearway_http::{Framing, HeadLimits, Known, Method, Progress};
+use clearway_outcome::{FaultKind, Phase};
+use clearway_rules::{AskPlan, Elsewhere, LocalReply, View};
+
+use super::around::Surroundings;
+use super::talk::Answer;
+use super::{Exchange, Request, Stop};
+
+/// What the other route said.
+struct Said {
+    status: u16,
+    /// What clients are asked for a password with.
+    challenges: Vec<(String, Vec<u8>)>,
+    /// Why nobody said anything.
+    fault: Option<FaultKind>,
+}
+
+impl Exchange<'_> {
+    /// Asks; `Ok` when the request may go on.
+    pub(super) async fn ask(&mut self, plan: &Arc<AskPlan>) -> Result<(), Stop> {
+        // What is asked for another question does not ask itself.
+        if self.is_question {
+            return Ok(());
+        }
+        let said = self.question(plan).await?;
+        let fault = said.fault.unwrap_or(FaultKind::Denied);
+        let (status, headers) = match said.status {
+            200..=299 => return Ok(()),
+            401 => (401, said.challenges),
+            403 => (403, Vec::new()),
+            _ => (500, Vec::new()),
+        };
+        Err(Stop::Reply(LocalReply {
+            status,
+            headers,
+            fault: Some(fault),
+            ..LocalReply::default()
+        }))
+    }
+
+    /// Puts the question: the same head with GET and without a body, by the route of another path.
+    async fn question(&mut self, plan: &Arc<AskPlan>) -> Result<Said, Stop> {
+        let mut request = Box::<Request>::default();
+        let lease = self.head_of_question(&mut request)?;
+        let came = self.request.head.method_text.of(self.lease.filled());
+        let method = self.request.edits.method().unwrap_or(came);
+        request.scratch = self.request.scratch.child(method);
+        request.edits.set_method(b"GET");
+        let Request { scratch, edits, .. } = &mut *request;
+        if !scratch.send_elsewhere(&Elsewhere::Path(plan.path.clone()), edits) {
+            let fault = self.local_fault(FaultKind::RewriteInvalid, Phase::Admit);
+            return Err(Stop::Fault(fault));
+        }
+        let mut inner = Exchange {
+            plan: Rc::clone(&self.plan),
+            conn: &mut *self.conn,
+            request: &mut request,
+            lease,
+            arrival: self.arrival,
+            id: self.id,
+            route: None,
+            backend: None,
+            stick_to: None,
+            status: 0,
+            bytes_in: 0,
+            body_in: 0,
+            bytes_out: 0,
+            body_out: 0,
+            fault: None,
+            grpc_status: None,
+            flight: None,
+            slot: None,
+            replayable: true,
+            was_alone: false,
+            kept: Vec::new(),
+            upload_read: 0,
+            used: None,
+            // The request that it is asked for is what is reported.
+            settled: true,
+            fresh_only: false,
+            route_passed: false,
+            instead: None,
+            is_question: true,
+        };
+        let done = inner.put().await;
+        let said = match done {
+            Ok(answer) => Said {
+                status: inner.request.response.status,
+                challenges: inner.challenges(&answer),
+                fault: None,
+            }
+            .after(&mut inner, plan, answer),
+            Err(Stop::Reply(reply)) => Said {
+                status: reply.status,
+                challenges: reply.headers,
+                fault: reply.fault,
+            },
+            Err(Stop::Page(_) | Stop::File(_)) => Said {
+                status: 200,
+                challenges: Vec::new(),
+                fault: None,
+            },
+            Err(Stop::Fault(fault)) => Said {
+                status: fault.kind.status(),
+                challenges: Vec::new(),
+                fault: Some(fault.kind),
+            },
+            Err(Stop::Cut(fault)) => return Err(Stop::Cut(fault)),
+            Err(Stop::Ask(_) | Stop::Body(_)) => Said {
+                status: 500,
+                challenges: Vec::new(),
+                fault: None,
+            },
+        };
+        let set = std::mem::take(&mut inner.request.scratch);
+        drop(inner);
+        self.request.scratch.take_variables(set, plan);
+        Ok(said)
+    }
+
+    /// The way of a question to its answer.
+    async fn put(&mut self) -> Result<Answer, Stop> {
+        self.find_route()?;
+        self.passed().await?;
+        self.obtain().await
+    }
+
+    /// The head of the question, parsed.
+    fn head_of_question(&self, request: &mut Request) -> Result<Lease, Stop> {
+        let (head, buf) = (&self.request.head, self.lease.filled());
+        let mut text = Vec::with_capacity(head.len + 16);
+        text.extend_from_slice(head.method_text.of(buf));
+        text.push(b' ');
+        text.extend_from_slice(head.target.of(buf));
+        text.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+        text.extend_from_slice(head.host.of(buf));
+        text.extend_from_slice(b"\r\n");
+        for field in &head.fields {
+            let name = field.name.of(buf);
+            let is_left_out = field.known == Known::Host
+                || LEFT_OUT
+                    .iter()
+                    .any(|out| name.eq_ignore_ascii_case(out.as_bytes()));
+            if !is_left_out {
+                text.extend_from_slice(name);
+                text.extend_from_slice(b": ");
+                text.extend_from_slice(field.value.of(buf));
+                text.extend_from_slice(b"\r\n");
+            }
+        }
+        text.extend_from_slice(b"\r\n");
+        let mut lease = self.conn.worker.large.lease();
+        let limits = HeadLimits {
+            line: text.len(),
+            bytes: text.len(),
+            count: head.fields.len().saturating_add(1),
+            // It was read once already.
+            tolerates: self.plan.listener(self.conn.listener_at).tolerates,
+        };
+        let fits = lease.append(&text) == text.len();
+        let parsed = request.head.parse(lease.filled(), &limits);
+        if !fits || parsed != Ok(Progress::Complete) {
+            let fault = self.local_fault(FaultKind::RewriteInvalid, Phase::Admit);
+            return Err(Stop::Fault(fault));
+        }
+        request.head.method = Method::Get;
+        Ok(lease)
+    }
+
+    fn challenges(&self, answer: &Answer) -> Vec<(String, Vec<u8>)> {
+        let buf = answer.buffer.filled();
+        let fields = self.request.response.fields.iter();
+        fields
+            .filter(|field| field.name.of(buf).eq_ignore_ascii_case(b"www-authenticate"))
+            .map(|field| ("WWW-Authenticate".to_owned(), field.value.of(buf).to_vec()))
+            .collect()
+    }
+
+    /// Gives the connection of an answer back where nothing of it is left to be read.
+    fn leave(&mut self, answer: Answer) {
+        let head = self.request.response.len;
+        let body = match self.request.response.framing {
+            Framing::None => Some(0),
+            Framing::Length(length) => usize::try_from(length).ok(),
+            Framing::Chunked | Framing::UntilClose => None,
+        };
+        let is_whole = body.is_some_and(|body| answer.buffer.len() == head.saturating_add(body));
+        self.finish_attempt(&answer, answer.buffer.len() as u64);
+        let Answer {
+            mut server,
+            member,
+            upload,
+            upload_failed,
+            ..
+        } = answer;
+        let is_shared = server.stream.h2().is_some();
+        let sent_all = upload.is_done() && !upload_failed;
+        if is_shared || !is_whole || !sent_all || !self.request.response.keep_alive {
+            return;
+        }
+        let now = self.conn.worker.now();
+        server.uses += 1;
+        if let Some(home) = self.backend.as_ref().and_then(|b| b.servers.get(member)) {
+            home.give_back(server, now);
+        }
+    }
+}
+
+impl Said {
+    /// Keeps what the plan wants of an answer, and ends it.
+    fn after(self, inner: &mut Exchange<'_>, plan: &AskPlan, answer: Answer) -> Self {
+        let local = Rc::clone(&inner.plan);
+        let around = Surroundings {
+            conn: inner.conn,
+            plan: &local,
+        };
+        let Request {
+            head,
+            response,
+            scratch,
+            ..
+        } = &mut *inner.request;
+        let view = View {
+            response: Some((response, answer.buffer.filled())),
+            ..around.view(head, inner.lease.filled(), inner.id)
+        };
+        plan.note(&view, scratch);
+        inner.leave(answer);
+        self
+    }
+}
+
+/// Fields that are about the body, which is not sent, or about the connection.
+const LEFT_OUT: [&str; 8] = [
+    "content-length",
+    "transfer-encoding",
+    "expect",
+    "trailer",
+    "te",
+    "upgrade",
+    "connection",
+    "http2-settings",
+];
