@@ -7,7 +7,17 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::diagnostic::Lines;
 use crate::model::{
-    AccessLog, Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Backend, BackendTls, BasicAuth, BodyReplacement, ByRequest, CertificateFiles, CheckStep, ClientCertificates, ClientFrom, Compression, ConcurrencyLimit, ConcurrencyLimitUse, ConcurrencyLimiting, Condition, CookieSite, Ejection, ErrorPage, Files, Forwarding, HashFunction, Health, HealthKind, Incidents, Keepalive, Limits, Listener, ListenerTls, Log, LogFormat, LogLevel, Map as MapTable, MapEntry, Match, Mode, OnError, Passthrough, Process, ProxyProtocol, Queue, RateLimit, RateLimitUse, RateLimiting, Redirect, ReplaceBody, Replacement, Reply, Resolver, Retries, RetryMethods, Rewrite, Route, Rule, RuntimeSocket, SendProxy, Server, ServerProtocol, ServerState, StatusPage, Stick, StickyCookie, Syslog, SyslogFraming, Table, Tally, Timeouts, TlsProfile, Track, ValueTest, Webhook, XForwarded, ServerLog, Ask,
+    AccessLog, Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Ask, Backend,
+    BackendTls, BasicAuth, BodyReplacement, ByRequest, CertificateFiles, CheckStep,
+    ClientCertificates, ClientFrom, Compression, ConcurrencyLimit, ConcurrencyLimitUse,
+    ConcurrencyLimiting, Condition, CookieSite, Ejection, ErrorPage, Files, Forwarding,
+    HashFunction, Health, HealthKind, Incidents, Keepalive, Limits, Listener, ListenerTls, Log,
+    LogFormat, LogLevel, Map as MapTable, MapEntry, Match, Mode, OnError, Passthrough, Process,
+    ProxyProtocol, Queue, RateLimit, RateLimitUse, RateLimiting, Redirect, ReplaceBody,
+    Replacement, Reply, Resolver, Retries, RetryMethods, Rewrite, Route, Rule, RuntimeSocket,
+    SendProxy, Server, ServerLog, ServerProtocol, ServerState, StatusPage, Stick, StickyCookie,
+    Syslog, SyslogFraming, Table, Tally, Timeouts, TlsProfile, Track, ValueTest, Webhook,
+    XForwarded,
 };
 use crate::syntax::{Kind, Node};
 use crate::value::{Row, Section, Spec, Value, section_schema};
@@ -105,7 +115,7 @@ const fn chapter<S: Section>(place: &'static str) -> Chapter {
 }
 
 /// The chapters, in the order of the page.
-const CHAPTERS: [Chapter; 63] = [
+const CHAPTERS: [Chapter; 65] = [
     chapter::<Process>(""),
     chapter::<Admin>(""),
     chapter::<RuntimeSocket>(""),
@@ -417,7 +427,7 @@ impl Part {
 }
 
 /// The sections of the sample. A header that would change something by being there is a comment too.
-const SAMPLE: [Part; 61] = [
+const SAMPLE: [Part; 62] = [
     part::<Process>("[process]"),
     part::<Admin>("[admin]"),
     part::<RuntimeSocket>("# [[admin.haproxy_sockets]]"),

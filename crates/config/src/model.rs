@@ -19,7 +19,8 @@ pub use crate::concept::keepalive::Keepalive;
 pub use crate::concept::limits::{LimitOverrides, Limits};
 pub use crate::concept::listener::{HttpsPort, Listener, Mode, ProxyProtocol, Tolerated};
 pub use crate::concept::log::{
-    AccessLog, Log, LogLevel, ServerLog, Syslog, SyslogFacility, SyslogFraming, SyslogSeverity, LogSample,
+    AccessLog, Log, LogLevel, LogSample, ServerLog, Syslog, SyslogFacility, SyslogFraming,
+    SyslogSeverity,
 };
 pub use crate::concept::map::{Map, MapEntry};
 pub use crate::concept::matching::{Condition, Match, ValueTest};

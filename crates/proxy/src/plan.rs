@@ -513,6 +513,7 @@ impl BackendPlan {
             servers,
             empty_because: self.empty_because,
             program: self.program.clone(),
+            sticking: None,
             cgi: self.cgi.clone(),
             body_buffer: self.body_buffer,
             by_request: None,

@@ -87,6 +87,7 @@ impl Exchange<'_> {
             route_passed: false,
             instead: None,
             is_question: true,
+            limits: [None; 2],
         };
         let done = inner.put().await;
         let said = match done {

@@ -75,27 +75,10 @@ pub(super) fn capture(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut
                 Ok(rules) => {
                     proxy.connection.extend(rules.0);
                     proxy.response.extend(rules.1);
-                    notes.equivalent("captures are variables");
-                }
-                Err(message) => notes.wrong(&line.origin(), message, ""),
-            };
-        }
-        ["cookie", name, "len", length, ..] => {
-            let fetch = Fetch::Cookie((*name).to_owned());
-            let named = Convert::with("concat", &[&format!("{name}="), ""]);
-            let cut = Convert::with("bytes", &["0", length]);
-            let fetch = fetch.through(vec![named, cut]);
-            let value = format::to_text(&Template::new([Piece::Fetch(fetch)]));
-            let origin = line.origin();
-            let made =
-                value.and_then(|value| set("capture.cookie", value, Condition::default(), &origin));
-            return match made {
-                Ok(rule) => {
-                    proxy.connection.push(rule);
                     proxy.cookie_capture = Some(line.clone());
                     notes.equivalent("captures are variables");
                 }
-                Err(message) => notes.wrong(&origin, message, ""),
+                Err(message) => notes.wrong(&line.origin(), message, ""),
             };
         }
         _ => return notes.refused("such a capture is not known here"),

@@ -3,17 +3,21 @@
 use clearway_telemetry::line::{self, Escape, Fixed};
 
 use super::super::notes::Notes;
+use super::extra;
 use super::proxy::Proxy;
 use super::sample;
 use crate::diagnostic::Origins;
 use crate::model::{
-    AccessLog, LogDestination, LogFormat, LogText, ServerLog, Syslog, SyslogFacility, SyslogFraming, Token, LogSample, SyslogSeverity,
+    AccessLog, LogDestination, LogFormat, LogSample, LogText, ServerLog, Syslog, SyslogFacility,
+    SyslogFraming, SyslogSeverity, Token,
 };
 use crate::syntax::haproxy::Line;
 use crate::value::Text;
 
-/// The cookie that is captured.
-const COOKIE: &str = "${var:capture.cookie,else=-}";
+/// What was captured of a cookie, by its variable.
+fn cookie(variable: &str) -> String {
+    format!("${{var:{variable},else=-}}")
+}
 
 /// The levels, the most important first. Lines about requests are of the level `info`.
 const LEVELS: [&str; 8] = [
@@ -170,18 +174,19 @@ pub(super) fn of(
         conditions.extend(condition("${abnormal}"));
     }
     let log = |target: &&Target, level: usize, more: Vec<LogText>| {
+        let mut syslog = around(target, manner);
         let all = SyslogSeverity::ALL;
         syslog.severity = all.get(level).copied().unwrap_or(SyslogSeverity::Info);
+        AccessLog {
+            to: target.to.clone(),
+            format: format.clone(),
+            escape: is_template.then_some(Escape::Haproxy),
+            empty: is_template.then(|| "-".to_owned()),
             conditions: conditions.iter().cloned().chain(more).collect(),
             sample: target.sample.clone(),
-    let log = |target: &&Target| AccessLog {
-        to: target.to.clone(),
-        format: format.clone(),
-        escape: is_template.then_some(Escape::Haproxy),
-        empty: is_template.then(|| "-".to_owned()),
-        conditions: conditions.clone(),
-        syslog: around(target, manner),
-        origins: Origins::new(proxy.origin.clone()),
+            syslog,
+            origins: Origins::new(proxy.origin.clone()),
+        }
     };
     // A log for each level that lines may have: which one it is, is known when a request is over.
     let mut ways: Vec<(usize, Vec<LogText>)> = Vec::new();
@@ -270,7 +275,10 @@ fn format_of(proxy: &Proxy, notes: &mut Notes) -> Option<LogFormat> {
         &format!("{}\"${{haproxy_request}}\"", captured(proxy)),
     );
     let text = match &proxy.cookie_capture {
-        Some(_) => text.replacen(" - - ", &format!(" {COOKIE} - "), 1),
+        Some(_) => {
+            let both = [extra::COOKIE_OF_REQUEST, extra::COOKIE_OF_RESPONSE].map(cookie);
+            text.replacen(" - - ", &format!(" {} ", both.join(" ")), 1)
+        }
         None => text,
     };
     LogText::parse(&text).ok().map(LogFormat::Template)
@@ -379,7 +387,8 @@ fn known(name: &str, proxy: &Proxy) -> Option<String> {
         "H" => Some("-".to_owned()),
         "pid" => Some(spelled("pid")),
         "sq" => Some("0".to_owned()),
-        "CC" if proxy.cookie_capture.is_some() => Some(COOKIE.to_owned()),
+        "CC" if proxy.cookie_capture.is_some() => Some(cookie(extra::COOKIE_OF_REQUEST)),
+        "CS" if proxy.cookie_capture.is_some() => Some(cookie(extra::COOKIE_OF_RESPONSE)),
         "CC" | "CS" | "lc" | "rt" => Some("-".to_owned()),
         _ => None,
     }

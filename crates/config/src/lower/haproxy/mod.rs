@@ -40,7 +40,7 @@ use super::notes::Notes;
 use crate::diagnostic::{Origins, Severity};
 use crate::foreign::Foreign;
 use crate::model::{Config, Health, OrOff, Server};
-use crate::syntax::haproxy::{Environment, Section, Tree, Line};
+use crate::syntax::haproxy::{Environment, Line, Section, Tree};
 use global::Global;
 use proxy::Proxy;
 
