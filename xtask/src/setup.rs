@@ -53,6 +53,8 @@ const TOOLS: &[Tool] = &[
     tool("socat", "socat", "odd servers in tests"),
     tool("gunicorn", "gunicorn", "application server in tests"),
     tool("python3", "python3", "application server in tests"),
+    tool("php-fpm8.2", "php-fpm", "server of FastCGI in tests"),
+    tool("uwsgi", "uwsgi-core", "server of uwsgi and SCGI in tests"),
     tool("pebble", "pebble", "ACME authority in tests"),
     tool(
         "pebble-challtestsrv",
@@ -91,6 +93,13 @@ const GRPC: &Tool = &tool(
     "gRPC for Python",
     "python3-grpcio",
     "calls of gRPC and their server in tests",
+);
+
+/// What uWSGI loads for applications of Python.
+const UWSGI_PYTHON: &Tool = &tool(
+    "Python for uWSGI",
+    "uwsgi-plugin-python3",
+    "server of uwsgi and SCGI in tests",
 );
 
 /// Another part of Python.
@@ -187,6 +196,9 @@ fn missing() -> Vec<&'static Tool> {
     }
     if lacks_grpc() {
         missing.push(GRPC);
+    }
+    if !Path::new("/usr/lib/uwsgi/plugins/python3_plugin.so").exists() {
+        missing.push(UWSGI_PYTHON);
     }
     if envoy().is_none() && lacks_venv() {
         missing.push(VENV);
@@ -315,7 +327,10 @@ mod tests {
 
     #[test]
     fn each_package_is_named_once() {
-        let all: Vec<_> = TOOLS.iter().chain([STREAM, GRPC, VENV]).collect();
+        let all: Vec<_> = TOOLS
+            .iter()
+            .chain([STREAM, GRPC, VENV, UWSGI_PYTHON])
+            .collect();
         let packages = packages(&all);
         assert_eq!(packages.iter().filter(|p| **p == "util-linux").count(), 1);
         assert!(advice(&packages).contains("nghttp2-client"));

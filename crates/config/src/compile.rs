@@ -4,11 +4,12 @@
 //! which passes its checks can be used.
 
 use clearway_rules::ast::Definitions;
-use clearway_rules::{CompileError, Gate, Page, Program, Router, Words, ast};
+use clearway_rules::{CompileError, Gate, Page, Program, Router, SERVER_FROM, Words, ast};
 
 use crate::diagnostic::{Diagnostic, Origin};
 use crate::model::{
     Actions, Backend, ErrorPage, HeaderName, Listener, Pairs, Redirect, Route, Rule, TemplateText,
+    Token,
 };
 use crate::value::{Section, Text};
 
@@ -106,7 +107,40 @@ impl Backend {
     /// # Errors
     /// Rules that cannot work, each at its key.
     pub fn program(&self, named: &Definitions) -> Result<Option<Program>, Vec<Diagnostic>> {
-        program(self.rules.iter().map(Written::of), named)
+        let short = self.short_rules();
+        let short = short.iter().map(|actions| Written {
+            condition: ast::Condition::Always,
+            when: self.origin(),
+            actions,
+        });
+        program(self.rules.iter().map(Written::of).chain(short), named)
+    }
+
+    /// The variable that holds what servers get by this name.
+    #[must_use]
+    pub fn param_variable(name: &str) -> String {
+        format!("param.{name}")
+    }
+
+    /// The rules that settings stand for: what says where the server is becomes a variable.
+    fn short_rules(&self) -> Vec<Actions> {
+        let to = self.by_request.as_ref().map(|by| (SERVER_FROM, &by.to));
+        let set = |(name, text): (&str, &TemplateText)| Actions {
+            set_variables: Pairs(vec![(Token::new(name), text.clone())]),
+            ..Actions::default()
+        };
+        let mut rules: Vec<Actions> = to.into_iter().map(set).collect();
+        let params = self.all_params().into_iter();
+        let params: Vec<(Token, TemplateText)> = params
+            .map(|(name, text)| (Token::new(&Self::param_variable(name.as_str())), text))
+            .collect();
+        if !params.is_empty() {
+            rules.push(Actions {
+                set_variables: Pairs(params),
+                ..Actions::default()
+            });
+        }
+        rules
     }
 }
 

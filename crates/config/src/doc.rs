@@ -8,15 +8,15 @@ use serde_json::{Map, Value as Json, json};
 use crate::diagnostic::Lines;
 use crate::model::{
     AccessLog, Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Backend,
-    BackendTls, BasicAuth, BodyReplacement, CertificateFiles, CheckStep, ClientCertificates,
-    ClientFrom, Compression, ConcurrencyLimit, ConcurrencyLimitUse, ConcurrencyLimiting, Condition,
-    CookieSite, Ejection, ErrorPage, Files, Forwarding, HashFunction, Health, HealthKind,
-    Incidents, Keepalive, Limits, Listener, ListenerTls, Log, LogFormat, LogLevel, Map as MapTable,
-    MapEntry, Match, Mode, OnError, Passthrough, Process, ProxyProtocol, Queue, RateLimit,
-    RateLimitUse, RateLimiting, Redirect, ReplaceBody, Replacement, Reply, Resolver, Retries,
-    RetryMethods, Rewrite, Route, Rule, RuntimeSocket, SendProxy, Server, ServerProtocol,
-    ServerState, StatusPage, Stick, StickyCookie, Syslog, SyslogFraming, Table, Tally, Timeouts,
-    TlsProfile, Track, ValueTest, Webhook, XForwarded,
+    BackendTls, BasicAuth, BodyReplacement, ByRequest, CertificateFiles, CheckStep,
+    ClientCertificates, ClientFrom, Compression, ConcurrencyLimit, ConcurrencyLimitUse,
+    ConcurrencyLimiting, Condition, CookieSite, Ejection, ErrorPage, Files, Forwarding,
+    HashFunction, Health, HealthKind, Incidents, Keepalive, Limits, Listener, ListenerTls, Log,
+    LogFormat, LogLevel, Map as MapTable, MapEntry, Match, Mode, OnError, Passthrough, Process,
+    ProxyProtocol, Queue, RateLimit, RateLimitUse, RateLimiting, Redirect, ReplaceBody,
+    Replacement, Reply, Resolver, Retries, RetryMethods, Rewrite, Route, Rule, RuntimeSocket,
+    SendProxy, Server, ServerProtocol, ServerState, StatusPage, Stick, StickyCookie, Syslog,
+    SyslogFraming, Table, Tally, Timeouts, TlsProfile, Track, ValueTest, Webhook, XForwarded,
 };
 use crate::syntax::{Kind, Node};
 use crate::value::{Row, Section, Spec, Value, section_schema};
@@ -114,7 +114,7 @@ const fn chapter<S: Section>(place: &'static str) -> Chapter {
 }
 
 /// The chapters, in the order of the page.
-const CHAPTERS: [Chapter; 62] = [
+const CHAPTERS: [Chapter; 63] = [
     chapter::<Process>(""),
     chapter::<Admin>(""),
     chapter::<RuntimeSocket>(""),
@@ -168,6 +168,7 @@ const CHAPTERS: [Chapter; 62] = [
     chapter::<BackendTls>("`tls` of a backend"),
     chapter::<Server>("`servers` of a backend"),
     chapter::<StickyCookie>("`[backend.NAME.sticky]`"),
+    chapter::<ByRequest>("`[backend.NAME.by_request]`"),
     chapter::<Keepalive>("`[backend.NAME.keepalive]`"),
     chapter::<Queue>("`[backend.NAME.queue]`"),
     chapter::<Health>("`[backend.NAME.health]`"),

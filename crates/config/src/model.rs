@@ -7,6 +7,7 @@ pub use crate::concept::actions::{
 };
 pub use crate::concept::admin::{Admin, RuntimeLevel, RuntimeSocket};
 pub use crate::concept::backend::{Backend, HashFunction, SendProxy, ServerProtocol};
+pub use crate::concept::by_request::ByRequest;
 pub use crate::concept::compression::{CodingName, Compression, CompressionOverrides, Proxied};
 pub use crate::concept::ejection::Ejection;
 pub use crate::concept::errors::{ErrorPage, ErrorPages};

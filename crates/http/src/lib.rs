@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cgi;
 mod chunked;
 pub mod coding;
 mod date;

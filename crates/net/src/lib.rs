@@ -7,6 +7,7 @@
 //! Not here: what to do about a failure. A failed connect comes back as an error number that
 //! [`connect::fault`] turns into a [`clearway_outcome::FaultKind`]; who is tried next is decided above.
 
+pub mod cgi;
 pub mod connect;
 pub mod dns;
 pub mod h2;

@@ -19,6 +19,7 @@ use clearway_base::buffer::{Lease, Pool};
 use clearway_outcome::{FaultKind, Signal, TcpFacts, TlsFacts};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::cgi::CgiStream;
 use crate::h2::H2Stream;
 use crate::tls::TlsStream;
 use crate::wire::Wire;
@@ -32,6 +33,9 @@ pub enum Stream {
     Tls(Box<TlsStream>),
     /// A stream of an HTTP/2 connection, which looks like an HTTP/1.1 connection for one message.
     H2(Box<H2Stream>),
+    /// A connection to a server of FastCGI and the like, which looks like an HTTP/1.1 connection for one
+    /// message.
+    Cgi(Box<CgiStream>),
     /// A connection that was given away: nothing can be done with it.
     Gone,
 }
@@ -92,6 +96,7 @@ impl Stream {
             Self::Plain(wire) => wire.poll_read(cx, room),
             Self::Tls(tls) => tls.poll_read(cx, room),
             Self::H2(stream) => stream.poll_read(cx, room),
+            Self::Cgi(stream) => stream.poll_read(cx, room),
             Self::Gone => gone(),
         }
     }
@@ -102,6 +107,7 @@ impl Stream {
             Self::Plain(wire) => wire.poll_write(cx, data),
             Self::Tls(tls) => tls.poll_write(cx, &[IoSlice::new(data)]),
             Self::H2(stream) => stream.poll_write(cx, &[IoSlice::new(data)], false),
+            Self::Cgi(stream) => stream.poll_write(cx, &[data]),
             Self::Gone => gone(),
         }
     }
@@ -126,6 +132,13 @@ impl Stream {
             Self::Plain(wire) => wire.poll_write_slices(cx, slices),
             Self::Tls(tls) => tls.poll_write(cx, slices),
             Self::H2(stream) => stream.poll_write(cx, slices, false),
+            Self::Cgi(stream) => {
+                let parts: [&[u8]; 2] = [
+                    slices.first().map(|part| &**part).unwrap_or_default(),
+                    slices.get(1).map(|part| &**part).unwrap_or_default(),
+                ];
+                stream.poll_write(cx, &parts)
+            }
             Self::Gone => gone(),
         }
     }
@@ -139,7 +152,7 @@ impl Stream {
     ) -> Poll<io::Result<usize>> {
         match self {
             Self::H2(stream) => stream.poll_write(cx, &[IoSlice::new(data)], true),
-            Self::Plain(_) | Self::Tls(_) | Self::Gone => self.poll_write(cx, data),
+            Self::Plain(_) | Self::Tls(_) | Self::Cgi(_) | Self::Gone => self.poll_write(cx, data),
         }
     }
 
@@ -172,6 +185,10 @@ impl Stream {
             Self::Plain(wire) => wire.poll_finish(cx),
             Self::Tls(tls) => tls.poll_finish(cx),
             Self::H2(stream) => Poll::Ready(stream.finish(&[])),
+            Self::Cgi(stream) => {
+                stream.finish();
+                stream.poll_flush(cx)
+            }
             Self::Gone => gone(),
         }
     }
@@ -184,6 +201,7 @@ impl Stream {
             Self::Plain(wire) => wire.poll_readable(cx),
             Self::Tls(tls) => tls.poll_readable(cx),
             Self::H2(stream) => stream.poll_reset(cx).map(Err),
+            Self::Cgi(stream) => stream.wire().poll_readable(cx),
             Self::Gone => gone(),
         }
     }
@@ -208,6 +226,7 @@ impl Stream {
             Self::Plain(wire) => wire.peek_now(),
             Self::Tls(tls) => tls.peek_now(),
             Self::H2(_) => Err(io::ErrorKind::WouldBlock.into()),
+            Self::Cgi(stream) => stream.wire().peek_now(),
             Self::Gone => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -217,7 +236,7 @@ impl Stream {
     pub fn plain(&self) -> Option<&Wire> {
         match self {
             Self::Plain(wire) => Some(wire),
-            Self::Tls(_) | Self::H2(_) | Self::Gone => None,
+            Self::Tls(_) | Self::H2(_) | Self::Cgi(_) | Self::Gone => None,
         }
     }
 
@@ -227,6 +246,7 @@ impl Stream {
         match self {
             Self::Plain(wire) => Some(wire),
             Self::Tls(tls) => Some(tls.wire()),
+            Self::Cgi(stream) => Some(stream.wire()),
             Self::H2(_) | Self::Gone => None,
         }
     }
@@ -236,7 +256,7 @@ impl Stream {
     pub fn take_plain(&mut self) -> Option<Wire> {
         match std::mem::replace(self, Self::Gone) {
             Self::Plain(wire) => Some(wire),
-            other @ (Self::Tls(_) | Self::H2(_) | Self::Gone) => {
+            other @ (Self::Tls(_) | Self::H2(_) | Self::Cgi(_) | Self::Gone) => {
                 *self = other;
                 None
             }
@@ -248,7 +268,7 @@ impl Stream {
     pub fn tls_alpn(&self) -> Option<&[u8]> {
         match self {
             Self::Tls(tls) => Some(tls.alpn()),
-            Self::Plain(_) | Self::H2(_) | Self::Gone => None,
+            Self::Plain(_) | Self::H2(_) | Self::Cgi(_) | Self::Gone => None,
         }
     }
 
@@ -257,7 +277,7 @@ impl Stream {
     pub fn h2(&self) -> Option<&H2Stream> {
         match self {
             Self::H2(stream) => Some(stream),
-            Self::Plain(_) | Self::Tls(_) | Self::Gone => None,
+            Self::Plain(_) | Self::Tls(_) | Self::Cgi(_) | Self::Gone => None,
         }
     }
 
@@ -265,7 +285,31 @@ impl Stream {
     pub fn h2_mut(&mut self) -> Option<&mut H2Stream> {
         match self {
             Self::H2(stream) => Some(stream),
-            Self::Plain(_) | Self::Tls(_) | Self::Gone => None,
+            Self::Plain(_) | Self::Tls(_) | Self::Cgi(_) | Self::Gone => None,
+        }
+    }
+
+    /// The connection to a server of FastCGI and the like that it is.
+    pub fn cgi_mut(&mut self) -> Option<&mut CgiStream> {
+        match self {
+            Self::Cgi(stream) => Some(stream),
+            Self::Plain(_) | Self::Tls(_) | Self::H2(_) | Self::Gone => None,
+        }
+    }
+
+    /// Whether bodies go in frames of a protocol, which tell their ends.
+    #[must_use]
+    pub fn has_frames(&self) -> bool {
+        matches!(self, Self::H2(_) | Self::Cgi(_))
+    }
+
+    /// Whether the end of the message was told and nothing of it is left to be read, where ends are told.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        match self {
+            Self::H2(stream) => stream.is_at_end(),
+            Self::Cgi(stream) => stream.is_at_end(),
+            Self::Plain(_) | Self::Tls(_) | Self::Gone => false,
         }
     }
 
@@ -274,7 +318,7 @@ impl Stream {
     #[must_use]
     pub fn is_early(&self) -> bool {
         match self {
-            Self::Plain(_) | Self::Gone => false,
+            Self::Plain(_) | Self::Cgi(_) | Self::Gone => false,
             Self::Tls(tls) => tls.is_early(),
             Self::H2(stream) => stream.is_early(),
         }
@@ -283,7 +327,7 @@ impl Stream {
     /// Polls until the TLS handshake is complete. Cancel safe.
     pub fn poll_confirmed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Plain(_) | Self::Cgi(_) => Poll::Ready(Ok(())),
             Self::Tls(tls) => tls.poll_confirmed(cx),
             Self::H2(stream) => stream.poll_confirmed(cx),
             Self::Gone => gone(),
@@ -303,7 +347,7 @@ impl Stream {
     pub fn farewell(&self) -> Option<Signal> {
         match self {
             Self::H2(stream) => stream.farewell(),
-            Self::Plain(_) | Self::Tls(_) | Self::Gone => None,
+            Self::Plain(_) | Self::Tls(_) | Self::Cgi(_) | Self::Gone => None,
         }
     }
 
@@ -312,7 +356,9 @@ impl Stream {
     pub fn take_error(&self) -> Option<io::Error> {
         match self {
             Self::H2(_) => None,
-            Self::Plain(_) | Self::Tls(_) | Self::Gone => self.wire()?.take_error().ok().flatten(),
+            Self::Plain(_) | Self::Tls(_) | Self::Cgi(_) | Self::Gone => {
+                self.wire()?.take_error().ok().flatten()
+            }
         }
     }
 
@@ -321,7 +367,7 @@ impl Stream {
     pub fn tcp_facts(&self) -> Option<TcpFacts> {
         match self {
             Self::H2(stream) => stream.tcp_facts(),
-            Self::Plain(_) | Self::Tls(_) | Self::Gone => self.wire()?.tcp_facts(),
+            Self::Plain(_) | Self::Tls(_) | Self::Cgi(_) | Self::Gone => self.wire()?.tcp_facts(),
         }
     }
 
@@ -329,7 +375,7 @@ impl Stream {
     #[must_use]
     pub fn tls_facts(&self) -> Option<Box<TlsFacts>> {
         match self {
-            Self::Plain(_) | Self::Gone => None,
+            Self::Plain(_) | Self::Cgi(_) | Self::Gone => None,
             Self::Tls(tls) => Some(Box::new(tls.facts())),
             Self::H2(stream) => stream.tls_facts(),
         }
@@ -347,6 +393,7 @@ impl Stream {
         match self {
             Self::Plain(wire) => wire.reset_on_close(),
             Self::Tls(tls) => tls.reset_on_close(),
+            Self::Cgi(stream) => stream.wire().reset_on_close(),
             // Not finished, it is reset in any case.
             Self::H2(_) | Self::Gone => {}
         }
@@ -357,7 +404,7 @@ impl Stream {
     #[must_use]
     pub fn ended_properly(&self) -> bool {
         match self {
-            Self::Plain(_) | Self::H2(_) | Self::Gone => true,
+            Self::Plain(_) | Self::H2(_) | Self::Cgi(_) | Self::Gone => true,
             Self::Tls(tls) => tls.ended_properly(),
         }
     }

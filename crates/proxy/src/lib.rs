@@ -20,6 +20,7 @@ pub mod issuance;
 mod l4;
 mod listener;
 mod local;
+mod named;
 pub mod plan;
 mod pool;
 mod refuse;

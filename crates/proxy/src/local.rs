@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clearway_balance::budget::Budget;
 use clearway_balance::queue::Slots;
@@ -15,6 +16,7 @@ use clearway_base::hash::{self, Map, Set};
 use clearway_base::intern::Name;
 use clearway_outcome::{Attempt, Side};
 
+use crate::named::Named;
 use crate::plan::{BackendPlan, Keep, ListenerPlan, Plan, RoutePlan, ServerPlan};
 use crate::pool::Kept;
 use crate::stats::{BackendShard, ListenerShard, ServerShard, class};
@@ -55,6 +57,14 @@ impl LocalPlan {
         self.backends.iter().flat_map(|backend| &backend.servers)
     }
 
+    /// What requests have named, of all backends, and how long it may lie idle.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&Named, Duration)> {
+        self.backends.iter().filter_map(|backend| {
+            let idle = backend.plan.by_request.as_ref()?.settings.idle;
+            Some((backend.named.as_ref()?, idle))
+        })
+    }
+
     /// Where a listener stands in this Plan.
     pub(crate) fn listener_index(&self, name: Name) -> Option<usize> {
         self.plan.listeners.iter().position(|l| l.name == name)
@@ -83,6 +93,8 @@ pub(crate) struct LocalBackend {
     pub(crate) plan: Arc<BackendPlan>,
     pub(crate) servers: Vec<Rc<LocalServer>>,
     pub(crate) budget: RefCell<Budget>,
+    /// The servers that requests have named, where they do.
+    pub(crate) named: Option<Named>,
     members: RefCell<Vec<Member>>,
     picker: RefCell<Picker>,
     /// Generation of the board that `members` reflects.
@@ -91,7 +103,8 @@ pub(crate) struct LocalBackend {
 }
 
 impl LocalBackend {
-    fn new(plan: &Arc<BackendPlan>, worker: usize, before: Option<&Rc<Self>>) -> Self {
+    /// A view of a backend, taking over what the view before had of it.
+    pub(crate) fn new(plan: &Arc<BackendPlan>, worker: usize, before: Option<&Rc<Self>>) -> Self {
         let known: Map<Name, usize> = before
             .iter()
             .flat_map(|b| b.servers.iter().enumerate())
@@ -129,6 +142,7 @@ impl LocalBackend {
             plan: Arc::clone(plan),
             servers,
             budget: RefCell::new(plan.new_budget()),
+            named: plan.by_request.as_ref().map(|_| Named::default()),
             members: RefCell::new(members),
             picker: RefCell::new(Picker::new(&plan.algorithm, seed)),
             seen: Cell::new(0),
@@ -139,6 +153,11 @@ impl LocalBackend {
     /// The worker's counters of this backend.
     pub(crate) fn shard(&self) -> &BackendShard {
         &self.plan.entry.shards[self.worker]
+    }
+
+    /// The worker whose view it is.
+    pub(crate) fn worker(&self) -> usize {
+        self.worker
     }
 
     /// Chooses a member; `None` when none may get new traffic.

@@ -14,8 +14,11 @@ use clearway_balance::sticky::Sticky;
 use clearway_balance::{eject, health};
 use clearway_base::hash::Map;
 use clearway_base::intern::Name;
-use clearway_config::model::{Backend, Limits, RetryMethods, RetryOn, ServerProtocol, Timeouts};
+use clearway_config::model::{
+    Backend, ByRequest, Limits, RetryMethods, RetryOn, ServerProtocol, Timeouts,
+};
 use clearway_http::{HeadLimits, Tolerance, XForwarded};
+use clearway_net::cgi::Dialect;
 use clearway_net::connect::Target;
 use clearway_net::probe::{Http2, Probe, ProbeTls};
 use clearway_net::tls::{ClientTls, Files, Marks, ServerName, ServerTls, marks};
@@ -299,6 +302,8 @@ pub struct RoutePlan {
     pub limits: Limits,
     /// Retry rules, all levels merged.
     pub retries: RetryPlan,
+    /// Whether wishes to change the protocol are passed on.
+    pub upgrades: bool,
     /// Access logs.
     pub logs: LogSet,
     /// What other routes answer in place of errors.
@@ -345,6 +350,10 @@ pub struct RetryPlan {
     pub body_buffer: usize,
     /// Whether another server is preferred.
     pub other_server: bool,
+    /// Whether a server that failed may be tried again.
+    pub same_server: bool,
+    /// How long after the first Attempt another may begin; zero = any time.
+    pub time: Duration,
 }
 
 /// Active checks of a backend's servers.
@@ -430,7 +439,13 @@ pub struct BackendPlan {
     /// Why there are no servers, if there are none.
     pub empty_because: FaultKind,
     /// Its rules.
-    pub program: Option<Program>,
+    pub program: Option<Arc<Program>>,
+    /// What servers of FastCGI and the like get.
+    pub cgi: Option<Arc<CgiPlan>>,
+    /// Bytes of bodies without a length that are read to their ends; 0 = bodies go on as they come.
+    pub body_buffer: usize,
+    /// How requests name its server, where they do: then `servers` holds a stand-in that no request goes to.
+    pub by_request: Option<Arc<ByRequestPlan>>,
     /// Pages for errors, which go before those of the listener.
     pub errors: ErrorPages,
     /// What is kept of connections.
@@ -453,11 +468,60 @@ pub struct BackendPlan {
     pub entry: Arc<BackendEntry>,
 }
 
+/// What servers of FastCGI and the like get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CgiPlan {
+    /// What is spoken with them.
+    pub dialect: Dialect,
+    /// Whether connections are kept.
+    pub keeps: bool,
+    /// Names, the variables that hold their values, and whether they are left out when those are empty.
+    pub params: Vec<(String, Name, bool)>,
+}
+
+/// How requests name the server of a backend.
+#[derive(Debug)]
+pub struct ByRequestPlan {
+    /// The variable with what a request says.
+    pub variable: Name,
+    /// Places of backends in the Plan, by the names that lead to them.
+    pub backends: Map<Vec<u8>, usize>,
+    /// The settings.
+    pub settings: ByRequest,
+}
+
 impl BackendPlan {
     /// A fresh retry budget for one worker.
     #[must_use]
     pub fn new_budget(&self) -> Budget {
         Budget::new(self.budget)
+    }
+
+    /// The same backend with other servers, as requests have named them: without rules over requests, which
+    /// have been run, without stickiness and checks.
+    #[must_use]
+    pub fn with_servers(&self, servers: Vec<Arc<ServerPlan>>) -> Self {
+        Self {
+            name: self.name,
+            errors: self.errors.clone(),
+            hash_value: None,
+            algorithm: self.algorithm,
+            servers,
+            empty_because: self.empty_because,
+            program: self.program.clone(),
+            cgi: self.cgi.clone(),
+            body_buffer: self.body_buffer,
+            by_request: None,
+            keep: self.keep,
+            sticky: None,
+            has_maxconn: false,
+            budget: self.budget,
+            check: None,
+            ejection: None,
+            tls: self.tls.clone(),
+            config: self.config.clone(),
+            entry: Arc::clone(&self.entry),
+        }
     }
 }
 
@@ -511,6 +575,30 @@ pub struct ServerPlan {
 }
 
 impl ServerPlan {
+    /// The same server elsewhere, with this name.
+    #[must_use]
+    pub fn moved(&self, target: Target, name: Name, key: u64) -> Self {
+        Self {
+            backend: self.backend,
+            name,
+            address: name,
+            target,
+            source: self.source,
+            key,
+            weight: self.weight,
+            tier: self.tier,
+            maxconn: 0,
+            state: self.state,
+            slow_start: self.slow_start,
+            checked: false,
+            cookie: None,
+            send_proxy: self.send_proxy,
+            protocol: self.protocol,
+            tls: self.tls.clone(),
+            entry: Arc::clone(&self.entry),
+        }
+    }
+
     /// Whether two plans of a server differ in nothing.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {

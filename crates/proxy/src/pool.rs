@@ -197,6 +197,8 @@ pub(crate) async fn sweep(worker: Rc<Worker>) {
         // tasks that serve one connection, must not hide some of them.
         let look = std::pin::pin!(async {
             plan.servers().for_each(|server| server.sweep(now));
+            plan.named()
+                .for_each(|(named, idle)| named.sweep(now, idle));
         });
         tokio::task::coop::unconstrained(look).await;
         worker.give_memory_back();

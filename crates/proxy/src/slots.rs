@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use clearway_balance::Ask;
 pub(crate) use clearway_balance::queue::Slot;
+use clearway_balance::{Algorithm, Ask};
 use clearway_base::clock::Stamp;
 use clearway_base::{hash, hash32};
 use clearway_config::model::{Backend, HashFunction};
@@ -20,6 +20,16 @@ use crate::local::LocalBackend;
 
 /// The hash of an address, without its port.
 pub(crate) fn source_key(ip: &IpAddr, backend: &Backend) -> u64 {
+    match (backend.balance, ip) {
+        (Algorithm::CrcTable, IpAddr::V4(v4)) => return crc_key(&v4.octets()),
+        (Algorithm::CrcTable, IpAddr::V6(v6)) => return crc_key(&v6.octets()),
+        (Algorithm::NetworkTable, IpAddr::V4(v4)) => {
+            let [first, second, third, _] = v4.octets();
+            return network_key(&[first, second, third]);
+        }
+        (Algorithm::NetworkTable, IpAddr::V6(v6)) => return network_key(&v6.octets()),
+        _ => {}
+    }
     if backend.hash_function == HashFunction::Xxh3 {
         return match ip {
             IpAddr::V4(v4) => hash::stable(&v4.octets()),
@@ -39,6 +49,11 @@ pub(crate) fn source_key(ip: &IpAddr, backend: &Backend) -> u64 {
 
 /// The hash of a key, as the backend hashes.
 pub(crate) fn hashed(bytes: &[u8], backend: &Backend) -> u64 {
+    match backend.balance {
+        Algorithm::CrcTable => return crc_key(bytes),
+        Algorithm::NetworkTable => return network_key(bytes),
+        _ => {}
+    }
     let sum = match backend.hash_function {
         HashFunction::Xxh3 => return hash::stable(bytes),
         HashFunction::Sdbm => hash32::sdbm(bytes),
@@ -47,6 +62,24 @@ pub(crate) fn hashed(bytes: &[u8], backend: &Backend) -> u64 {
         HashFunction::Crc32 => hash32::crc32(bytes),
     };
     u64::from(stirred(sum, backend))
+}
+
+/// The CRC-32 of a key below its length: with both it can be hashed again with something before it.
+fn crc_key(bytes: &[u8]) -> u64 {
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    u64::from(length) << 32 | u64::from(hash32::crc32(bytes))
+}
+
+/// What a key does to a remainder of 6271: a factor above what is added.
+fn network_key(bytes: &[u8]) -> u64 {
+    let step = |(factor, addend): (u64, u64), byte: &u8| {
+        (
+            factor * 113 % 6_271,
+            (addend * 113 + u64::from(*byte)) % 6_271,
+        )
+    };
+    let (factor, addend) = bytes.iter().fold((1, 0), step);
+    factor << 32 | addend
 }
 
 fn stirred(sum: u32, backend: &Backend) -> u32 {

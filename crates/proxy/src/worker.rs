@@ -275,7 +275,9 @@ impl Worker {
 
     /// Closes all kept connections to servers: descriptors have run out.
     pub(crate) fn shed_kept_connections(&self) {
-        self.plan().servers().for_each(|server| server.shed());
+        let plan = self.plan();
+        plan.servers().for_each(|server| server.shed());
+        plan.named().for_each(|(named, _)| named.clear());
     }
 
     /// Frees a part of what a burst of requests has left unused.

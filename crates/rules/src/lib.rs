@@ -43,7 +43,7 @@ pub use gate::{Gate, Words};
 pub use matcher::{check_pattern, group_names};
 pub use program::Program;
 pub use router::Router;
-pub use scratch::{Scratch, Session};
+pub use scratch::{SERVER_FROM, Scratch, Session};
 pub use shadow::shadowed;
 pub use value::{Phrase, Value};
 pub use view::{Around, BodyWait, Flow, LocalReply, OnDisk, View};

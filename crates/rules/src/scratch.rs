@@ -17,6 +17,9 @@ pub(crate) const CAPTURES: usize = 10;
 /// The variable that names the server that a request is to go to.
 pub(crate) const WANTED_SERVER: &str = "use_server";
 
+/// The variable that says where the server of a request is, where requests do.
+pub const SERVER_FROM: &str = "server_from";
+
 /// Variables whose names begin so live as long as the connection of the client.
 pub(crate) const OF_SESSION: &str = "sess.";
 
@@ -314,7 +317,9 @@ impl Scratch {
         self.client = Some(client);
     }
 
-    pub(crate) fn variable(&self, name: Name) -> Option<&[u8]> {
+    /// The value of a variable, if it was set.
+    #[must_use]
+    pub fn variable(&self, name: Name) -> Option<&[u8]> {
         if let Some((_, value)) = self.variables.iter().rev().find(|(n, _)| *n == name) {
             return Some(value.of(&self.variable_text));
         }

@@ -206,6 +206,122 @@ impl Drop for Gunicorn {
     }
 }
 
+/// A running php-fpm: PHP over FastCGI.
+#[derive(Debug)]
+pub struct PhpFpm {
+    process: Process,
+    address: String,
+    folder: TempDir,
+}
+
+impl PhpFpm {
+    /// Starts php-fpm with scripts, each a name and its text.
+    ///
+    /// # Panics
+    /// When php-fpm is missing or does not start.
+    #[must_use]
+    pub fn start(scripts: &[(&str, &str)]) -> Self {
+        let folder = TempDir::new();
+        for (name, text) in scripts {
+            folder.write(name, text);
+        }
+        let socket = folder.file("php.sock");
+        let log = folder.file("php.log");
+        let config = folder.write(
+            "fpm.conf",
+            &format!(
+                "[global]\nerror_log = {log}\ndaemonize = no\n[www]\nuser = root\nlisten = {socket}\n\
+                 pm = static\npm.max_children = 1\n"
+            ),
+        );
+        let mut command = Command::new(program("php-fpm8.2", "php-fpm"));
+        // As root it wants to be told that this is meant.
+        command.args(["-n", "-F", "-R", "-y", &config]);
+        let process = Process::start(command);
+        let address = format!("unix:{socket}");
+        wait_listening(&address, &process);
+        Self {
+            process,
+            address,
+            folder,
+        }
+    }
+
+    /// `unix:/path`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The folder with the scripts.
+    #[must_use]
+    pub fn root(&self) -> String {
+        self.folder.path().display().to_string()
+    }
+}
+
+impl Drop for PhpFpm {
+    fn drop(&mut self) {
+        // The master ends its children only when it is asked to.
+        if self.process.is_running() {
+            self.process.signal(Signal::Term);
+            crate::wait::within(LIMIT, || (!self.process.is_running()).then_some(()))
+                .unwrap_or_default();
+        }
+    }
+}
+
+/// A running uWSGI with an application of Python, over the protocol of the same name.
+#[derive(Debug)]
+pub struct Uwsgi {
+    process: Process,
+    address: String,
+    _folder: TempDir,
+}
+
+impl Uwsgi {
+    /// Starts uWSGI with a module text that defines `application`; `kind` is the option for its socket, such
+    /// as `--uwsgi-socket` or `--scgi-socket`.
+    ///
+    /// # Panics
+    /// When uWSGI is missing or does not start.
+    #[must_use]
+    pub fn start(module: &str, kind: &str) -> Self {
+        let folder = TempDir::new();
+        let file = folder.write("app.py", module);
+        let socket = folder.file("app.sock");
+        let mut command = Command::new(program("uwsgi", "uwsgi-core"));
+        command
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .args(["--plugin", "python3", "--need-app", "--wsgi-file", &file])
+            .args([kind, &socket]);
+        let process = Process::start(command);
+        let address = format!("unix:{socket}");
+        wait_listening(&address, &process);
+        Self {
+            process,
+            address,
+            _folder: folder,
+        }
+    }
+
+    /// `unix:/path`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+impl Drop for Uwsgi {
+    fn drop(&mut self) {
+        if self.process.is_running() {
+            self.process.signal(Signal::Int);
+            crate::wait::within(LIMIT, || (!self.process.is_running()).then_some(()))
+                .unwrap_or_default();
+        }
+    }
+}
+
 fn wait_listening(address: &str, process: &Process) {
     until(
         &format!("{address} to listen; stderr: {}", process.stderr.text()),

@@ -5,6 +5,7 @@
 //! members that are full, and callers that forgot to rebuild.
 
 mod consistent_hash;
+mod crc_table;
 mod field;
 mod first;
 mod hash_ring;
@@ -17,6 +18,7 @@ mod properties;
 mod random;
 mod round;
 mod round_robin;
+mod smooth;
 mod turns;
 mod weights;
 
@@ -160,6 +162,24 @@ algorithms! {
     /// server comes or goes only its share of the keys moves. Chooses as HAProxy does with hash-type
     /// consistent, given the same `hash_function`.
     HashRing = "hash_ring", hash_ring::HashRing, Key;
+
+    /// Servers take turns by weight in an order that depends on nothing else: before each choice every
+    /// server gains its weight, the one that has gained most is chosen and pays for all. The order of
+    /// NGINX's round robin. Its cost grows with the number of servers.
+    SmoothRoundRobin = "smooth_round_robin", smooth::SmoothRoundRobin, Weight;
+
+    /// The server with the fewest unfinished requests for its weight; equals take turns as in
+    /// smooth_round_robin. The order of NGINX's least_conn.
+    SmoothLeastRequests = "smooth_least_requests", smooth::SmoothLeastRequests, Weight;
+
+    /// Equal keys go to the same server: the remainder of the key's CRC-32 is a place among all servers, each as
+    /// long as its weight. While that one may not be chosen others of the key follow. When a server comes or
+    /// goes nearly all keys move. Chooses as NGINX does with hash; takes no `hash_function`.
+    CrcTable = "crc_table", crc_table::CrcTable, Key;
+
+    /// Equal keys go to the same server by another remainder; with `hash_key = "source"` only the first three
+    /// bytes of IPv4 addresses count. Chooses as NGINX does with ip_hash; takes no `hash_function`.
+    NetworkTable = "network_table", crc_table::NetworkTable, Key;
 }
 
 impl Algorithm {

@@ -59,6 +59,21 @@ const ALLOWED: &[Allowed] = &[
         why: "what HTTP/1.1 means without it; on HTTP/1.0 the end of the connection shows it",
     },
     Allowed {
+        field: "te",
+        how: How::Dropped(&["trailers"]),
+        why: "trailers are passed on, so the wish for them may be",
+    },
+    Allowed {
+        field: "connection",
+        how: How::Dropped(&["te", "TE"]),
+        why: "goes with the wish for trailers",
+    },
+    Allowed {
+        field: "proxy-connection",
+        how: How::Dropped(&[""]),
+        why: "an old word about one connection, which NGINX passes on and nobody needs",
+    },
+    Allowed {
         field: "x-request-id",
         how: How::DroppedBeside("proxy-status"),
         why: "Clearway's own answers name their receipt",
@@ -305,8 +320,16 @@ fn fields(fields: &Fields, own_length: bool, values: &Values) -> Vec<String> {
     let mut named: Vec<(String, String)> = Vec::new();
     for (name, value) in &fields.0 {
         let name = name.to_ascii_lowercase();
-        let rule = ALLOWED.iter().find(|a| a.field == name).map(|a| &a.how);
-        let value = match rule {
+        let rules = || ALLOWED.iter().filter(|a| a.field == name).map(|a| &a.how);
+        let is_dropped = rules().any(|rule| match rule {
+            How::Dropped(starts) => starts.iter().any(|s| value.starts_with(s)),
+            How::DroppedBeside(other) => fields.has(other),
+            How::SinceDate => false,
+        });
+        if is_dropped {
+            continue;
+        }
+        let value = match rules().next() {
             Some(How::SinceDate) => match (date, seconds(value)) {
                 // What lies years off is a date of its own.
                 (Some(date), Some(then)) if (then - date).abs() < 800 * 86_400 => {
@@ -314,8 +337,6 @@ fn fields(fields: &Fields, own_length: bool, values: &Values) -> Vec<String> {
                 }
                 _ => value.clone(),
             },
-            Some(How::Dropped(starts)) if starts.iter().any(|s| value.starts_with(s)) => continue,
-            Some(How::DroppedBeside(other)) if fields.has(other) => continue,
             _ if name == "content-length" && own_length => "*".to_owned(),
             // Words of these have no case (RFC 9110 section 7.6.1, RFC 6265 section 5.2).
             _ if name == "connection" => value.to_ascii_lowercase(),

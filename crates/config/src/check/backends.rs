@@ -7,8 +7,8 @@ use clearway_outcome::Retry;
 use super::{Findings, limits, routes, time_outs};
 use crate::diagnostic::{Diagnostic, Origin};
 use crate::model::{
-    Backend, Bind, CheckStep, Config, CookieSite, HashFunction, Health, HealthKind, RetryMethods,
-    RetryOn, SendProxy, ServerAddress, ServerProtocol, ServerState,
+    Backend, Bind, ByRequest, CheckStep, Config, CookieSite, HashFunction, Health, HealthKind,
+    RetryMethods, RetryOn, SendProxy, ServerAddress, ServerProtocol, ServerState,
 };
 
 /// Time-outs that can be set once a backend is known.
@@ -44,6 +44,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
         }
         servers(backend, &own, found);
         traffic(backend, found);
+        cgi(backend, found);
         tls(backend, found);
         balancing(backend, found);
         health(backend, found);
@@ -100,7 +101,8 @@ impl<'a> Uses<'a> {
 
 /// TLS that protects nothing.
 fn tls(backend: &Backend, found: &mut Findings) {
-    if backend.protocol != ServerProtocol::Http1 && backend.send_proxy != SendProxy::Off {
+    let has_frames = matches!(backend.protocol, ServerProtocol::H2 | ServerProtocol::Auto);
+    if has_frames && backend.send_proxy != SendProxy::Off {
         let origin = backend.origins.field_or_section("send_proxy");
         let message = "a PROXY header names one client, and HTTP/2 carries the requests of many";
         found.error("protocol", origin, message);
@@ -138,8 +140,64 @@ fn tls(backend: &Backend, found: &mut Findings) {
 }
 
 /// Each server once, each name once, none of them this balancer.
+/// What goes with servers of FastCGI and the like, and what does not.
+fn cgi(backend: &Backend, found: &mut Findings) {
+    if !backend.protocol.is_cgi() {
+        for key in ["params", "optional_params", "standard_params"] {
+            if let Some(origin) = backend.origin_of(key) {
+                let message = format!("{key} is for servers of FastCGI, SCGI and uwsgi");
+                found.no_effect(origin, message, "set `protocol`, or remove it");
+            }
+        }
+        return;
+    }
+    let origin = backend.origins.field_or_section("protocol");
+    let refused = [
+        (backend.tls.is_some(), "TLS is not spoken with such servers"),
+        (
+            backend.send_proxy != SendProxy::Off,
+            "such servers know no PROXY header",
+        ),
+        (
+            backend
+                .health
+                .as_ref()
+                .is_some_and(|health| health.kind != HealthKind::Tcp),
+            "such servers are checked by connecting only",
+        ),
+    ];
+    for (is_there, message) in refused {
+        if is_there {
+            found.error("protocol", origin, message);
+        }
+    }
+}
+
+/// Servers that requests name.
+fn named_by_requests(backend: &Backend, by_request: &ByRequest, found: &mut Findings) {
+    if !backend.servers.is_empty() {
+        let origin = backend.origins.field_or_section("servers");
+        let message = "servers that requests name take the place of these";
+        found.error("by-request", origin, message);
+    }
+    let origin = by_request.origins.section();
+    if backend.health.is_some() {
+        let origin = backend.origins.field_or_section("health");
+        let message = "nothing is checked where requests name the server";
+        found.error("by-request", origin, message);
+    }
+    let is_open = !by_request.names.is_empty() || !by_request.networks.is_empty();
+    if !is_open && !by_request.unix_sockets && by_request.backends.is_empty() {
+        let message = "no server may be connected to";
+        let finding = Diagnostic::error("by-request", origin, message);
+        found.push(finding.expected("`names`, `networks`, `unix_sockets` or `backends`"));
+    }
+}
+
 fn servers(backend: &Backend, own: &Set<std::net::SocketAddr>, found: &mut Findings) {
-    if backend.servers.is_empty() {
+    if let Some(by_request) = &backend.by_request {
+        named_by_requests(backend, by_request, found);
+    } else if backend.servers.is_empty() {
         let origin = backend.origins.field_or_section("servers");
         let message = format!(
             "backend {} has no server: every request to it fails",

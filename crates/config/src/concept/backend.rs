@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clearway_balance::{Algorithm, Bound};
 
+use super::by_request::ByRequest;
 use super::compression::CompressionOverrides;
 use super::ejection::Ejection;
 use super::errors::ErrorPages;
@@ -19,7 +20,7 @@ use super::sticky::StickyCookie;
 use super::timeouts::TimeoutOverrides;
 use super::tls::BackendTls;
 use super::{concept, table_value};
-use crate::value::{HashKey, OrOff, Pairs, choice_value, choices};
+use crate::value::{HashKey, OrOff, Pairs, TemplateText, Text, Token, choice_value, choices};
 
 concept! {
     /// A group of servers that are alike.
@@ -28,6 +29,9 @@ concept! {
     /// The servers.
     servers: Vec<Server> = Vec::new(), required = true,
         example = Some("[\"10.0.0.1:8080\", { address = \"10.0.0.2:8080\", weight = 2 }]");
+    /// A server that each request names itself, in place of `servers`.
+    by_request: Option<ByRequest> = None,
+        example = Some("{ to = \"${header:x-shard}.internal:8080\", names = [\"*.internal\"] }");
     /// How a server is chosen.
     balance: Algorithm = Algorithm::RoundRobin, example = Some("\"least_requests\"");
     /// What algorithms that go by key keep together.
@@ -53,6 +57,20 @@ concept! {
     /// responses before those.
     rules: Vec<Rule> = Vec::new(), key = "rule",
         example = Some("[{ set_request_headers = { x-backend = \"app\" } }]");
+    /// Names and values that servers of FastCGI, SCGI and uwsgi get, besides `HTTP_…` for the fields of the
+    /// request.
+    params: Pairs<Token, TemplateText> = Pairs::default(),
+        example = Some("{ SCRIPT_FILENAME = \"/srv/app${path}\" }");
+    /// Those of `params` that are left out where they are empty.
+    optional_params: Vec<Token> = Vec::new(), example = Some("[\"HTTPS\"]");
+    /// Whether such servers get what CGI wants of every request too: its method, path, query, addresses
+    /// (RFC 3875 section 4.1), as far as `params` says nothing else.
+    standard_params: bool = true, example = Some("false");
+    /// A body whose length the client does not tell is read to its end and sent with its length when it has no
+    /// more bytes than this, and it is Clearway that says that it may come (100 Continue); 0 = it goes on as it
+    /// comes. When absent: 0, for FastCGI, SCGI and uwsgi 1 MiB. They want the length: longer bodies are refused.
+    body_buffer: Option<usize> = None, bytes = true, range = Some((0.0, 1_073_741_824.0)),
+        example = Some("\"64KiB\"");
     /// What is spoken with the servers.
     protocol: ServerProtocol = ServerProtocol::Http1, example = Some("\"h2\"");
     /// TLS with the servers; `true` for the defaults.
@@ -112,8 +130,40 @@ choices! {
         /// HTTP/2 where a server agrees on it with TLS, else HTTP/1.1. WebSocket goes over HTTP/1.1;
         /// other upgrades are not passed on over HTTP/2.
         Auto = "auto",
+        /// FastCGI, as a responder. Connections are kept where `keepalive.max_idle` is not 0.
+        Fastcgi = "fastcgi",
+        /// SCGI.
+        Scgi = "scgi",
+        /// uwsgi.
+        Uwsgi = "uwsgi",
     }
 }
+
+impl ServerProtocol {
+    /// Whether requests go to servers as names and values.
+    #[must_use]
+    pub fn is_cgi(self) -> bool {
+        matches!(self, Self::Fastcgi | Self::Scgi | Self::Uwsgi)
+    }
+}
+
+/// What CGI wants of every request.
+const STANDARD_PARAMS: [(&str, &str); 14] = [
+    ("GATEWAY_INTERFACE", "CGI/1.1"),
+    ("REQUEST_METHOD", "${method}"),
+    ("QUERY_STRING", "${query}"),
+    ("REQUEST_URI", "${target}"),
+    ("SCRIPT_NAME", "${path}"),
+    ("DOCUMENT_URI", "${path}"),
+    ("CONTENT_TYPE", "${header:content-type}"),
+    ("CONTENT_LENGTH", "${header:content-length}"),
+    ("SERVER_PROTOCOL", "HTTP/${version}"),
+    ("SERVER_NAME", "${host}"),
+    ("SERVER_PORT", "${port}"),
+    ("REQUEST_SCHEME", "${scheme}"),
+    ("REMOTE_ADDR", "${client_ip}"),
+    ("REDIRECT_STATUS", "200"),
+];
 
 choices! {
     /// What is sent before the first byte of a server connection.
@@ -136,6 +186,32 @@ impl Backend {
             return Algorithm::ConsistentHash { bound };
         }
         self.balance
+    }
+
+    /// Bytes of bodies without a length that are read to their ends.
+    #[must_use]
+    pub fn body_buffer(&self) -> usize {
+        let usual = if self.protocol.is_cgi() { 1 << 20 } else { 0 };
+        self.body_buffer.unwrap_or(usual)
+    }
+
+    /// Names and values that servers get, in the order in which they are sent.
+    #[must_use]
+    pub fn all_params(&self) -> Vec<(Token, TemplateText)> {
+        if !self.protocol.is_cgi() {
+            return Vec::new();
+        }
+        let mut all = self.params.0.clone();
+        let standard = STANDARD_PARAMS.iter().filter(|_| self.standard_params);
+        for (name, text) in standard {
+            let name = Token::new(name);
+            if let Ok(text) = TemplateText::parse(text)
+                && all.iter().all(|(known, _)| *known != name)
+            {
+                all.push((name, text));
+            }
+        }
+        all
     }
 
     /// Requests at the same time that a server takes; 0 = no limit.

@@ -7,6 +7,7 @@ pub(crate) mod acme;
 pub(crate) mod actions;
 pub(crate) mod admin;
 pub(crate) mod backend;
+pub(crate) mod by_request;
 pub(crate) mod compression;
 pub(crate) mod ejection;
 pub(crate) mod errors;

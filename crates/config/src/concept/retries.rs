@@ -1,5 +1,7 @@
 //! `retries`: failed attempts that are followed by others.
 
+use std::time::Duration;
+
 use clearway_balance::budget;
 
 use super::overridable;
@@ -30,6 +32,10 @@ overridable! {
         example = Some("\"64KiB\"");
     /// Whether another server is tried first.
     other_server: bool = true;
+    /// Whether a server that failed is tried again when there is no other.
+    same_server: bool = true;
+    /// How long after its first attempt a request may be tried again; `"0s"` = any time.
+    time: Duration = Duration::ZERO, example = Some("\"10s\"");
 }
 
 choices! {

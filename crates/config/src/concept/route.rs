@@ -31,6 +31,9 @@ concept! {
         example = Some("[{ when = { method = \"PUT\" }, deny = 405 }]");
     /// The backend; not needed with `redirect`, `reply` or `deny`.
     backend: Option<Identifier> = None, example = Some("\"app\"");
+    /// Whether wishes to change the protocol (WebSocket) are passed on; else such requests are passed on as if
+    /// they had none.
+    upgrades: bool = true, example = Some("false");
     /// What other routes answer in place of errors.
     on_error: Vec<OnError> = Vec::new(), example = Some("[{ status = [404], to = \"/404.html\" }]");
     /// Time-outs in place of those of the process, the listener and the backend.

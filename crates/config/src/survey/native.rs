@@ -256,7 +256,11 @@ fn speaks(backend: &Backend, is_http: bool) -> Spoke {
     match backend.protocol {
         _ if !is_http => Spoke::Tcp,
         ServerProtocol::H2 => Spoke::Http2,
-        ServerProtocol::Http1 | ServerProtocol::Auto => Spoke::Http1,
+        ServerProtocol::Http1
+        | ServerProtocol::Auto
+        | ServerProtocol::Fastcgi
+        | ServerProtocol::Scgi
+        | ServerProtocol::Uwsgi => Spoke::Http1,
     }
 }
 

@@ -53,7 +53,7 @@ impl Trunk {
     pub async fn open(stream: Stream, settings: &TrunkSettings) -> io::Result<(Self, Driver)> {
         let scheme = match stream {
             Stream::Tls(_) => Scheme::HTTPS,
-            Stream::Plain(_) | Stream::H2(_) | Stream::Gone => Scheme::HTTP,
+            Stream::Plain(_) | Stream::H2(_) | Stream::Cgi(_) | Stream::Gone => Scheme::HTTP,
         };
         let link = Link::new(&stream);
         let io = Io::new(stream, Vec::new(), 0, Arc::clone(&link));

@@ -12,21 +12,24 @@ use clearway_base::hash::{self, Map, Set};
 use clearway_base::intern::Name;
 use clearway_config::Diagnostic;
 use clearway_config::model::{
-    Backend, BackendTls, CheckStep, HashKey, Health, HealthKind, Pattern,
-    SendProxy as SendProxyConfig, Server, ServerAddress, ServerProtocol, ServerState,
+    Backend, BackendTls, ByRequest, CheckStep, HashKey, Health, HealthKind, Identifier, Pattern,
+    SendProxy as SendProxyConfig, Server, ServerAddress, ServerProtocol, ServerState, Token,
 };
+use clearway_net::cgi::Dialect;
 use clearway_net::connect::Target;
 use clearway_net::probe::{
     self, BodyMatch, Connect, Expect, Grpc, GrpcSettings, Http, Http2, HttpSettings, Probe,
     ProxyHeader, Script, Sought, Step, Tcp,
 };
 use clearway_outcome::FaultKind;
-use clearway_rules::Value;
 use clearway_rules::ast::{Definitions, Fetch};
+use clearway_rules::{SERVER_FROM, Value};
 
 use super::{pages, tls};
 use crate::board::{Board, DRAIN, MAINTENANCE, server_key};
-use crate::plan::{BackendPlan, BackendTlsPlan, CheckPlan, Keep, SendProxy, ServerPlan};
+use crate::plan::{
+    BackendPlan, BackendTlsPlan, ByRequestPlan, CgiPlan, CheckPlan, Keep, SendProxy, ServerPlan,
+};
 
 /// What has to be asked of the resolver.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -119,11 +122,15 @@ pub(super) fn compile(
     names: &Names,
     board: &mut Board,
     (before, keeps): (Option<&Arc<BackendPlan>>, bool),
+    index: &Map<&str, usize>,
 ) -> Result<Arc<BackendPlan>, Diagnostic> {
     let name = Name::new(backend.name.as_str());
     let mut empty_because = FaultKind::NoServers;
     let mut places = Vec::new();
-    for server in &backend.servers {
+    // Where requests name the server this one stands for all of them: counts are kept with it.
+    let stand_in = backend.by_request.as_ref().map(ByRequest::stand_in);
+    let places_of = backend.servers.iter().filter(|_| stand_in.is_none());
+    for server in places_of.chain(&stand_in) {
         find_places(server, names, &mut places, &mut empty_because);
     }
     let tls = match &backend.tls {
@@ -147,6 +154,7 @@ pub(super) fn compile(
         && backend.servers.iter().all(|server| server.tls.is_none())
         && before.empty_because == empty_because
         && before.servers.len() == places.len()
+        && before.by_request.as_ref().is_none_or(|by| by.leads_as(index))
         && places
             .iter()
             .zip(&before.servers)
@@ -180,7 +188,16 @@ pub(super) fn compile(
         hash_value: hash_value(backend, named)?,
         has_maxconn: servers.iter().any(|s| s.maxconn > 0),
         empty_because,
-        program,
+        program: program.map(Arc::new),
+        cgi: cgi(backend),
+        body_buffer: backend.body_buffer(),
+        by_request: backend.by_request.as_ref().map(|by_request| {
+            Arc::new(ByRequestPlan {
+                variable: Name::new(SERVER_FROM),
+                backends: leads(by_request, index),
+                settings: by_request.clone(),
+            })
+        }),
         keep: Keep {
             max_idle: backend.keepalive.max_idle,
             idle_us: micros(backend.keepalive.idle_timeout),
@@ -238,6 +255,42 @@ fn hash_value(backend: &Backend, named: &Definitions) -> Result<Option<Value>, D
         let origin = backend.origins.field_or_section("hash_key");
         Diagnostic::error("hash_key", origin, words)
     })
+}
+
+/// What servers of FastCGI and the like get.
+fn cgi(backend: &Backend) -> Option<Arc<CgiPlan>> {
+    let dialect = match backend.protocol {
+        ServerProtocol::Fastcgi => Dialect::Fastcgi,
+        ServerProtocol::Scgi => Dialect::Scgi,
+        ServerProtocol::Uwsgi => Dialect::Uwsgi,
+        ServerProtocol::Http1 | ServerProtocol::H2 | ServerProtocol::Auto => return None,
+    };
+    let params = backend.all_params().into_iter().map(|(name, _)| {
+        let variable = Name::new(&Backend::param_variable(name.as_str()));
+        let is_optional = backend.optional_params.contains(&name);
+        (name.as_str().to_owned(), variable, is_optional)
+    });
+    Some(Arc::new(CgiPlan {
+        dialect,
+        keeps: backend.keepalive.max_idle > 0,
+        params: params.collect(),
+    }))
+}
+
+impl ByRequestPlan {
+    /// Whether the backends that names lead to stand at the same places.
+    fn leads_as(&self, index: &Map<&str, usize>) -> bool {
+        self.backends == leads(&self.settings, index)
+    }
+}
+
+/// The places of the backends that names lead to.
+fn leads(by_request: &ByRequest, index: &Map<&str, usize>) -> Map<Vec<u8>, usize> {
+    let place = |(name, backend): &(Token, Identifier)| {
+        let place = *index.get(backend.as_str())?;
+        Some((name.as_str().as_bytes().to_vec(), place))
+    };
+    by_request.backends.iter().filter_map(place).collect()
 }
 
 fn micros(time: Duration) -> u64 {
@@ -401,7 +454,10 @@ fn headers(health: &Health) -> Vec<(String, String)> {
 fn http2_of(backend: &Backend, health: &Health) -> Http2 {
     let has_tls = backend.tls.is_some() && health.tls;
     match backend.protocol {
-        ServerProtocol::Http1 => Http2::Never,
+        ServerProtocol::Http1
+        | ServerProtocol::Fastcgi
+        | ServerProtocol::Scgi
+        | ServerProtocol::Uwsgi => Http2::Never,
         ServerProtocol::H2 | ServerProtocol::Auto if has_tls => Http2::Agreed,
         ServerProtocol::H2 if health.port.is_none() => Http2::Always,
         ServerProtocol::H2 | ServerProtocol::Auto => Http2::Never,

@@ -125,11 +125,13 @@ fn compile_backends<'a>(
         .collect();
     let named = definitions(config, board);
     let are_same = before.is_some_and(|before| *before.named == named);
+    let places = config.backends.iter().enumerate();
+    let index: Map<&str, usize> = places.map(|(at, b)| (b.name.as_str(), at)).collect();
     config.backends.iter().map(move |backend| {
         let old = known.get(&Name::new(backend.name.as_str())).copied();
         // What its rules refer to may be different where they themselves are not.
         let keeps = are_same || backend.rules.is_empty();
-        backend::compile(backend, &named, names, board, (old, keeps))
+        backend::compile(backend, &named, names, board, (old, keeps), &index)
     })
 }
 
@@ -193,6 +195,7 @@ fn compile_listener(
                 .map(|b| config.retries_for(b, None))
                 .unwrap_or_default(),
         ),
+        upgrades: true,
         logs: logs(config, named, listener, None)?,
         on_error: Vec::new(),
         body: body(config, named, (listener, default, None))?,
@@ -335,6 +338,7 @@ fn compile_route(
                 .map(|b| config.retries_for(b, Some(route)))
                 .unwrap_or_default(),
         ),
+        upgrades: route.upgrades,
         logs: logs(config, named, listener, Some(route))?,
         on_error: route.on_error.iter().map(error_turn).collect(),
         body: body(config, named, (listener, backend, Some(route)))?,
@@ -393,6 +397,8 @@ fn retries(retries: &Retries) -> RetryPlan {
         methods: retries.methods,
         body_buffer: retries.body_buffer,
         other_server: retries.other_server,
+        same_server: retries.same_server,
+        time: retries.time,
     }
 }
 

@@ -205,7 +205,10 @@ pub(super) fn backend(
         revoked,
         certificate,
         alpn: match protocol {
-            ServerProtocol::Http1 => Vec::new(),
+            ServerProtocol::Http1
+            | ServerProtocol::Fastcgi
+            | ServerProtocol::Scgi
+            | ServerProtocol::Uwsgi => Vec::new(),
             ServerProtocol::H2 => vec![b"h2".to_vec()],
             ServerProtocol::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         },

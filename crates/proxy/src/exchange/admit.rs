@@ -119,13 +119,16 @@ impl Exchange<'_> {
             ));
         };
         self.cookie_for_server(&backend);
+        if !self.route_plan().upgrades || backend.plan.cgi.is_some() {
+            self.request.head.upgrade = false;
+        }
         match &backend.plan.program {
             Some(program) => self.request_rules(program),
             None => Ok(Admission::Here),
         }
     }
 
-    fn request_rules(&mut self, program: &Program) -> Result<Admission, Stop> {
+    pub(super) fn request_rules(&mut self, program: &Program) -> Result<Admission, Stop> {
         let around = Surroundings {
             conn: self.conn,
             plan: &self.plan,
@@ -203,7 +206,11 @@ impl Exchange<'_> {
         if let Some(event) = Event::of_status(self.request.response.status) {
             self.count_event(event);
         }
-        let programs = [&backend.plan.program, &listener.program, &route.program];
+        let programs = [
+            backend.plan.program.as_deref(),
+            listener.program.as_ref(),
+            route.program.as_ref(),
+        ];
         let server = backend
             .servers
             .get(answer.member)

@@ -90,7 +90,7 @@ impl Exchange<'_> {
     }
 
     /// Tells a client that asks for it to go on, and no server to do so again.
-    async fn invite(&mut self) -> Result<(), Stop> {
+    pub(super) async fn invite(&mut self) -> Result<(), Stop> {
         if !std::mem::take(&mut self.request.head.expect_continue) {
             return Ok(());
         }

@@ -449,7 +449,11 @@ impl Exchange<'_> {
         let is_shared = server.stream.h2().is_some();
         // A body that nobody wanted may still come.
         let clean = clean && !self.is_bodiless_by_rule();
-        if !is_shared && clean && sent_all && self.request.response.keep_alive {
+        let may_follow = match server.stream.cgi_mut() {
+            Some(stream) => stream.may_follow(),
+            None => self.request.response.keep_alive,
+        };
+        if !is_shared && clean && sent_all && may_follow {
             server.uses += 1;
             if let Some(backend) = &self.backend
                 && let Some(home) = backend.servers.get(member)

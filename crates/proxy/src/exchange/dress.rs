@@ -19,7 +19,7 @@ impl Exchange<'_> {
         let backend = self.backend.clone();
         let route = self.route.map(|at| plan.route(at.listener, at.route));
         let programs = [
-            backend.as_ref().and_then(|b| b.plan.program.as_ref()),
+            backend.as_ref().and_then(|b| b.plan.program.as_deref()),
             listener.program.as_ref(),
             route.and_then(|route| route.program.as_ref()),
         ];

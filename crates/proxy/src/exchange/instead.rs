@@ -36,7 +36,7 @@ impl Exchange<'_> {
     /// Has another route answer where the route says so; else the steps ended as they did.
     pub(super) async fn instead_of(&mut self, stop: Stop) -> Turned {
         let (status, fault) = match &stop {
-            Stop::Fault(fault) => (fault.kind.status(), Some(*fault)),
+            Stop::Fault(fault) => (self.status_of(fault), Some(*fault)),
             Stop::Reply(reply) => {
                 let fault = |kind| self.local_fault(kind, Phase::Admit);
                 (reply.status, reply.fault.map(fault))

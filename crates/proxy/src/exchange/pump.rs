@@ -374,6 +374,10 @@ impl Pump {
         if let Some(stream) = to.h2_mut() {
             return stream.finish(&self.trailers);
         }
+        if let Some(stream) = to.cgi_mut() {
+            stream.finish();
+            return Ok(());
+        }
         let before: &[u8] = if self.in_chunk {
             b"\r\n0\r\n"
         } else {

@@ -9,6 +9,7 @@ use clearway_base::clock::Stamp;
 use clearway_base::hash;
 use clearway_config::model::ServerProtocol;
 use clearway_http::proxy_protocol;
+use clearway_net::cgi::CgiStream;
 use clearway_net::connect;
 use clearway_net::h2::{Trunk, TrunkSettings};
 use clearway_net::stream::Stream;
@@ -31,6 +32,14 @@ const SHARED_WINDOW: u32 = 64 * 1_024;
 impl Exchange<'_> {
     /// Tries servers until one answers or no further Attempt is allowed.
     pub(super) async fn obtain(&mut self) -> Result<Answer, Stop> {
+        if self.backend.as_ref().is_some_and(|b| b.named.is_some()) {
+            // Boxed: most backends know their servers.
+            Box::pin(self.lead()).await?;
+        }
+        if self.waits_for_body() {
+            // Boxed: most bodies go on as they come.
+            Box::pin(self.gather()).await?;
+        }
         loop {
             let Chosen {
                 member,
@@ -119,7 +128,10 @@ impl Exchange<'_> {
     /// A kept connection, or a fresh one within `timeouts.connect`.
     async fn reach(&mut self, server: &Rc<LocalServer>) -> Result<ServerConn, Fault> {
         let may_share = match server.plan.protocol {
-            ServerProtocol::Http1 => false,
+            ServerProtocol::Http1
+            | ServerProtocol::Fastcgi
+            | ServerProtocol::Scgi
+            | ServerProtocol::Uwsgi => false,
             ServerProtocol::H2 => true,
             // Few servers take WebSockets over HTTP/2.
             ServerProtocol::Auto => !self.opens_websocket() && !server.kept.trunks.prefers_h1(),
@@ -142,6 +154,7 @@ impl Exchange<'_> {
             // It has begun to agree on HTTP/2.
             return Box::pin(self.share(server, stream)).await;
         }
+        let stream = self.translated(stream);
         Ok(ServerConn {
             asked,
             ..ServerConn::new(stream, self.conn.worker.now())
@@ -158,6 +171,19 @@ impl Exchange<'_> {
         };
         let view = around.view(&self.request.head, self.lease.filled(), self.id);
         asked_name(value, &view, &self.request.scratch)
+    }
+
+    /// The connection, with a translation over it where the server speaks FastCGI or the like.
+    fn translated(&self, mut stream: Stream) -> Stream {
+        let plan = self.backend.as_ref().and_then(|b| b.plan.cgi.as_ref());
+        let Some(plan) = plan else { return stream };
+        match stream.take_plain() {
+            Some(wire) => {
+                let stream = CgiStream::new(wire, plan.dialect, plan.keeps);
+                Stream::Cgi(Box::new(stream))
+            }
+            None => stream,
+        }
     }
 
     /// Whether the request opens a WebSocket: the one upgrade that HTTP/2 has a form for. Others are a
@@ -276,7 +302,12 @@ impl Exchange<'_> {
         // Boxed: room for opening a connection need not lie between the parts that every request uses.
         let offer = match server.plan.protocol {
             ServerProtocol::Auto if self.opens_websocket() => Offer::Http1,
-            ServerProtocol::Http1 | ServerProtocol::H2 | ServerProtocol::Auto => Offer::Whatever,
+            ServerProtocol::Http1
+            | ServerProtocol::H2
+            | ServerProtocol::Auto
+            | ServerProtocol::Fastcgi
+            | ServerProtocol::Scgi
+            | ServerProtocol::Uwsgi => Offer::Whatever,
         };
         let stream = Box::pin(open(self.conn, server, limit, (offer, asked)))
             .await

@@ -84,6 +84,14 @@ fn body_of(reply: &[u8]) -> &[u8] {
 }
 
 impl Exchange<'_> {
+    /// The status that a fault is answered with.
+    pub(super) fn status_of(&self, fault: &Fault) -> u16 {
+        let status = fault.kind.status();
+        let listener = self.plan.listener(self.conn.listener_at);
+        let page = listener.errors.for_fault(fault.kind, status);
+        page.and_then(|page| page.status).unwrap_or(status)
+    }
+
     /// Answers a fault with its status, unless nothing can be sent.
     pub(super) async fn reply_fault(&mut self, fault: Fault) -> Next {
         self.fault = Some(fault);

@@ -22,7 +22,10 @@ impl Exchange<'_> {
         if !wanted {
             return Err(RetryRefusal::NotConfigured);
         }
-        if fault.kind.is_lasting() && !self.has_other_server() {
+        // A kept connection that was over says nothing about the server.
+        let is_lasting = fault.kind.is_lasting()
+            || !rules.same_server && !matches!(fault.kind.retry(), Retry::Reused);
+        if is_lasting && !self.has_other_server() {
             return Err(RetryRefusal::NoServer);
         }
         // Nothing of the request reached a server when no connection was made, and where HTTP/2 says so.
@@ -57,6 +60,9 @@ impl Exchange<'_> {
         if status < 400 || !rules.on.contains(&RetryOn::Status(status)) {
             return None;
         }
+        if !rules.same_server && !self.has_other_server() {
+            return Some(Err(RetryRefusal::NoServer));
+        }
         Some(
             self.may_try_again(true, replayable)
                 .and_then(|()| self.take_from_budget()),
@@ -83,6 +89,11 @@ impl Exchange<'_> {
             return Err(RetryRefusal::BodySent);
         }
         let now = self.conn.worker.now();
+        let time = self.route_plan().retries.time;
+        let began = self.request.attempts.first().map(|first| first.started);
+        if !time.is_zero() && began.is_some_and(|began| now.since(began) >= time) {
+            return Err(RetryRefusal::Deadline);
+        }
         let total = self.route_plan().timeouts.total;
         if !total.is_zero() && now.since(self.arrival.started) >= total {
             return Err(RetryRefusal::Deadline);

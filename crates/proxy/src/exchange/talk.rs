@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clearway_base::buffer::{Lease, Pool};
 use clearway_http::{Framing, HeadLimits, Method, Progress, encode_interim};
-use clearway_net::stream::{Read, fault_of};
+use clearway_net::stream::{Read, Stream, fault_of};
 use clearway_net::tls;
 use clearway_outcome::{Attempt, Fault, FaultKind, Phase};
 
@@ -71,7 +71,8 @@ impl Exchange<'_> {
         let limit = self.body_limit();
         let keep = self.keep_body();
         let framing = &self.request.head.framing;
-        let frames = server.stream.h2().map(|_| &self.conn.worker.large);
+        let has_frames = server.stream.has_frames();
+        let frames = has_frames.then_some(&self.conn.worker.large);
         let upload = Upload::new(
             framing,
             &self.lease,
@@ -174,7 +175,8 @@ impl Exchange<'_> {
     /// Encodes the head and writes it, with the body bytes at hand, in one system call.
     async fn send_first(&mut self, talk: &mut Talk) {
         let worker = std::rc::Rc::clone(&self.conn.worker);
-        self.encode_head(talk.server.stream.h2().is_some());
+        self.begin_params(&mut talk.server.stream);
+        self.encode_head(talk.server.stream.has_frames());
         poll_fn(|cx| {
             let out = worker.out.borrow();
             let first = talk.upload.first(&self.lease);
@@ -196,6 +198,22 @@ impl Exchange<'_> {
             self.sent();
         } else {
             talk.progress = u64::MAX;
+        }
+    }
+
+    /// Gives a server of FastCGI or the like what it gets besides the head.
+    fn begin_params(&self, stream: &mut Stream) {
+        let Some(stream) = stream.cgi_mut() else {
+            return;
+        };
+        let params = stream.begin();
+        let plan = self.backend.as_ref().and_then(|b| b.plan.cgi.as_ref());
+        let wanted = plan.map(|plan| plan.params.as_slice()).unwrap_or_default();
+        for (name, variable, is_optional) in wanted {
+            let value = self.request.scratch.variable(*variable).unwrap_or_default();
+            if !(*is_optional && value.is_empty()) {
+                params.push(name.as_bytes(), value);
+            }
         }
     }
 
@@ -367,7 +385,8 @@ impl Exchange<'_> {
             .parse(buffer.filled(), &limits, method)
         {
             Ok(Progress::Complete) => {
-                let at_end = talk.server.stream.h2().is_some_and(|s| s.is_at_end());
+                let is_alone = buffer.len() <= self.request.response.len;
+                let at_end = is_alone && talk.server.stream.is_at_end();
                 if self.request.response.framing == Framing::UntilClose && at_end {
                     self.request.response.framing = Framing::Length(0);
                 }
@@ -424,6 +443,12 @@ impl Exchange<'_> {
         let reused = self.request.attempts.last().is_some_and(Attempt::is_reused);
         let broken = error.and_then(|error| fault_of(error, true));
         let is_tls = error.is_some_and(|error| tls::fault_of(error, true).is_some());
+        let is_nonsense = error.is_some_and(|e| e.kind() == io::ErrorKind::InvalidData);
+        if is_nonsense && matches!(talk.server.stream, Stream::Cgi(_)) {
+            let kind = FaultKind::ResponseNotHttp;
+            let fault = self.server_fault(kind, Phase::ResponseHead, 0);
+            return Event::Failed(Failed::Server(fault));
+        }
         // A kept connection that TLS ends is one that was over, as if it had been reset.
         if let Some((kind, signal)) = broken.filter(|_| !(is_tls && reused)) {
             let phase = match (got_bytes, is_tls) {
@@ -500,7 +525,14 @@ impl Exchange<'_> {
     fn give_up(&mut self, talk: &mut Talk, failed: Failed) -> Failed {
         let first = talk.buffer.as_ref().map(Lease::filled).unwrap_or_default();
         let attempt = self.request.attempt();
-        attempt.evidence = Some(evidence::gather(Some(&talk.server.stream), first));
+        // What an application complained about says more than nothing.
+        let said = match &talk.server.stream {
+            Stream::Cgi(stream) if first.is_empty() => stream.complaint(),
+            Stream::Cgi(_) | Stream::Plain(_) | Stream::Tls(_) | Stream::H2(_) | Stream::Gone => {
+                first
+            }
+        };
+        attempt.evidence = Some(evidence::gather(Some(&talk.server.stream), said));
         attempt.bytes_received = first.len() as u64;
         attempt.bytes_sent = talk.upload.totals().0;
         self.replayable = talk.upload.is_replayable();

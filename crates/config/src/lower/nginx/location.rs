@@ -415,24 +415,23 @@ fn content(
     let pass = block.iter().find(|directive| directive.is("proxy_pass"));
     if let Some(directive) = pass {
         work.notes.begin(directive.origin(), text_of(directive));
-        if let Some(tries) = block.iter().find(|directive| directive.is("try_files")) {
-            work.notes.begin(tries.origin(), text_of(tries));
-            work.notes
-                .refused("try_files beside proxy_pass is not known here");
-            work.notes.begin(directive.origin(), text_of(directive));
-        }
+        tries(block, names, route, work.notes);
+        work.notes.begin(directive.origin(), text_of(directive));
         if let Err(message) = super::proxy::pass(directive, scope, prefix, names, route, work) {
             work.notes.refused(message);
         }
         return;
     }
-    let other = [
-        "fastcgi_pass",
-        "uwsgi_pass",
-        "scgi_pass",
-        "grpc_pass",
-        "memcached_pass",
-    ];
+    let is_gateway = |d: &&Directive| super::gateway::NAMES.contains(&d.name.text.as_str());
+    if let Some(directive) = block.iter().find(is_gateway) {
+        tries(block, names, route, work.notes);
+        work.notes.begin(directive.origin(), text_of(directive));
+        if let Err(message) = super::gateway::pass(directive, scope, names, route, work) {
+            work.notes.refused(message);
+        }
+        return;
+    }
+    let other = ["memcached_pass"];
     if let Some(directive) = block.iter().find(|inner| inner.is("stub_status")) {
         read_alone(directive, route);
         route.actions.status_page = Some(StatusPage {
@@ -493,6 +492,17 @@ fn read_alone(directive: &Directive, route: &mut Route) {
     };
     let refusal = rule(not(reads), actions, "deny", &directive.origin());
     route.rules.push(refusal);
+}
+
+/// `try_files` of a place that passes on.
+fn tries(block: &[Directive], names: &Names, route: &mut Route, notes: &mut Notes) {
+    let Some(directive) = block.iter().find(|directive| directive.is("try_files")) else {
+        return;
+    };
+    notes.begin(directive.origin(), text_of(directive));
+    if let Err(message) = super::gateway::tries(directive, names, route) {
+        notes.refused(message);
+    }
 }
 
 fn limits(scope: &Scope<'_>, route: &mut Route) {

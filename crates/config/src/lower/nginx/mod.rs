@@ -9,12 +9,15 @@
 mod access;
 mod bodies;
 mod files;
+mod gateway;
 mod headers;
 mod limits;
 mod location;
 mod logs;
 mod more;
+mod named;
 mod proxy;
+mod redirects;
 mod rewrite;
 mod server;
 mod shape;

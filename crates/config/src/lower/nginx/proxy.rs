@@ -4,11 +4,13 @@ use clearway_rules::ast::{Convert, Fetch, Piece, Template};
 
 use super::location::Work;
 use super::text_of;
-use super::upstream::{self, Target};
+use super::upstream::{self, PROXY, Target, Words};
 use super::values::{self, Names};
 use crate::lower::build::{self, rule};
 use crate::lower::notes::Notes;
-use crate::model::{Actions, Condition, HeaderName, RegexText, Replacement, Route, TemplateText};
+use crate::model::{
+    Actions, Condition, HeaderName, RegexText, Route, ServerProtocol, TemplateText,
+};
 use crate::survey::nginx::scope::Scope;
 use crate::syntax::nginx::Directive;
 use crate::value::Text;
@@ -26,6 +28,15 @@ pub(super) fn pass(
     work: &mut Work<'_>,
 ) -> Result<(), String> {
     let text = directive.argument(0).unwrap_or_default();
+    if let Some(bind) = scope.find("proxy_bind") {
+        work.notes.begin(bind.origin(), text_of(bind));
+        let is_address = |text: &str| text == "off" || text.parse::<std::net::IpAddr>().is_ok();
+        if !bind.argument(0).is_some_and(is_address) || bind.argument(1).is_some() {
+            work.notes
+                .ineffective("the address to connect from is always the same here");
+        }
+        work.notes.begin(directive.origin(), text_of(directive));
+    }
     // Variables may stand in the path, not in the name of the server.
     let end = text.find("://").map_or(0, |at| at + 3);
     let slash = text
@@ -34,8 +45,15 @@ pub(super) fn pass(
         .map_or(text.len(), |at| at + end);
     let (host, uri) = text.split_at_checked(slash).unwrap_or((text, ""));
     let has_variables = text.contains('$');
+    route.origins.set("backend", directive.origin());
     let Some(host) = values::constant(host, names) else {
-        return Err("a server whose name depends on the request is not known here".to_owned());
+        let name = super::named::backend(directive, text, &PROXY, names, (scope, None), work)?;
+        route.backend = Some(name);
+        upstream::ask(&PROXY, scope, work.config, route);
+        request_headers(scope, None, &PROXY, names, route, work.notes);
+        hidden(scope, &PROXY, route);
+        redirects(scope, None, names, route, work.notes);
+        return Ok(());
     };
     let target = upstream::target(&format!("{host}{uri}"))
         .ok_or_else(|| "only http:// and https:// are known here".to_owned())?;
@@ -47,7 +65,7 @@ pub(super) fn pass(
         work.notes,
     )?;
     route.backend = Some(name);
-    route.origins.set("backend", directive.origin());
+    upstream::ask(&PROXY, scope, work.config, route);
     if let Some(uri) = &target.uri {
         let to = replaced(uri, prefix, has_variables, names)?;
         if let Some(to) = to {
@@ -55,17 +73,28 @@ pub(super) fn pass(
                 set_target: Some(to),
                 ..Actions::default()
             };
-            route.rules.push(rule(
-                Condition::default(),
-                actions,
-                "set_target",
-                &directive.origin(),
-            ));
+            // A path that was rewritten on the way here is passed on as it is.
+            let is_rewritten = super::rewrite::is_rewritten();
+            let when = match has_variables {
+                true => Condition::default(),
+                false => build::not(is_rewritten),
+            };
+            route
+                .rules
+                .push(rule(when, actions, "set_target", &directive.origin()));
         }
     }
-    request_headers(scope, &target, names, route, work.notes);
-    hidden(scope, route);
-    redirects(scope, &target, prefix, route);
+    request_headers(scope, Some(&target), &PROXY, names, route, work.notes);
+    hidden(scope, &PROXY, route);
+    let default = target.uri.as_ref().and_then(|uri| {
+        let scheme = if target.is_tls { "https" } else { "http" };
+        Some((
+            format!("{scheme}://{}{uri}", target.host),
+            prefix?.to_owned(),
+        ))
+    });
+    let default = default.filter(|_| !has_variables);
+    redirects(scope, default, names, route, work.notes);
     Ok(())
 }
 
@@ -96,25 +125,46 @@ fn replaced(
     values::to_text(&Template::new(pieces)).map(Some)
 }
 
+/// Headers that are passed on, by their names.
+pub(super) fn names_of_headers(scope: &Scope<'_>, words: &Words, route: &mut Route) {
+    let pattern = if !scope.flag(words.pass_headers, true).value {
+        // What frames the message is no matter of this.
+        "."
+    } else if !scope.flag("ignore_invalid_headers", true).value {
+        // All names that HTTP allows are passed on.
+        return;
+    } else if scope.flag("underscores_in_headers", false).value {
+        "[^A-Za-z0-9_-]"
+    } else {
+        "[^A-Za-z0-9-]"
+    };
+    let actions = Actions {
+        remove_request_headers_like: RegexText::parse(pattern).into_iter().collect(),
+        ..Actions::default()
+    };
+    let origin = route.origins.section().clone();
+    let key = "remove_request_headers_like";
+    route
+        .rules
+        .push(rule(Condition::default(), actions, key, &origin));
+}
+
 /// `proxy_set_header`, with what is sent where it says nothing.
-fn request_headers(
+pub(super) fn request_headers(
     scope: &Scope<'_>,
-    target: &Target,
+    target: Option<&Target>,
+    words: &Words,
     names: &Names,
     route: &mut Route,
     notes: &mut Notes,
 ) {
+    names_of_headers(scope, words, route);
     let mut actions = Actions::default();
-    let mut host = target.host.clone();
-    if host.starts_with("unix:") {
-        host = "localhost".to_owned();
-    }
-    let host = host
-        .strip_suffix(if target.is_tls { ":443" } else { ":80" })
-        .map(str::to_owned)
-        .unwrap_or(host);
-    actions.set_host = TemplateText::parse(&host).ok();
-    for directive in scope.all("proxy_set_header") {
+    let host = target.map(proxy_host);
+    actions.set_host = host
+        .as_ref()
+        .and_then(|host| TemplateText::parse(host).ok());
+    for directive in scope.all(words.set_header) {
         notes.begin(directive.origin(), text_of(directive));
         let name = directive.argument(0).unwrap_or_default();
         let text = directive.argument(1).unwrap_or_default();
@@ -134,8 +184,17 @@ fn request_headers(
             notes.equivalent("connections and upgrades are passed on by themselves");
             continue;
         }
+        if lower == "host" && (text.is_empty() || (text == "$proxy_host" && host.is_none())) {
+            if text.is_empty() {
+                notes.equivalent("a request of HTTP/1.1 has a host");
+            }
+            continue;
+        }
         // `$proxy_host` is what is sent anyway.
-        let text = text.replace("$proxy_host", &host);
+        let text = match &host {
+            Some(host) => text.replace("$proxy_host", host),
+            None => text.to_owned(),
+        };
         let value = match values::template(&text, names) {
             Ok(value) => value,
             Err(message) => {
@@ -176,16 +235,22 @@ const HIDDEN: [&str; 6] = [
     "X-Accel-Redirect",
 ];
 
-fn hidden(scope: &Scope<'_>, route: &mut Route) {
-    let passed = scope.all("proxy_pass_header");
+pub(super) fn hidden(scope: &Scope<'_>, words: &Words, route: &mut Route) {
+    let passed = scope.all(words.pass_header);
     let is_passed = |name: &str| {
         let mut words = passed.iter().filter_map(|directive| directive.argument(0));
         words.any(|word| word.eq_ignore_ascii_case(name))
+    };
+    // What `proxy_hide_header` says is looked for elsewhere.
+    let hides = match words.protocol {
+        ServerProtocol::Http1 => Vec::new(),
+        _ => super::gateway::listed(scope, words.hide_header),
     };
     let names = HIDDEN.iter().filter(|name| !is_passed(name));
     let actions = Actions {
         remove_response_headers: names
             .filter_map(|name| HeaderName::parse(name).ok())
+            .chain(hides)
             .collect(),
         ..Actions::default()
     };
@@ -198,50 +263,15 @@ fn hidden(scope: &Scope<'_>, route: &mut Route) {
     ));
 }
 
-/// `proxy_redirect`: `Location` of servers leads back here.
-fn redirects(scope: &Scope<'_>, target: &Target, prefix: Option<&str>, route: &mut Route) {
-    let mut pairs: Vec<(String, String)> = Vec::new();
-    let written = scope.all("proxy_redirect");
-    let default = || {
-        let uri = target.uri.as_ref()?;
-        let scheme = if target.is_tls { "https" } else { "http" };
-        Some((
-            format!("{scheme}://{}{uri}", target.host),
-            prefix?.to_owned(),
-        ))
-    };
-    for directive in &written {
-        match directive.texts().collect::<Vec<_>>().as_slice() {
-            ["default"] => pairs.extend(default()),
-            [from, to] if !from.starts_with('~') && !from.contains('$') && !to.contains('$') => {
-                pairs.push(((*from).to_owned(), (*to).to_owned()));
-            }
-            _ => {}
-        }
-    }
-    if written.is_empty() {
-        pairs.extend(default());
-    }
-    let escape = build::regex_escape;
-    let mut actions = Actions::default();
-    for (from, to) in pairs {
-        let regex = RegexText::parse(&format!("^{}(.*)$", escape(&from)));
-        // A path alone is told with this host before it.
-        let here = if to.starts_with('/') {
-            "${scheme}://${host}${port_suffix}"
-        } else {
-            ""
-        };
-        let to = TemplateText::parse(&format!("{here}{}$1", to.replace('$', "$$")));
-        if let (Ok(regex), Ok(to), Ok(header)) = (regex, to, HeaderName::parse("location")) {
-            actions.replace_response_headers.push(Replacement {
-                header,
-                regex,
-                to,
-                ..Replacement::default()
-            });
-        }
-    }
+/// What leads back here: `Location`, `Refresh` and cookies of servers.
+fn redirects(
+    scope: &Scope<'_>,
+    default: Option<(String, String)>,
+    names: &Names,
+    route: &mut Route,
+    notes: &mut Notes,
+) {
+    let actions = super::redirects::replacements(scope, default, names, notes);
     if !actions.replace_response_headers.is_empty() {
         let origin = route.origins.section().clone();
         route.rules.push(rule(
@@ -251,4 +281,14 @@ fn redirects(scope: &Scope<'_>, target: &Target, prefix: Option<&str>, route: &m
             &origin,
         ));
     }
+}
+
+/// The host that servers see where nothing else is said.
+fn proxy_host(target: &Target) -> String {
+    if target.host.starts_with("unix:") {
+        return "localhost".to_owned();
+    }
+    let usual = if target.is_tls { ":443" } else { ":80" };
+    let host = target.host.strip_suffix(usual);
+    host.unwrap_or(&target.host).to_owned()
 }

@@ -629,7 +629,7 @@ fn rewrite(
             actions.reroute = true;
         }
         "break" => {
-            actions.set_variables = Pairs(vec![flag_of(BROKEN, "1")?]);
+            actions.set_variables = Pairs(vec![flag_of(BROKEN, "1")?, flag_of(FINAL, "1")?]);
             rules.breaks = true;
         }
         _ => {
@@ -649,6 +649,14 @@ pub(super) fn reroute(origin: &Origin) -> Option<Rule> {
         ..Actions::default()
     };
     Some(rule(is_set(REWRITTEN), actions, "reroute", origin))
+}
+
+/// Set where a path was rewritten for the place that the request is at.
+const FINAL: &str = "rewritten-here";
+
+/// Whether a path was rewritten for the place that the request is at: it is passed on as it is then.
+pub(super) fn is_rewritten() -> Condition {
+    is_set(FINAL)
 }
 
 /// A header of the model.

@@ -549,6 +549,7 @@ fn listener(name: Identifier, group: &Group, members: &[&Server<'_>]) -> Listene
             via: OrOff::Off,
             ..Forwarding::default()
         },
+        errors: super::upstream::no_live(),
         origins: Origins::new(
             first
                 .map(|server| server.directive.origin())

@@ -313,6 +313,7 @@ impl Work<'_, '_> {
             is_tls: self.scope.flag("proxy_ssl", false).value,
             host: host.to_owned(),
             uri: None,
+            words: &upstream::PROXY,
         };
         let mut blocks = self.upstreams.iter();
         let block = blocks.find(|found| found.argument(0) == Some(host));

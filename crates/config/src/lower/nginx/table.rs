@@ -36,12 +36,25 @@ pub(super) fn fate(name: &str) -> Option<Fate> {
     if name.starts_with("vhost_traffic_status") {
         return Some(Ineffective("the admin API and its metrics tell the same"));
     }
-    if name.starts_with("fastcgi_") || name.starts_with("uwsgi_") || name.starts_with("scgi_") {
-        return Some(Harmless(
-            "it is about a protocol that is refused where it is asked for",
-        ));
+    // What is said of one way of passing on is said of the others.
+    let rest = ["fastcgi_", "uwsgi_", "scgi_", "grpc_"]
+        .iter()
+        .find_map(|prefix| name.strip_prefix(prefix));
+    match rest {
+        Some("param" | "split_path_info" | "index" | "keep_conn" | "pass_request_headers") => {
+            Some(Done)
+        }
+        Some("catch_stderr") => Some(Harmless("what scripts complain about is in receipts")),
+        Some(rest) => {
+            let found = TABLE.iter().find(|(known, _)| {
+                known
+                    .strip_prefix("proxy_")
+                    .is_some_and(|known| known == rest)
+            });
+            found.map(|(_, fate)| *fate)
+        }
+        None => None,
     }
-    None
 }
 
 const TABLE: &[(&str, Fate)] = &[
@@ -157,22 +170,10 @@ const TABLE: &[(&str, Fate)] = &[
     ("proxy_set_body", Refused("the body stays what it is")),
     ("proxy_pass_request_headers", Done),
     ("proxy_pass_request_body", Done),
-    (
-        "proxy_cookie_path",
-        Ineffective("cookies of servers are passed on as they are"),
-    ),
-    (
-        "proxy_cookie_domain",
-        Ineffective("cookies of servers are passed on as they are"),
-    ),
-    (
-        "proxy_cookie_flags",
-        Ineffective("cookies of servers are passed on as they are"),
-    ),
-    (
-        "proxy_bind",
-        Ineffective("the kernel chooses the address to connect from"),
-    ),
+    ("proxy_cookie_path", Done),
+    ("proxy_cookie_domain", Done),
+    ("proxy_cookie_flags", Done),
+    ("proxy_bind", Done),
     // Upstreams.
     ("least_conn", Done),
     ("ip_hash", Done),
@@ -222,12 +223,9 @@ const TABLE: &[(&str, Fate)] = &[
     ),
     (
         "ignore_invalid_headers",
-        Ineffective("what HTTP does not allow is refused"),
+        Equivalent("what HTTP does not allow is refused all the same"),
     ),
-    (
-        "underscores_in_headers",
-        Equivalent("names of headers with underscores are passed on"),
-    ),
+    ("underscores_in_headers", Done),
     (
         "merge_slashes",
         Equivalent("slashes are merged where paths are compared"),
@@ -450,23 +448,14 @@ const TABLE: &[(&str, Fate)] = &[
     ("request_pool_size", Harmless(SPEED)),
     ("postpone_output", Harmless(SPEED)),
     ("msie_padding", Harmless("it is about browsers of long ago")),
-    (
-        "resolver",
-        Equivalent("names are looked up again and again by the system's resolver"),
-    ),
-    (
-        "resolver_timeout",
-        Harmless("names are looked up before they are needed"),
-    ),
+    ("resolver", Done),
+    ("resolver_timeout", Done),
     ("geo", Done),
     ("split_clients", Done),
-    ("fastcgi_pass", Refused("FastCGI is not spoken")),
-    ("uwsgi_pass", Refused("uwsgi is not spoken")),
-    ("scgi_pass", Refused("SCGI is not spoken")),
-    (
-        "grpc_pass",
-        Refused("this way of passing on is not known here"),
-    ),
+    ("fastcgi_pass", Done),
+    ("uwsgi_pass", Done),
+    ("scgi_pass", Done),
+    ("grpc_pass", Done),
     ("memcached_pass", Refused("memcached is not spoken")),
     ("stream", Done),
     ("mail", Refused("mail is not spoken")),

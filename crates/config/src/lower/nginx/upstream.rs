@@ -4,14 +4,19 @@ use std::time::Duration;
 
 use clearway_balance::{Algorithm, Bound};
 use clearway_outcome::FaultKind;
+use clearway_rules::ast::Piece;
 
 use super::super::notes::Notes;
+use super::gateway::Params;
+use super::location::Work;
 use super::text_of;
-use crate::diagnostic::Origins;
+use super::values::{self, Names};
+use crate::diagnostic::{Origin, Origins};
 use crate::lower::build;
 use crate::model::{
-    Backend, BackendTls, CertificateFiles, Config, Ejection, HashKey, HostPattern, Identifier,
-    Keepalive, OrOff, Retries, RetryMethods, RetryOn, Server, ServerAddress, ServerState,
+    Actions, Backend, BackendTls, CertificateFiles, Condition, Config, Ejection, ErrorKey,
+    ErrorPage, ErrorPages, HashKey, HostPattern, Identifier, Keepalive, OrOff, Pairs, RetryMethods,
+    RetryOn, RetryOverrides, Route, Server, ServerAddress, ServerProtocol, ServerState, Token,
 };
 use crate::survey::nginx::scope::Scope;
 use crate::survey::units;
@@ -26,7 +31,57 @@ pub(super) struct Target {
     pub(super) host: String,
     /// What stands behind it: the path and query that take the place of the location's.
     pub(super) uri: Option<String>,
+    /// The directives of the protocol.
+    pub(super) words: &'static Words,
 }
+
+/// The names of the directives about a protocol with servers.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Words {
+    pub(super) protocol: ServerProtocol,
+    pub(super) pass: &'static str,
+    pub(super) param: &'static str,
+    pub(super) set_header: &'static str,
+    pub(super) hide_header: &'static str,
+    pub(super) pass_header: &'static str,
+    pub(super) pass_headers: &'static str,
+    connect: &'static str,
+    read: &'static str,
+    send: &'static str,
+    next: &'static str,
+    tries: &'static str,
+    time: &'static str,
+    buffering: &'static str,
+    pub(super) bind: &'static str,
+}
+
+macro_rules! words {
+    ($name:ident, $protocol:ident, $prefix:literal) => {
+        pub(super) const $name: Words = Words {
+            protocol: ServerProtocol::$protocol,
+            pass: concat!($prefix, "_pass"),
+            param: concat!($prefix, "_param"),
+            set_header: concat!($prefix, "_set_header"),
+            hide_header: concat!($prefix, "_hide_header"),
+            pass_header: concat!($prefix, "_pass_header"),
+            pass_headers: concat!($prefix, "_pass_request_headers"),
+            connect: concat!($prefix, "_connect_timeout"),
+            read: concat!($prefix, "_read_timeout"),
+            send: concat!($prefix, "_send_timeout"),
+            next: concat!($prefix, "_next_upstream"),
+            tries: concat!($prefix, "_next_upstream_tries"),
+            time: concat!($prefix, "_next_upstream_timeout"),
+            buffering: concat!($prefix, "_request_buffering"),
+            bind: concat!($prefix, "_bind"),
+        };
+    };
+}
+
+words!(PROXY, Http1, "proxy");
+words!(FASTCGI, Fastcgi, "fastcgi");
+words!(UWSGI, Uwsgi, "uwsgi");
+words!(SCGI, Scgi, "scgi");
+words!(GRPC, H2, "grpc");
 
 /// Reads the argument of `proxy_pass`.
 pub(super) fn target(text: &str) -> Option<Target> {
@@ -45,6 +100,7 @@ pub(super) fn target(text: &str) -> Option<Target> {
             is_tls,
             host: format!("unix:{path}"),
             uri,
+            words: &PROXY,
         });
     }
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -53,6 +109,7 @@ pub(super) fn target(text: &str) -> Option<Target> {
         is_tls,
         host: host.to_owned(),
         uri: Some(uri.to_owned()).filter(|uri| !uri.is_empty()),
+        words: &PROXY,
     })
 }
 
@@ -64,6 +121,36 @@ pub(super) fn backend(
     config: &mut Config,
     notes: &mut Notes,
 ) -> Result<Identifier, String> {
+    let backend = made(target, upstreams, scope, notes)?;
+    put(backend, &name_of(target), config)
+}
+
+/// The same for servers that get names and values.
+pub(super) fn backend_with(
+    target: &Target,
+    scope: &Scope<'_>,
+    params: Option<&Params>,
+    work: &mut Work<'_>,
+) -> Result<Identifier, String> {
+    let mut backend = made(target, &work.http.upstreams, scope, work.notes)?;
+    add_params(&mut backend, params);
+    put(backend, &name_of(target), work.config)
+}
+
+/// Gives servers of a backend names and values.
+pub(super) fn add_params(backend: &mut Backend, params: Option<&Params>) {
+    let Some(params) = params else { return };
+    backend.params = Pairs(params.pairs.clone());
+    backend.optional_params.clone_from(&params.optional);
+    backend.standard_params = false;
+}
+
+fn made(
+    target: &Target,
+    upstreams: &[&Directive],
+    scope: &Scope<'_>,
+    notes: &mut Notes,
+) -> Result<Backend, String> {
     let block = upstreams
         .iter()
         .find(|found| found.argument(0) == Some(&*target.host));
@@ -76,29 +163,34 @@ pub(super) fn backend(
     {
         server.origins = Origins::new(
             scope
-                .find("proxy_pass")
+                .find(target.words.pass)
                 .map(Directive::origin)
                 .unwrap_or_default(),
         );
     }
-    if target.is_tls {
-        backend.tls = Some(tls(scope, target));
-    }
-    settle(&mut backend, scope);
-    named(backend, target, config)
+    settle(&mut backend, scope, target);
+    Ok(backend)
 }
 
 /// Puts a backend into the model, unless the same is there; returns its name.
 pub(super) fn named(
-    mut backend: Backend,
+    backend: Backend,
     target: &Target,
     config: &mut Config,
 ) -> Result<Identifier, String> {
-    let wanted = name_of(target);
+    put(backend, &name_of(target), config)
+}
+
+/// Puts a backend into the configuration unless one like it is there, under a name like this.
+pub(super) fn put(
+    mut backend: Backend,
+    wanted: &str,
+    config: &mut Config,
+) -> Result<Identifier, String> {
     // The same servers may be asked with other settings elsewhere.
-    for number in 1..100 {
+    for number in 1..1_000 {
         let name = if number == 1 {
-            wanted.clone()
+            wanted.to_owned()
         } else {
             format!("{wanted}-{number}")
         };
@@ -116,6 +208,20 @@ pub(super) fn named(
     Err("there are too many ways to ask these servers".to_owned())
 }
 
+/// What is answered where no server is left: with NGINX it is a bad gateway.
+pub(super) fn no_live() -> ErrorPages {
+    let page = ErrorPage {
+        status: Some(502),
+        ..ErrorPage::default()
+    };
+    let kinds = [FaultKind::NoServers, FaultKind::AllServersDown];
+    Pairs(
+        kinds
+            .map(|kind| (ErrorKey::Fault(kind), page.clone()))
+            .into(),
+    )
+}
+
 fn name_of(target: &Target) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_-.:@".contains(c);
     let name: String = target
@@ -123,16 +229,20 @@ fn name_of(target: &Target) -> String {
         .chars()
         .map(|c| if allowed(c) { c } else { '_' })
         .collect();
-    if target.is_tls {
-        format!("{name}-tls")
-    } else {
-        name
+    match target.words.protocol {
+        ServerProtocol::Http1 if target.is_tls => format!("{name}-tls"),
+        ServerProtocol::Http1 => name,
+        other => format!("{name}-{}", other.name()),
     }
 }
 
 /// A backend of the one server that `proxy_pass` names itself.
 pub(super) fn alone(target: &Target) -> Result<Backend, String> {
-    let default = if target.is_tls { 443 } else { 80 };
+    let default = match target.words.protocol {
+        ServerProtocol::Fastcgi | ServerProtocol::Scgi | ServerProtocol::Uwsgi => 0,
+        ServerProtocol::Http1 | ServerProtocol::H2 | ServerProtocol::Auto if target.is_tls => 443,
+        ServerProtocol::Http1 | ServerProtocol::H2 | ServerProtocol::Auto => 80,
+    };
     let address = address(&target.host, default)?;
     Ok(Backend {
         servers: vec![Server::new(address)],
@@ -164,6 +274,7 @@ fn address(text: &str, default: u16) -> Result<ServerAddress, String> {
 /// What an `upstream` says.
 pub(super) fn from_block(block: &Directive, notes: &mut Notes) -> Backend {
     let mut backend = Backend {
+        balance: Algorithm::SmoothRoundRobin,
         origins: Origins::new(block.origin()),
         keepalive: Keepalive {
             max_idle: 0,
@@ -182,7 +293,7 @@ pub(super) fn from_block(block: &Directive, notes: &mut Notes) -> Backend {
                     Err(message) => notes.refused(message),
                 }
             }
-            "least_conn" => backend.balance = Algorithm::LeastRequests,
+            "least_conn" => backend.balance = Algorithm::SmoothLeastRequests,
             "least_time" => backend.balance = Algorithm::PeakEwma,
             "random" => {
                 let two = argument == "two";
@@ -192,21 +303,18 @@ pub(super) fn from_block(block: &Directive, notes: &mut Notes) -> Backend {
                     Algorithm::Random
                 };
             }
-            "ip_hash" => {
-                backend.balance = Algorithm::ConsistentHash {
-                    bound: Bound::DEFAULT,
-                };
-                backend.bounded_load = 0.0;
-            }
+            "ip_hash" => backend.balance = Algorithm::NetworkTable,
             "hash" => {
                 backend.bounded_load = 0.0;
-                backend.balance = Algorithm::ConsistentHash {
-                    bound: Bound::DEFAULT,
+                backend.balance = match directive.argument(1) {
+                    Some("consistent") => Algorithm::ConsistentHash {
+                        bound: Bound::DEFAULT,
+                    },
+                    _ => Algorithm::CrcTable,
                 };
                 notes.begin(directive.origin(), text_of(directive));
-                match key(argument) {
-                    Some(key) => backend.hash_key = key,
-                    None => notes.refused(format!("hashing {argument:?} is not known here")),
+                if let Err(message) = hash(argument, &directive.origin(), &mut backend) {
+                    notes.refused(message);
                 }
             }
             "keepalive" => {
@@ -277,24 +385,31 @@ fn server(
     Ok(server)
 }
 
-fn key(text: &str) -> Option<HashKey> {
-    match text {
-        "$remote_addr" | "$binary_remote_addr" => Some(HashKey::Source),
-        "$request_uri" => Some(HashKey::Uri),
-        "$uri" => Some(HashKey::Path),
-        other => {
-            let name = other.strip_prefix('$')?;
-            if let Some(name) = name.strip_prefix("http_") {
-                return Some(HashKey::Header(name.replace('_', "-")));
-            }
-            if let Some(name) = name.strip_prefix("cookie_") {
-                return Some(HashKey::Cookie(name.to_owned()));
-            }
-            name.strip_prefix("arg_")
-                .map(|name| HashKey::Query(name.to_owned()))
+/// What `hash` goes by.
+fn hash(text: &str, origin: &Origin, backend: &mut Backend) -> Result<(), String> {
+    let template = values::read(text, &Names::default())?;
+    backend.hash_key = match (text, template.pieces()) {
+        ("$binary_remote_addr", _) => HashKey::Source,
+        ("$request_uri", _) => HashKey::Uri,
+        (_, [Piece::Fetch(fetch)]) => HashKey::Value(fetch.to_string()),
+        _ => {
+            let name = Token::parse(HASHED).map_err(|problem| problem.message)?;
+            let actions = Actions {
+                set_variables: Pairs(vec![(name, values::to_text(&template)?)]),
+                ..Actions::default()
+            };
+            let key = "set_variables";
+            backend
+                .rules
+                .push(build::rule(Condition::default(), actions, key, origin));
+            HashKey::Value(format!("var:{HASHED}"))
         }
-    }
+    };
+    Ok(())
 }
+
+/// The variable with what `hash` goes by where that is several values.
+const HASHED: &str = "hashed";
 
 /// TLS with servers.
 pub(super) fn tls(scope: &Scope<'_>, target: &Target) -> BackendTls {
@@ -323,39 +438,104 @@ pub(super) fn tls(scope: &Scope<'_>, target: &Target) -> BackendTls {
 }
 
 /// What the place of `proxy_pass` says about asking.
-fn settle(backend: &mut Backend, scope: &Scope<'_>) {
-    let minute = Duration::from_secs(60);
-    backend.timeouts.connect = Some(scope.time("proxy_connect_timeout", minute).value);
-    let read = scope.time("proxy_read_timeout", minute).value;
-    backend.timeouts.response = Some(read);
-    backend.timeouts.server_idle = Some(read);
-    backend.timeouts.tunnel = Some(read);
-    backend.timeouts.server_write = Some(scope.time("proxy_send_timeout", minute).value);
-    backend.retries = retries(scope, backend.servers.len());
+pub(super) fn settle(backend: &mut Backend, scope: &Scope<'_>, target: &Target) {
+    if target.is_tls {
+        backend.tls = Some(tls(scope, target));
+    }
+    let words = target.words;
+    backend.protocol = words.protocol;
+    if words.protocol == ServerProtocol::Http1 && scope.flag(words.buffering, true).value {
+        // What is larger goes on as it comes.
+        let size = scope.size("client_body_buffer_size", 16 << 10).value;
+        let size = size.clamp(64 << 10, 1 << 20);
+        backend.body_buffer = usize::try_from(size).ok();
+    }
+    if words.protocol == ServerProtocol::Fastcgi && !scope.flag("fastcgi_keep_conn", false).value {
+        backend.keepalive.max_idle = 0;
+    }
+    backend.source_address = scope
+        .find(words.bind)
+        .and_then(|found| found.argument(0)?.parse().ok());
+    // Nothing but the number of servers limits how often a request is tried.
+    backend.retries.budget = 10.0;
 }
 
-fn retries(scope: &Scope<'_>, servers: usize) -> Retries {
-    let written = scope.find("proxy_next_upstream");
-    let words: Vec<&str> =
+/// How servers are asked from a place.
+pub(super) fn ask(words: &Words, scope: &Scope<'_>, config: &Config, route: &mut Route) {
+    let minute = Duration::from_secs(60);
+    let timeouts = &mut route.timeouts;
+    timeouts.connect = Some(scope.time(words.connect, minute).value);
+    let read = scope.time(words.read, minute).value;
+    timeouts.response = Some(read);
+    timeouts.server_idle = Some(read);
+    timeouts.tunnel = Some(read);
+    timeouts.server_write = Some(scope.time(words.send, minute).value);
+    route.upgrades = words.protocol == ServerProtocol::Http1 && upgrades(scope);
+    let backend = route.backend.as_ref();
+    let backend = backend.and_then(|name| config.backend(name.as_str()));
+    // How many servers there are is known only when a request names them.
+    let servers = match backend {
+        Some(backend) if backend.by_request.is_none() => backend.servers.len(),
+        Some(_) | None => usize::MAX,
+    };
+    route.retries = retries(words, scope, servers);
+}
+
+/// Whether a place passes on wishes to change the protocol: both headers have to be named.
+fn upgrades(scope: &Scope<'_>) -> bool {
+    let set = scope.all("proxy_set_header");
+    let is_set = |name: &str| {
+        set.iter().any(|found| {
+            let is_it = found
+                .argument(0)
+                .unwrap_or_default()
+                .eq_ignore_ascii_case(name);
+            is_it && found.argument(1).is_some_and(|value| !value.is_empty())
+        })
+    };
+    is_set("upgrade") && is_set("connection")
+}
+
+/// Faults that `error`, `timeout` and `invalid_header` stand for.
+const ERRORS: [FaultKind; 6] = [
+    FaultKind::ServerClosedNoResponse,
+    FaultKind::ServerResetNoResponse,
+    FaultKind::ServerClosedWhileSending,
+    FaultKind::ServerResetWhileSending,
+    FaultKind::ResponseHeadTruncated,
+    FaultKind::ResponseHeadReset,
+];
+const TIMEOUTS: [FaultKind; 4] = [
+    FaultKind::ConnectTimeout,
+    FaultKind::ResponseTimeout,
+    FaultKind::ResponseHeadStalled,
+    FaultKind::ServerWriteTimeout,
+];
+const INVALID: [FaultKind; 4] = [
+    FaultKind::ResponseNotHttp,
+    FaultKind::ResponseStatusLineInvalid,
+    FaultKind::ResponseHeaderInvalid,
+    FaultKind::ResponseLengthInvalid,
+];
+
+fn retries(words: &Words, scope: &Scope<'_>, servers: usize) -> RetryOverrides {
+    let written = scope.find(words.next);
+    let reasons: Vec<&str> =
         written.map_or_else(|| vec!["error", "timeout"], |d| d.texts().collect());
     let tries = scope
-        .find("proxy_next_upstream_tries")
+        .find(words.tries)
         .and_then(|d| d.argument(0)?.parse::<u32>().ok());
     let others = u32::try_from(servers.saturating_sub(1)).unwrap_or(20);
     let mut on = vec![RetryOn::Reused];
     let mut methods = RetryMethods::Idempotent;
-    for word in &words {
+    for word in &reasons {
         match *word {
-            "error" => on.extend([
-                RetryOn::Connect,
-                RetryOn::Fault(FaultKind::ServerClosedNoResponse),
-                RetryOn::Fault(FaultKind::ServerResetNoResponse),
-            ]),
-            "timeout" => on.extend([
-                RetryOn::Fault(FaultKind::ConnectTimeout),
-                RetryOn::Fault(FaultKind::ResponseTimeout),
-            ]),
-            "invalid_header" => on.push(RetryOn::Fault(FaultKind::ResponseNotHttp)),
+            "error" => {
+                on.push(RetryOn::Connect);
+                on.extend(ERRORS.map(RetryOn::Fault));
+            }
+            "timeout" => on.extend(TIMEOUTS.map(RetryOn::Fault)),
+            "invalid_header" => on.extend(INVALID.map(RetryOn::Fault)),
             "non_idempotent" => methods = RetryMethods::Any,
             "off" => on = vec![RetryOn::Reused],
             word => {
@@ -370,15 +550,18 @@ fn retries(scope: &Scope<'_>, servers: usize) -> Retries {
     if servers < 2 {
         on = vec![RetryOn::Reused];
     }
-    Retries {
-        max: match tries {
-            Some(0) | None => others.max(1),
-            Some(tries) => tries.saturating_sub(1),
-        }
-        .min(20),
-        on,
-        methods,
-        budget: 10.0,
-        ..Retries::default()
+    let max = match tries {
+        Some(0) | None => others.max(1),
+        Some(tries) => tries.saturating_sub(1),
+    };
+    RetryOverrides {
+        max: Some(max.min(20)),
+        on: Some(on),
+        methods: Some(methods),
+        same_server: Some(servers < 2),
+        time: scope
+            .find(words.time)
+            .map(|_| scope.time(words.time, Duration::ZERO).value),
+        ..RetryOverrides::default()
     }
 }

@@ -242,6 +242,7 @@ fn known(name: &str) -> Option<Vec<Piece>> {
             Convert::with("iif", &["SUCCESS", "NONE"]),
         ])),
         "status" => one(Fetch::Status),
+        "fastcgi_script_name" | "fastcgi_path_info" => one(Fetch::Variable(name.to_owned())),
         // The map that nearly everybody writes, where somebody has left it out.
         _ => return None,
     })

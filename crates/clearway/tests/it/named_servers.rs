@@ -1,0 +1,74 @@
+//! Servers that requests name themselves.
+
+use clearway_testkit::{Clearway, Server, behave};
+
+fn setup(to: &str, rest: &str) -> Clearway {
+    Clearway::setup(&format!(
+        "[listener.web]\nbind = \"127.0.0.1:0\"\nbackend = \"any\"\n\
+         [backend.any]\nservers = []\nby_request = {{ to = \"{to}\", {rest} }}\n"
+    ))
+    .start()
+}
+
+#[test]
+fn a_request_names_its_server() {
+    let servers = [
+        Server::script(behave::ok("a")),
+        Server::script(behave::ok("b")),
+    ];
+    let clearway = setup("${header:x-to}", "networks = [\"127.0.0.0/8\"]");
+    let mut client = clearway.client();
+    let mut ask = |to: &str| client.get_with("/", &format!("X-To: {to}\r\n"));
+    for (server, text) in servers
+        .iter()
+        .zip(["a", "b"])
+        .chain(servers.iter().zip(["a", "b"]))
+    {
+        assert_eq!(ask(server.address()).text(), text);
+    }
+    // Nobody may be led elsewhere.
+    for other in [
+        "10.0.0.1:80",
+        "example.org",
+        "unix:/run/x",
+        "",
+        "localhost:1",
+    ] {
+        assert_eq!(ask(other).status, 502, "{other}");
+    }
+}
+
+#[test]
+fn names_are_looked_up_where_they_are_allowed() {
+    let server = Server::script(behave::ok("a"));
+    let port = server
+        .address()
+        .rsplit_once(':')
+        .map(|(_, port)| port.to_owned());
+    let port = port.unwrap_or_default();
+    let rest = format!("names = [\"localhost\"], port = {port}, ipv6 = false, set_host = true");
+    let clearway = setup("${header:x-to}", &rest);
+    let mut client = clearway.client();
+    let mut ask = |to: &str| client.get_with("/", &format!("X-To: {to}\r\n"));
+    assert_eq!(ask("localhost").text(), "a");
+    assert_eq!(ask("LOCALHOST.").text(), "a");
+    assert_eq!(ask("127.0.0.1").status, 502);
+}
+
+#[test]
+fn no_more_servers_are_remembered_than_the_bound_says() {
+    let server = Server::script(behave::ok("a"));
+    let address = server.address().to_owned();
+    let port = address
+        .rsplit_once(':')
+        .map(|(_, port)| port.to_owned())
+        .unwrap_or_default();
+    let clearway = setup("${header:x-to}", "networks = [\"127.0.0.0/8\"], max = 2");
+    let mut client = clearway.client();
+    for last in 1..20 {
+        // Only the first has somebody who listens.
+        let to = format!("127.0.0.{last}:{port}");
+        let status = client.get_with("/", &format!("X-To: {to}\r\n")).status;
+        assert_eq!(status, if last == 1 { 200 } else { 502 });
+    }
+}
