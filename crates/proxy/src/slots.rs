@@ -11,7 +11,7 @@ pub(crate) use clearway_balance::queue::Slot;
 use clearway_balance::{Algorithm, Ask};
 use clearway_base::clock::Stamp;
 use clearway_base::{hash, hash32};
-use clearway_config::model::{Backend, HashFunction};
+use clearway_config::model::{Backend, HashFunction, HashKey};
 use clearway_outcome::{Fault, FaultKind, Phase, Side};
 
 use crate::client::{ClientWatch, Conn, Seen};
@@ -20,6 +20,10 @@ use crate::local::LocalBackend;
 
 /// The hash of an address, without its port.
 pub(crate) fn source_key(ip: &IpAddr, backend: &Backend) -> u64 {
+    if backend.balance == Algorithm::CrcTable && matches!(backend.hash_key, HashKey::Value(_)) {
+        // Where there is no request the address is what there is, as text.
+        return crc_key(ip.to_string().as_bytes());
+    }
     match (backend.balance, ip) {
         (Algorithm::CrcTable, IpAddr::V4(v4)) => return crc_key(&v4.octets()),
         (Algorithm::CrcTable, IpAddr::V6(v6)) => return crc_key(&v6.octets()),

@@ -85,7 +85,7 @@ fn connections_to_php_are_kept_where_they_may_be() {
 
 #[test]
 fn what_is_no_fastcgi_is_a_bad_gateway() {
-    let server = Server::script(behave::ok("ok"));
+    let server = Server::script(behave::banner("HTTP/1.1 200 OK\r\n\r\n"));
     let clearway = Clearway::over(&[server.address()], "protocol = \"fastcgi\"");
     assert_eq!(clearway.client().get("/").status, 502);
 }

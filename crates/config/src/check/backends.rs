@@ -43,6 +43,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
             found.warning("unused", backend.origin(), message);
         }
         servers(backend, &own, found);
+        leads(config, backend, uses.tcp.contains(name), found);
         traffic(backend, found);
         cgi(backend, found);
         tls(backend, found);
@@ -80,6 +81,9 @@ impl<'a> Uses<'a> {
             http: routed.map(|name| name.as_str()).collect(),
             tcp: Set::default(),
         };
+        let named = config.backends.iter().filter_map(|b| b.by_request.as_ref());
+        let named = named.flat_map(|by_request| &by_request.backends);
+        uses.http.extend(named.map(|(_, backend)| backend.as_str()));
         for listener in &config.listeners {
             let ways = listener.passthrough.iter();
             let backends = ways.filter_map(|way| way.backend.as_ref());
@@ -140,6 +144,28 @@ fn tls(backend: &Backend, found: &mut Findings) {
 }
 
 /// Each server once, each name once, none of them this balancer.
+/// Where names lead that requests say.
+fn leads(config: &Config, backend: &Backend, is_tcp: bool, found: &mut Findings) {
+    let Some(by_request) = &backend.by_request else {
+        return;
+    };
+    let origin = by_request.origins.field_or_section("backends");
+    for (name, to) in &by_request.backends {
+        let problem = match config.backend(to.as_str()) {
+            None => "there is no such backend",
+            Some(to) if to.by_request.is_some() => "requests name its servers too",
+            Some(_) => continue,
+        };
+        let message = format!("{} leads to {to}: {problem}", name.as_str());
+        found.error("by-request", origin, message);
+    }
+    if is_tcp {
+        let message =
+            "only requests of HTTP name servers, and this backend is used with mode = \"tcp\"";
+        found.error("by-request", by_request.origins.section(), message);
+    }
+}
+
 /// What goes with servers of FastCGI and the like, and what does not.
 fn cgi(backend: &Backend, found: &mut Findings) {
     if !backend.protocol.is_cgi() {
