@@ -172,15 +172,6 @@ fn made(
     Ok(backend)
 }
 
-/// Puts a backend into the model, unless the same is there; returns its name.
-pub(super) fn named(
-    backend: Backend,
-    target: &Target,
-    config: &mut Config,
-) -> Result<Identifier, String> {
-    put(backend, &name_of(target), config)
-}
-
 /// Puts a backend into the configuration unless one like it is there, under a name like this.
 pub(super) fn put(
     mut backend: Backend,

@@ -171,17 +171,6 @@ fn of_stream(name: &str) -> Option<Vec<Piece>> {
     })
 }
 
-/// Variables that only connections of `stream` have.
-fn of_stream(name: &str) -> Option<Vec<Piece>> {
-    Some(match name {
-        "ssl_preread_server_name" => one(Fetch::TlsServerName),
-        "ssl_preread_protocol" => one(Fetch::TlsOfferedVersion),
-        "ssl_preread_alpn_protocols" => one(Fetch::TlsOfferedAlpn),
-        "protocol" => text("TCP"),
-        _ => return None,
-    })
-}
-
 /// Variables that always exist.
 fn known(name: &str) -> Option<Vec<Piece>> {
     let header = |name: &str| Fetch::Header(name.to_owned());
