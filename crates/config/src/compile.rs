@@ -8,8 +8,8 @@ use clearway_rules::{CompileError, Gate, Page, Program, Router, SERVER_FROM, Wor
 
 use crate::diagnostic::{Diagnostic, Origin};
 use crate::model::{
-    Actions, Backend, ErrorPage, HeaderName, Listener, Pairs, Redirect, Route, Rule, TemplateText,
-    Token,
+    Actions, Backend, Caching, Condition, ErrorPage, HeaderName, Listener, Pairs, Redirect, Route,
+    Rule, TemplateText, Token,
 };
 use crate::value::{Section, Text};
 
@@ -188,6 +188,20 @@ impl Backend {
         });
         let rules: Vec<Rule> = rules.collect();
         program(rules.iter().map(Written::of), named)
+    }
+}
+
+impl Caching {
+    /// Its conditions, compiled: which requests are looked up, which responses are kept. None where all are.
+    ///
+    /// # Errors
+    /// A sentence about a condition that cannot work.
+    pub fn gates(&self, named: &Definitions) -> Result<(Option<Gate>, Option<Gate>), String> {
+        let asked = |condition: &Condition| *condition != Condition::default();
+        let when = asked(&self.when).then(|| Gate::compile(&self.when.lowered(), named));
+        let store_when =
+            asked(&self.store_when).then(|| Gate::compile_late(&self.store_when.lowered(), named));
+        Ok((when.transpose()?, store_when.transpose()?))
     }
 }
 

@@ -33,6 +33,9 @@ pub fn diff(old: &Config, new: &Config) -> Vec<String> {
     let name = |limit: &crate::model::ConcurrencyLimit| limit.name.to_string();
     let limits = (&*old.concurrency_limits, &*new.concurrency_limits);
     named("concurrency_limit", limits, name, &mut out, changes);
+    let name = |cache: &crate::model::CacheStore| cache.name.to_string();
+    let caches = (&*old.caches, &*new.caches);
+    named("cache", caches, name, &mut out, changes);
     let name = |listener: &crate::model::Listener| listener.name.to_string();
     let listeners = (&*old.listeners, &*new.listeners);
     named("listener", listeners, name, &mut out, changes);

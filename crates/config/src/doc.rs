@@ -8,16 +8,16 @@ use serde_json::{Map, Value as Json, json};
 use crate::diagnostic::Lines;
 use crate::model::{
     AccessLog, Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Ask, Backend,
-    BackendTls, BasicAuth, BodyReplacement, ByRequest, CertificateFiles, CheckStep,
-    ClientCertificates, ClientFrom, Compression, ConcurrencyLimit, ConcurrencyLimitUse,
-    ConcurrencyLimiting, Condition, CookieSite, Ejection, ErrorPage, Files, Forwarding,
-    HashFunction, Health, HealthKind, Incidents, Keepalive, Limits, Listener, ListenerTls, Log,
-    LogFormat, LogLevel, Map as MapTable, MapEntry, Match, Mode, OnError, Passthrough, Process,
-    ProxyProtocol, Queue, RateLimit, RateLimitUse, RateLimiting, Redirect, ReplaceBody,
-    Replacement, Reply, Resolver, Retries, RetryMethods, Rewrite, Route, Rule, RuntimeSocket,
-    SendProxy, Server, ServerLog, ServerProtocol, ServerState, StatusPage, Stick, StickyCookie,
-    Syslog, SyslogFraming, Table, Tally, Timeouts, TlsProfile, Track, ValueTest, Webhook,
-    XForwarded,
+    BackendTls, BasicAuth, BodyReplacement, ByRequest, CacheStore, CacheTime, Caching,
+    CertificateFiles, CheckStep, ClientCertificates, ClientFrom, Compression, ConcurrencyLimit,
+    ConcurrencyLimitUse, ConcurrencyLimiting, Condition, CookieSite, Ejection, ErrorPage, Files,
+    Forwarding, HashFunction, Health, HealthKind, Incidents, Keepalive, Limits, Listener,
+    ListenerTls, Log, LogFormat, LogLevel, Map as MapTable, MapEntry, Match, Mode, OnError,
+    Passthrough, Process, ProxyProtocol, Queue, RateLimit, RateLimitUse, RateLimiting, Redirect,
+    ReplaceBody, Replacement, Reply, Resolver, Retries, RetryMethods, Rewrite, Route, Rule,
+    RuntimeSocket, SendProxy, Server, ServerLog, ServerProtocol, ServerState, StatusPage, Stick,
+    StickyCookie, Syslog, SyslogFraming, Table, Tally, Timeouts, TlsProfile, Track, ValueTest,
+    Webhook, XForwarded,
 };
 use crate::syntax::{Kind, Node};
 use crate::value::{Row, Section, Spec, Value, section_schema};
@@ -76,6 +76,7 @@ pub fn json_schema() -> Json {
             "concurrency_limit",
             named(section_schema::<ConcurrencyLimit>()),
         ),
+        ("cache", named(section_schema::<CacheStore>())),
         ("listener", named(section_schema::<Listener>())),
         (
             "route",
@@ -115,7 +116,7 @@ const fn chapter<S: Section>(place: &'static str) -> Chapter {
 }
 
 /// The chapters, in the order of the page.
-const CHAPTERS: [Chapter; 65] = [
+const CHAPTERS: [Chapter; 68] = [
     chapter::<Process>(""),
     chapter::<Admin>(""),
     chapter::<RuntimeSocket>(""),
@@ -134,6 +135,9 @@ const CHAPTERS: [Chapter; 65] = [
     chapter::<Track>("`track` of a rule or route"),
     chapter::<Tally>("`tally` of a rule or route"),
     chapter::<Stick>("`stick` of a rule or route"),
+    chapter::<CacheStore>(""),
+    chapter::<Caching>("`cache` of a listener, backend or route"),
+    chapter::<CacheTime>("`times` of `cache`"),
     chapter::<Listener>(""),
     chapter::<ListenerTls>("`tls` of a listener"),
     chapter::<ClientCertificates>("`client_certificates` of a listener's `tls`"),
@@ -427,7 +431,7 @@ impl Part {
 }
 
 /// The sections of the sample. A header that would change something by being there is a comment too.
-const SAMPLE: [Part; 62] = [
+const SAMPLE: [Part; 65] = [
     part::<Process>("[process]"),
     part::<Admin>("[admin]"),
     part::<RuntimeSocket>("# [[admin.haproxy_sockets]]"),
@@ -455,6 +459,7 @@ const SAMPLE: [Part; 62] = [
     part::<Table>("# [table.clients]"),
     part::<RateLimit>("# [rate_limit.by_ip]"),
     part::<ConcurrencyLimit>("# [concurrency_limit.by_ip]"),
+    part::<CacheStore>("# [cache.pages]"),
     part::<Listener>("[listener.web]").kept(&[("bind", "\":8080\"")]),
     part::<Forwarding>("[listener.web.forwarded]"),
     part::<ListenerTls>("# [listener.web.tls]"),
@@ -477,6 +482,8 @@ const SAMPLE: [Part; 62] = [
     part::<Replacement>("# [[route.replace_request_headers]]"),
     part::<Files>("# [route.files]"),
     part::<OnError>("# [[route.on_error]]"),
+    part::<Caching>("# [route.cache]"),
+    part::<CacheTime>("# [[route.cache.times]]"),
     part::<ReplaceBody>("# [route.replace_body]"),
     part::<BodyReplacement>("# [[route.replace_body.texts]]"),
     part::<Redirect>("# [route.redirect]"),

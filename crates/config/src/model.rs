@@ -8,6 +8,7 @@ pub use crate::concept::actions::{
 pub use crate::concept::admin::{Admin, RuntimeLevel, RuntimeSocket};
 pub use crate::concept::backend::{Backend, HashFunction, SendProxy, ServerProtocol};
 pub use crate::concept::by_request::ByRequest;
+pub use crate::concept::cache::{CacheStore, CacheTime, Caching, StaleWhen};
 pub use crate::concept::compression::{CodingName, Compression, CompressionOverrides, Proxied};
 pub use crate::concept::ejection::Ejection;
 pub use crate::concept::errors::{ErrorPage, ErrorPages};
@@ -81,6 +82,8 @@ pub struct Config {
     pub rate_limits: Vec<RateLimit>,
     /// How many requests may be served at the same time, by key.
     pub concurrency_limits: Vec<ConcurrencyLimit>,
+    /// Memory for responses that are kept.
+    pub caches: Vec<CacheStore>,
     /// Where clients connect, in the order of the file.
     pub listeners: Vec<Listener>,
     /// Where requests go; the first that matches.
@@ -205,6 +208,20 @@ impl Config {
             .flatten()
             .collect();
         self.compression.resolved(&levels)
+    }
+
+    /// What is kept of the responses of a place: what the narrowest says that says anything.
+    #[must_use]
+    pub fn caching_for<'a>(
+        &'a self,
+        listener: &'a Listener,
+        backend: Option<&'a Backend>,
+        route: Option<&'a Route>,
+    ) -> Option<&'a Caching> {
+        route
+            .and_then(|route| route.cache.as_ref())
+            .or_else(|| backend.and_then(|backend| backend.cache.as_ref()))
+            .or(listener.cache.as_ref())
     }
 
     /// The access logs of a listener's requests on a route; those of the listener when there is none.

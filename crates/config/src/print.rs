@@ -44,6 +44,10 @@ pub fn print(config: &Config) -> String {
         begin(&format!("[concurrency_limit.{name}]"), &mut out);
         fields(limit, &mut out);
     }
+    for cache in &config.caches {
+        begin(&format!("[cache.{}]", words::key(&cache.name)), &mut out);
+        fields(cache, &mut out);
+    }
     for listener in &config.listeners {
         begin(
             &format!("[listener.{}]", words::key(&listener.name)),
@@ -95,7 +99,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Backend, ConcurrencyLimit, ErrorPages, Listener, Map, RateLimit, Route};
+    use crate::model::{
+        Backend, CacheStore, ConcurrencyLimit, ErrorPages, Listener, Map, RateLimit, Route,
+    };
     use crate::value::Section;
 
     fn list<S: Section>(rng: &mut Rng) -> Vec<S> {
@@ -131,6 +137,7 @@ mod tests {
             tables: distinct(list::<crate::model::Table>(rng), |t| t.name.to_string()),
             rate_limits: distinct(list::<RateLimit>(rng), |l| l.name.to_string()),
             concurrency_limits: distinct(list::<ConcurrencyLimit>(rng), |l| l.name.to_string()),
+            caches: distinct(list::<CacheStore>(rng), |c| c.name.to_string()),
             listeners: distinct(list::<Listener>(rng), |l| l.name.to_string()),
             routes: list::<Route>(rng),
             backends: distinct(list::<Backend>(rng), |b| b.name.to_string()),

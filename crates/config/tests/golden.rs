@@ -85,6 +85,7 @@ fn every_kind_of_mistake_has_a_case() {
         "mode",
         "name",
         "no-backend",
+        "no-cache",
         "no-effect",
         "no-listener",
         "no-servers",

@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::extract::{Path, Query, Request, State as Extract};
@@ -104,6 +105,8 @@ fn routes(state: Arc<State>) -> Router {
         .route("/api/v1/servers/{backend}/{*server}", post(set_server))
         .route("/api/v1/certificates", get(certificates))
         .route("/api/v1/certificates/{id}/renew", post(renew))
+        .route("/api/v1/caches", get(caches))
+        .route("/api/v1/caches/{name}/purge", post(purge))
         .route("/api/v1/incidents", get(incidents))
         .route("/api/v1/receipts", get(list_receipts))
         .route("/api/v1/receipts/{id}", get(one_receipt))
@@ -189,6 +192,45 @@ async fn renew(Extract(state): Extract<Arc<State>>, Path(id): Path<String>) -> R
     let words =
         format!("there is no certificate {id:?} by ACME; see `clearway ctl certificates`\n");
     (StatusCode::NOT_FOUND, words).into_response()
+}
+
+async fn caches(Extract(state): Extract<Arc<State>>) -> Response {
+    let plan = state.plan();
+    let told = plan.caches.iter().map(|cache| {
+        let (bytes, responses) = cache.store.totals();
+        serde_json::json!({
+            "cache": cache.name.as_str(),
+            "bytes": bytes,
+            "responses": responses,
+            "hits": cache.hits.load(Ordering::Relaxed),
+            "misses": cache.misses.load(Ordering::Relaxed),
+        })
+    });
+    let told: Vec<_> = told.collect();
+    json(format!(
+        "{}\n",
+        serde_json::json!({ "schema": 1, "caches": told })
+    ))
+}
+
+/// Forgets what is kept under `key`, under keys that begin with `begins`, or all.
+async fn purge(
+    Extract(state): Extract<Arc<State>>,
+    Path(name): Path<String>,
+    query: Words,
+) -> Response {
+    let plan = state.plan();
+    let Some(cache) = plan.caches.iter().find(|cache| cache.name.as_str() == name) else {
+        let words = format!("there is no cache {name:?}\n");
+        return (StatusCode::NOT_FOUND, words).into_response();
+    };
+    let (key, begins) = (query.get("key"), query.get("begins"));
+    let count = cache.store.purge(|known| match (key, begins) {
+        (Some(key), _) => known == key.as_bytes(),
+        (None, Some(begins)) => known.starts_with(begins.as_bytes()),
+        (None, None) => true,
+    });
+    format!("{count} forgotten\n").into_response()
 }
 
 async fn incidents(Extract(state): Extract<Arc<State>>, query: Words) -> Response {

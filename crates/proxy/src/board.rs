@@ -10,10 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::cache::CacheEntry;
 use clearway_balance::queue::{Queue, Slots};
 use clearway_base::clock::Stamp;
 use clearway_base::hash::{self, Map};
 use clearway_base::intern::Name;
+use clearway_config::model::CacheStore;
 use clearway_net::tls::{ClientAuth, Sessions};
 use clearway_outcome::FaultKind;
 
@@ -254,6 +256,7 @@ pub struct Board {
     servers: Map<(Name, Name), Arc<ServerEntry>>,
     backends: Map<Name, Arc<BackendEntry>>,
     listeners: Map<Name, Arc<ListenerEntry>>,
+    caches: Map<Name, Arc<CacheEntry>>,
     issuance: Option<Arc<dyn Issuance>>,
     statistics: Option<Arc<dyn Statistics>>,
     tables: Tables,
@@ -269,11 +272,27 @@ impl Board {
             servers: Map::default(),
             backends: Map::default(),
             listeners: Map::default(),
+            caches: Map::default(),
             issuance: None,
             statistics: None,
             tables: Tables::default(),
             limits: Limits::default(),
         }
+    }
+
+    /// The cache with a name, which is made when there is none.
+    pub(crate) fn cache(&mut self, settings: &CacheStore) -> Arc<CacheEntry> {
+        let name = Name::new(settings.name.as_str());
+        let entry = self.caches.entry(name);
+        Arc::clone(entry.or_insert_with(|| Arc::new(CacheEntry::new(name, settings))))
+    }
+
+    /// Forgets caches that a configuration no longer has.
+    pub(crate) fn keep_caches(&mut self, config: &[CacheStore]) {
+        self.caches.retain(|name, _| {
+            let mut named = config.iter().map(|cache| cache.name.as_str());
+            named.any(|known| known == name.as_str())
+        });
     }
 
     /// Says who obtains certificates for the listeners of Plans that are compiled from now on.

@@ -12,6 +12,7 @@
 pub mod access;
 pub mod board;
 mod body;
+pub mod cache;
 mod client;
 pub mod compile;
 mod exchange;

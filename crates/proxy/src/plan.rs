@@ -15,7 +15,7 @@ use clearway_balance::{eject, health};
 use clearway_base::hash::Map;
 use clearway_base::intern::Name;
 use clearway_config::model::{
-    Backend, ByRequest, Limits, RetryMethods, RetryOn, ServerProtocol, Timeouts,
+    Backend, ByRequest, CacheStore, Limits, RetryMethods, RetryOn, ServerProtocol, Timeouts,
 };
 use clearway_http::{HeadLimits, Tolerance, XForwarded};
 use clearway_net::cgi::Dialect;
@@ -30,6 +30,7 @@ use ipnet::IpNet;
 use crate::access::LogSet;
 use crate::board::{BackendEntry, KeptSessions, ListenerEntry, ServerEntry};
 use crate::body::plan::BodyPlan;
+use crate::cache::{CacheEntry, CachePlan};
 use crate::issuance::Issuance;
 use crate::status::Statistics;
 
@@ -41,6 +42,10 @@ pub struct Plan {
     pub listeners: Vec<Arc<ListenerPlan>>,
     /// Backends, in the order of the configuration.
     pub backends: Vec<Arc<BackendPlan>>,
+    /// Caches, in the order of the configuration.
+    pub caches: Vec<Arc<CacheEntry>>,
+    /// How large they are.
+    pub cache_settings: Vec<CacheStore>,
     /// What rules refer to by name.
     pub named: Arc<Definitions>,
     /// Who obtains certificates, where any listener wants some.
@@ -92,6 +97,9 @@ impl Plan {
             if let Some(kept) = tls.and_then(|tls| tls.sessions.as_ref()) {
                 listener.entry.keep_sessions(kept);
             }
+        }
+        for (cache, settings) in self.caches.iter().zip(&self.cache_settings) {
+            cache.set(settings);
         }
         for backend in &self.backends {
             backend.entry.queue.set_bound(backend.config.queue.size);
@@ -312,6 +320,8 @@ pub struct RoutePlan {
     pub on_error: Vec<ErrorTurn>,
     /// What is done with bodies of responses; none when nothing is.
     pub(crate) body: Option<Arc<BodyPlan>>,
+    /// What is kept of responses; none when nothing is.
+    pub(crate) cache: Option<Arc<CachePlan>>,
 }
 
 /// That another route answers in place of an error.

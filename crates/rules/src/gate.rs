@@ -33,6 +33,18 @@ impl Gate {
         self.hello
     }
 
+    /// The same where there is a response already.
+    ///
+    /// # Errors
+    /// A sentence about a mistake in it.
+    pub fn compile_late(condition: &Condition, definitions: &Definitions) -> Result<Self, String> {
+        let check = Compiler::new(definitions).check(condition);
+        check.map(|check| Self {
+            check,
+            hello: false,
+        })
+    }
+
     /// Whether it holds.
     pub fn holds(&self, view: &View<'_>, scratch: &mut Scratch) -> bool {
         scratch.begin(view);

@@ -528,6 +528,11 @@ impl Scratch {
         std::str::from_utf8(value).ok()?.trim().parse().ok()
     }
 
+    /// Sets a variable that rules can look at.
+    pub fn note(&mut self, name: &str, value: &[u8]) {
+        self.set_variable(Name::new(name), value);
+    }
+
     /// Notes that the request is routed again: the variable `rerouted` is 1 from now on.
     pub fn set_rerouted(&mut self) {
         self.keep_for_route();

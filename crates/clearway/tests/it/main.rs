@@ -8,6 +8,7 @@ mod acme;
 mod bad_days;
 mod balancing;
 mod bodies;
+mod caches;
 mod cli;
 mod doctor;
 mod faults;

@@ -6,7 +6,9 @@ use super::backends::retry_faults;
 use super::{Findings, NO_BACKEND, limits, time_outs};
 use crate::compile::{RULE, router};
 use crate::diagnostic::{Diagnostic, Origin};
-use crate::model::{Actions, Condition, Config, Identifier, Match, Route};
+use clearway_rules::ast::Definitions;
+
+use crate::model::{Actions, Caching, Condition, Config, Identifier, Match, Route};
 
 /// Time-outs that can be set once a route is known.
 const ROUTE_TIME_OUTS: [&str; 10] = [
@@ -23,8 +25,42 @@ const ROUTE_TIME_OUTS: [&str; 10] = [
 ];
 const ROUTE_LIMITS: [&str; 3] = ["body_bytes", "response_header_bytes", "interim_responses"];
 
+/// Checks that a cache is there and what it wants can work.
+pub(super) fn cache(
+    config: &Config,
+    caching: Option<&Caching>,
+    named: &Definitions,
+    found: &mut Findings,
+) {
+    let Some(caching) = caching else { return };
+    let name = caching.store.as_str();
+    if !config
+        .caches
+        .iter()
+        .any(|known| known.name.as_str() == name)
+    {
+        let origin = caching.origins.field_or_section("store");
+        let message = format!("there is no cache {name:?}");
+        let names = config.caches.iter().map(|known| known.name.as_str());
+        let hint = crate::words::closest(name, names);
+        let diagnostic = Diagnostic::error("no-cache", origin, message);
+        found.push(match hint {
+            Some(close) => diagnostic.hint(format!("did you mean {close:?}?")),
+            None => diagnostic.hint(format!("write a section [cache.{name}]")),
+        });
+    }
+    if let Err(message) = caching.gates(named) {
+        found.error(RULE, caching.origin(), message);
+    }
+}
+
 pub(super) fn check(config: &Config, found: &mut Findings) {
     let named = config.definitions();
+    let of_listeners = config.listeners.iter().map(|l| l.cache.as_ref());
+    let of_backends = config.backends.iter().map(|b| b.cache.as_ref());
+    for caching in of_listeners.chain(of_backends) {
+        cache(config, caching, &named, found);
+    }
     let mut names: Map<String, &Origin> = Map::default();
     let backends: Map<&str, ()> = config
         .backends
@@ -53,6 +89,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
         condition_listeners(config, &route.when, found);
         time_outs(&label, &route.timeouts, Some(&ROUTE_TIME_OUTS), found);
         limits(&label, &route.limits, &ROUTE_LIMITS, found);
+        cache(config, route.cache.as_ref(), &named, found);
         if let Some(on) = &route.retries.on {
             retry_faults(on, route.retries.origins.field_or_section("on"), found);
         }

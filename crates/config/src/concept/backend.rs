@@ -6,6 +6,7 @@ use std::time::Duration;
 use clearway_balance::{Algorithm, Bound};
 
 use super::by_request::ByRequest;
+use super::cache::Caching;
 use super::compression::CompressionOverrides;
 use super::ejection::Ejection;
 use super::errors::ErrorPages;
@@ -98,6 +99,8 @@ concept! {
     /// Limits in place of those of the process and the listener.
     limits: LimitOverrides = LimitOverrides::default(),
         example = Some("{ response_header_bytes = \"64KiB\" }");
+    /// Responses that are kept and given again, in place of what the listener says.
+    cache: Option<Caching> = None, example = Some("{ store = \"pages\" }");
     /// Compression in place of that of the process and the listener.
     compression: CompressionOverrides = CompressionOverrides::default(),
         example = Some("{ algorithms = [\"gzip\"] }");

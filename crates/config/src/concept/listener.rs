@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::cache::Caching;
 use super::compression::CompressionOverrides;
 use super::errors::ErrorPages;
 use super::forwarded::Forwarding;
@@ -66,6 +67,8 @@ concept! {
     timeouts: TimeoutOverrides = TimeoutOverrides::default(), example = Some("{ client_idle = \"10s\" }");
     /// Limits in place of those of the process.
     limits: LimitOverrides = LimitOverrides::default(), example = Some("{ connections = 1000 }");
+    /// Responses that are kept and given again.
+    cache: Option<Caching> = None, example = Some("{ store = \"pages\" }");
     /// Compression in place of that of the process.
     compression: CompressionOverrides = CompressionOverrides::default(),
         example = Some("{ algorithms = [\"gzip\"] }");

@@ -8,6 +8,7 @@ pub(crate) mod actions;
 pub(crate) mod admin;
 pub(crate) mod backend;
 pub(crate) mod by_request;
+pub(crate) mod cache;
 pub(crate) mod compression;
 pub(crate) mod ejection;
 pub(crate) mod errors;

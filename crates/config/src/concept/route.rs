@@ -1,6 +1,7 @@
 //! `[[route]]` and `[[listener.NAME.rule]]`.
 
 use super::actions::Actions;
+use super::cache::Caching;
 use super::compression::CompressionOverrides;
 use super::limits::LimitOverrides;
 use super::log::AccessLog;
@@ -42,6 +43,8 @@ concept! {
     retries: RetryOverrides = RetryOverrides::default(), example = Some("{ max = 0 }");
     /// Limits in place of those of the process and the listener.
     limits: LimitOverrides = LimitOverrides::default(), example = Some("{ body_bytes = \"1GiB\" }");
+    /// Responses that are kept and given again, in place of what listener and backend say.
+    cache: Option<Caching> = None, example = Some("{ store = \"pages\" }");
     /// Compression in place of that of the process, the listener and the backend.
     compression: CompressionOverrides = CompressionOverrides::default(),
         example = Some("{ algorithms = [\"gzip\"] }");

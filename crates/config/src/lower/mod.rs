@@ -8,7 +8,9 @@ mod notes;
 pub(crate) mod rules;
 
 use crate::diagnostic::Span;
-use crate::model::{Backend, ConcurrencyLimit, Config, Listener, Map, RateLimit, Route, Table};
+use crate::model::{
+    Backend, CacheStore, ConcurrencyLimit, Config, Listener, Map, RateLimit, Route, Table,
+};
 use crate::syntax::{Entry, Node};
 use crate::value::{
     Bind, Identifier, OrOff, Problem, Reader, Section, Spec, Text, Value, read_section,
@@ -16,7 +18,7 @@ use crate::value::{
 use crate::words;
 
 /// The sections of a file.
-pub(crate) const SECTIONS: [&str; 17] = [
+pub(crate) const SECTIONS: [&str; 18] = [
     "process",
     "admin",
     "log",
@@ -31,6 +33,7 @@ pub(crate) const SECTIONS: [&str; 17] = [
     "table",
     "rate_limit",
     "concurrency_limit",
+    "cache",
     "listener",
     "route",
     "backend",
@@ -61,6 +64,7 @@ pub(crate) fn config(entries: &[Entry], reader: &mut Reader<'_>) -> Config {
             "concurrency_limit" => {
                 config.concurrency_limits = named(entry, reader, ConcurrencyLimit::with_name);
             }
+            "cache" => config.caches = named(entry, reader, CacheStore::with_name),
             "map" => config.maps = named(entry, reader, Map::with_name),
             "table" => config.tables = named(entry, reader, Table::with_name),
             "backend" => config.backends = named(entry, reader, Backend::with_name),
@@ -171,6 +175,12 @@ pub(crate) fn admin(text: &str) -> Result<OrOff<Bind>, Problem> {
     Bind::parse(text).map(OrOff::On)
 }
 
+impl CacheStore {
+    fn with_name(self, name: Identifier) -> Self {
+        Self { name, ..self }
+    }
+}
+
 impl Map {
     fn with_name(self, name: Identifier) -> Self {
         Self { name, ..self }
@@ -229,6 +239,9 @@ mod tests {
             "[errors]\n503 = { body = \"x\" }\n",
             "[map.upgrade]\nkey = \"${host}\"\n",
             "[table.clients]\nsize = 7\n",
+            "[rate_limit.by_ip]\nkey = \"${client_ip}\"\nrequests = 5\n",
+            "[concurrency_limit.by_ip]\nkey = \"${client_ip}\"\n",
+            "[cache.pages]\nsize = \"1MiB\"\n",
             "[listener.web]\nbind = \":80\"\n",
             "[[route]]\ndeny = 403\n",
             "[backend.app]\nservers = \"h:1\"\n",

@@ -137,6 +137,7 @@ const COMMANDS: &[(&str, &str, RuntimeLevel)] = &[
         RuntimeLevel::Operator,
     ),
     ("show backend", "list backends", RuntimeLevel::User),
+    ("show cache", "list what caches keep", RuntimeLevel::User),
     (
         "show cli level",
         "tell what may be done here",
@@ -384,6 +385,7 @@ fn shown(session: &Session, words: &[&str]) -> Option<String> {
         ["info", rest @ ..] => info::show(state, rest),
         ["servers", "state", rest @ ..] => show::servers_state(state, rest.first().copied()),
         ["servers", "conn", rest @ ..] => show::servers_connections(state, rest.first().copied()),
+        ["cache", ..] => show::caches(state),
         ["backend", ..] => {
             let plan = state.plan();
             let names = rows::proxies(&plan);

@@ -18,6 +18,36 @@ const FAILURES: usize = 50;
 
 const NO_BACKEND: &str = "Can't find backend.\n";
 
+/// `show cache`: what caches keep, in blocks of 1 KiB.
+pub(super) fn caches(state: &State) -> String {
+    let plan = state.plan();
+    let now = clock::wall() / 1_000_000;
+    let mut out = String::new();
+    for (cache, settings) in plan.caches.iter().zip(&plan.cache_settings) {
+        let (bytes, _) = cache.store.totals();
+        let free = settings.size.saturating_sub(bytes) / 1_024;
+        let name = cache.name.as_str();
+        out.push_str(&format!(
+            "0x1: {name} (shctx:0x1, available blocks:{free})\n"
+        ));
+        let mut number = 0;
+        cache.store.each(|key, kept| {
+            number += 1;
+            let size = kept.size();
+            let expire = kept.terms.fresh_until.saturating_sub(now);
+            // Any number that is the same for the same key does.
+            let hash = key.iter().fold(0_u32, |hash, byte| {
+                hash.wrapping_mul(16_777_619) ^ u32::from(*byte)
+            });
+            let blocks = size.div_ceil(1_024);
+            out.push_str(&format!(
+                "{number:#x} hash:{hash} vary:0x0 size:{size} ({blocks} blocks), refs:0, expire:{expire}\n"
+            ));
+        });
+    }
+    out
+}
+
 /// `show stat [PROXY TYPES SERVER] [json|typed|no-maint|up]`.
 pub(super) fn statistics(state: &State, words: &[&str]) -> String {
     let mut rows = rows::rows(state);

@@ -25,6 +25,7 @@ pub use backend::{Address, Answer, Names, Question};
 use crate::access::LogSet;
 use crate::board::Board;
 use crate::body::plan::BodyPlan;
+use crate::cache::{CacheEntry, CachePlan};
 use crate::plan::{
     BackendPlan, ErrorTurn, ListenerPlan, Marked, Mode, PassPlan, PayloadNeed, Plan, RetryPlan,
     RoutePlan,
@@ -59,9 +60,10 @@ pub fn compile(
         .map(|(at, b)| (b.name.as_str(), at))
         .collect();
     let named = definitions(config, board);
+    let caches: Vec<_> = config.caches.iter().map(|c| board.cache(c)).collect();
     let mut listeners = Vec::new();
     for listener in &config.listeners {
-        match compile_listener(config, &named, listener, &index, board) {
+        match compile_listener((config, &caches), &named, listener, &index, board) {
             Ok(plan) => listeners.push(Arc::new(plan)),
             Err(more) => diagnostics.extend(more),
         }
@@ -71,12 +73,15 @@ pub fn compile(
     }
     let is_automatic = |l: &Listener| l.tls.as_ref().is_some_and(|tls| tls.is_automatic());
     let wanted = config.listeners.iter().any(is_automatic);
+    board.keep_caches(&config.caches);
     board.tables().settle(&named.tables);
     board.limits().settle(&named.limits);
     Ok(Plan {
         generation,
         listeners,
         backends,
+        caches,
+        cache_settings: config.caches.clone(),
         named: Arc::new(named),
         issuance: board.issuance().filter(|_| wanted),
         statistics: board.statistics(),
@@ -105,6 +110,8 @@ pub fn rename(
         generation,
         listeners: before.listeners.clone(),
         backends,
+        caches: before.caches.clone(),
+        cache_settings: before.cache_settings.clone(),
         named: Arc::clone(&before.named),
         issuance: before.issuance.clone(),
         statistics: before.statistics.clone(),
@@ -145,7 +152,7 @@ fn definitions(config: &Config, board: &Board) -> Definitions {
 }
 
 fn compile_listener(
-    config: &Config,
+    (config, caches): (&Config, &[Arc<CacheEntry>]),
     named: &Definitions,
     listener: &Listener,
     index: &Map<&str, usize>,
@@ -157,7 +164,7 @@ fn compile_listener(
     let mut routes = Vec::new();
     for (at, route) in config.routes_of(listener) {
         matches.push(route);
-        match compile_route(config, named, listener, (at, route), index) {
+        match compile_route((config, caches), named, listener, (at, route), index) {
             Ok(plan) => routes.push(plan),
             Err(more) => diagnostics.extend(more),
         }
@@ -199,6 +206,7 @@ fn compile_listener(
         logs: logs(config, named, listener, None)?,
         on_error: Vec::new(),
         body: body(config, named, (listener, default, None))?,
+        cache: cache((config, caches), named, (listener, default, None))?,
     };
     Ok(ListenerPlan {
         name,
@@ -319,7 +327,7 @@ fn payload_need(condition: &Condition) -> PayloadNeed {
 }
 
 fn compile_route(
-    config: &Config,
+    (config, caches): (&Config, &[Arc<CacheEntry>]),
     named: &Definitions,
     listener: &Listener,
     (at, route): (usize, &Route),
@@ -345,7 +353,29 @@ fn compile_route(
         logs: logs(config, named, listener, Some(route))?,
         on_error: route.on_error.iter().map(error_turn).collect(),
         body: body(config, named, (listener, backend, Some(route)))?,
+        cache: cache((config, caches), named, (listener, backend, Some(route)))?,
     })
+}
+
+/// What is kept of responses in a place.
+fn cache(
+    (config, caches): (&Config, &[Arc<CacheEntry>]),
+    named: &Definitions,
+    (listener, backend, route): (&Listener, Option<&Backend>, Option<&Route>),
+) -> Result<Option<Arc<CachePlan>>, Vec<Diagnostic>> {
+    let Some(caching) = config.caching_for(listener, backend, route) else {
+        return Ok(None);
+    };
+    let mut known = config.caches.iter().zip(caches);
+    let found = known.find(|(store, _)| store.name == caching.store);
+    // One that is not there is told of by the checks.
+    let Some((store, entry)) = found.filter(|_| backend.is_some()) else {
+        return Ok(None);
+    };
+    match CachePlan::new(caching, (Arc::clone(entry), store), named) {
+        Ok(plan) => Ok(Some(Arc::new(plan))),
+        Err(words) => Err(vec![Diagnostic::error("cache", caching.origin(), words)]),
+    }
 }
 
 /// What is done with bodies of responses in a place.

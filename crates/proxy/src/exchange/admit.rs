@@ -193,8 +193,12 @@ impl Exchange<'_> {
         }
     }
 
-    /// Applies the rules for the response of a member.
-    pub(super) fn respond_rules(&mut self, answer: &Answer) -> Result<(), Stop> {
+    /// Applies the rules for a response whose head is in `buf`: a server's answer, or what was kept of one.
+    pub(super) fn respond_rules(
+        &mut self,
+        buf: &[u8],
+        answer: Option<&Answer>,
+    ) -> Result<(), Stop> {
         let plan = std::rc::Rc::clone(&self.plan);
         let Some(at) = self.route else { return Ok(()) };
         let (listener, route) = (
@@ -212,10 +216,8 @@ impl Exchange<'_> {
             listener.program.as_ref(),
             route.program.as_ref(),
         ];
-        let server = backend
-            .servers
-            .get(answer.member)
-            .map_or(Name::NONE, |s| s.plan.name);
+        let server = answer.and_then(|answer| backend.servers.get(answer.member));
+        let server = server.map_or(Name::NONE, |server| server.plan.name);
         for program in programs.into_iter().flatten() {
             if !program.has_response_rules() {
                 continue;
@@ -225,7 +227,7 @@ impl Exchange<'_> {
                 plan: &self.plan,
             };
             let view = View {
-                response: Some((&self.request.response, answer.buffer.filled())),
+                response: Some((&self.request.response, buf)),
                 backend: backend.plan.name,
                 server,
                 ..around.view(&self.request.head, self.lease.filled(), self.id)
@@ -247,8 +249,10 @@ impl Exchange<'_> {
                 Flow::Drop => return Err(Stop::Cut(self.dropped())),
             }
         }
-        self.request.scratch.store_server(server);
-        self.cookie_for_client(answer);
+        if let Some(answer) = answer {
+            self.request.scratch.store_server(server);
+            self.cookie_for_client(answer);
+        }
         Ok(())
     }
 

@@ -85,6 +85,8 @@ impl Exchange<'_> {
             settled: true,
             fresh_only: false,
             route_passed: false,
+            limits: [None; 2],
+            cached: None,
             instead: None,
             is_question: true,
             limits: [None; 2],

@@ -31,6 +31,13 @@ struct Shape {
     delimited: bool,
 }
 
+impl Shape {
+    /// Whether chunks go out as they came.
+    fn is_relayed(&self) -> bool {
+        matches!(self.source, Source::Chunked(_)) && self.coding == Coding::Same
+    }
+}
+
 /// A body on its way, both directions: the request's rest may still be going up.
 struct Transfer {
     answer: Answer,
@@ -78,10 +85,21 @@ impl Exchange<'_> {
             return Box::pin(self.switch_protocols(answer)).await;
         }
         self.refuse_consent(&answer)?;
+        if self.cached.is_some()
+            && let Some(kept) = self.in_place_of(&answer)
+        {
+            self.put_away(answer);
+            return Box::pin(self.give(kept)).await;
+        }
         let mut shape = self.shape(&answer);
         self.apply_response_rules(&answer)?;
         let filters = self.filters(answer.buffer.filled(), shape.framing);
-        if filters.is_some() {
+        let copied = match self.cached {
+            Some(_) => self.copies(answer.buffer.filled()),
+            None => None,
+        };
+        // What is copied must be bare of chunks.
+        if filters.is_some() || (copied.is_some() && shape.is_relayed()) {
             shape = self.filtered(shape);
         }
         let delimited = shape.delimited;
@@ -93,6 +111,9 @@ impl Exchange<'_> {
         self.encode_response_head(&answer, shape.framing, keep);
         let mut pump = Pump::new(shape.source, shape.coding);
         pump.set_filters(filters);
+        if let Some(most) = copied {
+            pump.keep(most);
+        }
         let empty = self.conn.worker.small.lease();
         let buffer = std::mem::replace(&mut answer.buffer, empty);
         if let Err(cut) = pump.feed(buffer, head_len) {
@@ -188,7 +209,7 @@ impl Exchange<'_> {
 
     /// Applies the rules for the response; one that answers itself ends the Attempt, which went well.
     fn apply_response_rules(&mut self, answer: &Answer) -> Result<(), Stop> {
-        self.respond_rules(answer)
+        self.respond_rules(answer.buffer.filled(), Some(answer))
             .inspect_err(|_| self.finish_attempt(answer, answer.buffer.len() as u64))
     }
 
@@ -434,6 +455,9 @@ impl Exchange<'_> {
         let Transfer {
             answer, mut pump, ..
         } = transfer;
+        if self.cached.is_some() {
+            self.keep_response(&mut pump);
+        }
         let received = self.received(&pump);
         self.finish_attempt(&answer, received);
         let now = self.conn.worker.now();
@@ -471,6 +495,32 @@ impl Exchange<'_> {
             Leftover::Own(used) => self.keep_alive_after(used),
             Leftover::Other(rest) => Next::KeepAlive(rest),
         }
+    }
+
+    /// Ends an exchange with a server whose answer nobody gets.
+    fn put_away(&mut self, mut answer: Answer) {
+        let head_len = self.request.response.len;
+        if !matches!(
+            self.request.response.framing,
+            Framing::None | Framing::Length(0)
+        ) {
+            // Its body is not worth reading.
+            return self.finish_attempt(&answer, answer.buffer.len() as u64);
+        }
+        let mut pump = Pump::new(Source::Length(0), Coding::Same);
+        let empty = self.conn.worker.small.lease();
+        let buffer = std::mem::replace(&mut answer.buffer, empty);
+        // There is nothing that could be cut.
+        drop(pump.feed(buffer, head_len));
+        let transfer = Transfer {
+            answer,
+            pump,
+            progress: u64::MAX,
+            client_silent: false,
+            watch: ClientWatch::new(self.conn.half_closed),
+        };
+        // What comes next depends on what the client gets in its place.
+        self.finish(transfer, false);
     }
 
     /// A switch of protocols: both sides become a tunnel (RFC 9110 section 7.8).

@@ -23,7 +23,7 @@ use crate::files::range::{Asked, asked};
 use crate::files::{Body, Found, http_date};
 
 /// A piece of a body.
-enum Piece {
+pub(super) enum Piece {
     /// Bytes of our own.
     Text(Vec<u8>),
     /// Bytes of the file, or of the text in its place.
@@ -43,7 +43,7 @@ struct Draft {
 }
 
 /// Why a body ended before its end.
-enum Cut {
+pub(super) enum Cut {
     Client(FaultKind),
     /// The file became shorter, or could not be read.
     File,
@@ -134,9 +134,19 @@ impl Exchange<'_> {
         let is_read = self.request.head.method != Method::Head;
         let pieces = if is_read { draft.pieces } else { Vec::new() };
         let sent = self.send_file(&out, &found.body, (pieces, filters)).await;
+        self.after_file(sent, out.len(), (keeps, keep_alive))
+    }
+
+    /// What comes after a body of our own, whose head was so long: whether the connection could be kept with it,
+    /// and whether it is.
+    pub(super) fn after_file(
+        &mut self,
+        sent: Result<(), Cut>,
+        head_len: usize,
+        (keeps, keep_alive): (bool, bool),
+    ) -> Next {
         self.conn.worker.tick();
-        let head_len = out.len() as u64;
-        self.body_out = self.bytes_out.saturating_sub(head_len);
+        self.body_out = self.bytes_out.saturating_sub(head_len as u64);
         match sent {
             Ok(()) if keep_alive => self.keep_alive_after(self.request_len()),
             // The end of the connection is that of the body.
@@ -320,7 +330,7 @@ impl Exchange<'_> {
 
     /// Sends a head and what stands behind it, one buffer at a time. Others have their turn between two of
     /// them: the disk would else be waited for by all.
-    async fn send_file(
+    pub(super) async fn send_file(
         &mut self,
         head: &[u8],
         body: &Body,
@@ -432,15 +442,23 @@ fn frame(bytes: &mut Vec<u8>, in_chunks: bool, out: &mut Vec<u8>) {
     }
 }
 
+fn part_of<'a>(bytes: &'a [u8], range: &Range<u64>) -> Source<'a> {
+    let at = |place| {
+        usize::try_from(place)
+            .unwrap_or(usize::MAX)
+            .min(bytes.len())
+    };
+    let part = bytes.get(at(range.start)..at(range.end));
+    Source::Bytes(part.unwrap_or_default(), 0)
+}
+
 impl Piece {
     fn source<'a>(&'a self, body: &'a Body) -> Source<'a> {
         match (self, body) {
             (Self::Text(text), _) => Source::Bytes(text, 0),
             (Self::Part(range), Body::File(file, _)) => Source::File(file, range.clone()),
-            (Self::Part(range), Body::Text(text)) => {
-                let end = usize::try_from(range.end).unwrap_or(usize::MAX);
-                Source::Bytes(text.get(..end).unwrap_or(text), 0)
-            }
+            (Self::Part(range), Body::Text(text)) => part_of(text, range),
+            (Self::Part(range), Body::Kept(bytes)) => part_of(bytes, range),
         }
     }
 }

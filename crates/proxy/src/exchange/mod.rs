@@ -7,6 +7,7 @@ mod admit;
 pub(crate) mod around;
 mod ask;
 mod body;
+mod cache;
 mod choose;
 mod deliver;
 mod dress;
@@ -194,6 +195,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) limits: [Option<Duration>; 2],
     /// The rules of the route were run, and those of the backend wait for the body.
     pub(crate) route_passed: bool,
+    /// What the request has to do with a cache.
+    pub(crate) cached: Option<Box<cache::Cached>>,
     /// Another route answers for an error.
     pub(crate) instead: Option<instead::Instead>,
     /// It asks whether another request may go on.
@@ -245,6 +248,7 @@ pub(crate) async fn run(
         fresh_only: false,
         limits: [None; 2],
         route_passed: false,
+        cached: None,
         instead: None,
         is_question: false,
     };
@@ -341,7 +345,20 @@ impl Exchange<'_> {
         let scratch = &self.request.scratch;
         self.limits = ["timeout.server", "timeout.tunnel"]
             .map(|name| scratch.number(name).map(Duration::from_millis));
-        let answer = self.obtain().await?;
+        if self.route_plan().cache.is_some() {
+            // Boxed: what most requests have not is not part of every request's room.
+            if let Some(kept) = Box::pin(self.consult()).await {
+                return Box::pin(self.give(kept)).await;
+            }
+        }
+        let answer = match self.obtain().await {
+            Ok(answer) => answer,
+            Err(Stop::Fault(fault)) if self.cached.is_some() => match self.stale_for(&fault) {
+                Some(kept) => return Box::pin(self.give(kept)).await,
+                None => return Err(Stop::Fault(fault)),
+            },
+            Err(stop) => return Err(stop),
+        };
         self.intercept(&answer)?;
         self.deliver(answer).await
     }

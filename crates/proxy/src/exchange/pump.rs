@@ -194,6 +194,11 @@ impl Pump {
         (self.kept, self.keep_max) = (Vec::new(), 0);
     }
 
+    /// The copy of a body that was read to its end, unless it became too large.
+    pub(crate) fn take_copy(&mut self) -> Option<Vec<u8>> {
+        (self.ended && self.keep_max > 0).then(|| self.take_kept())
+    }
+
     /// Takes the copy out.
     pub(crate) fn take_kept(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.kept)
@@ -616,6 +621,7 @@ impl Pump {
             && self.buffer.is_none()
             && self.coding == Coding::Same
             && self.filters.is_none()
+            && self.keep_max == 0
         {
             // Without descriptors for a pipe, copying still works.
             self.splice = pipes.take().ok().map(|pipe| Splice {

@@ -40,6 +40,8 @@ pub(crate) enum Body {
     File(File, u64),
     /// A text of our own.
     Text(Vec<u8>),
+    /// A body that was kept.
+    Kept(Arc<[u8]>),
 }
 
 impl Body {
@@ -47,6 +49,7 @@ impl Body {
         match self {
             Self::File(_, len) => *len,
             Self::Text(text) => text.len() as u64,
+            Self::Kept(bytes) => bytes.len() as u64,
         }
     }
 }

@@ -94,6 +94,7 @@ pub(super) fn overrides(proxy: &Proxy) -> CompressionOverrides {
 pub(super) fn filter(rest: &[&str], notes: &mut Notes) {
     match rest.first().copied().unwrap_or_default() {
         "compression" => notes.equivalent("its place among filters is fixed"),
+        "cache" => notes.equivalent("its place among filters is fixed"),
         "trace" => notes.harmless("it writes to the log what passes, for those who mend HAProxy"),
         other => notes.refused(format!("the filter {other:?} is not known here")),
     }

@@ -162,6 +162,7 @@ fn listener(
         timeouts: client_timeouts(proxy),
         limits: limits(proxy, global),
         compression: bodies::overrides(proxy),
+        cache: proxy.caching.clone(),
         errors: pages(proxy),
         origins,
         ..Listener::default()
@@ -463,6 +464,7 @@ pub(super) fn backend(proxy: &Proxy, global: &Global, config: &mut Config, notes
         }
         backend.rules.extend(rules(proxy, notes));
         backend.compression = bodies::overrides(proxy);
+        backend.cache.clone_from(&proxy.caching);
     }
     // It is said once, in the backend, whichever section asks for it.
     if let Some(line) = proxy.forwardfor.as_ref().filter(|_| proxy.is_http()) {

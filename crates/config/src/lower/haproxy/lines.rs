@@ -5,7 +5,7 @@ use clearway_base::hash::Set;
 use super::super::notes::Notes;
 use super::proxy::{At, Proxy, Spoken, Switch};
 use super::rules::{self, Lowered, Phase, Trouble};
-use super::{acl, bodies, extra, logs, options, pages, pass, stats, tables};
+use super::{acl, bodies, caches, extra, logs, options, pages, pass, stats, tables};
 use crate::lower::build;
 use crate::model::{HeaderValue, Mode};
 use crate::survey::units;
@@ -267,6 +267,9 @@ fn acl_line(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes) {
 fn rule(line: &Line, phase: Phase, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes) {
     if let ["set-log-level", level, ..] = rest {
         proxy.log_levels.insert((*level).to_owned());
+    }
+    if caches::rule(line, rest, proxy, notes) {
+        return;
     }
     if rest.first() == Some(&"capture") {
         return extra::capture_rule(line, phase, rest, proxy, notes);

@@ -10,6 +10,7 @@ mod around;
 mod balance;
 mod bind;
 mod bodies;
+mod caches;
 mod check;
 mod cookie;
 mod emit;
@@ -132,6 +133,7 @@ fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
         users::read(section, &mut users, &mut notes);
     }
     let groups = Rc::new(pages::collect(tree, &mut notes));
+    let mut caches = Vec::new();
     let known = (&names, &users, &groups);
     for section in &tree.sections {
         notes.begin(section.head.origin(), section.head.text());
@@ -152,6 +154,7 @@ fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
                 proxies.push(proxy);
             }
             "peers" => tables::peers(section, &mut config, &mut notes),
+            "cache" => caches.extend(caches::section(section, &mut config, &mut notes)),
             kind => other(kind, section, &mut notes),
         }
     }
@@ -173,6 +176,10 @@ fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
     let tells_timeouts = lines.clone().any(asks);
     for proxy in &mut proxies {
         proxy.tells_timeouts = tells_timeouts;
+    }
+    let stores = caches::stores(&proxies);
+    for proxy in &mut proxies {
+        proxy.caching = caches::caching(proxy, &caches, &stores, &mut notes);
     }
     for proxy in &proxies {
         if proxy.serves() && (proxy.kind == "backend" || !proxy.servers.is_empty()) {
@@ -302,7 +309,7 @@ fn other(kind: &str, section: &Section, notes: &mut Notes) {
             "mailers" | "ring" | "log-forward" | "traces" | "log-profile" => {
                 notes.harmless("nothing refers to it");
             }
-            "cache" | "fcgi-app" | "crt-store" => {
+            "fcgi-app" | "crt-store" => {
                 notes.harmless("what refers to it says whether it is missing");
             }
             _ => notes.refused(format!("sections of the kind {kind:?} are not known here")),

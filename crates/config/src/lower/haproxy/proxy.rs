@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use super::acl::Acls;
 use super::bodies::Compressing;
+use super::caches::CacheRules;
 use super::logs::Target;
 use super::pages::Groups;
 use super::stats::Stats;
 use crate::diagnostic::Origin;
-use crate::model::{Condition, ErrorPage, Mode, Redirect, Rule, Table};
+use crate::model::{Caching, Condition, ErrorPage, Mode, Redirect, Rule, Table};
 use crate::syntax::haproxy::Line;
 
 /// Something with the place where it stands.
@@ -107,6 +108,9 @@ pub(super) struct Proxy {
     /// `option http-restrict-req-hdr-names`.
     pub(super) restricts: Option<Line>,
     pub(super) compression: Compressing,
+    pub(super) caches: CacheRules,
+    /// What becomes of them when all sections are read.
+    pub(super) caching: Option<Caching>,
     /// Places that lines about requests go to, besides those of `global`.
     pub(super) logs: Vec<Target>,
     pub(super) logs_globally: bool,

@@ -377,6 +377,8 @@ fn header(call: &Call) -> Option<Result<Sample, String>> {
 /// Fetches about TLS with the client.
 fn secure(call: &Call) -> Option<Result<Sample, String>> {
     match call.name.as_str() {
+        "res.cache_hit" => sample(Fetch::Variable("cache_hit,0".to_owned()), Kind::Truth),
+        "res.cache_name" => sample(Fetch::Variable("cache_name".to_owned()), Kind::Text),
         "ssl_fc" => is(Fetch::Scheme, "https"),
         "ssl_fc_has_sni" => sample(
             Fetch::TlsServerName.through(vec![Convert::with("iif", &["1", "0"])]),

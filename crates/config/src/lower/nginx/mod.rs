@@ -8,6 +8,7 @@
 
 mod access;
 mod bodies;
+mod caches;
 mod files;
 mod gateway;
 mod headers;
@@ -151,6 +152,9 @@ fn http(block: &[Directive], outside: &Scope<'_>, config: &mut Config, notes: &m
     let scope = outside.inside(block);
     let mut names = Names::default();
     tables::read_all(block, &mut names, config, notes);
+    for directive in block.iter().filter(|found| found.is("proxy_cache_path")) {
+        caches::path(directive, config, notes);
+    }
     for directive in block {
         if !(directive.is("limit_req_zone") || directive.is("limit_conn_zone")) {
             continue;

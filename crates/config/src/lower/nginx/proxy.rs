@@ -95,6 +95,8 @@ pub(super) fn pass(
     });
     let default = default.filter(|_| !has_variables);
     redirects(scope, default, names, route, work.notes);
+    let place = (&mut *route, &*work.config);
+    super::caches::read(scope, &target.host, names, place, work.notes);
     Ok(())
 }
 

@@ -175,6 +175,7 @@ fn of_stream(name: &str) -> Option<Vec<Piece>> {
 fn known(name: &str) -> Option<Vec<Piece>> {
     let header = |name: &str| Fetch::Header(name.to_owned());
     Some(match name {
+        "upstream_cache_status" => one(Fetch::Variable("cache_status".to_owned())),
         "uri" | "document_uri" => one(Fetch::Path),
         "request_uri" => one(Fetch::Target),
         "args" | "query_string" => one(Fetch::Query),
