@@ -229,6 +229,8 @@ mod tests {
             "[errors]\n503 = { body = \"x\" }\n",
             "[map.upgrade]\nkey = \"${host}\"\n",
             "[table.clients]\nsize = 7\n",
+            "[rate_limit.by_ip]\nkey = \"${client_ip}\"\nrequests = 5\n",
+            "[concurrency_limit.by_ip]\nkey = \"${client_ip}\"\n",
             "[listener.web]\nbind = \":80\"\n",
             "[[route]]\ndeny = 403\n",
             "[backend.app]\nservers = \"h:1\"\n",
