@@ -405,18 +405,7 @@ fn turns(members: &[&Server<'_>]) -> Vec<Turn> {
             });
         }
         let host = || test_of(&Fetch::Host);
-        for (member, server) in members.iter().enumerate() {
-            if server.hosts.iter().any(String::is_empty) {
-                turns.push(Turn {
-                    member,
-                    hosts: Vec::new(),
-                    condition: value(ValueTest {
-                        is: vec![String::new()],
-                        ..host()
-                    }),
-                });
-            }
-        }
+        turns.extend(nameless(members));
         for (member, begin) in tails {
             turns.push(Turn {
                 member,
@@ -448,6 +437,20 @@ fn turns(members: &[&Server<'_>]) -> Vec<Turn> {
         condition: Condition::default(),
     });
     turns
+}
+
+/// Servers for requests that name no host.
+fn nameless<'a>(members: &'a [&Server<'_>]) -> impl Iterator<Item = Turn> + 'a {
+    let nameless = members.iter().enumerate();
+    let nameless = nameless.filter(|(_, server)| server.hosts.iter().any(String::is_empty));
+    nameless.map(|(member, _)| Turn {
+        member,
+        hosts: Vec::new(),
+        condition: value(ValueTest {
+            is: vec![String::new()],
+            ..test_of(&Fetch::Host)
+        }),
+    })
 }
 
 /// Addresses with the same servers are one listener.
