@@ -333,6 +333,8 @@ impl Known<'_> {
                     None
                 }
                 "upstream" | "map" | "geo" | "types" | "split_clients" => continue,
+                // These have names of their own.
+                "stream" | "mail" => continue,
                 _ => None,
             };
             if let Some(zone) = zone {
