@@ -242,8 +242,6 @@ mod tests {
             "[rate_limit.by_ip]\nkey = \"${client_ip}\"\nrequests = 5\n",
             "[concurrency_limit.by_ip]\nkey = \"${client_ip}\"\n",
             "[cache.pages]\nsize = \"1MiB\"\n",
-            "[rate_limit.by_ip]\nkey = \"${client_ip}\"\nrequests = 5\n",
-            "[concurrency_limit.by_ip]\nkey = \"${client_ip}\"\n",
             "[listener.web]\nbind = \":80\"\n",
             "[[route]]\ndeny = 403\n",
             "[backend.app]\nservers = \"h:1\"\n",
