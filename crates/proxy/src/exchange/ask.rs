@@ -89,7 +89,6 @@ impl Exchange<'_> {
             cached: None,
             instead: None,
             is_question: true,
-            limits: [None; 2],
         };
         let done = inner.put().await;
         let said = match done {
