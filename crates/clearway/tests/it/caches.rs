@@ -123,17 +123,17 @@ fn what_is_stale_is_asked_for_given_when_the_server_fails_and_renewed() {
         while let Some(request) = conn.request() {
             // Fresh for no time but what the operator adds: stale with the next second.
             let lines = "Cache-Control: max-age=1, stale-if-error=600\r\nETag: \"a\"\r\n";
-            match seen.fetch_add(1, Ordering::SeqCst) {
-                0 => conn.send(answer(lines, "first")),
-                1 => conn.send("HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\nno"),
+            let text = match seen.fetch_add(1, Ordering::SeqCst) {
+                0 => answer(lines, "first"),
+                1 => "HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\nno".to_owned(),
                 2 => return,
                 _ if request.headers.get("if-none-match") == Some("\"a\"") => {
-                    conn.send(
-                        "HTTP/1.1 304 Same\r\nCache-Control: max-age=60\r\nETag: \"a\"\r\n\r\n",
-                    );
+                    let head = "HTTP/1.1 304 Same\r\nCache-Control: max-age=60\r\nETag: \"a\"\r\n";
+                    format!("{head}\r\n")
                 }
-                _ => conn.send(answer(lines, "again")),
-            }
+                _ => answer(lines, "again"),
+            };
+            conn.send(text);
         }
     });
     let clearway = over(&server, "");
