@@ -48,7 +48,10 @@ impl Exchange<'_> {
         let taken = slots::take(self.conn, &backend, sticky, &ask, limit).await;
         let (member, slot, queued_us) =
             taken.map_err(|fault| self.unchosen(&backend, self.or_total(fault)))?;
-        if backend.plan.sticky.is_some() && self.sticky_member(&backend) != Some(member) {
+        if backend.plan.sticky.is_some()
+            && self.sticky_member(&backend) != Some(member)
+            && self.stuck_member(&backend) != Some(member)
+        {
             self.stick_to = Some(member);
         }
         let Some(server) = backend.servers.get(member).cloned() else {
