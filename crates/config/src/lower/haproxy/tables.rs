@@ -428,7 +428,7 @@ pub(super) fn fetch(call: &Call) -> Option<Result<(Fetch, Kind), String>> {
     let word = call.name.as_str();
     match word {
         "table_cnt" => return Some(Ok((Fetch::TableUsed(name(call.argument(0))), Kind::Number))),
-        "table_avail" => {
+        "table_avl" => {
             return Some(Ok((Fetch::TableFree(name(call.argument(0))), Kind::Number)));
         }
         "src_updt_conn_cnt" => {
@@ -529,7 +529,7 @@ fn named(text: &str, section: &str) -> String {
         let what = word.strip_prefix("src_");
         let is_asked = what
             .is_some_and(|what| what == "updt_conn_cnt" || question(what, "").is_some())
-            || matches!(word, "table_cnt" | "table_avail");
+            || matches!(word, "table_cnt" | "table_avl");
         if is_asked {
             let many = what.is_some_and(has_index);
             let inner = rest.strip_prefix('(').and_then(|rest| rest.split_once(')'));
