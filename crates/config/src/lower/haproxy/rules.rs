@@ -186,6 +186,7 @@ fn act(
             actions.redirect = Some(redirect(arguments)?);
             Ok(("redirect", true))
         }
+        ("wait-for-body", _) => Ok(("responses go on as they come", false)),
         (
             "set-nice" | "set-tos" | "set-mark" | "strict-mode" | "set-dst-port"
             | "wait-for-handshake",
