@@ -223,10 +223,6 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
         | Action::AddResponseHeader { .. }
         | Action::RemoveResponseHeader(_)
         | Action::ReplaceHeader { .. } => header_step(action, compiler),
-        Action::RewritePrefix { from, to } => {
-            let to = compiler.text(to)?;
-            path::Rewrite::prefix(from, to).map(|step| (When::Request, Step::Path(step)))
-        }
         Action::RewriteRegex {
             pattern,
             replacement,
@@ -256,18 +252,10 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
         Action::Drop => Ok((When::Either, Step::Drop)),
         Action::Reroute => Ok((When::Request, Step::Reroute)),
         Action::Finish => Ok((When::Either, Step::Finish)),
-        Action::SetTarget(target) => {
-            let step = path::Rewrite::target(compiler.text(target)?)?;
-            Ok((When::Request, Step::Path(step)))
-        }
-        Action::SetPath(path) => {
-            let step = path::Rewrite::path(compiler.text(path)?)?;
-            Ok((When::Request, Step::Path(step)))
-        }
-        Action::SetQuery(query) => {
-            let step = path::Rewrite::query(compiler.text(query)?)?;
-            Ok((When::Request, Step::Path(step)))
-        }
+        Action::RewritePrefix { .. }
+        | Action::SetTarget(_)
+        | Action::SetPath(_)
+        | Action::SetQuery(_) => target_step(action, compiler),
         Action::SetHost(host) => host_step(host, compiler),
         Action::SetMethod(method) => Ok((When::Request, Step::Method(compiler.text(method)?))),
         Action::ReadBody(wait) => Ok((When::Request, Step::ReadBody(*wait))),
@@ -305,6 +293,33 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
             let step = answer_step(action, compiler)?;
             Ok((When::Either, Step::Answer(step)))
         }
+    }
+}
+
+/// The step of an action that replaces a part of the target.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "only those about the target are brought here"
+)]
+fn target_step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), String> {
+    match action {
+        Action::SetTarget(target) => {
+            let step = path::Rewrite::target(compiler.text(target)?)?;
+            Ok((When::Request, Step::Path(step)))
+        }
+        Action::SetPath(path) => {
+            let step = path::Rewrite::path(compiler.text(path)?)?;
+            Ok((When::Request, Step::Path(step)))
+        }
+        Action::SetQuery(query) => {
+            let step = path::Rewrite::query(compiler.text(query)?)?;
+            Ok((When::Request, Step::Path(step)))
+        }
+        Action::RewritePrefix { from, to } => {
+            let to = compiler.text(to)?;
+            path::Rewrite::prefix(from, to).map(|step| (When::Request, Step::Path(step)))
+        }
+        other => Err(format!("{other:?} is not about the target")),
     }
 }
 

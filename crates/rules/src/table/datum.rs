@@ -108,6 +108,29 @@ data! {
     GpcRate = "gpc_rate" Rate true;
 }
 
+/// Counts with their rates.
+const RATES: [(Datum, Datum); 10] = [
+    (Datum::Gpc0, Datum::Gpc0Rate),
+    (Datum::Gpc1, Datum::Gpc1Rate),
+    (Datum::Gpc, Datum::GpcRate),
+    (Datum::ConnCnt, Datum::ConnRate),
+    (Datum::SessCnt, Datum::SessRate),
+    (Datum::HttpReqCnt, Datum::HttpReqRate),
+    (Datum::HttpErrCnt, Datum::HttpErrRate),
+    (Datum::HttpFailCnt, Datum::HttpFailRate),
+    (Datum::BytesInCnt, Datum::BytesInRate),
+    (Datum::BytesOutCnt, Datum::BytesOutRate),
+];
+
+/// Which of many the old names stand for.
+const AMONG: [(Datum, Datum, usize); 5] = [
+    (Datum::Gpc0, Datum::Gpc, 0),
+    (Datum::Gpc1, Datum::Gpc, 1),
+    (Datum::Gpc0Rate, Datum::GpcRate, 0),
+    (Datum::Gpc1Rate, Datum::GpcRate, 1),
+    (Datum::Gpt0, Datum::Gpt, 0),
+];
+
 impl Datum {
     /// The one with a name.
     #[must_use]
@@ -117,31 +140,14 @@ impl Datum {
 
     /// The rate that is counted along with this count.
     pub(crate) fn rate(self) -> Option<Self> {
-        Some(match self {
-            Self::Gpc0 => Self::Gpc0Rate,
-            Self::Gpc1 => Self::Gpc1Rate,
-            Self::Gpc => Self::GpcRate,
-            Self::ConnCnt => Self::ConnRate,
-            Self::SessCnt => Self::SessRate,
-            Self::HttpReqCnt => Self::HttpReqRate,
-            Self::HttpErrCnt => Self::HttpErrRate,
-            Self::HttpFailCnt => Self::HttpFailRate,
-            Self::BytesInCnt => Self::BytesInRate,
-            Self::BytesOutCnt => Self::BytesOutRate,
-            _ => return None,
-        })
+        let found = RATES.iter().find(|(count, _)| *count == self);
+        found.map(|(_, rate)| *rate)
     }
 
     /// The one of many, with its number, that stands for it where it is not stored itself.
     pub(crate) fn among(self) -> Option<(Self, usize)> {
-        Some(match self {
-            Self::Gpc0 => (Self::Gpc, 0),
-            Self::Gpc1 => (Self::Gpc, 1),
-            Self::Gpc0Rate => (Self::GpcRate, 0),
-            Self::Gpc1Rate => (Self::GpcRate, 1),
-            Self::Gpt0 => (Self::Gpt, 0),
-            _ => return None,
-        })
+        let found = AMONG.iter().find(|(old, ..)| *old == self);
+        found.map(|(_, many, index)| (*many, *index))
     }
 
     pub(crate) fn is_server(self) -> bool {
