@@ -431,7 +431,7 @@ impl Part {
 }
 
 /// The sections of the sample. A header that would change something by being there is a comment too.
-const SAMPLE: [Part; 65] = [
+const SAMPLE: [Part; 66] = [
     part::<Process>("[process]"),
     part::<Admin>("[admin]"),
     part::<RuntimeSocket>("# [[admin.haproxy_sockets]]"),
@@ -500,6 +500,7 @@ const SAMPLE: [Part; 65] = [
     part::<BackendTls>("# [backend.app.tls]"),
     part::<Server>("# [[backend.app.servers]]"),
     part::<StickyCookie>("# [backend.app.sticky]"),
+    part::<ByRequest>("# [backend.app.by_request]"),
     part::<Keepalive>("[backend.app.keepalive]"),
     part::<Queue>("# [backend.app.queue]"),
     part::<Health>("[backend.app.health]"),
