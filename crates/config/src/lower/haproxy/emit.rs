@@ -396,7 +396,8 @@ const UNAVAILABLE: [FaultKind; 8] = [
 ];
 
 /// Handshakes with servers that fail are connections that were never there.
-const UNSECURED: [FaultKind; 13] = [
+const UNSECURED: [FaultKind; 14] = [
+    FaultKind::ServerTlsTimeout,
     FaultKind::ServerTlsClosed,
     FaultKind::ServerTlsReset,
     FaultKind::ServerTlsAlert,
