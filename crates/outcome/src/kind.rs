@@ -562,6 +562,7 @@ mod tests {
             "http_response_incomplete",
             "http_response_header_section_size",
             "http_response_transfer_coding",
+            "http_response_content_coding",
             "http_response_timeout",
             "http_upgrade_failed",
             "http_protocol_error",

@@ -479,6 +479,8 @@ mod tests {
             issuance: None,
             statistics: None,
             files: Arc::default(),
+            caches: Vec::new(),
+            cache_settings: Vec::new(),
         });
         let setup = Setup {
             index: 1,

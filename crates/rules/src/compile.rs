@@ -78,7 +78,7 @@ impl<'d> Compiler<'d> {
     }
 
     /// Another one for texts that have nothing to do with the rule that is compiled.
-    pub(crate) fn apart(&self) -> Compiler<'d> {
+    pub(crate) fn apart(&self) -> Self {
         Compiler::new(self.definitions)
     }
 

@@ -335,7 +335,7 @@ impl Scratch {
     }
 
     /// Takes over what the answer to a question has set.
-    pub fn take_variables(&mut self, child: Self, plan: &AskPlan) {
+    pub fn take_variables(&mut self, child: &Self, plan: &AskPlan) {
         for name in plan.names() {
             match child.variable(name) {
                 Some(value) => self.set_variable(name, value),

@@ -5,8 +5,12 @@ use super::field::Field;
 use super::smooth::SmoothRoundRobin;
 use crate::member::Member;
 
-/// How often another remainder is taken while the server that it falls to may not be chosen.
-const TRIES: u32 = 20;
+/// What stands before a key each time that another remainder is taken, because the server that it falls to may not
+/// be chosen; nothing the first time.
+const COUNTS: [&str; 20] = [
+    "", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16",
+    "17", "18", "19",
+];
 /// Longest key that is hashed once more with a count before it.
 const KEY_MAX: u32 = 8_192;
 
@@ -53,11 +57,11 @@ impl CrcTable {
         if let Some(key) = ask.key.filter(|_| all > 0) {
             let (length, crc) = halves(key);
             let mut place = 0_u64;
-            for again in 0..TRIES {
-                let crc = match again {
-                    0 => crc,
+            for count in COUNTS {
+                let crc = match count {
+                    "" => crc,
                     _ if length > KEY_MAX => break,
-                    _ => with_count(again, crc, length),
+                    count => with_count(count, crc, length),
                 };
                 place += u64::from((crc >> 16) & 0x7fff);
                 let found = at(field.members, place % all);
@@ -91,7 +95,7 @@ impl NetworkTable {
             // The key is a step from one remainder to the next.
             let (factor, addend) = halves(key);
             let mut place = 89_u64;
-            for _ in 0..TRIES {
+            for _ in COUNTS {
                 place = (place * u64::from(factor) + u64::from(addend)) % 6_271;
                 let found = at(field.members, place % all);
                 if let Some(index) = found.filter(|index| field.admits(*index)) {
@@ -109,8 +113,8 @@ fn halves(key: u64) -> (u32, u32) {
 }
 
 /// The CRC-32 of a count as text with a key behind it, from the CRC-32 of the key and its length.
-fn with_count(count: u32, crc: u32, length: u32) -> u32 {
-    let mut before = clearway_base::hash32::crc32(count.to_string().as_bytes());
+fn with_count(count: &str, crc: u32, length: u32) -> u32 {
+    let mut before = clearway_base::hash32::crc32(count.as_bytes());
     for _ in 0..length * 8 {
         let carry = before & 1;
         before >>= 1;
@@ -130,7 +134,7 @@ mod tests {
     fn a_count_before_a_key_is_hashed_without_the_key() {
         for key in ["", "a", "/some/target?x=y"] {
             let length = u32::try_from(key.len()).unwrap();
-            for count in [1, 7, 20] {
+            for count in ["1", "7", "19"] {
                 let whole = crc32(format!("{count}{key}").as_bytes());
                 assert_eq!(
                     with_count(count, crc32(key.as_bytes()), length),

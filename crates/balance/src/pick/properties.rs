@@ -19,7 +19,12 @@ fn all() -> impl Iterator<Item = Algorithm> {
 /// Algorithms that go by key, without those that choose as another program does: that one's servers are
 /// known by their places, and its list moves nearly all keys.
 fn by_key() -> impl Iterator<Item = Algorithm> {
-    let foreign = [Algorithm::HashTable, Algorithm::HashRing];
+    let foreign = [
+        Algorithm::HashTable,
+        Algorithm::HashRing,
+        Algorithm::CrcTable,
+        Algorithm::NetworkTable,
+    ];
     all().filter(move |a| a.spread() == Spread::Key && !foreign.contains(a))
 }
 
@@ -100,14 +105,18 @@ fn shares(counts: &[u64]) -> Vec<f64> {
 /// turns, that of lots for lots, that of 100 points per member for a ring.
 fn tolerance(algorithm: Algorithm) -> f64 {
     match algorithm {
-        Algorithm::RoundRobin | Algorithm::StaticRoundRobin => 0.001,
+        Algorithm::RoundRobin | Algorithm::SmoothRoundRobin | Algorithm::StaticRoundRobin => 0.001,
         Algorithm::RoundRobinOrdered => 0.01,
         Algorithm::LeastRequestsInTurn
         | Algorithm::LeastRequests
+        | Algorithm::SmoothLeastRequests
         | Algorithm::PowerOfTwo
         | Algorithm::Random => 0.08,
         Algorithm::PeakEwma => 0.15,
-        Algorithm::Maglev | Algorithm::HashTable => 0.06,
+        Algorithm::Maglev
+        | Algorithm::HashTable
+        | Algorithm::CrcTable
+        | Algorithm::NetworkTable => 0.06,
         Algorithm::ConsistentHash { .. } => 0.45,
         // It has sixteen points for a weight of 1.
         Algorithm::HashRing => 0.8,
@@ -118,7 +127,11 @@ fn tolerance(algorithm: Algorithm) -> f64 {
 #[test]
 fn shares_follow_weights() {
     for algorithm in all().filter(|a| a.spread() != Spread::Order) {
-        let weights = [100, 200, 300, 50, 100, 250];
+        let weights = match algorithm {
+            // They know whole weights only.
+            Algorithm::CrcTable | Algorithm::NetworkTable => [100, 200, 300, 100, 100, 200],
+            _ => [100, 200, 300, 50, 100, 250],
+        };
         let mut members: Vec<Member> = (1..)
             .zip(weights)
             .map(|(key, weight)| Member::new(mix(key), weight))

@@ -120,7 +120,6 @@ fn shares_in_turn(shares: &[u64]) -> Vec<usize> {
 
 /// Where a worker begins that shares no count: only the first with the first server.
 fn begin(seed: u64) -> u32 {
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half")]
     let begin = (seed >> 32) as u32;
     begin
 }

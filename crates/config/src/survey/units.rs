@@ -170,7 +170,8 @@ mod tests {
         assert_eq!(us("30s"), Some(30_000_000));
         assert_eq!(us("10us"), Some(10));
         assert_eq!(us("1d"), Some(86_400_000_000));
-        assert_eq!(us("1m30s"), None);
+        assert_eq!(us("15min"), Some(900_000_000));
+        assert_eq!(us("1x"), None);
     }
 
     #[test]

@@ -147,7 +147,7 @@ impl Script {
                         .await?;
                     perform(visit, step).await
                 }
-                _ => perform(visit, step).await,
+                Step::Send(_) | Step::Expect(_) => perform(visit, step).await,
             };
             done.map_err(|failure| failure.at(&visit.place))?;
         }

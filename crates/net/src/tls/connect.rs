@@ -343,13 +343,19 @@ impl ServerCertVerifier for Verifier {
         };
         let verdict = inner.verify_server_cert(end_entity, intermediates, server_name, ocsp, now);
         verdict
-            .or_else(|error| match error {
+            .or_else(|error| {
                 // The name is looked at last: all else was right.
-                Error::InvalidCertificate(
-                    CertificateError::NotValidForName
-                    | CertificateError::NotValidForNameContext { .. },
-                ) if self.any_name => Ok(ServerCertVerified::assertion()),
-                error => Err(error),
+                let is_name = matches!(
+                    error,
+                    Error::InvalidCertificate(
+                        CertificateError::NotValidForName
+                            | CertificateError::NotValidForNameContext { .. },
+                    )
+                );
+                match is_name && self.any_name {
+                    true => Ok(ServerCertVerified::assertion()),
+                    false => Err(error),
+                }
             })
             .or_else(|error| {
                 self.verify_given(end_entity, server_name, now)

@@ -122,7 +122,7 @@ impl Exchange<'_> {
         };
         let set = std::mem::take(&mut inner.request.scratch);
         drop(inner);
-        self.request.scratch.take_variables(set, plan);
+        self.request.scratch.take_variables(&set, plan);
         Ok(said)
     }
 

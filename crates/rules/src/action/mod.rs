@@ -198,12 +198,18 @@ fn header_step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, St
             items,
         } => {
             let when = if *response { Response } else { Request };
+            if when == Request {
+                header::check_not_host(name)?;
+            }
             let replacement = compiler.text(replacement)?;
             let step = header::Replace::new(*response, name, pattern, replacement, *items)?;
             return Ok((when, Step::Replace(step)));
         }
         other => return Err(format!("{other:?} is not about headers")),
     };
+    if when == Request {
+        header::check_not_host(name)?;
+    }
     let value = value.map(|value| compiler.text(value)).transpose()?;
     let step = header::Header::new(operation, name, value, compiler.writes_empty)?;
     Ok((when, Step::Header(step)))

@@ -56,5 +56,5 @@ pub(super) fn size(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> boo
 pub(super) fn param(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -> bool {
     let body = here(at);
     let found = uri::query_param(&body, name.text.as_bytes());
-    found.is_some_and(|value| visit(value))
+    found.is_some_and(visit)
 }

@@ -4,10 +4,10 @@ use super::*;
 
 #[test]
 fn patterns_that_would_never_match_are_refused() {
-    for good in ["/", "/a", "/a/", "/a/*", "~ ^/x", "~^/y$"] {
+    for good in ["/", "/a", "/a/", "/a/*", "~ ^/x", "~^/y$", "~ a(?=b)"] {
         assert!(PathPattern::parse(good).is_ok(), "{good}");
     }
-    for bad in ["", "a", "/a*", "/*/b", "/a?x=1", "/a b", "~ (", "~ a(?=b)"] {
+    for bad in ["", "a", "/a*", "/*/b", "/a?x=1", "/a b", "~ ("] {
         assert!(PathPattern::parse(bad).is_err(), "{bad}");
     }
     for good in ["a.test", "*.a.test", "*", "[::1]", "10.0.0.1", "localhost"] {

@@ -134,6 +134,7 @@ fn the_letters_of_the_kinds_are_understood() {
             K::ServerRefusesHttp2,
             K::ProbeStatus,
             K::ProbeBody,
+            K::ResponseContentInvalid,
         ];
         let is_certificate = kind.haproxy() == *b"PC";
         let is_there = found.iter().any(|one| one.kinds.contains(kind));
