@@ -81,7 +81,7 @@ impl Listener {
                 actions: &actions,
             };
             match way.counts() {
-                true => program([written].into_iter(), named),
+                true => program([written], named),
                 false => Ok(None),
             }
         };

@@ -84,14 +84,14 @@ impl Run {
     }
 }
 
-/// Writes the head for a server (RFC 9112 section 3, RFC 9110 sections 7.6 and 7.8).
-pub fn encode_request(
+/// Writes the request line and `Host` (RFC 9112 section 3); which host that is.
+#[inline]
+fn write_start<'a>(
     head: &RequestHead,
-    buf: &[u8],
-    edits: &Edits,
-    policy: &ForwardPolicy<'_>,
+    buf: &'a [u8],
+    edits: &'a Edits,
     out: &mut Vec<u8>,
-) {
+) -> &'a [u8] {
     out.extend_from_slice(edits.method().unwrap_or_else(|| head.method_text.of(buf)));
     out.push(b' ');
     write_target(head, buf, edits, out);
@@ -100,6 +100,18 @@ pub fn encode_request(
     if head.has_host || edits.host().is_some() {
         field(out, b"Host", host);
     }
+    host
+}
+
+/// Writes the head for a server (RFC 9112 section 3, RFC 9110 sections 7.6 and 7.8).
+pub fn encode_request(
+    head: &RequestHead,
+    buf: &[u8],
+    edits: &Edits,
+    policy: &ForwardPolicy<'_>,
+    out: &mut Vec<u8>,
+) {
+    let host = write_start(head, buf, edits, out);
     let changed = !edits.is_empty();
     let believed = policy.trusted || policy.mode == XForwarded::Keep;
     let replaces = policy.mode == XForwarded::Replace || !believed;

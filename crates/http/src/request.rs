@@ -298,6 +298,20 @@ impl RequestHead {
         if named && !mark_named(&mut self.fields, buf) {
             return Err(FaultKind::HeaderValueInvalid);
         }
+        self.judge_framing(length, chunked, tolerates)?;
+        self.has_host = host.is_some() || self.is_absolute || !tolerates.missing_host;
+        self.judge_host(host, tolerates, buf)
+    }
+
+    /// Where the body ends (RFC 9112 section 6.3): never in two ways at once, unless that is
+    /// tolerated.
+    #[inline]
+    fn judge_framing(
+        &mut self,
+        length: Option<u64>,
+        chunked: bool,
+        tolerates: Tolerance,
+    ) -> Result<(), FaultKind> {
         self.framing = match (length, chunked) {
             (Some(_), true) if tolerates.length_and_chunks => {
                 // What follows the last chunk may be another request or none.
@@ -312,8 +326,7 @@ impl RequestHead {
             (Some(0) | None, false) => Framing::None,
             (Some(length), false) => Framing::Length(length),
         };
-        self.has_host = host.is_some() || self.is_absolute || !tolerates.missing_host;
-        self.judge_host(host, tolerates, buf)
+        Ok(())
     }
 
     /// Obeys the options of one `Connection` field; whether an upgrade is asked for, and whether

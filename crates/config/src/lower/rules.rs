@@ -150,7 +150,7 @@ impl Table {
 
 /// Reads what a table stores.
 pub(crate) fn stored(text: &str) -> Result<ast::Stored, String> {
-    ast::Stored::parse(text, |time| crate::value::duration(time))
+    ast::Stored::parse(text, crate::value::duration)
 }
 
 /// Reads the name of a number of a table, with the number of one of many.
@@ -304,6 +304,12 @@ impl Actions {
             out.push(("set_host", ast::Action::SetHost(template(host))));
         }
         self.headers(&mut out);
+        self.answer(&mut out);
+        out
+    }
+
+    /// Who may go on, and what answers in place of a server.
+    fn answer(&self, out: &mut Vec<Keyed>) {
         if let Some(auth) = &self.basic_auth {
             let action = ast::Action::BasicAuth {
                 realm: auth.realm.as_str().to_owned(),
@@ -371,7 +377,6 @@ impl Actions {
         if self.finish {
             out.push(("finish", ast::Action::Finish));
         }
-        out
     }
 
     fn limits(&self, out: &mut Vec<Keyed>) {

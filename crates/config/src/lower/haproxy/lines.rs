@@ -83,11 +83,6 @@ pub(super) fn read(line: &Line, proxy: &mut Proxy, names: &Set<String>, notes: &
             let words = rest.iter().map(|word| (*word).to_owned()).collect();
             proxy.retry_on = Some(At::new(words, line));
         }
-        "balance" => proxy.balance = Some(line.clone()),
-        "hash-balance-factor" => proxy.hash_balance = Some(line.clone()),
-        "hash-type" => proxy.hash_type = Some(line.clone()),
-        "cookie" => proxy.cookie = Some(line.clone()),
-        "dynamic-cookie-key" => proxy.dynamic_cookie_key = Some(line.clone()),
         "default_backend" => default_backend(line, rest, proxy, names, notes),
         "use_backend" => switch(line, rest, proxy, names, notes),
         "acl" => acl_line(line, rest, proxy, notes),
@@ -109,27 +104,6 @@ pub(super) fn read(line: &Line, proxy: &mut Proxy, names: &Set<String>, notes: &
             let path = rest.first().map_or("", |path| path);
             proxy.monitor = Some(At::new(path.to_owned(), line));
         }
-        "server" => {
-            proxy.servers.push(line.clone());
-            proxy.defaults_before.push(proxy.default_server.len());
-        }
-        "dispatch" => {
-            // A place without a name is a server.
-            let mut server = line.clone();
-            if let Some(mut name) = server.words.first().cloned() {
-                name.text = "dispatch".to_owned();
-                server.words.insert(1, name);
-            }
-            proxy.servers.push(server);
-            proxy.defaults_before.push(proxy.default_server.len());
-        }
-        "server-template" => {
-            proxy.servers.push(line.clone());
-            proxy.defaults_before.push(proxy.default_server.len());
-        }
-        "default-server" => proxy.default_server.push(line.clone()),
-        "tcp-check" => proxy.tcp_check.push(line.clone()),
-        "http-check" => proxy.http_check.push(line.clone()),
         "errorfile" | "errorfiles" | "errorloc" | "errorloc302" | "errorloc303" | "http-error" => {
             if let Err(trouble) = pages::read(line, rest, proxy) {
                 trouble_with(line, trouble, notes);
@@ -153,11 +127,43 @@ pub(super) fn read(line: &Line, proxy: &mut Proxy, names: &Set<String>, notes: &
         "compression" => bodies::compression(line, rest, proxy, notes),
         "filter" => bodies::filter(rest, notes),
         "stats" => stats::read(line, rest, proxy, notes),
+        _ if servers(line, proxy) => {}
         _ => match HARMLESS.iter().find(|(known, _)| known == keyword) {
             Some((_, why)) => notes.harmless(*why),
             None => unknown(line, notes),
         },
     }
+}
+
+/// Reads a line about servers, how one is chosen among them and how they are checked; whether it is
+/// one.
+fn servers(line: &Line, proxy: &mut Proxy) -> bool {
+    match line.word(0) {
+        "balance" => proxy.balance = Some(line.clone()),
+        "hash-balance-factor" => proxy.hash_balance = Some(line.clone()),
+        "hash-type" => proxy.hash_type = Some(line.clone()),
+        "cookie" => proxy.cookie = Some(line.clone()),
+        "dynamic-cookie-key" => proxy.dynamic_cookie_key = Some(line.clone()),
+        "server" | "server-template" => {
+            proxy.servers.push(line.clone());
+            proxy.defaults_before.push(proxy.default_server.len());
+        }
+        "dispatch" => {
+            // A place without a name is a server.
+            let mut server = line.clone();
+            if let Some(mut name) = server.words.first().cloned() {
+                name.text = "dispatch".to_owned();
+                server.words.insert(1, name);
+            }
+            proxy.servers.push(server);
+            proxy.defaults_before.push(proxy.default_server.len());
+        }
+        "default-server" => proxy.default_server.push(line.clone()),
+        "tcp-check" => proxy.tcp_check.push(line.clone()),
+        "http-check" => proxy.http_check.push(line.clone()),
+        _ => return false,
+    }
+    true
 }
 
 fn unknown(line: &Line, notes: &mut Notes) {

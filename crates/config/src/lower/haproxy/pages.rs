@@ -74,7 +74,7 @@ pub(super) fn read(line: &Line, rest: &[&str], proxy: &mut Proxy) -> Result<(), 
                 .status
                 .ok_or_else(|| wrong("http-error needs a status"))?;
             let page = match said.what {
-                What::Page(page) => page,
+                What::Page(page) => *page,
                 What::Usual => usual(status),
                 What::Nothing => ErrorPage {
                     body: Some(String::new()),
@@ -251,7 +251,7 @@ pub(super) enum What {
     /// No body.
     Nothing,
     /// This, with its headers.
-    Page(ErrorPage),
+    Page(Box<ErrorPage>),
     /// What there is for the status anyway.
     Usual,
 }
@@ -292,7 +292,7 @@ pub(super) fn said(words: &[&str], groups: &Groups) -> Result<Said, Trouble> {
                 tail
             }
             ("errorfile", [path, tail @ ..]) => {
-                said.what = What::Page(file(path)?);
+                said.what = What::Page(Box::new(file(path)?));
                 tail
             }
             ("string" | "lf-string" | "file" | "lf-file", [text, tail @ ..]) => {
@@ -309,7 +309,7 @@ pub(super) fn said(words: &[&str], groups: &Groups) -> Result<Said, Trouble> {
                 } else {
                     page.body = Some(text);
                 }
-                said.what = What::Page(page);
+                said.what = What::Page(Box::new(page));
                 tail
             }
             (word, _) => return Err(Trouble::Unknown(format!("{word:?} is not known here"))),
@@ -317,7 +317,7 @@ pub(super) fn said(words: &[&str], groups: &Groups) -> Result<Said, Trouble> {
     }
     if let Some(group) = group {
         let page = said.status.and_then(|status| group.get(&status));
-        said.what = page.map_or(What::Usual, |page| What::Page(page.clone()));
+        said.what = page.map_or(What::Usual, |page| What::Page(Box::new(page.clone())));
     }
     // A whole response has its own headers.
     if let What::Page(page) = &mut said.what

@@ -85,22 +85,7 @@ fn act(
     arguments: &[&str],
     (groups, actions): (&Groups, &mut Actions),
 ) -> Result<(&'static str, bool), Trouble> {
-    if let Some((_, scoped)) = name.split_once('(')
-        && name.starts_with("set-var")
-    {
-        let variable = scoped.split([',', ')']).next().unwrap_or(scoped);
-        return match arguments {
-            [format] if name.starts_with("set-var-fmt") => {
-                let value = format::template(format)?;
-                actions.set_variables = Pairs(vec![(token(variable)?, value)]);
-                Ok(("set_variables", true))
-            }
-            _ => set_variable(variable, arguments, actions),
-        };
-    }
-    if let Some(scoped) = name.strip_prefix("unset-var(") {
-        let name = scoped.strip_suffix(')').unwrap_or(scoped);
-        let pair = (token(name)?, TemplateText::default());
+    if let Some(pair) = variable(name, arguments)? {
         actions.set_variables = Pairs(vec![pair]);
         return Ok(("set_variables", true));
     }
@@ -115,20 +100,6 @@ fn act(
         ("replace-path" | "replace-pathq" | "replace-uri", [pattern, text, ..]) => {
             actions.set_target = Some(replaced(name, pattern, text)?);
             Ok(("set_target", true))
-        }
-        ("set-log-level", [level, ..]) => {
-            let value = TemplateText::parse(level).map_err(|problem| wrong(problem.message))?;
-            actions.set_variables = Pairs(vec![(token("log_level")?, value)]);
-            Ok(("set_variables", true))
-        }
-        ("set-timeout", [which @ ("server" | "tunnel"), value, ..]) => {
-            let value = match units::haproxy_time(value) {
-                Some(time) => Fetch::Literal(time.as_millis().to_string()),
-                None => sample::read(value)?.fetch,
-            };
-            let value = format::to_text(&Template::new([Piece::Fetch(value)]))?;
-            actions.set_variables = Pairs(vec![(token(&format!("timeout.{which}"))?, value)]);
-            Ok(("set_variables", true))
         }
         ("set-method", [text, ..]) => {
             actions.set_method = Some(format::template(text)?);
@@ -145,19 +116,6 @@ fn act(
         ("wait-for-body", words) if phase == Phase::Request => {
             actions.read_body = Some(read_body(words)?);
             Ok(("read_body", true))
-        }
-        ("set-src" | "set-dst", [expression, ..]) => {
-            // Addresses that rules set are variables in place of those of the connection.
-            let name = if name == "set-src" {
-                "client_ip"
-            } else {
-                "server_ip"
-            };
-            let fetch = sample::read(expression)?.fetch;
-            let fetch = fetch.through(vec![Convert::new("ip")]);
-            let value = format::to_text(&Template::new([Piece::Fetch(fetch)]))?;
-            actions.set_variables = Pairs(vec![(token(name)?, value)]);
-            Ok(("set_variables", true))
         }
         ("set-status", [status, ..]) => {
             actions.set_status = Some(number(status, 100, 999)?);
@@ -196,6 +154,54 @@ fn act(
             "the action {name:?} is not known here"
         ))),
     }
+}
+
+/// What is set by an action that sets a variable, here or in HAProxy.
+fn variable(name: &str, arguments: &[&str]) -> Result<Option<(Token, TemplateText)>, Trouble> {
+    if let Some((_, scoped)) = name.split_once('(')
+        && name.starts_with("set-var")
+    {
+        let variable = scoped.split([',', ')']).next().unwrap_or(scoped);
+        let value = match arguments {
+            [format] if name.starts_with("set-var-fmt") => format::template(format)?,
+            _ => fetched(sample::read(&arguments.join(","))?.fetch)?,
+        };
+        return Ok(Some((token(variable)?, value)));
+    }
+    if let Some(scoped) = name.strip_prefix("unset-var(") {
+        let name = scoped.strip_suffix(')').unwrap_or(scoped);
+        return Ok(Some((token(name)?, TemplateText::default())));
+    }
+    Ok(Some(match (name, arguments) {
+        ("set-log-level", [level, ..]) => {
+            let value = TemplateText::parse(level).map_err(|problem| wrong(problem.message))?;
+            (token("log_level")?, value)
+        }
+        ("set-timeout", [which @ ("server" | "tunnel"), value, ..]) => {
+            let value = match units::haproxy_time(value) {
+                Some(time) => Fetch::Literal(time.as_millis().to_string()),
+                None => sample::read(value)?.fetch,
+            };
+            (token(&format!("timeout.{which}"))?, fetched(value)?)
+        }
+        ("set-src" | "set-dst", [expression, ..]) => {
+            // Addresses that rules set are variables in place of those of the connection.
+            let name = if name == "set-src" {
+                "client_ip"
+            } else {
+                "server_ip"
+            };
+            let fetch = sample::read(expression)?.fetch;
+            let fetch = fetch.through(vec![Convert::new("ip")]);
+            (token(name)?, fetched(fetch)?)
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// A text that is one value.
+fn fetched(fetch: Fetch) -> Result<TemplateText, Trouble> {
+    Ok(format::to_text(&Template::new([Piece::Fetch(fetch)]))?)
 }
 
 /// What has to hold besides the condition of a line: `set-var(txn.a,ifnotexists)` and
@@ -308,18 +314,6 @@ pub(super) fn number(text: &str, least: u16, most: u16) -> Result<u16, Trouble> 
     number.ok_or_else(|| wrong(format!("{text:?} is no number from {least} to {most}")))
 }
 
-fn set_variable(
-    name: &str,
-    arguments: &[&str],
-    actions: &mut Actions,
-) -> Result<(&'static str, bool), Trouble> {
-    let expression = arguments.join(",");
-    let sample = sample::read(&expression)?;
-    let value = format::to_text(&Template::new([Piece::Fetch(sample.fetch)]))?;
-    actions.set_variables = Pairs(vec![(token(name)?, value)]);
-    Ok(("set_variables", true))
-}
-
 pub(super) fn header_name(text: &str) -> Result<HeaderName, Trouble> {
     // A colon behind the name is a slip that is seen often.
     HeaderName::parse(text.trim_end_matches(':')).map_err(|problem| wrong(problem.message))
@@ -349,24 +343,7 @@ fn header(
                 return Ok(("set_host", true));
             }
             let pairs = Pairs(vec![(name, value)]);
-            Ok(match (phase, action) {
-                (Phase::Request, "set-header") => {
-                    actions.set_request_headers = pairs;
-                    ("set_request_headers", true)
-                }
-                (Phase::Request, _) => {
-                    actions.add_request_headers = pairs;
-                    ("add_request_headers", true)
-                }
-                (Phase::Response, "set-header") => {
-                    actions.set_response_headers = pairs;
-                    ("set_response_headers", true)
-                }
-                (Phase::Response, _) => {
-                    actions.add_response_headers = pairs;
-                    ("add_response_headers", true)
-                }
-            })
+            Ok((with_headers(phase, action, pairs, actions), true))
         }
         ("del-header", [] | [""]) if is_host => Ok((
             "a request has to have a host: one that is set later takes its place",
@@ -418,6 +395,33 @@ fn header(
         _ => Err(Trouble::Unknown(format!(
             "{action} with these words is not known here"
         ))),
+    }
+}
+
+/// Sets or adds headers; the key they went to.
+fn with_headers(
+    phase: Phase,
+    action: &str,
+    pairs: Pairs<HeaderName, TemplateText>,
+    actions: &mut Actions,
+) -> &'static str {
+    match (phase, action) {
+        (Phase::Request, "set-header") => {
+            actions.set_request_headers = pairs;
+            "set_request_headers"
+        }
+        (Phase::Request, _) => {
+            actions.add_request_headers = pairs;
+            "add_request_headers"
+        }
+        (Phase::Response, "set-header") => {
+            actions.set_response_headers = pairs;
+            "set_response_headers"
+        }
+        (Phase::Response, _) => {
+            actions.add_response_headers = pairs;
+            "add_response_headers"
+        }
     }
 }
 

@@ -174,9 +174,8 @@ fn is(fetch: Fetch, text: &str) -> Option<Result<Sample, String>> {
     )
 }
 
-/// Fetches about the request, the connection and constants.
+/// Fetches about the request and the connection, constants and variables.
 fn plain(call: &Call) -> Option<Result<Sample, String>> {
-    let literal = |text: &str| Fetch::Literal(text.to_owned());
     match call.name.as_str() {
         "path" => sample(Fetch::SentPath, Kind::Text),
         "pathq" | "url" | "capture.req.uri" => sample(Fetch::SentTarget, Kind::Text),
@@ -221,28 +220,10 @@ fn plain(call: &Call) -> Option<Result<Sample, String>> {
         "srv_is_up" if call.argument(0).contains('/') => {
             sample(Fetch::ServerUp(call.argument(0).to_owned()), Kind::Truth)
         }
-        "capture.req.hdr" => sample(captured("req", call.argument(0)), Kind::Text),
-        "capture.res.hdr" => sample(captured("res", call.argument(0)), Kind::Text),
         "cook" | "req.cook" => sample(Fetch::Cookie(any(call)), Kind::Text),
         "cook_val" | "req.cook_val" => sample(Fetch::Cookie(any(call)), Kind::Number),
         "res.cook" | "scook" if !call.argument(0).is_empty() => sample(
             Fetch::ResponseCookie(call.argument(0).to_owned()),
-            Kind::Text,
-        ),
-        "var" => {
-            let name = match call.arguments.get(1) {
-                Some(default) => format!("{},{default}", variable(call.argument(0))),
-                None => variable(call.argument(0)),
-            };
-            sample(Fetch::Variable(name), Kind::Text)
-        }
-        "str" => sample(
-            literal(call.arguments.first().map_or("", String::as_str)),
-            Kind::Text,
-        ),
-        "int" => sample(literal(call.argument(0)), Kind::Number),
-        "bin" => sample(
-            literal(call.argument(0)).through(vec![Convert::new("unhex")]),
             Kind::Text,
         ),
         "http_first_req" => sample(Fetch::FirstRequest, Kind::Truth),
@@ -253,13 +234,6 @@ fn plain(call: &Call) -> Option<Result<Sample, String>> {
             sample(Fetch::BodyParam(call.argument(0).to_owned()), Kind::Text)
         }
         "srv_id" => sample(Fetch::ServerPlace, Kind::Number),
-        "cur_server_timeout" => sample(Fetch::Variable("timeout.server".to_owned()), Kind::Number),
-        "cur_tunnel_timeout" => sample(Fetch::Variable("timeout.tunnel".to_owned()), Kind::Number),
-        "be_server_timeout" | "be_tunnel_timeout" => {
-            sample(Fetch::Variable(of_proxy(&call.name)), Kind::Number)
-        }
-        "fe_id" | "so_name" | "so_id" => sample(Fetch::Variable(of_proxy(&call.name)), Kind::Text),
-        "nbproc" => sample(literal("1"), Kind::Number),
         "date" => {
             let mut steps = Vec::new();
             if !matches!(call.argument(0), "" | "0") {
@@ -275,11 +249,51 @@ fn plain(call: &Call) -> Option<Result<Sample, String>> {
             Kind::Number,
         ),
         "last_rule_file" | "last_rule_line" => None,
+        _ => constant(call).or_else(|| kept(call)),
+    }
+}
+
+/// Constants.
+fn constant(call: &Call) -> Option<Result<Sample, String>> {
+    let literal = |text: &str| Fetch::Literal(text.to_owned());
+    match call.name.as_str() {
+        "str" => sample(
+            literal(call.arguments.first().map_or("", String::as_str)),
+            Kind::Text,
+        ),
+        "int" => sample(literal(call.argument(0)), Kind::Number),
+        "bin" => sample(
+            literal(call.argument(0)).through(vec![Convert::new("unhex")]),
+            Kind::Text,
+        ),
+        "nbproc" => sample(literal("1"), Kind::Number),
         "bool" => sample(literal(truth(call.argument(0))), Kind::Truth),
         "ipv4" | "ipv6" => sample(literal(call.argument(0)), Kind::Address),
         "always_true" => sample(literal("1"), Kind::Truth),
         "always_false" => sample(literal("0"), Kind::Truth),
         "req_proto_http" | "req.proto_http" => sample(literal("1"), Kind::Truth),
+        _ => None,
+    }
+}
+
+/// What rules and sections have put into variables.
+fn kept(call: &Call) -> Option<Result<Sample, String>> {
+    match call.name.as_str() {
+        "capture.req.hdr" => sample(captured("req", call.argument(0)), Kind::Text),
+        "capture.res.hdr" => sample(captured("res", call.argument(0)), Kind::Text),
+        "var" => {
+            let name = match call.arguments.get(1) {
+                Some(default) => format!("{},{default}", variable(call.argument(0))),
+                None => variable(call.argument(0)),
+            };
+            sample(Fetch::Variable(name), Kind::Text)
+        }
+        "cur_server_timeout" => sample(Fetch::Variable("timeout.server".to_owned()), Kind::Number),
+        "cur_tunnel_timeout" => sample(Fetch::Variable("timeout.tunnel".to_owned()), Kind::Number),
+        "be_server_timeout" | "be_tunnel_timeout" => {
+            sample(Fetch::Variable(of_proxy(&call.name)), Kind::Number)
+        }
+        "fe_id" | "so_name" | "so_id" => sample(Fetch::Variable(of_proxy(&call.name)), Kind::Text),
         _ => None,
     }
 }

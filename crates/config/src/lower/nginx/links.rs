@@ -108,10 +108,7 @@ fn made(
                 vec![pair("link-now", "${unix_time}")?],
             ),
         );
-        out.push((
-            all_of(vec![holds.clone(), over]),
-            vec![pair("secure_link", "0")?],
-        ));
+        out.push((all_of(vec![holds, over]), vec![pair("secure_link", "0")?]));
         out.push((not(number), vec![pair("secure_link", "")?]));
     }
     Ok(out)

@@ -327,7 +327,7 @@ fn answers(
     let client = (!of_server).then(|| super::access::real_ip(scope, work.notes));
     route.rules.extend(client.flatten());
     // A place that is asked whether others may go on.
-    let asked = prefix.is_some_and(|prefix| work.http.asked.iter().any(|path| *path == prefix));
+    let asked = prefix.is_some_and(|prefix| work.http.asked.contains(&prefix));
     route.rules.extend(super::limits::rules(scope, work.notes));
     route.rules.extend(super::access::rules(
         scope,

@@ -94,7 +94,7 @@ pub(super) fn pass(
         ))
     });
     let default = default.filter(|_| !has_variables);
-    redirects(scope, default, names, route, work.notes);
+    redirects(scope, default.as_ref(), names, route, work.notes);
     let place = (&mut *route, &*work.config);
     super::caches::read(scope, &target.host, names, place, work.notes);
     Ok(())
@@ -244,9 +244,10 @@ pub(super) fn hidden(scope: &Scope<'_>, words: &Words, route: &mut Route) {
         words.any(|word| word.eq_ignore_ascii_case(name))
     };
     // What `proxy_hide_header` says is looked for elsewhere.
-    let hides = match words.protocol {
-        ServerProtocol::Http1 => Vec::new(),
-        _ => super::gateway::listed(scope, words.hide_header),
+    let hides = if words.protocol == ServerProtocol::Http1 {
+        Vec::new()
+    } else {
+        super::gateway::listed(scope, words.hide_header)
     };
     let names = HIDDEN.iter().filter(|name| !is_passed(name));
     let actions = Actions {
@@ -268,7 +269,7 @@ pub(super) fn hidden(scope: &Scope<'_>, words: &Words, route: &mut Route) {
 /// What leads back here: `Location`, `Refresh` and cookies of servers.
 fn redirects(
     scope: &Scope<'_>,
-    default: Option<(String, String)>,
+    default: Option<&(String, String)>,
     names: &Names,
     route: &mut Route,
     notes: &mut Notes,

@@ -23,26 +23,26 @@ struct Turn {
 /// The replacements of a place; `default` is what `proxy_redirect default` stands for.
 pub(super) fn replacements(
     scope: &Scope<'_>,
-    default: Option<(String, String)>,
+    default: Option<&(String, String)>,
     names: &Names,
     notes: &mut Notes,
 ) -> Actions {
     let mut actions = Actions::default();
     let written = scope.all("proxy_redirect");
-    let plain = |(from, to): (String, String)| Turn {
-        from: build::regex_escape(&from),
-        to: Template::literal(&to),
+    let plain = |(from, to): &(String, String)| Turn {
+        from: build::regex_escape(from),
+        to: Template::literal(to),
         keeps_rest: true,
     };
     let mut turns = Vec::new();
     if written.is_empty() {
-        turns.extend(default.clone().map(plain));
+        turns.extend(default.map(plain));
     }
     for directive in &written {
         notes.begin(directive.origin(), text_of(directive));
         match directive.texts().collect::<Vec<_>>().as_slice() {
             ["off"] => {}
-            ["default"] => turns.extend(default.clone().map(plain)),
+            ["default"] => turns.extend(default.map(plain)),
             [from, to] => match turn(from, to, names) {
                 Ok(turn) => turns.push(turn),
                 Err(message) => notes.ineffective(message),
@@ -90,7 +90,7 @@ fn shifted(before: Vec<Piece>, template: &Template, by: u8, after: Vec<Piece>) -
         Piece::Fetch(Fetch::Capture(group)) if *group > 0 => {
             Piece::Fetch(Fetch::Capture(group + by))
         }
-        other => other.clone(),
+        other @ (Piece::Text(_) | Piece::Fetch(_)) => other.clone(),
     });
     Template::new(before.into_iter().chain(pieces).chain(after))
 }

@@ -516,7 +516,7 @@ fn answer(words: &[&str], names: &Names) -> Result<(Actions, &'static str), Stri
                 Piece::Fetch(Fetch::Status) => {
                     Piece::Fetch(Fetch::Variable(format!("sent_status,{status}")))
                 }
-                other => other.clone(),
+                other @ (Piece::Text(_) | Piece::Fetch(_)) => other.clone(),
             };
             let pieces: Vec<Piece> = text.pieces().iter().map(known).collect();
             let text = Template::new(pieces).to_string();

@@ -132,7 +132,7 @@ impl Work<'_, '_> {
         let backend = self.destination(names, &mut ways);
         let logs = logs::of(self.scope, names, self.notes);
         for seat in seats {
-            let Some(name) = seat.binds.first().and_then(|bind| server::name_of(bind)) else {
+            let Some(name) = seat.binds.first().and_then(server::name_of) else {
                 continue;
             };
             let mut listener = Listener {

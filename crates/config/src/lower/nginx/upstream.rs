@@ -220,10 +220,13 @@ pub(super) fn name_of(target: &Target) -> String {
         .chars()
         .map(|c| if allowed(c) { c } else { '_' })
         .collect();
-    match target.words.protocol {
-        ServerProtocol::Http1 if target.is_tls => format!("{name}-tls"),
-        ServerProtocol::Http1 => name,
-        other => format!("{name}-{}", other.name()),
+    let protocol = target.words.protocol;
+    if protocol != ServerProtocol::Http1 {
+        return format!("{name}-{}", protocol.name());
+    }
+    match target.is_tls {
+        true => format!("{name}-tls"),
+        false => name,
     }
 }
 

@@ -61,7 +61,7 @@ pub(super) fn read_plain(text: &str, names: &Names) -> Result<Template, String> 
     let template = read(text, names)?;
     let plain = |piece: &Piece| match piece {
         Piece::Fetch(Fetch::Path) => Piece::Fetch(decoded_path()),
-        other => other.clone(),
+        other @ (Piece::Text(_) | Piece::Fetch(_)) => other.clone(),
     };
     let pieces: Vec<Piece> = template.pieces().iter().map(plain).collect();
     Ok(Template::new(pieces))
