@@ -138,7 +138,11 @@ impl Inside {
                 Event::Listening(name, address) if name == "web" => inside.web = address,
                 Event::Listening(_, address) => inside.admin = address,
                 Event::Ready => return inside,
-                _ => {}
+                Event::Reloading
+                | Event::Upgrading
+                | Event::Reloaded(_)
+                | Event::News(_)
+                | Event::Draining => {}
             }
         }
     }

@@ -122,6 +122,10 @@ fn bounds(settings: &CacheStore) -> Bounds {
 }
 
 /// What is kept of a route's responses, and when.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a setting of its own, as the operator wrote it"
+)]
 pub(crate) struct CachePlan {
     pub(crate) entry: Arc<CacheEntry>,
     pub(crate) max_object: usize,

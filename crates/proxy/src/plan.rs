@@ -120,6 +120,10 @@ pub enum Mode {
 }
 
 /// One listener.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a setting of its own, as the operator wrote it"
+)]
 pub struct ListenerPlan {
     /// Its name.
     pub name: Name,

@@ -53,10 +53,11 @@ pub(crate) fn source_key(ip: &IpAddr, backend: &Backend) -> u64 {
 
 /// The hash of a key, as the backend hashes.
 pub(crate) fn hashed(bytes: &[u8], backend: &Backend) -> u64 {
-    match backend.balance {
-        Algorithm::CrcTable => return crc_key(bytes),
-        Algorithm::NetworkTable => return network_key(bytes),
-        _ => {}
+    if backend.balance == Algorithm::CrcTable {
+        return crc_key(bytes);
+    }
+    if backend.balance == Algorithm::NetworkTable {
+        return network_key(bytes);
     }
     let sum = match backend.hash_function {
         HashFunction::Xxh3 => return hash::stable(bytes),

@@ -120,8 +120,7 @@ fn shares_in_turn(shares: &[u64]) -> Vec<usize> {
 
 /// Where a worker begins that shares no count: only the first with the first server.
 fn begin(seed: u64) -> u32 {
-    let begin = (seed >> 32) as u32;
-    begin
+    u32::try_from(seed >> 32).unwrap_or_default()
 }
 
 macro_rules! along {

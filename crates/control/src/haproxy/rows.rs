@@ -552,9 +552,11 @@ fn members(backend: &BackendPlan, row: &mut Row) {
 /// The name of an algorithm in HAProxy's words, where it has it.
 fn algorithm(backend: &BackendPlan) -> &'static str {
     match backend.algorithm.name() {
-        "round_robin" => "roundrobin",
-        "least_requests" => "leastconn",
-        "consistent_hash" | "maglev" => "hash",
+        "round_robin" | "round_robin_ordered" | "smooth_round_robin" => "roundrobin",
+        "static_round_robin" => "static-rr",
+        "least_requests" | "least_requests_in_turn" | "smooth_least_requests" => "leastconn",
+        "consistent_hash" | "maglev" | "hash_table" | "hash_ring" | "crc_table"
+        | "network_table" => "hash",
         other => other,
     }
 }

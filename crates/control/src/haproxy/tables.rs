@@ -104,14 +104,16 @@ fn line(state: &State, table: &Table, row: &Row, now: Stamp, out: &mut String) {
             let Some(server) = table.server(row) else {
                 continue;
             };
-            let _ = match datum {
-                Datum::ServerId => write!(out, " server_id={}", number_of(state, table, server)),
-                _ => write!(out, " server_key={}", server.as_str()),
+            let _ = if *datum == Datum::ServerId {
+                write!(out, " server_id={}", number_of(state, table, server))
+            } else {
+                write!(out, " server_key={}", server.as_str())
             };
             continue;
         }
         for index in 0..stored.count {
             let value = table.read(row, *datum, index, now).unwrap_or_default();
+            #[expect(clippy::wildcard_enum_match_arm, reason = "all others are one value")]
             let name = match datum {
                 Datum::Gpt => format!("gpt{index}"),
                 Datum::Gpc => format!("gpc{index}"),

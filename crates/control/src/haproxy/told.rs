@@ -38,7 +38,10 @@ impl Open {
     fn new(settings: &[ServerLog]) -> Self {
         let sender = |log: &ServerLog| match &log.to {
             LogDestination::Syslog(address) => Sender::open(address, &log.syslog).ok(),
-            _ => None,
+            LogDestination::Off
+            | LogDestination::Stdout
+            | LogDestination::Stderr
+            | LogDestination::File(_) => None,
         };
         Self {
             settings: settings.to_vec(),

@@ -162,16 +162,7 @@ pub(super) fn compile(
     {
         return Ok(Arc::clone(before));
     }
-    let check = match &backend.health {
-        None => None,
-        Some(health) => match check(backend, health) {
-            Ok(check) => Some(Arc::new(check)),
-            Err(words) => {
-                let origin = health.origins.section();
-                return Err(Diagnostic::error("health", origin, words));
-            }
-        },
-    };
+    let check = check_plan(backend)?;
     let servers = server_plans(backend, named, (&places, tls.as_ref()), board, before)?;
     // The checks have compiled the same rules.
     let wrong = |found: Vec<Diagnostic>| {
@@ -193,13 +184,7 @@ pub(super) fn compile(
         program: program.map(Arc::new),
         cgi: cgi(backend),
         body_buffer: backend.body_buffer(),
-        by_request: backend.by_request.as_ref().map(|by_request| {
-            Arc::new(ByRequestPlan {
-                variable: Name::new(SERVER_FROM),
-                backends: leads(by_request, index),
-                settings: by_request.clone(),
-            })
-        }),
+        by_request: by_request(backend, index),
         sticking,
         keep: Keep {
             max_idle: backend.keepalive.max_idle,
@@ -207,24 +192,7 @@ pub(super) fn compile(
             max_requests: backend.keepalive.max_requests,
             max_age_us: micros(backend.keepalive.max_age),
         },
-        sticky: backend.sticky.as_ref().map(|sticky| {
-            let dynamic = sticky.dynamic_key.as_deref();
-            let named = dynamic.is_some() || servers.iter().any(|server| server.cookie.is_some());
-            if named {
-                let tokens = servers.iter().map(|server| {
-                    let made =
-                        || dynamic.and_then(|key| dynamic_cookie(server.address.as_str(), key));
-                    server.cookie.clone().or_else(made).unwrap_or_default()
-                });
-                return Sticky::with_tokens(sticky.policy(), tokens);
-            }
-            let secret = hash::stable(name.as_str().as_bytes());
-            Sticky::new(
-                sticky.policy(),
-                secret,
-                servers.iter().map(|s| s.address.as_str()),
-            )
-        }),
+        sticky: sticky(backend, &servers),
         budget: backend.retries.budget_policy(),
         check,
         ejection: backend.ejection.on().map(|ejection| ejection.policy()),
@@ -232,6 +200,47 @@ pub(super) fn compile(
         tls,
         config: backend.clone(),
         entry,
+    }))
+}
+
+/// The check of its servers, compiled.
+fn check_plan(backend: &Backend) -> Result<Option<Arc<CheckPlan>>, Diagnostic> {
+    let Some(health) = &backend.health else {
+        return Ok(None);
+    };
+    match check(backend, health) {
+        Ok(check) => Ok(Some(Arc::new(check))),
+        Err(words) => {
+            let origin = health.origins.section();
+            Err(Diagnostic::error("health", origin, words))
+        }
+    }
+}
+
+/// How clients find the server again that they were with.
+fn sticky(backend: &Backend, servers: &[Arc<ServerPlan>]) -> Option<Sticky> {
+    let sticky = backend.sticky.as_ref()?;
+    let dynamic = sticky.dynamic_key.as_deref();
+    let named = dynamic.is_some() || servers.iter().any(|server| server.cookie.is_some());
+    if named {
+        let tokens = servers.iter().map(|server| {
+            let made = || dynamic.and_then(|key| dynamic_cookie(server.address.as_str(), key));
+            server.cookie.clone().or_else(made).unwrap_or_default()
+        });
+        return Some(Sticky::with_tokens(sticky.policy(), tokens));
+    }
+    let secret = hash::stable(backend.name.as_str().as_bytes());
+    let addresses = servers.iter().map(|s| s.address.as_str());
+    Some(Sticky::new(sticky.policy(), secret, addresses))
+}
+
+/// How requests name its servers.
+fn by_request(backend: &Backend, index: &Map<&str, usize>) -> Option<Arc<ByRequestPlan>> {
+    let by_request = backend.by_request.as_ref()?;
+    Some(Arc::new(ByRequestPlan {
+        variable: Name::new(SERVER_FROM),
+        backends: leads(by_request, index),
+        settings: by_request.clone(),
     }))
 }
 

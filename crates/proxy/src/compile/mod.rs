@@ -190,24 +190,7 @@ fn compile_listener(
         Some(settings) => Some(tls::listener(settings, listener, &entry, board.issuance())?),
         None => None,
     };
-    let default = config.default_backend(listener);
-    let fallback = RoutePlan {
-        name: Name::NONE,
-        backend: default.and_then(|b| index.get(b.name.as_str()).copied()),
-        program: None,
-        timeouts: config.timeouts_for(listener, default, None),
-        limits: config.limits_for(listener, default, None),
-        retries: retries(
-            &default
-                .map(|b| config.retries_for(b, None))
-                .unwrap_or_default(),
-        ),
-        upgrades: true,
-        logs: logs(config, named, listener, None)?,
-        on_error: Vec::new(),
-        body: body(config, named, (listener, default, None))?,
-        cache: cache((config, caches), named, (listener, default, None))?,
-    };
+    let fallback = fallback((config, caches), named, listener, index)?;
     Ok(ListenerPlan {
         name,
         mode: match listener.mode {
@@ -245,6 +228,30 @@ fn compile_listener(
         http2: listener.http2 && listener.is_http(),
         tls,
         entry,
+    })
+}
+
+/// What becomes of requests on no route: they go to the listener's own backend, if it has one.
+fn fallback(
+    (config, caches): (&Config, &[Arc<CacheEntry>]),
+    named: &Definitions,
+    listener: &Listener,
+    index: &Map<&str, usize>,
+) -> Result<RoutePlan, Vec<Diagnostic>> {
+    let default = config.default_backend(listener);
+    let retried = default.map(|backend| config.retries_for(backend, None));
+    Ok(RoutePlan {
+        name: Name::NONE,
+        backend: default.and_then(|b| index.get(b.name.as_str()).copied()),
+        program: None,
+        timeouts: config.timeouts_for(listener, default, None),
+        limits: config.limits_for(listener, default, None),
+        retries: retries(&retried.unwrap_or_default()),
+        upgrades: true,
+        logs: logs(config, named, listener, None)?,
+        on_error: Vec::new(),
+        body: body(config, named, (listener, default, None))?,
+        cache: cache((config, caches), named, (listener, default, None))?,
     })
 }
 
@@ -386,9 +393,10 @@ fn body(
 ) -> Result<Option<Arc<BodyPlan>>, Vec<Diagnostic>> {
     let compression = config.compression_for(listener, backend, route);
     let plan = BodyPlan::new(compression, route, named).map_err(|words| {
-        let origin = route.map_or(listener.origin(), |route| {
-            route.origins.field_or_section("replace_body")
-        });
+        let origin = match route {
+            Some(route) => route.origins.field_or_section("replace_body"),
+            None => listener.origin(),
+        };
         vec![Diagnostic::error("replace-body", origin, words)]
     })?;
     Ok(plan.map(Arc::new))

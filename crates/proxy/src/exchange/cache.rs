@@ -404,7 +404,7 @@ impl Exchange<'_> {
         // Compared strongly a weak tag is like no other (RFC 9110 section 8.8.3.2).
         let is_strong = conditions.if_match.is_some() || conditions.if_range.is_some();
         let tag = tag.strip_prefix(b"W/").unwrap_or(tag);
-        let tag = Some(tag).filter(|tag| !tag.is_empty() && !(is_weak && is_strong));
+        let tag = Some(tag).filter(|tag| !(tag.is_empty() || is_weak && is_strong));
         let found = Found {
             settings: Arc::new(FileSettings::default()),
             body: Body::Kept(Arc::clone(&kept.body)),

@@ -114,14 +114,7 @@ impl Exchange<'_> {
         if let Some(most) = copied {
             pump.keep(most);
         }
-        let empty = self.conn.worker.small.lease();
-        let buffer = std::mem::replace(&mut answer.buffer, empty);
-        if let Err(cut) = pump.feed(buffer, head_len) {
-            let fault = self.body_cut(&cut, &answer.server.stream);
-            let first = FirstBytes::of(pump.buffered());
-            self.fail_attempt(&answer, fault, &first, pump.buffered().len() as u64);
-            return Err(Stop::Fault(fault));
-        }
+        self.begin_body(&mut answer, &mut pump, head_len)?;
         self.status = self.request.response.status;
         let mut transfer = Transfer {
             answer,
@@ -141,11 +134,8 @@ impl Exchange<'_> {
         };
         if transfer.pump.is_done() {
             self.count_body(&transfer.pump, owed);
-            return match self.delivered(transfer, keep) {
-                Delivered::To(next) => Ok(next),
-                // Boxed: a wait that hardly any request has need not be part of every request's room.
-                Delivered::MaybeToNobody => Box::pin(self.after_the_end()).await,
-            };
+            let delivered = self.delivered(transfer, keep);
+            return self.end(delivered).await;
         }
         let first = FirstBytes::of(transfer.pump.buffered());
         let moved = poll_fn(|cx| self.poll_transfer(cx, &mut transfer)).await;
@@ -153,10 +143,8 @@ impl Exchange<'_> {
         self.note_grpc_trailers(transfer.pump.trailers());
         self.count_body(&transfer.pump, owed);
         let Err(fault) = moved else {
-            return match self.delivered(transfer, keep) {
-                Delivered::To(next) => Ok(next),
-                Delivered::MaybeToNobody => Box::pin(self.after_the_end()).await,
-            };
+            let delivered = self.delivered(transfer, keep);
+            return self.end(delivered).await;
         };
         self.end_grpc(&fault);
         let received = self.received(&transfer.pump);
@@ -170,6 +158,34 @@ impl Exchange<'_> {
             self.conn.stream.reset_on_close();
         }
         Err(Stop::Cut(fault))
+    }
+
+    /// The end of a response that is written.
+    #[inline]
+    async fn end(&mut self, delivered: Delivered) -> Result<Next, Stop> {
+        match delivered {
+            Delivered::To(next) => Ok(next),
+            // Boxed: a wait that hardly any request has need not be part of every request's room.
+            Delivered::MaybeToNobody => Box::pin(self.after_the_end()).await,
+        }
+    }
+
+    /// Hands over what came of the body with the head.
+    fn begin_body(
+        &mut self,
+        answer: &mut Answer,
+        pump: &mut Pump,
+        head_len: usize,
+    ) -> Result<(), Stop> {
+        let empty = self.conn.worker.small.lease();
+        let buffer = std::mem::replace(&mut answer.buffer, empty);
+        let Err(cut) = pump.feed(buffer, head_len) else {
+            return Ok(());
+        };
+        let fault = self.body_cut(&cut, &answer.server.stream);
+        let first = FirstBytes::of(pump.buffered());
+        self.fail_attempt(answer, fault, &first, pump.buffered().len() as u64);
+        Err(Stop::Fault(fault))
     }
 
     /// The response is written; whether anybody took it is another matter where the client had ended its side.

@@ -88,7 +88,7 @@ impl Exchange<'_> {
                     keep_alive,
                     framing: match framing {
                         Framing::Length(_) => Framing::Length(body.len() as u64),
-                        other => other,
+                        Framing::None | Framing::Chunked | Framing::UntilClose => framing,
                     },
                     via: None,
                     upgrade: false,

@@ -93,7 +93,7 @@ impl Exchange<'_> {
     }
 
     async fn find_home(
-        &mut self,
+        &self,
         key: &str,
         (home, tls): (&Home, bool),
         backend: &Rc<LocalBackend>,

@@ -255,21 +255,12 @@ pub(crate) async fn run(
     exchange.exchange_session();
     exchange.count_event(Event::Request);
     let mut done = exchange.steps().await;
-    let mut turns = 0;
-    while let Err(stop) = done {
-        if !exchange.has_turns() || turns >= REROUTES_MAX {
-            done = Err(stop);
-            break;
-        }
-        turns += 1;
-        // Boxed: what hardly any request needs is not part of every request's room.
-        match Box::pin(exchange.instead_of(stop)).await {
-            Turned::Done(next) => done = next,
-            Turned::Unchanged(stop) => {
-                done = Err(stop);
-                break;
-            }
-        }
+    if let Err(stop) = done {
+        done = match exchange.has_turns() {
+            // Boxed: what hardly any request needs is not part of every request's room.
+            true => Box::pin(exchange.elsewhere(stop)).await,
+            false => Err(stop),
+        };
     }
     let next = match done {
         Ok(next) => next,
@@ -331,6 +322,21 @@ impl Drop for Exchange<'_> {
 }
 
 impl Exchange<'_> {
+    /// Has other routes answer where the route says so, each for the error of the one before.
+    async fn elsewhere(&mut self, mut stop: Stop) -> Result<Next, Stop> {
+        for _ in 0..REROUTES_MAX {
+            if !self.has_turns() {
+                break;
+            }
+            match self.instead_of(stop).await {
+                Turned::Done(Ok(next)) => return Ok(next),
+                Turned::Done(Err(next)) => stop = next,
+                Turned::Unchanged(stop) => return Err(stop),
+            }
+        }
+        Err(stop)
+    }
+
     /// The steps of a request that goes well; the first that does not ends them.
     async fn steps(&mut self) -> Result<Next, Stop> {
         self.confirm().await?;
@@ -366,7 +372,7 @@ impl Exchange<'_> {
     /// How long a server may take for the head of its response.
     fn response_limit(&self) -> Duration {
         let [server, _] = self.limits;
-        server.unwrap_or(self.route_plan().timeouts.response)
+        server.unwrap_or_else(|| self.route_plan().timeouts.response)
     }
 
     /// Passes rules and limits, asks whom they want to be asked, and waits as long as they say.
@@ -403,11 +409,11 @@ impl Exchange<'_> {
 
     /// Waits for the body where rules do, which then go on; else they have ended the steps.
     async fn wait_for_rules(&mut self, stop: Stop) -> Result<(), Stop> {
-        match stop {
-            // Boxed: the room for it need not be part of every request's.
-            Stop::Body(wait) => Box::pin(self.read_body(wait)).await,
-            stop => Err(stop),
-        }
+        let Stop::Body(wait) = stop else {
+            return Err(stop);
+        };
+        // Boxed: the room for it need not be part of every request's.
+        Box::pin(self.read_body(wait)).await
     }
 
     /// Whether the route has something to say to errors.

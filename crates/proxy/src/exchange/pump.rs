@@ -313,10 +313,11 @@ impl Pump {
             {
                 return self.poll_splice(cx, from, to);
             }
-            match self.poll_fill(cx, from, supplies.buffers) {
-                Poll::Pending if self.filters.is_some() && self.flush_filters()? => {}
-                polled => ready!(polled)?,
+            let filled = self.poll_fill(cx, from, supplies.buffers);
+            if filled.is_pending() && self.filters.is_some() && self.flush_filters()? {
+                continue;
             }
+            ready!(filled)?;
         }
     }
 

@@ -437,7 +437,7 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &tables.open("a", &settings)));
         let other = TableSettings {
             size: 7,
-            ..settings.clone()
+            ..settings
         };
         assert!(!Arc::ptr_eq(&first, &tables.open("a", &other)));
         assert!(tables.table("a").is_none());

@@ -577,7 +577,7 @@ fn listener(name: Identifier, group: &Group, members: &[&Server<'_>]) -> Listene
             drop: true,
             ..ErrorPage::default()
         };
-        listener.errors = Pairs(vec![(key, page)]);
+        listener.errors.0.push((key, page));
     }
     let once = scope.find("keepalive_requests");
     let once = once.and_then(|found| found.argument(0)) == Some("1");
