@@ -207,6 +207,7 @@ fn records() -> Seeds {
         certificate: certificates()?.first().and_then(|der| facts(der)),
         verdict: CertificateVerdict::Refused,
         refusal: "has expired".to_owned(),
+        ..TlsFacts::default()
     };
     let mut attempt = Attempt::begin(server, server, server, Stamp(1_000));
     let fault = Fault::new(FaultKind::ServerTlsAlert, Phase::Tls, Side::Server);

@@ -62,6 +62,7 @@ fuzz_target!(|data: &[u8]| {
         line: usize::MAX,
         bytes: usize::MAX,
         count: usize::MAX,
+        ..HeadLimits::default()
     };
     assert_eq!(
         again.parse(&out, &limits),
