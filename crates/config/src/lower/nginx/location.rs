@@ -111,6 +111,19 @@ pub(super) fn routes(server: &Directive, scope: &Scope<'_>, work: &mut Work<'_>)
     route(rest, any, &server.origin(), work);
 }
 
+/// The one route of a server whose own rules answer everything.
+pub(super) fn whole(server: &Directive, scope: &Scope<'_>, rules: Vec<Rule>, work: &mut Work<'_>) {
+    let mut names = work.common.names.clone();
+    super::learn_place(scope, Some("/"), &mut names);
+    let mut route = Route {
+        origins: Origins::new(server.origin()),
+        ..work.common.route.clone()
+    };
+    route.rules = rules;
+    finish(scope, &names, &mut route, work);
+    work.config.routes.push(route);
+}
+
 /// What lacks only the slash of a location that is passed on is redirected there.
 fn slashes(places: &[Place<'_>], work: &mut Work<'_>) {
     for place in places {

@@ -52,6 +52,14 @@ const GOTO: &str = "goto";
 /// The place of an `if` whose condition held last.
 const PLACE: &str = "if-place";
 
+impl Rules<'_> {
+    /// Whether they answer every request by themselves.
+    pub(super) fn answers(&self) -> bool {
+        let moves = self.rules.iter().any(|rule| rule.actions.reroute);
+        self.ends && !self.reroutes && !moves && self.places.is_empty()
+    }
+}
+
 fn flag_of(name: &str, value: &str) -> Result<(Token, TemplateText), String> {
     let name = Token::parse(name).map_err(|problem| problem.message)?;
     let value = TemplateText::parse(value).map_err(|problem| problem.message)?;

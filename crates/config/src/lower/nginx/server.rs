@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clearway_base::hash::Set;
 use clearway_rules::ast::Fetch;
 
 use super::super::notes::Notes;
@@ -219,15 +220,20 @@ pub(super) fn emit(
             .collect();
         let listener = listener(name.clone(), &group, &members);
         config.listeners.push(listener);
-        let mut before = Vec::new();
+        let mut before = Before::default();
+        let clients = Clients::of(&members, notes);
+        if let (Clients::Alike(Some(client)), Some(listener)) =
+            (&clients, config.listeners.last_mut())
+        {
+            listener.rules.push(client.clone());
+        }
         for turn in turns(&members) {
             let Some(server) = members.get(turn.member) else {
                 continue;
             };
-            let client = super::access::real_ip(&server.scope, notes);
             let mut common = Common {
                 first: config.routes.len(),
-                finds_client: client.is_some(),
+                finds_client: clients.finds(turn.member),
                 route: Route {
                     when: turn.condition.clone(),
                     ..Route::default()
@@ -239,29 +245,110 @@ pub(super) fn emit(
             }
             common.route.matching.listeners = vec![name.clone()];
             common.route.matching.host = turn.hosts.clone();
-            let host = host_condition(&turn);
-            let is_for = all_of(vec![host, none_of(&before)]);
-            let rules = server_rules(server, &is_for, notes);
-            let ends = rules.ends;
+            let mut rules = Rules::default();
+            rewrite::read(server.directive.inner(), &server.names, &mut rules, notes);
+            let answer = rules.answers().then(|| std::mem::take(&mut rules.rules));
             if let Some(listener) = config.listeners.last_mut() {
-                listener.rules.extend(client.map(|mut client| {
-                    client.when = is_for.clone();
-                    client
-                }));
+                listener
+                    .rules
+                    .extend(clients.own(turn.member, &turn, &before));
                 listener.rules.extend(captured(server, &turn, &before));
-                listener.rules.extend(rules.rules);
+                if !rules.rules.is_empty() {
+                    let is_for = before.and_now(&turn);
+                    listener.rules.extend(first_phase(rules.rules, &is_for));
+                }
             }
-            before.push(host_condition(&turn));
-            if !ends {
-                let mut work = Work {
-                    common: &common,
-                    http,
-                    config: &mut *config,
-                    notes: &mut *notes,
-                };
-                location::routes(server.directive, &server.scope, &mut work);
+            before.add(&turn);
+            let mut work = Work {
+                common: &common,
+                http,
+                config: &mut *config,
+                notes: &mut *notes,
+            };
+            match answer {
+                Some(answer) => {
+                    location::whole(server.directive, &server.scope, answer, &mut work);
+                }
+                None if rules.ends => {}
+                None => location::routes(server.directive, &server.scope, &mut work),
             }
         }
+    }
+}
+
+/// Who the clients are by what servers of a listener say.
+enum Clients {
+    /// It is the same for all servers.
+    Alike(Option<Rule>),
+    /// Each by itself.
+    Apart(Vec<Option<Rule>>),
+}
+
+impl Clients {
+    fn of(members: &[&Server<'_>], notes: &mut Notes) -> Self {
+        let rules = members.iter();
+        let mut rules: Vec<Option<Rule>> = rules
+            .map(|server| super::access::real_ip(&server.scope, notes))
+            .collect();
+        match rules.split_first() {
+            Some((first, rest)) if rest.iter().all(|other| other == first) => {
+                Self::Alike(rules.swap_remove(0))
+            }
+            Some(_) => Self::Apart(rules),
+            None => Self::Alike(None),
+        }
+    }
+
+    /// Whether a server finds out by itself who the client is.
+    fn finds(&self, member: usize) -> bool {
+        match self {
+            Self::Alike(rule) => rule.is_some(),
+            Self::Apart(rules) => rules.get(member).is_some_and(Option::is_some),
+        }
+    }
+
+    /// The rule of one server alone, where they differ.
+    fn own(&self, member: usize, turn: &Turn, before: &Before) -> Option<Rule> {
+        let Self::Apart(rules) = self else {
+            return None;
+        };
+        let mut rule = rules.get(member)?.clone()?;
+        rule.when = before.and_now(turn);
+        Some(rule)
+    }
+}
+
+/// The servers whose turn came before.
+#[derive(Default)]
+struct Before {
+    hosts: Vec<HostPattern>,
+    conditions: Vec<Condition>,
+}
+
+impl Before {
+    fn add(&mut self, turn: &Turn) {
+        if turn.condition == Condition::default() {
+            self.hosts.extend(turn.hosts.iter().cloned());
+        } else {
+            self.conditions.push(host_condition(turn));
+        }
+    }
+
+    /// That a request is for a server, and for none before it. Whole names come first and each stands for one
+    /// server, so nothing before them has to be ruled out.
+    fn and_now(&self, turn: &Turn) -> Condition {
+        let own = host_condition(turn);
+        if !turn.hosts.is_empty() && !turn.is_wild {
+            return own;
+        }
+        let mut all = vec![own];
+        if !self.hosts.is_empty() {
+            let mut hosts = Condition::default();
+            hosts.matching.host.clone_from(&self.hosts);
+            all.push(not(hosts));
+        }
+        all.extend(self.conditions.iter().cloned().map(not));
+        all_of(all)
     }
 }
 
@@ -274,10 +361,6 @@ fn host_condition(turn: &Turn) -> Condition {
         condition = all_of(vec![condition, hosts]);
     }
     condition
-}
-
-fn none_of(before: &[Condition]) -> Condition {
-    all_of(before.iter().cloned().map(not).collect())
 }
 
 /// A condition that always holds, for what patterns of its names capture: texts may name groups by number.
@@ -305,13 +388,9 @@ fn numbered(server: &Server<'_>, turn: &Turn) -> Option<Condition> {
 }
 
 /// What groups of patterns of its names a server keeps.
-fn captured(server: &Server<'_>, turn: &Turn, before: &[Condition]) -> Vec<Rule> {
+fn captured(server: &Server<'_>, turn: &Turn, before: &Before) -> Vec<Rule> {
     let mut rules = Vec::new();
-    let patterns = server
-        .hosts
-        .iter()
-        .filter_map(|name| name.strip_prefix('~'));
-    for pattern in patterns {
+    for pattern in turn.patterns(server) {
         let mut own = Names::default();
         own.learn_groups(pattern);
         let pair = |(name, group): (&String, &u8)| {
@@ -331,34 +410,49 @@ fn captured(server: &Server<'_>, turn: &Turn, before: &[Condition]) -> Vec<Rule>
             set_variables: Pairs(pairs),
             ..Actions::default()
         };
-        let when = all_of(vec![none_of(before), turn.condition.clone(), fits]);
+        let when = all_of(vec![before.and_now(turn), fits]);
         let origin = server.directive.origin();
         rules.push(rule(when, actions, "set_variables", &origin));
     }
     rules
 }
 
-/// What a server does before it looks for a location.
-fn server_rules<'a>(server: &Server<'a>, host: &Condition, notes: &mut Notes) -> Rules<'a> {
-    let mut rules = Rules::default();
-    let block = server.directive.inner();
-    rewrite::read(block, &server.names, &mut rules, notes);
-    for rule in &mut rules.rules {
-        rule.when = all_of(vec![host.clone(), rule.when.clone()]);
+/// Rules of a server that come before a location is looked for.
+fn first_phase(rules: Vec<Rule>, is_for: &Condition) -> impl Iterator<Item = Rule> {
+    rules.into_iter().map(move |mut rule| {
+        rule.when = all_of(vec![is_for.clone(), rule.when]);
         // A location is looked for anyway.
         if rule.actions.reroute {
             rule.actions.reroute = false;
             rule.actions.finish = true;
         }
-    }
-    rules
+        rule
+    })
 }
 
 /// A server in the order in which names are compared.
 struct Turn {
     member: usize,
     hosts: Vec<HostPattern>,
+    /// Whether names that end like this one are meant.
+    is_wild: bool,
     condition: Condition,
+    /// The pattern that chose it.
+    pattern: Option<String>,
+}
+
+impl Turn {
+    /// Patterns whose groups are kept: the one that chose a server, and all of one that stands alone.
+    fn patterns<'a>(&'a self, server: &'a Server<'_>) -> Vec<&'a str> {
+        if let Some(pattern) = &self.pattern {
+            return vec![pattern];
+        }
+        if self.condition != Condition::default() || !self.hosts.is_empty() {
+            return Vec::new();
+        }
+        let names = server.hosts.iter();
+        names.filter_map(|name| name.strip_prefix('~')).collect()
+    }
 }
 
 /// Exact names, then `*.name` with the longest first, then `name.*`, then patterns, then the default.
@@ -370,14 +464,24 @@ fn turns(members: &[&Server<'_>]) -> Vec<Turn> {
     let mut wild: Vec<(usize, String)> = Vec::new();
     let mut tails: Vec<(usize, String)> = Vec::new();
     let mut patterns: Vec<(usize, String)> = Vec::new();
+    // Of servers with the same name the first has it.
+    let mut taken: Set<String> = Set::default();
     for (member, server) in members.iter().enumerate() {
         let mut exact: Vec<HostPattern> = Vec::new();
+        let mut whole = |name: &str| {
+            let is_new = taken.insert(name.to_ascii_lowercase());
+            HostPattern::parse(name).ok().filter(|_| is_new)
+        };
         for name in &server.hosts {
             if let Some(domain) = name.strip_prefix('.') {
-                exact.extend(HostPattern::parse(domain).ok());
-                wild.push((member, format!("*.{domain}")));
+                // Such a name counts as a whole: where the domain has a server already, neither half is taken.
+                let domains = exact.len();
+                exact.extend(whole(domain));
+                if exact.len() > domains {
+                    wild.push((member, format!("*.{domain}")));
+                }
             } else if is_plain(name) {
-                exact.extend(HostPattern::parse(name).ok());
+                exact.extend(whole(name));
             } else if name.starts_with("*.") {
                 wild.push((member, name.clone()));
             } else if let Some(pattern) = name.strip_prefix('~') {
@@ -390,7 +494,9 @@ fn turns(members: &[&Server<'_>]) -> Vec<Turn> {
             turns.push(Turn {
                 member,
                 hosts: exact,
+                is_wild: false,
                 condition: Condition::default(),
+                pattern: None,
             });
         }
     }
@@ -401,7 +507,9 @@ fn turns(members: &[&Server<'_>]) -> Vec<Turn> {
             turns.push(Turn {
                 member,
                 hosts: HostPattern::parse(&name).into_iter().collect(),
+                is_wild: true,
                 condition: Condition::default(),
+                pattern: None,
             });
         }
         let host = || test_of(&Fetch::Host);
@@ -410,10 +518,12 @@ fn turns(members: &[&Server<'_>]) -> Vec<Turn> {
             turns.push(Turn {
                 member,
                 hosts: Vec::new(),
+                is_wild: false,
                 condition: value(ValueTest {
                     begins: vec![format!("{begin}.")],
                     ..host()
                 }),
+                pattern: None,
             });
         }
         for (member, pattern) in patterns {
@@ -423,18 +533,22 @@ fn turns(members: &[&Server<'_>]) -> Vec<Turn> {
             turns.push(Turn {
                 member,
                 hosts: Vec::new(),
+                is_wild: false,
                 condition: value(ValueTest {
                     regex: vec![regex],
                     ignore_case: true,
                     ..host()
                 }),
+                pattern: Some(pattern),
             });
         }
     }
     turns.push(Turn {
         member: 0,
         hosts: Vec::new(),
+        is_wild: false,
         condition: Condition::default(),
+        pattern: None,
     });
     turns
 }
@@ -446,10 +560,12 @@ fn nameless<'a>(members: &'a [&Server<'_>]) -> impl Iterator<Item = Turn> + 'a {
     nameless.map(|(member, _)| Turn {
         member,
         hosts: Vec::new(),
+        is_wild: false,
         condition: value(ValueTest {
             is: vec![String::new()],
             ..test_of(&Fetch::Host)
         }),
+        pattern: None,
     })
 }
 
