@@ -236,8 +236,9 @@ const VALUES_TEXT: &str = "\
 - **address to listen on**: `\"0.0.0.0:80\"`, `\"[::]:80\"` (IPv6 alone), `\":80\"` (all of both), port 0
   for a free one, `\"unix:/path\"` or `\"unix:/path,mode=660\"`.
 - **network**: `\"10.0.0.0/8\"`, `\"2001:db8::/32\"`, or an address.
-- **regular expression**: the syntax of Rust's regex crate; matching takes linear time, so there are no
-  look-arounds and back-references. It matches anywhere in the text unless `^` and `$` hold it.
+- **regular expression**: the syntax of Rust's regex crate; matching takes linear time. Conditions
+  may have look-around; a request for which one takes too many steps is answered with 500 (`pattern_steps`), as nobody
+  knows what the rule would say. It matches anywhere in the text unless `^` and `$` hold it.
 ";
 
 /// The reference page, in Markdown: every section, key, type, default, meaning and example.

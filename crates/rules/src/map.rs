@@ -5,8 +5,8 @@ use ipnet::IpNet;
 
 use crate::ast::MapKey;
 use crate::fetch::{Context, Text, Visit};
-use crate::matcher::{self, Pattern};
-use crate::scratch::Captures;
+use crate::matcher::{self, GaveUp, Pattern};
+use crate::scratch::{Captures, Scratch};
 
 /// A compiled [`crate::ast::Map`].
 #[derive(Debug)]
@@ -130,7 +130,7 @@ impl MapTable {
     }
 
     fn show(&self, at: &Context<'_>, key: &[u8], visit: &mut Visit<'_>) -> bool {
-        let (value, captures) = self.find(key);
+        let (value, captures) = self.find(key, at.scratch);
         let captures = captures.as_ref();
         let at = Context {
             captures: captures.unwrap_or(at.captures),
@@ -139,7 +139,7 @@ impl MapTable {
         value.is_some_and(|text| visit(text.render(&at, &mut Vec::new())))
     }
 
-    fn find(&self, key: &[u8]) -> (Option<&Text>, Option<Captures>) {
+    fn find(&self, key: &[u8], scratch: &Scratch) -> (Option<&Text>, Option<Captures>) {
         let lower;
         let mut folded = key;
         if self.ignore_case && key.iter().any(u8::is_ascii_uppercase) {
@@ -166,8 +166,10 @@ impl MapTable {
             return (value(index), None);
         }
         for (regex, index) in &self.patterns {
-            if let Some(found) = regex.captures(key) {
-                return (value(*index), Some(found));
+            match regex.captures(key) {
+                Ok(Some(found)) => return (value(*index), Some(found)),
+                Ok(None) => {}
+                Err(GaveUp) => scratch.give_up(),
             }
         }
         (self.default.as_ref(), None)

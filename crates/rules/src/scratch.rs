@@ -1,5 +1,6 @@
 //! What a worker keeps while rules look at one request.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use clearway_base::intern::Name;
@@ -100,6 +101,8 @@ pub struct Scratch {
     to_store: Vec<(Arc<Table>, Vec<u8>)>,
     /// The program that waits for the body, and the rule where it goes on.
     resume: Option<(u32, u32)>,
+    /// A pattern took more steps than are allowed: what the rules say is not to be relied on.
+    gave_up: Cell<bool>,
     /// Where templates are written: see [`Scratch::lend`].
     out: Vec<u8>,
 }
@@ -173,6 +176,19 @@ impl Scratch {
         (self.client, self.method) = (None, None);
         (self.limited, self.delay_ms) = ([false; 2], 0);
         self.places.clear();
+        self.gave_up.set(false);
+    }
+
+    /// A pattern took more steps than are allowed for a value of the request.
+    pub(crate) fn give_up(&self) {
+        self.gave_up.set(true);
+    }
+
+    /// Whether a pattern with look-around took more steps than are allowed, so that nobody can tell what the
+    /// rules would say. The request is not to be served: a rule that denies may have missed it.
+    #[must_use]
+    pub fn gave_up(&self) -> bool {
+        self.gave_up.get()
     }
 
     /// Prepares for a request unless that is done: host in lower case, path in normal form. What

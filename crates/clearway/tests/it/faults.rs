@@ -587,6 +587,19 @@ fn a_backend_without_a_usable_server_says_so() {
 }
 
 #[test]
+fn a_pattern_that_takes_too_many_steps_lets_nothing_through() {
+    let server = Server::script(behave::ok("secret"));
+    let rule = "rule = [{ when = { value = [{ of = \"path\", regex = ['^/((?!b)[a-z]+/?)+x$'] }] }, deny = 403 }]\n";
+    let clearway = Clearway::over(&[server.address()], rule);
+    assert_eq!(clearway.get("/aax").status, 403);
+    assert_eq!(clearway.get("/bbx").status, 200);
+    let slow = format!("/{}!x", "a".repeat(60));
+    let response = clearway.get(&slow);
+    assert_eq!(response.status, 500);
+    assert_eq!(clearway.fault(&response.id()).code(), "pattern_steps");
+}
+
+#[test]
 fn error_pages_can_be_replaced() {
     let (address, _guard) = behave::closed_port();
     let clearway = Clearway::over(

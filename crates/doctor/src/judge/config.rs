@@ -93,7 +93,7 @@ pub(super) const JUDGES: &[Judge] = &[
     ),
     Judge::new(
         Cause::LbRewriteFailed,
-        &[Kind::RewriteInvalid],
+        &[Kind::RewriteInvalid, Kind::PatternSteps],
         rewrite_failed,
     )
     .remarked(&[Remark::RewriteCycle]),
@@ -450,7 +450,7 @@ fn shorter_client<'a>(
 }
 
 fn rewrite_failed(view: &View<'_>, it: &mut Opinion) {
-    let sure = view.is(&[Kind::RewriteInvalid]);
+    let sure = view.is(&[Kind::RewriteInvalid, Kind::PatternSteps]);
     if sure && view.group.speaker == Speaker::Clearway {
         it.proof(view.seen());
     } else if sure {

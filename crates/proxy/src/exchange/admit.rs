@@ -139,7 +139,10 @@ impl Exchange<'_> {
             ..around.view(&self.request.head, self.lease.filled(), self.id)
         };
         let (scratch, edits) = (&mut self.request.scratch, &mut self.request.edits);
-        match program.run_request(&view, scratch, edits) {
+        let flow = program.run_request(&view, scratch, edits);
+        self.check_patterns(Phase::Admit)?;
+        let scratch = &mut self.request.scratch;
+        match flow {
             Flow::Continue | Flow::Finish => Ok(Admission::Here),
             Flow::Reroute => {
                 scratch.set_rerouted();
@@ -151,6 +154,16 @@ impl Exchange<'_> {
             Flow::Files(wanted) => self.look_for(&wanted),
             Flow::ReadBody(wait) => Err(Stop::Body(wait)),
             Flow::Drop => Err(Stop::Cut(self.dropped())),
+        }
+    }
+
+    /// Nobody knows what rules say that had to give up.
+    pub(super) fn check_patterns(&self, phase: Phase) -> Result<(), Stop> {
+        match self.request.scratch.gave_up() {
+            false => Ok(()),
+            true => Err(Stop::Fault(
+                self.local_fault(FaultKind::PatternSteps, phase),
+            )),
         }
     }
 
@@ -237,6 +250,7 @@ impl Exchange<'_> {
                 &mut self.request.scratch,
                 &mut self.request.response_edits,
             );
+            self.check_patterns(Phase::Admit)?;
             match flow {
                 Flow::Continue
                 | Flow::Finish

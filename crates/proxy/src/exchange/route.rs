@@ -23,7 +23,9 @@ impl Exchange<'_> {
             edits: Some(&self.request.edits),
             ..around.view(&self.request.head, self.lease.filled(), self.id)
         };
-        let route = match listener.router.find(&view, &mut self.request.scratch) {
+        let found = listener.router.find(&view, &mut self.request.scratch);
+        self.check_patterns(Phase::Route)?;
+        let route = match found {
             Some(route) => route,
             // Beyond the routes: the listener's own backend.
             None if listener.fallback.backend.is_some() => usize::MAX,

@@ -8,13 +8,13 @@ use clearway_base::intern::Name;
 
 use crate::ast::Test;
 use crate::fetch::{Context, Source};
-use crate::scratch::{Captures, Scratch};
+use crate::scratch::Scratch;
 use crate::users::Users;
 use crate::view::View;
 
 pub(crate) use literal::{Literals, below};
 pub(crate) use network::{Networks, address};
-pub(crate) use pattern::{Pattern, Patterns, regex};
+pub(crate) use pattern::{Found, GaveUp, Pattern, Patterns, regex};
 pub use pattern::{check_pattern, group_names};
 
 /// A compiled condition.
@@ -89,10 +89,10 @@ impl Matcher {
         }
     }
 
-    fn matches(&self, value: &[u8], captures: &mut Option<Captures>) -> bool {
+    fn matches(&self, value: &[u8], found: &mut Found) -> bool {
         match self {
             Self::Literals(literals) => literals.matches(value),
-            Self::Patterns(patterns) => patterns.matches(value, captures),
+            Self::Patterns(patterns) => patterns.matches(value, found),
             Self::Networks(networks) => address(value).is_some_and(|ip| networks.contains(ip)),
             Self::Exists => true,
             Self::Range { min, max } => {
@@ -124,11 +124,14 @@ impl Check {
             Self::All(checks) => checks.iter().all(|check| check.holds(view, scratch)),
             Self::Any(checks) => checks.iter().any(|check| check.holds(view, scratch)),
             Self::Value(source, matcher) => {
-                let mut captures = None;
+                let mut found = Found::default();
                 let at = Context::for_tests(view, scratch);
-                let holds = source.visit(&at, &mut |value| matcher.matches(value, &mut captures));
-                if let Some(captures) = captures {
+                let holds = source.visit(&at, &mut |value| matcher.matches(value, &mut found));
+                if let Some(captures) = found.captures {
                     scratch.set_captures(captures);
+                }
+                if found.gave_up {
+                    scratch.give_up();
                 }
                 holds
             }
@@ -159,7 +162,7 @@ mod tests {
 
     fn passes(test: &Test, ignore_case: bool, value: &str) -> bool {
         let matcher = Matcher::compile(test, ignore_case).unwrap();
-        matcher.matches(value.as_bytes(), &mut None)
+        matcher.matches(value.as_bytes(), &mut Found::default())
     }
 
     fn texts(list: &[&str]) -> Vec<String> {

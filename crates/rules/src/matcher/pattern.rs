@@ -1,14 +1,28 @@
 //! Comparison with regular expressions.
 //!
 //! Almost all take linear time. Look-around, which other balancers' files use (`/\\.(?!well-known)`), is
-//! matched by backtracking with a bound: a text that takes more steps is not matched.
+//! matched by backtracking with a bound. With a text that takes more steps nobody can tell whether it matches, so the
+//! request is not served: a rule that denies would let it through.
 
 use regex::bytes::{Regex, RegexBuilder};
 
 use crate::scratch::Captures;
 
 /// Steps that a pattern with look-around may take for a text.
-const STEPS_MAX: usize = 100_000;
+const STEPS_MAX: usize = 20_000;
+
+/// What looking at a value yields beside whether it passes.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Groups of the pattern that matched, if it has any.
+    pub(crate) captures: Option<Captures>,
+    /// A pattern took more steps than are allowed.
+    pub(crate) gave_up: bool,
+}
+
+/// A pattern took more steps than are allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GaveUp;
 
 /// Regular expressions, of which one has to match.
 #[derive(Debug)]
@@ -98,33 +112,34 @@ impl Pattern {
     }
 
     /// Whether it matches somewhere in a value.
-    pub(crate) fn is_match(&self, value: &[u8]) -> bool {
+    pub(crate) fn is_match(&self, value: &[u8]) -> Result<bool, GaveUp> {
         match self {
-            Self::Linear(regex) => regex.is_match(value),
+            Self::Linear(regex) => Ok(regex.is_match(value)),
             Self::Backtracking(regex) => {
                 let text = Text::new(value);
-                regex.is_match(&text.text).unwrap_or(false)
+                regex.is_match(&text.text).map_err(|_| GaveUp)
             }
         }
     }
 
     /// The groups where it matches.
-    pub(crate) fn captures(&self, value: &[u8]) -> Option<Captures> {
-        match self {
+    pub(crate) fn captures(&self, value: &[u8]) -> Result<Option<Captures>, GaveUp> {
+        Ok(match self {
             Self::Linear(regex) => {
-                let found = regex.captures(value)?;
-                Some(Captures::new(&found, value))
+                let found = regex.captures(value);
+                found.map(|found| Captures::new(&found, value))
             }
             Self::Backtracking(regex) => {
                 let text = Text::new(value);
-                let found = regex.captures(&text.text).ok().flatten()?;
+                let found = regex.captures(&text.text).map_err(|_| GaveUp)?;
+                let Some(found) = found else { return Ok(None) };
                 let group = |index| {
                     let group = found.get(index)?;
                     Some(text.place(group.start())..text.place(group.end()))
                 };
                 Some(Captures::placed(value, group))
             }
-        }
+        })
     }
 }
 
@@ -171,18 +186,21 @@ impl Patterns {
         self.list.iter().any(Pattern::has_groups)
     }
 
-    /// Whether one matches; groups go to `captures`, if it has any.
-    pub(crate) fn matches(&self, value: &[u8], captures: &mut Option<Captures>) -> bool {
+    /// Whether one matches; what more is to be told goes to `found`.
+    pub(crate) fn matches(&self, value: &[u8], found: &mut Found) -> bool {
         self.list.iter().any(|pattern| {
-            if !pattern.has_groups() {
-                return pattern.is_match(value);
-            }
-            let found = pattern.captures(value);
-            let is_match = found.is_some();
-            if is_match {
-                *captures = found;
-            }
-            is_match
+            let matched = match pattern.has_groups() {
+                false => pattern.is_match(value),
+                true => pattern.captures(value).map(|groups| {
+                    let is_match = groups.is_some();
+                    if is_match {
+                        found.captures = groups;
+                    }
+                    is_match
+                }),
+            };
+            found.gave_up |= matched.is_err();
+            matched.unwrap_or(false)
         })
     }
 }
@@ -194,21 +212,26 @@ mod tests {
     #[test]
     fn look_around_is_matched() {
         let hidden = Pattern::new(r"/\.(?!well-known)", false).unwrap();
-        assert!(hidden.is_match(b"/a/.git/config"));
-        assert!(!hidden.is_match(b"/.well-known/acme"));
-        assert!(hidden.is_match(b"/.git/\xff"), "bytes that are no text");
+        assert!(hidden.is_match(b"/a/.git/config").unwrap());
+        assert!(!hidden.is_match(b"/.well-known/acme").unwrap());
+        let found = hidden.is_match(b"/.git/\xff");
+        assert_eq!(found, Ok(true), "bytes that are no text");
         let groups = Pattern::new(r"^/(?!b)([^/]+)/(.*)$", true).unwrap();
-        let found = groups.captures(b"/\xffa/x").unwrap();
+        let found = groups.captures(b"/\xffa/x").unwrap().unwrap();
         assert_eq!(found.group(1), Some(&b"\xffa"[..]));
         assert_eq!(found.group(2), Some(&b"x"[..]));
-        assert!(groups.captures(b"/B/x").is_none());
+        assert!(groups.captures(b"/B/x").unwrap().is_none());
         assert!(Pattern::new("(?!", false).is_err());
     }
 
     #[test]
     fn backtracking_is_bounded() {
-        let slow = Pattern::new(r"^(?=(a+)+$)b", false).unwrap();
-        let text = [b'a'; 4_000];
-        assert!(!slow.is_match(&[&text[..], b"!"].concat()));
+        let slow = Pattern::new(r"^((?!b)[a-z]+/?)+x$", false).unwrap();
+        let text = [&[b'a'; 60][..], b"!"].concat();
+        assert_eq!(slow.is_match(b"aaax"), Ok(true));
+        assert_eq!(slow.is_match(&text), Err(GaveUp));
+        let (all, mut found) = (Patterns { list: vec![slow] }, Found::default());
+        assert!(!all.matches(&text, &mut found));
+        assert!(found.gave_up);
     }
 }

@@ -269,6 +269,7 @@ const EXACT: &[Kind] = &[
     Kind::NoRoute,
     Kind::ProxyLoop,
     Kind::RewriteInvalid,
+    Kind::PatternSteps,
     Kind::ServerSpeaksTls,
     Kind::ShuttingDown,
     Kind::SourceFull,
