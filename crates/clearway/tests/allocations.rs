@@ -139,6 +139,7 @@ impl Inside {
                 Event::Listening(_, address) => inside.admin = address,
                 Event::Ready => return inside,
                 Event::Reloading
+                | Event::Reopened
                 | Event::Upgrading
                 | Event::Reloaded(_)
                 | Event::News(_)

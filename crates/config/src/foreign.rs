@@ -26,6 +26,10 @@ pub struct NginxProcess {
     pub pid: PathBuf,
     /// Whether it goes into the background.
     pub is_daemon: bool,
+    /// The file that the process tells in of errors; none where it tells on standard error or a log of the system.
+    pub errors: Option<PathBuf>,
+    /// Whether the configuration says where it tells of errors.
+    pub names_errors: bool,
 }
 
 /// Reads what NGINX's configuration says about the process, with the defaults of Debian's package.
@@ -38,12 +42,46 @@ pub fn nginx_process(path: &Path, prefix: &Path, globals: &str) -> NginxProcess 
         let mut wanted = all.filter(|directive| directive.is(name));
         wanted.find_map(|directive| directive.argument(0).map(str::to_owned))
     };
+    let errors = said("error_log");
+    let names_errors = errors.is_some();
+    let errors = errors.unwrap_or_else(|| "/var/log/nginx/error.log".to_owned());
+    let is_file = errors != "stderr" && !errors.starts_with("syslog:");
     let pid = said("pid").unwrap_or_else(|| "/run/nginx.pid".to_owned());
     NginxProcess {
         files: tree.files.iter().map(PathBuf::from).collect(),
         pid: prefix.join(pid),
         is_daemon: said("daemon").as_deref() != Some("off"),
+        errors: is_file.then(|| prefix.join(errors)),
+        names_errors,
     }
+}
+
+/// What HAProxy's configuration says about the process that reads it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HaproxyProcess {
+    /// Whether it goes into the background.
+    pub is_daemon: bool,
+    /// Whether a master reloads it.
+    pub is_master: bool,
+    /// Where the process writes its id.
+    pub pid_file: Option<PathBuf>,
+}
+
+/// Reads what HAProxy's configuration says about the process.
+#[must_use]
+pub fn haproxy_process(paths: &[PathBuf], environment: &mut Environment) -> HaproxyProcess {
+    let tree = syntax::haproxy::read_files_for(paths, environment);
+    let mut process = HaproxyProcess::default();
+    let globals = tree.sections.iter().filter(|s| s.kind() == "global");
+    for line in globals.flat_map(|section| &section.lines) {
+        match line.word(0) {
+            "daemon" => process.is_daemon = true,
+            "master-worker" => process.is_master = true,
+            "pidfile" => process.pid_file = Some(line.word(1).into()),
+            _ => {}
+        }
+    }
+    process
 }
 
 /// What is done about a directive, from the best to the worst.

@@ -225,6 +225,10 @@ async fn purge(
         return (StatusCode::NOT_FOUND, words).into_response();
     };
     let (key, begins) = (query.get("key"), query.get("begins"));
+    if query.keys().any(|word| word != "key" && word != "begins") {
+        let words = "a purge takes key= or begins=, or neither and forgets all\n";
+        return (StatusCode::BAD_REQUEST, words).into_response();
+    }
     let count = cache.store.purge(|known| match (key, begins) {
         (Some(key), _) => known == key.as_bytes(),
         (None, Some(begins)) => known.starts_with(begins.as_bytes()),

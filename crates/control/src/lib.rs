@@ -28,3 +28,6 @@ pub mod story;
 pub mod supervisor;
 mod task;
 mod view;
+
+pub use logs::try_logs;
+pub use sockets::try_addresses;

@@ -84,7 +84,10 @@ pub(crate) fn let_go(state: &Arc<State>, before: &Plan, plan: &Plan) {
         return;
     }
     let state = Arc::clone(state);
-    let until = Instant::now() + state.config().process.drain;
+    let Some(limit) = state.config().process.drain.on().copied() else {
+        return;
+    };
+    let until = Instant::now() + limit;
     drop(task::spawn(async move {
         tokio::time::sleep_until(until).await;
         let plan = state.plan();

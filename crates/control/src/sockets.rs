@@ -34,8 +34,11 @@ pub(crate) fn open_missing(
                 continue;
             }
             let failed = |words: String| format!("listener {}: {words}", listener.name);
-            // Moving a bind between listeners of this process is no conflict.
-            let ours = open.iter().any(|(_, known)| *known == key.1);
+            // Moving a bind between listeners of this process is no conflict, nor is to listen on all addresses
+            // where it was one, or the other way round.
+            let ours = open
+                .iter()
+                .any(|(_, known)| *known == key.1 || has_port_of(known.as_str(), bind));
             if !ours && !takes_over && listen::is_taken(bind) {
                 return Err(failed(format!("{bind} is in use by another process")));
             }
@@ -50,6 +53,31 @@ pub(crate) fn open_missing(
         }
     }
     Ok(opened)
+}
+
+/// Whether the text of a bind has the port of another one.
+fn has_port_of(known: &str, bind: &Bind) -> bool {
+    let Bind::Ip { address, .. } = bind else {
+        return false;
+    };
+    let port = known.rsplit_once(':').map(|(_, port)| port);
+    port.is_some_and(|port| port.parse() == Ok(address.port()))
+}
+
+/// Tries whether the addresses of a configuration can be had; those that are in use can.
+///
+/// # Errors
+/// Which cannot, in NGINX's words.
+pub fn try_addresses(config: &Config) -> Result<(), String> {
+    for bind in config.listeners.iter().flat_map(|l| &l.bind) {
+        if let Err(error) = listen::try_bind(bind) {
+            let words = error.to_string();
+            let words = words.split(" (os error").next().unwrap_or_default();
+            let number = error.raw_os_error().unwrap_or_default();
+            return Err(format!("bind() to {bind} failed ({number}: {words})"));
+        }
+    }
+    Ok(())
 }
 
 /// The sockets in `open` that `config` does not need.

@@ -30,7 +30,7 @@ use crate::logs::{Logs, Sinks};
 use crate::names::Followed;
 use crate::passive::Passive;
 use crate::servers;
-use crate::signals::{Place, Signals, Wish};
+use crate::signals::{Manner, Place, Signals, Wish};
 use crate::sockets::{self, Key, Opened};
 use crate::state::{Ask, Change, News, State};
 use crate::task;
@@ -44,6 +44,8 @@ pub enum Event {
     Ready,
     /// A reload begins.
     Reloading,
+    /// Logs were opened anew; so should be what the process itself writes to.
+    Reopened,
     /// The program is to be started anew beside this process, which goes on.
     Upgrading,
     /// A reload took effect or was refused; text for the operator.
@@ -239,22 +241,33 @@ impl Supervisor {
                 wish = signals.next() => match wish {
                     // The event has told about it.
                     Wish::Reload => drop(self.reload_and_tell().await),
-                    Wish::Drain => break self.state.config().process.drain,
-                    Wish::Stop => break Duration::ZERO,
-                    Wish::Reopen => self.logs.reopen(&self.state),
+                    Wish::Drain => break self.drain_limit(),
+                    Wish::Stop => break Some(Duration::ZERO),
+                    Wish::Reopen => self.reopen(),
                     Wish::Upgrade => self.emit(Event::Upgrading),
                     Wish::Nothing => {}
                 },
                 () = self.state.names_changed.notified() => self.rename().await,
                 Some(news) = self.news.recv() => self.emit(Event::News(news)),
                 ask = self.inbox.recv() => match ask {
-                    Some(Ask::Shutdown) | None => break self.state.config().process.drain,
+                    Some(Ask::Shutdown) | None => break self.drain_limit(),
                     Some(ask) => self.obey(ask).await,
                 },
             }
         };
-        self.drain(limit).await;
+        self.drain(limit, &mut signals).await;
         Ok(())
+    }
+
+    /// How long connections may take to end; `None` is as long as they want.
+    fn drain_limit(&self) -> Option<Duration> {
+        self.state.config().process.drain.on().copied()
+    }
+
+    /// Opens logs anew: they may have been renamed.
+    fn reopen(&mut self) {
+        self.logs.reopen(&self.state);
+        self.emit(Event::Reopened);
     }
 
     fn emit(&mut self, event: Event) {
@@ -529,17 +542,26 @@ impl Supervisor {
         self.state.board().sweep();
     }
 
-    /// Stops accepting, waits so long for what is in flight, ends.
-    async fn drain(mut self, limit: Duration) {
+    /// Stops accepting, waits so long for what is in flight, ends. A signal that asks for less ends it sooner.
+    async fn drain(mut self, limit: Option<Duration>, signals: &mut Signals) {
         self.state.ready.store(false, Ordering::Relaxed);
         self.emit(Event::Draining);
         for worker in &self.workers {
             drop(worker.commands.send(Command::Drain));
         }
-        let until = Instant::now() + limit;
+        let until = limit.map(|limit| Instant::now() + limit);
+        let is_over = || until.is_some_and(|until| Instant::now() >= until);
         let pause = Duration::from_millis(10);
-        while self.workers.iter().any(|w| !w.thread.is_finished()) && Instant::now() < until {
-            tokio::time::sleep_until(Instant::now() + pause).await;
+        while self.workers.iter().any(|w| !w.thread.is_finished()) && !is_over() {
+            tokio::select! {
+                wish = signals.next() => match wish {
+                    Wish::Stop => break,
+                    Wish::Drain if self.place.manner == Manner::Own => break,
+                    Wish::Reopen => self.reopen(),
+                    Wish::Drain | Wish::Reload | Wish::Upgrade | Wish::Nothing => {}
+                },
+                () = tokio::time::sleep(pause) => {}
+            }
         }
         for worker in self.workers.drain(..) {
             drop(worker.commands.send(Command::Stop));
@@ -558,7 +580,7 @@ impl Supervisor {
     }
 }
 
-/// The signals that mean something.
+/// Starts the threads that serve traffic.
 fn spawn_workers(
     config: &Config,
     count: usize,
@@ -584,9 +606,11 @@ fn spawn_workers(
 /// Passes an event on if the configuration wants to hear of it.
 fn emit(events: &mut Box<dyn FnMut(Event) + Send>, config: &Config, event: Event) {
     let level = match &event {
-        Event::Listening(..) | Event::Ready | Event::Reloading | Event::Upgrading => {
-            LogLevel::Error
-        }
+        Event::Listening(..)
+        | Event::Ready
+        | Event::Reloading
+        | Event::Reopened
+        | Event::Upgrading => LogLevel::Error,
         Event::Reloaded(Err(_)) => LogLevel::Error,
         Event::Reloaded(Ok(_)) | Event::Draining => LogLevel::Info,
         Event::News(news) => news.level,

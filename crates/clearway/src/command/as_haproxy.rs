@@ -29,10 +29,16 @@ const NO_ANSWER: u8 = 2;
 
 /// Does what the command line asks for.
 pub(super) fn main(arguments: &[OsString]) -> ExitCode {
-    let Some(options) = options::parse(arguments) else {
+    let Some(mut options) = options::parse(arguments) else {
         return usage();
     };
     let voice = Voice::of(&options);
+    if options.task == Task::Run
+        && let Err(error) = obey_file(&mut options)
+    {
+        voice.tell("ALERT", &error);
+        return ExitCode::FAILURE;
+    }
     if options.task == Task::Run && options.is_daemon && !options.is_in_background {
         return match background::detach(arguments) {
             Ok(code) => code,
@@ -42,14 +48,10 @@ pub(super) fn main(arguments: &[OsString]) -> ExitCode {
             }
         };
     }
-    if let Some(folder) = &options.folder
-        && let Err(error) = std::env::set_current_dir(folder)
+    if options.task != Task::Run
+        && let Err(error) = change_folder(&options)
     {
-        let folder = folder.display();
-        voice.tell(
-            "ALERT",
-            &format!("Could not change to directory {folder} : {error}"),
-        );
+        voice.tell("ALERT", &error);
         return ExitCode::FAILURE;
     }
     match &options.task {
@@ -66,6 +68,30 @@ pub(super) fn main(arguments: &[OsString]) -> ExitCode {
         Task::Check => check(&options, &voice),
         Task::Run => serve(options, &Arc::new(voice)),
     }
+}
+
+/// `-C`
+fn change_folder(options: &Options) -> Result<(), String> {
+    let Some(folder) = &options.folder else {
+        return Ok(());
+    };
+    std::env::set_current_dir(folder).map_err(|error| {
+        let folder = folder.display();
+        format!("Could not change to directory {folder} : {error}")
+    })
+}
+
+/// Does what the files say about the process, where the command line says nothing else.
+fn obey_file(options: &mut Options) -> Result<(), String> {
+    change_folder(options)?;
+    let mut environment = environment(options);
+    let file = foreign::haproxy_process(&options.files, &mut environment);
+    options.is_daemon |= file.is_daemon && !options.is_foreground;
+    options.is_master |= file.is_master && !options.is_alone;
+    if options.pid_file.is_none() {
+        options.pid_file = file.pid_file;
+    }
+    Ok(())
 }
 
 fn usage() -> ExitCode {
@@ -204,17 +230,14 @@ struct Starting {
 impl Starting {
     fn hear(&self, event: Event) {
         match event {
-            Event::Listening(..) => {}
+            Event::Listening(..) | Event::Reopened => {}
             Event::Ready => self.ready(),
             Event::Upgrading => {}
             Event::Reloading => self.notify("RELOADING=1\nSTATUS=Reloading Configuration.\n"),
             Event::Reloaded(result) => {
                 match result {
-                    Ok(words) => self.voice.tell("NOTICE", &format!("reloaded: {words}")),
-                    Err(words) => {
-                        self.voice
-                            .tell("ALERT", &format!("reload refused: {words}"));
-                    }
+                    Ok(words) => self.voice.tell_lines("NOTICE", "reloaded: ", &words),
+                    Err(words) => self.voice.tell_lines("ALERT", "reload refused: ", &words),
                 }
                 // One that was refused leaves all as it was: ready.
                 self.notify("READY=1\nSTATUS=Ready.\n");
@@ -339,6 +362,13 @@ impl Voice {
         complain(&format!("{level:11}({pid}) : {message}\n"));
     }
 
+    /// Several lines of one matter, each a message.
+    fn tell_lines(&self, level: &str, matter: &str, lines: &str) {
+        for line in lines.lines() {
+            self.tell(level, &format!("{matter}{line}"));
+        }
+    }
+
     /// Everything that was found, and that it was too much.
     fn tell_all(&self, found: &[Diagnostic]) {
         for one in found {
@@ -374,7 +404,10 @@ fn describe(found: &Diagnostic) -> String {
     if !text.ends_with('.') {
         text.push('.');
     }
-    if let Some(hint) = &found.hint {
+    // This command line has no `--ignore`.
+    if let Some(hint) = &found.hint
+        && found.code != "refused"
+    {
         text.push_str(&format!(" {hint}"));
     }
     text

@@ -5,14 +5,18 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clearway_config::Loaded;
 use clearway_config::foreign::{self, NGINX_VERSION, NginxProcess};
 use clearway_config::model::LogLevel;
-use clearway_config::{Diagnostic, Loaded, Severity};
 use clearway_control::signals::{Manner, Place};
 use clearway_control::supervisor::{Event, StartError};
 use rustix::process::Signal;
 
 use super::{background, complain, run, say};
+
+mod voice;
+
+use voice::{reason, speak_into, tell, tell_all, try_file};
 
 /// Where Debian's package has the configuration, and what relative paths lead from.
 const CONFIGURATION: &str = "/etc/nginx/nginx.conf";
@@ -28,7 +32,7 @@ Usage: nginx [-?hvVtTq] [-s signal] [-p prefix]
   -q            say nothing but errors while checking
   -s signal     signal the running process: stop, quit, reopen, reload
   -p prefix     folder that relative paths lead from (/usr/share/nginx/)
-  -e filename   taken and not needed
+  -e filename   the log of errors, unless the configuration names one
   -c filename   the configuration (/etc/nginx/nginx.conf)
   -g directives directives that hold besides the configuration
 ";
@@ -40,6 +44,8 @@ struct Options {
     file: Option<PathBuf>,
     prefix: Option<PathBuf>,
     globals: String,
+    /// Where errors go unless the configuration says it.
+    errors: Option<PathBuf>,
     is_quiet: bool,
     /// Whether this is the process in the background already.
     is_in_background: bool,
@@ -184,7 +190,7 @@ fn valued(letter: char, value: Option<String>, options: &mut Options) -> Result<
             let word = word.ok_or_else(|| format!("invalid option: \"-s {value}\""))?;
             options.task = Task::Signal(word);
         }
-        // The log of errors goes where the configuration says.
+        'e' => options.errors = Some(value.into()),
         _ => {}
     }
     Ok(())
@@ -205,7 +211,13 @@ impl Options {
     }
 
     fn process(&self) -> NginxProcess {
-        foreign::nginx_process(&self.file(), &self.prefix(), &self.globals)
+        let mut process = foreign::nginx_process(&self.file(), &self.prefix(), &self.globals);
+        if let Some(errors) = &self.errors
+            && !process.names_errors
+        {
+            process.errors = (errors != Path::new("stderr")).then(|| self.prefix().join(errors));
+        }
+        process
     }
 }
 
@@ -221,14 +233,25 @@ fn check(options: &Options) -> ExitCode {
         }
     }
     tell_all(&loaded.diagnostics);
-    if loaded.has_errors() {
+    let failed = || {
         complain(&format!("nginx: configuration file {file} test failed\n"));
-        return ExitCode::FAILURE;
+        ExitCode::FAILURE
+    };
+    if loaded.has_errors() {
+        return failed();
     }
     if !options.is_quiet {
         complain(&format!(
-            "nginx: the configuration file {file} syntax is ok\n\
-             nginx: configuration file {file} test is successful\n"
+            "nginx: the configuration file {file} syntax is ok\n"
+        ));
+    }
+    if let Err(words) = could_start(&loaded, &options.process()) {
+        tell("emerg", &words);
+        return failed();
+    }
+    if !options.is_quiet {
+        complain(&format!(
+            "nginx: configuration file {file} test is successful\n"
         ));
     }
     if options.task == Task::Show {
@@ -241,6 +264,14 @@ fn check(options: &Options) -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Whether logs and the file with the process's id can be written, and addresses are this host's.
+fn could_start(loaded: &Loaded, process: &NginxProcess) -> Result<(), String> {
+    process.errors.as_deref().map_or(Ok(()), try_file)?;
+    clearway_control::try_logs(&loaded.config)?;
+    clearway_control::try_addresses(&loaded.config)?;
+    try_file(&process.pid)
 }
 
 /// `-s`
@@ -284,16 +315,6 @@ fn signal(options: &Options, word: Word) -> ExitCode {
     }
 }
 
-/// An error of the system with its number before it.
-fn reason(error: &std::io::Error) -> String {
-    let words = error.to_string();
-    let words = words.split(" (os error").next().unwrap_or_default();
-    match error.raw_os_error() {
-        Some(number) => format!("{number}: {words}"),
-        None => words.to_owned(),
-    }
-}
-
 fn start(options: Options, arguments: &[OsString]) -> ExitCode {
     let process = options.process();
     if process.is_daemon && !options.is_in_background {
@@ -306,9 +327,23 @@ fn start(options: Options, arguments: &[OsString]) -> ExitCode {
     if is_in_background {
         background::leave_terminal();
     }
+    let errors = process.errors.clone();
+    for path in errors.iter().chain([&process.pid]) {
+        if let Err(words) = try_file(path) {
+            tell("emerg", &words);
+            return ExitCode::FAILURE;
+        }
+    }
     let source = move || options.load();
     let pid_file = process.pid.clone();
     let arguments = arguments.to_vec();
+    let speak = move || {
+        if let Some(path) = &errors
+            && let Err(words) = speak_into(path)
+        {
+            tell("emerg", &words);
+        }
+    };
     let events = move |event: Event| match event {
         Event::Listening(..) => {}
         Event::Ready => {
@@ -323,7 +358,9 @@ fn start(options: Options, arguments: &[OsString]) -> ExitCode {
             if is_in_background {
                 background::report_ready();
             }
+            speak();
         }
+        Event::Reopened => speak(),
         Event::Reloading => {}
         Event::Upgrading => upgrade(&arguments, &pid_file),
         Event::Reloaded(Ok(words)) => tell("notice", &format!("reconfigured: {words}")),
@@ -388,30 +425,6 @@ fn upgrade(arguments: &[OsString], pid: &Path) {
     if let Err(error) = background::succeed(arguments, back.clone()) {
         tell("alert", &format!("execve() failed ({})", reason(&error)));
         back();
-    }
-}
-
-fn tell(level: &str, message: &str) {
-    complain(&format!("nginx: [{level}] {message}\n"));
-}
-
-fn tell_all(found: &[Diagnostic]) {
-    for one in found {
-        let level = match one.severity {
-            Severity::Error => "emerg",
-            Severity::Warning => "warn",
-        };
-        let mut text = one.message.clone();
-        if let Some(expected) = &one.expected {
-            text.push_str(&format!("; expected {expected}"));
-        }
-        if let Some(hint) = &one.hint {
-            text.push_str(&format!("; {hint}"));
-        }
-        if one.line > 0 {
-            text.push_str(&format!(" in {}:{}", one.file, one.line));
-        }
-        tell(level, &text);
     }
 }
 

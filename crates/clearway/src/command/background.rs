@@ -64,6 +64,26 @@ pub(super) fn report_ready() {
     }
 }
 
+/// Opens a file to write behind what is in it, and makes it if it is not there.
+///
+/// # Errors
+/// When it cannot be opened.
+pub(super) fn append_to(path: &Path) -> std::io::Result<std::fs::File> {
+    std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(path)
+}
+
+/// Has standard error lead into a file from now on.
+///
+/// # Errors
+/// When it cannot be opened; all stays as it was.
+pub(super) fn tell_into(path: &Path) -> std::io::Result<()> {
+    let file = append_to(path)?;
+    Ok(rustix::stdio::dup2_stderr(&file)?)
+}
+
 /// The first argument of a process that is to take over from another one.
 pub(super) const SUCCESSOR: &str = "--takes-over";
 

@@ -146,7 +146,11 @@ impl Show {
                 }
                 Event::Listening(_, address) => addresses.web = Some(address),
                 Event::Ready => return Some(addresses),
-                Event::Reloading | Event::Upgrading | Event::Reloaded(_) | Event::News(_) => {}
+                Event::Reloading
+                | Event::Reopened
+                | Event::Upgrading
+                | Event::Reloaded(_)
+                | Event::News(_) => {}
                 Event::Draining => return None,
             }
         }

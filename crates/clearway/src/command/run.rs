@@ -62,7 +62,7 @@ impl Line {
             Event::Reloaded(Err(words)) => (false, format!("reload refused: {words}\n")),
             Event::News(news) => (false, format!("{}: {}\n", news.level.name(), news.words)),
             Event::Draining => (false, "draining\n".to_owned()),
-            Event::Reloading | Event::Upgrading => return None,
+            Event::Reloading | Event::Reopened | Event::Upgrading => return None,
         };
         Some(Self { text, out })
     }

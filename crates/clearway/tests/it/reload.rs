@@ -543,6 +543,29 @@ fn sigterm_waits_no_longer_than_it_may() {
 }
 
 #[test]
+fn a_second_sigterm_waits_for_nothing() {
+    let server = Server::script(behave::never_answer());
+    let mut clearway = Clearway::setup(&format!(
+        "[process]\nworkers = 1\ndrain = \"off\"\n{}",
+        simple(&[server.address()], "[timeouts]\nresponse = \"1h\"\n")
+    ))
+    .start();
+    let mut busy = clearway.client();
+    busy.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    server.wait_requests(1);
+    let address = clearway.address("web").to_owned();
+    clearway.terminate();
+    wait::until("new connections to be refused", || {
+        clearway_testkit::stream::Stream::connect(&address)
+            .is_err()
+            .then_some(())
+    });
+    assert!(clearway.is_running(), "a request is still on its way");
+    clearway.terminate();
+    assert!(clearway.wait().success());
+}
+
+#[test]
 fn sigterm_under_load_breaks_nothing_that_began() {
     let server = Server::script(behave::ok("x"));
     let clearway = Clearway::over(&[server.address()], "");

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{concept, table_value};
 use crate::syntax::Node;
-use crate::value::{Problem, Reader, Spec, Value};
+use crate::value::{OrOff, Problem, Reader, Spec, Value};
 use crate::words;
 
 concept! {
@@ -15,8 +15,9 @@ concept! {
 
     /// Threads that serve traffic; `"auto"` is one per processor.
     workers: Workers = Workers::Auto, example = Some("4");
-    /// How long connections may take to end when the process stops, or when their server was removed.
-    drain: Duration = Duration::from_secs(30), example = Some("\"2m\"");
+    /// How long connections may take to end when the process stops, or when their server was removed; `"off"` = as
+    /// long as they want.
+    drain: OrOff<Duration> = OrOff::On(Duration::from_secs(30)), example = Some("\"2m\"");
 }
 table_value!(Process);
 

@@ -31,8 +31,11 @@ const UNIX_MODE: u32 = 0o600;
 /// Longest line with commands, in bytes; HAProxy's buffer holds no more.
 const LINE_MAX: u64 = 16 << 10;
 
-/// Connections at once over all sockets, as many as HAProxy allows by default.
+/// Connections at once on a socket, as many as HAProxy allows by default over all of them.
 const AT_ONCE: usize = 10;
+
+/// Time until connections are taken again after that has failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// The sockets that are open, each with the settings that it was opened with.
 #[derive(Default)]
@@ -119,7 +122,8 @@ fn start(state: &Arc<State>, socket: &RuntimeSocket, takes_over: bool) -> Result
                 loop {
                     match listener.accept().await {
                         Ok((stream, _)) => seat.serve(stream).await,
-                        Err(_) => tokio::task::yield_now().await,
+                        // It is mostly the lack of open files, which does not pass at once.
+                        Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
                     }
                 }
             })
@@ -130,7 +134,8 @@ fn start(state: &Arc<State>, socket: &RuntimeSocket, takes_over: bool) -> Result
                 loop {
                     match listener.accept().await {
                         Ok((stream, _)) => seat.serve(stream).await,
-                        Err(_) => tokio::task::yield_now().await,
+                        // It is mostly the lack of open files, which does not pass at once.
+                        Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
                     }
                 }
             })

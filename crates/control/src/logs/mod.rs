@@ -219,6 +219,14 @@ impl Sinks {
     }
 }
 
+/// Tries whether the logs of a configuration can be written, which makes their files.
+///
+/// # Errors
+/// Which cannot, as a sentence.
+pub fn try_logs(config: &Config) -> Result<(), String> {
+    Sinks::open(config).map(drop)
+}
+
 impl Logs {
     /// Starts the threads. If one cannot be had its log drops everything, which is counted.
     pub(crate) fn start(state: &Arc<State>, rings: Vec<Reader>, sinks: Sinks) -> Self {
@@ -279,9 +287,11 @@ impl Logs {
 
     /// Writes what is waiting and ends; a reader that does not read costs at most `limit`.
     pub(crate) async fn finish(mut self, state: &State, limit: Duration) {
+        for control in [&self.access, &self.faults] {
+            control.stop.store(true, Ordering::Release);
+        }
+        self.wake(state);
         self.queue = None;
-        self.access.stop.store(true, Ordering::Release);
-        state.shared.log_waiting.notify_one();
         let until = Instant::now() + limit;
         let pause = Duration::from_millis(5);
         while self.threads.iter().any(|t| !t.is_finished()) && Instant::now() < until {
@@ -369,10 +379,12 @@ fn write_access(mut rings: Vec<Reader>, mut desk: Desk, control: &Control, state
 
 fn write_faults(waiting: &Receiver<Vec<u8>>, mut desk: Desk, control: &Control, state: &State) {
     loop {
-        // It ends when nobody can send any more.
-        let Ok(lines) = waiting.recv() else {
-            return;
+        // It ends when nobody can send any more, or nothing is left to be written when it is told to.
+        let lines = match control.stop.load(Ordering::Acquire) {
+            true => waiting.try_recv().ok(),
+            false => waiting.recv().ok(),
         };
+        let Some(lines) = lines else { return };
         control.obey(&mut desk, state);
         if let Some(outlet) = desk.sinks.first_mut() {
             outlet.lines = lines;

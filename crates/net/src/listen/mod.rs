@@ -283,6 +283,25 @@ pub fn is_taken(bind: &Bind) -> bool {
     }
 }
 
+/// Tries whether an address can be bound; one that somebody has already is none of the errors.
+///
+/// # Errors
+/// It is no address of this host, or the process may not have it.
+pub fn try_bind(bind: &Bind) -> io::Result<()> {
+    let Bind::Ip { address, dual } = bind else {
+        return Ok(());
+    };
+    let options = Options {
+        backlog: 1,
+        reuse_port: false,
+        defer_accept: false,
+    };
+    match bind_ip(*address, *dual, &options) {
+        Err(error) if error.raw_os_error() != Some(libc::EADDRINUSE) => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 fn open_ip(
     address: SocketAddr,
     dual: bool,

@@ -22,6 +22,10 @@ pub(super) struct Options {
     pub(super) is_quiet: bool,
     /// `-D`, unless `-d` or `-db` keeps it in the foreground.
     pub(super) is_daemon: bool,
+    /// `-d`, `-db` or `-Ws`: whatever the file says of going into the background.
+    pub(super) is_foreground: bool,
+    /// `-d` or `-db`: whatever the file says of a master.
+    pub(super) is_alone: bool,
     /// Whether this is the process in the background already.
     pub(super) is_in_background: bool,
     /// `-W`
@@ -62,7 +66,6 @@ pub(super) enum Old {
 /// Reads a command line; `None` when it is wrong.
 pub(super) fn parse(arguments: &[OsString]) -> Option<Options> {
     let mut options = Options::default();
-    let mut is_foreground = false;
     let mut rest = arguments.iter().skip(1).peekable();
     if rest.next_if(|first| *first == background::MARK).is_some() {
         options.is_in_background = true;
@@ -80,7 +83,7 @@ pub(super) fn parse(arguments: &[OsString]) -> Option<Options> {
                 let condition = rest.next()?.to_string_lossy().into_owned();
                 options.task = Task::Condition(condition);
             }
-            "d" | "db" => is_foreground = true,
+            "d" | "db" => options.is_alone = true,
             "dD" => options.is_diagnosing = true,
             "dW" => options.is_strict = true,
             "sf" | "st" => {
@@ -101,7 +104,8 @@ pub(super) fn parse(arguments: &[OsString]) -> Option<Options> {
             return Some(options);
         }
     }
-    options.is_daemon &= !is_foreground;
+    options.is_foreground = options.is_alone || options.is_notifying;
+    options.is_daemon &= !options.is_foreground;
     Some(options)
 }
 

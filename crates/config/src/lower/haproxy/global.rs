@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::notes::Notes;
 use super::logs::{self, Manner, Target};
-use crate::model::{Config, Workers};
+use crate::model::{Config, OrOff, Workers};
 use crate::survey::units;
 use crate::syntax::haproxy::Line;
 
@@ -17,7 +17,7 @@ const HARMLESS: &[(&str, &str)] = &[
     ),
     (
         "daemon",
-        "the command line says whether to stay in the foreground",
+        "`clearway run` stays in the foreground; called by the name haproxy, it is obeyed",
     ),
     ("master-worker", "one process serves and reloads"),
     ("user", "the user is that of the service"),
@@ -28,7 +28,7 @@ const HARMLESS: &[(&str, &str)] = &[
         "chroot",
         "the service decides what is seen of the file system",
     ),
-    ("pidfile", "the command line names it"),
+    ("pidfile", "called by the name haproxy, it is written"),
     ("nbproc", "workers are threads of one process"),
     ("cpu-map", "the kernel places threads"),
     ("thread-groups", "the kernel places threads"),
@@ -192,7 +192,7 @@ impl Global {
             }
             "hard-stop-after" => {
                 if let Some(time) = units::haproxy_time(value) {
-                    config.process.drain = time.max(Duration::from_secs(1));
+                    config.process.drain = OrOff::On(time.max(Duration::from_secs(1)));
                 }
             }
             "tune.bufsize" => self.buffer = number.unwrap_or(self.buffer),

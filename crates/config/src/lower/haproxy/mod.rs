@@ -120,6 +120,8 @@ fn lower(tree: &Tree, ignored: &[String]) -> Foreign {
     let mut notes = Notes::new(ignored);
     let mut config = Config::default();
     config.admin.listen = OrOff::Off;
+    // Without `hard-stop-after` connections end when they want.
+    config.process.drain = OrOff::Off;
     maps::collect(tree, &mut config, &mut notes);
     let mut global = Global::default();
     let names = backends(tree);

@@ -143,9 +143,11 @@ fn process(scope: &Scope<'_>, config: &mut Config) {
     let drain = scope
         .find("worker_shutdown_timeout")
         .and_then(|found| found.argument(0));
-    if let Some(time) = drain.and_then(units::nginx_time) {
-        config.process.drain = time;
-    }
+    // Without a limit connections end when they want.
+    config.process.drain = match drain.and_then(units::nginx_time) {
+        Some(time) => OrOff::On(time),
+        None => OrOff::Off,
+    };
 }
 
 fn http(block: &[Directive], outside: &Scope<'_>, config: &mut Config, notes: &mut Notes) {
