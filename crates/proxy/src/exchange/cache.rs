@@ -232,7 +232,8 @@ impl Exchange<'_> {
             if cached.asks_if_changed && status == 304 {
                 let kept = renewed(plan, stale, (request, response), now)?;
                 if kept.terms.is_fresh(now) {
-                    plan.entry.store.insert(&cached.key, Arc::clone(&kept), now);
+                    let store = &plan.entry.store;
+                    store.insert(&cached.key, Arc::clone(&kept), request, now);
                     cached.ticket.iter().for_each(Ticket::kept);
                 }
                 return Some((kept, "REVALIDATED"));
@@ -311,7 +312,9 @@ impl Exchange<'_> {
         };
         let kept = Arc::new(draft.with_body(body.into()));
         let now = self.wall_seconds();
-        if cached.plan.entry.store.insert(&cached.key, kept, now) {
+        let request = (&self.request.head, self.lease.filled());
+        let store = &cached.plan.entry.store;
+        if store.insert(&cached.key, kept, request, now) {
             cached.ticket.iter().for_each(Ticket::kept);
         }
     }
