@@ -50,6 +50,16 @@ impl Name {
         Self(id)
     }
 
+    /// The name of `text` if it has one already. Takes a shared lock.
+    #[must_use]
+    pub fn known(text: &str) -> Option<Self> {
+        let table = match table().read() {
+            Ok(guard) => guard,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        table.ids.get(text).copied().map(Self)
+    }
+
     /// The text. Takes a shared lock: for logs, metrics and replies, not per request.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -108,6 +118,8 @@ mod tests {
         assert_ne!(a, Name::new("app2"));
         assert_eq!(Name::from_raw(a.raw()).as_str(), "app");
         assert!(Name::new("-").is_none());
+        assert_eq!(Name::known("app"), Some(a));
+        assert_eq!(Name::known("never interned"), None);
         assert_eq!(Name::from_raw(u32::MAX).to_string(), "-");
     }
 }

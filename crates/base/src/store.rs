@@ -145,30 +145,28 @@ impl<V> Shard<V> {
         self.order.insert((used, self.next), entry);
     }
 
-    /// Takes out the longest unused entry for which `may_go`, unless somebody holds it.
-    fn take_oldest(&mut self, may_go: impl Fn(Stamp) -> bool) -> bool {
-        let mut held = Vec::new();
-        let mut taken = false;
+    /// Takes out the longest unused entry for which `may_go`. One that somebody holds is in use now, and is
+    /// looked at again when its turn comes.
+    fn take_oldest(&mut self, now: Stamp, may_go: impl Fn(Stamp) -> bool) -> bool {
         for _ in 0..LOOKED_AT_MAX {
             let Some((place, entry)) = self.order.pop_first() else {
-                break;
+                return false;
             };
             if !may_go(Stamp(place.0)) {
                 self.order.insert(place, entry);
-                break;
+                return false;
             }
             if entry.used.load(Ordering::Relaxed) > place.0 {
                 self.place(entry);
             } else if Arc::strong_count(&entry) > OWN {
-                held.push((place, entry));
+                entry.touch(now);
+                self.place(entry);
             } else {
                 self.index.remove(&*entry.key);
-                taken = true;
-                break;
+                return true;
             }
         }
-        self.order.extend(held);
-        taken
+        false
     }
 
     /// Takes out an entry by its key.
@@ -251,17 +249,21 @@ impl<V> Store<V> {
                 break;
             }
             let may_go = |used: Stamp| self.bounds.gives_up || self.is_since(used, now);
-            let mut has_gone = shard.take_oldest(may_go);
+            let mut has_gone = shard.take_oldest(now, may_go);
             if !has_gone {
                 // Each shard has its own order: another one gives something up.
                 drop(shard);
-                has_gone = self.take_elsewhere(at, may_go);
+                has_gone = self.take_elsewhere(at, now, may_go);
                 shard = self.lock(at);
                 // Another thread may have made it in between.
                 if let Some(ByKey(entry)) = shard.index.get(key) {
                     entry.touch(now);
                     return Some(Arc::clone(entry));
                 }
+            }
+            if !has_gone && self.bounds.gives_up {
+                // Those that were looked at are held: there may be others.
+                continue;
             }
             if !has_gone {
                 return None;
@@ -307,7 +309,17 @@ impl<V> Store<V> {
     pub fn sweep(&self, now: Stamp) {
         for shard in &self.shards {
             let mut shard = lock(shard);
-            while self.forget(&mut shard, now) {}
+            // What somebody holds is put last, what was used since in its place: each is looked at twice at
+            // most.
+            let mut left = shard.order.len().saturating_mul(2);
+            let is_due = |shard: &Shard<V>| {
+                let first = shard.order.first_key_value();
+                first.is_some_and(|((used, _), _)| self.is_since(Stamp(*used), now))
+            };
+            while left > 0 && is_due(&shard) {
+                let went = self.forget(&mut shard, now);
+                left = left.saturating_sub(if went { 1 } else { LOOKED_AT_MAX });
+            }
         }
     }
 
@@ -332,7 +344,7 @@ impl<V> Store<V> {
     }
 
     fn forget(&self, shard: &mut Shard<V>, now: Stamp) -> bool {
-        let taken = shard.take_oldest(|used| self.is_since(used, now));
+        let taken = shard.take_oldest(now, |used| self.is_since(used, now));
         if taken {
             self.len.fetch_sub(1, Ordering::Relaxed);
         }
@@ -340,9 +352,9 @@ impl<V> Store<V> {
     }
 
     /// Takes an entry out of another shard than this one.
-    fn take_elsewhere(&self, not: usize, may_go: impl Fn(Stamp) -> bool) -> bool {
+    fn take_elsewhere(&self, not: usize, now: Stamp, may_go: impl Fn(Stamp) -> bool) -> bool {
         let others = (1..self.shards.len()).map(|step| (not + step) % self.shards.len());
-        let mut others = others.map(|at| self.lock(at).take_oldest(&may_go));
+        let mut others = others.map(|at| self.lock(at).take_oldest(now, &may_go));
         others.any(|taken| taken)
     }
 
@@ -481,6 +493,25 @@ mod tests {
                 wanted.sort_unstable();
                 prop_assert_eq!(keys, wanted);
             }
+        }
+    }
+
+    #[test]
+    fn what_is_held_does_not_keep_others_from_going() {
+        let make = || AtomicU64::new(0);
+        let enter = |store: &Store<_>, key: usize, now| store.enter(&key.to_be_bytes(), now, make);
+        for gives_up in [true, false] {
+            let store = store(120, 10, gives_up);
+            let held: Vec<_> = (0..100).map(|key| enter(&store, key, Stamp(0))).collect();
+            (100..120).for_each(|key| drop(enter(&store, key, Stamp(0))));
+            store.sweep(Stamp(100));
+            assert_eq!(store.len(), 100);
+            (200..220).for_each(|key| drop(enter(&store, key, Stamp(100))));
+            assert!(enter(&store, 300, Stamp(105)).is_some() == gives_up);
+            assert!(enter(&store, 301, Stamp(150)).is_some());
+            drop(held);
+            store.sweep(Stamp(1_000));
+            assert_eq!(store.len(), 0);
         }
     }
 

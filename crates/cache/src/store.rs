@@ -123,7 +123,9 @@ impl Store {
             return Seen::default();
         };
         node.uses = node.uses.saturating_add(1);
-        let found = node.variants.iter().find(|kept| kept.is_for(request));
+        // The newest that fits (RFC 9111 section 4.1).
+        let mut newest = node.variants.iter().rev();
+        let found = newest.find(|kept| kept.is_for(request));
         let seen = Seen {
             kept: found.cloned(),
             uses: node.uses,
@@ -132,8 +134,9 @@ impl Store {
         seen
     }
 
-    /// Keeps a response in place of the one for the same requests; whether there is room.
-    pub fn insert(&self, key: &[u8], kept: Arc<Kept>, now: u64) -> bool {
+    /// Keeps the response to a request in place of what that was answered with before; whether there is
+    /// room.
+    pub fn insert(&self, key: &[u8], kept: Arc<Kept>, request: Request<'_>, now: u64) -> bool {
         let room = self.room();
         let size = kept.size();
         if size + key.len() as u64 + KEY > room {
@@ -151,17 +154,18 @@ impl Store {
             }
         });
         let before = node.size;
-        // Room for the newest is made of the oldest.
-        while node.variants.len() >= VARIANTS {
-            node.size -= node.variants.remove(0).size();
-        }
+        let goes = |old: &Kept| old.is_for(request) || old.is_same_variant(&kept);
         node.variants.retain(|old| {
-            let stays = !old.is_same_variant(&kept);
+            let stays = !goes(old);
             if !stays {
                 node.size -= old.size();
             }
             stays
         });
+        // Room for the newest is made of the oldest.
+        while node.variants.len() >= VARIANTS {
+            node.size -= node.variants.remove(0).size();
+        }
         node.variants.push(kept);
         node.size += size;
         shard.bytes = shard.bytes + node.size - before;
@@ -300,14 +304,64 @@ mod tests {
         }
     }
 
+    /// Puts in a response of `len` bytes with these fields to a request with these.
+    fn insert(store: &Store, key: &str, (ask, answer, len): (&str, &str, usize), now: u64) -> bool {
+        let asked = request(ask);
+        let kept = kept(ask, answer, len);
+        store.insert(key.as_bytes(), kept, (&asked.0, &asked.1), now)
+    }
+
+    /// How long the body is that a request finds.
+    fn len(store: &Store, key: &str, ask: &str) -> Option<usize> {
+        find(store, key, ask, 1).kept.map(|kept| kept.body.len())
+    }
+
+    #[test]
+    fn the_newest_that_fits_is_found_whatever_older_ones_depended_on() {
+        let store = Store::new(bounds(100_000));
+        // The server no longer varies, then varies again, by something else.
+        for (answer, size) in [
+            ("200|Vary: X-Lang", 1),
+            ("200", 2),
+            ("200|Vary: X-Lang", 3),
+            ("200|Vary: X-Other", 4),
+        ] {
+            assert!(insert(&store, "a", ("X-Lang: de", answer, size), 0));
+            assert_eq!(len(&store, "a", "X-Lang: de"), Some(size));
+        }
+        let shard = lock(&store.shards[0]);
+        let node = shard.nodes.get(&b"a"[..]).unwrap();
+        assert_eq!(node.variants.len(), 1);
+    }
+
+    #[test]
+    fn a_variant_that_is_replaced_takes_no_room_from_others() {
+        let store = Store::new(bounds(1_000_000));
+        let lang = |at: usize| format!("X-Lang: l{at}");
+        for at in 0..VARIANTS {
+            assert!(insert(&store, "a", (&lang(at), "200|Vary: X-Lang", 1), 0));
+        }
+        assert!(insert(&store, "a", (&lang(3), "200|Vary: X-Lang", 2), 0));
+        assert_eq!(len(&store, "a", &lang(0)), Some(1));
+        assert_eq!(len(&store, "a", &lang(3)), Some(2));
+        assert!(insert(
+            &store,
+            "a",
+            ("X-Lang: new", "200|Vary: X-Lang", 1),
+            0
+        ));
+        assert_eq!(len(&store, "a", &lang(0)), None);
+    }
+
     #[test]
     fn what_was_kept_is_found_by_key_and_variant() {
         let store = Store::new(bounds(100_000));
         assert!(find(&store, "a", "", 0).kept.is_none());
         let de = kept("X-Lang: de", "200|Vary: X-Lang", 10);
         let en = kept("X-Lang: en", "200|Vary: X-Lang", 20);
-        assert!(store.insert(b"a", Arc::clone(&de), 0));
-        assert!(store.insert(b"a", Arc::clone(&en), 0));
+        for (ask, size) in [("X-Lang: de", 10), ("X-Lang: en", 20)] {
+            assert!(insert(&store, "a", (ask, "200|Vary: X-Lang", size), 0));
+        }
         let found = find(&store, "a", "X-Lang: de", 1);
         assert_eq!((found.uses, found.kept), (2, Some(de)));
         assert_eq!(find(&store, "a", "X-Lang: en", 1).kept, Some(en));
@@ -321,15 +375,15 @@ mod tests {
     #[test]
     fn the_longest_unused_goes_and_what_is_too_large_never_comes() {
         let store = Store::new(bounds(4_000));
-        let some = || kept("", "200", 1_000);
+        let some = ("", "200", 1_000);
         for key in ["a", "b"] {
-            assert!(store.insert(key.as_bytes(), some(), 0));
+            assert!(insert(&store, key, some, 0));
         }
         assert!(find(&store, "a", "", 0).kept.is_some());
-        assert!(store.insert(b"c", some(), 0));
+        assert!(insert(&store, "c", some, 0));
         assert!(find(&store, "b", "", 0).kept.is_none());
         assert!(find(&store, "a", "", 0).kept.is_some());
-        assert!(!store.insert(b"d", kept("", "200", 10_000), 0));
+        assert!(!insert(&store, "d", ("", "200", 10_000), 0));
         // Nobody asked for it for a while.
         assert!(find(&store, "c", "", 50).kept.is_none());
     }
@@ -343,7 +397,7 @@ mod tests {
             for (at, (key, len, inserts)) in ops.into_iter().enumerate() {
                 let key = format!("key{key}");
                 if inserts {
-                    store.insert(key.as_bytes(), kept("", "200", len), at as u64);
+                    insert(&store, &key, ("", "200", len), at as u64);
                 } else {
                     find(&store, &key, "", at as u64);
                 }

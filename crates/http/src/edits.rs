@@ -1,6 +1,6 @@
 //! Changes to a head that rules ask for, kept beside it until it is encoded.
 
-use crate::head::Span;
+use crate::head::{Field, Known, Span};
 
 /// One change.
 #[derive(Clone, Copy, Debug)]
@@ -110,7 +110,7 @@ impl Edits {
     }
 
     /// Names and values of the fields that were set or added and not set or removed again later.
-    pub fn written(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub fn written(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
         self.edits.iter().enumerate().filter_map(|(at, edit)| {
             let (Edit::Set { name, value } | Edit::Add { name, value }) = edit else {
                 return None;
@@ -142,4 +142,32 @@ impl Edits {
         self.text.extend_from_slice(bytes);
         Span::new(start, self.text.len())
     }
+}
+
+/// The values of a field as changes have left them: those that came and are still there, then those that were
+/// written, in order. `fields` are those of the head in `buf`.
+pub fn edited_lines<'a>(
+    edits: Option<&'a Edits>,
+    fields: &'a [Field],
+    buf: &'a [u8],
+    name: &'a [u8],
+) -> impl Iterator<Item = &'a [u8]> + Clone {
+    let known = Known::of(name);
+    let host = edits
+        .filter(|_| known == Known::Host)
+        .and_then(|edits| edits.host());
+    let is_gone = host.is_some() || edits.is_some_and(|edits| edits.drops(name));
+    let is_it = move |field: &&Field| {
+        field.known == known
+            && (known != Known::Other || field.name.of(buf).eq_ignore_ascii_case(name))
+    };
+    let came = fields.iter().filter(move |_| !is_gone).filter(is_it);
+    let came = came.map(move |field| field.value.of(buf));
+    let written = edits.filter(|_| host.is_none()).into_iter();
+    let written = written.flat_map(Edits::written);
+    // As a parser reads them.
+    let written = written
+        .filter(move |(own, _)| own.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim_ascii());
+    host.into_iter().chain(came).chain(written)
 }

@@ -24,7 +24,7 @@ pub mod uri;
 
 pub use chunked::{ChunkedDecoder, Relayed, write_chunk_header};
 pub use date::DateCache;
-pub use edits::Edits;
+pub use edits::{Edits, edited_lines};
 pub use encode::{
     ForwardPolicy, ResponseOptions, XForwarded, encode_interim, encode_request, encode_response,
     via_count,

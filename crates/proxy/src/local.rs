@@ -14,6 +14,7 @@ use clearway_balance::{Ask, Member, Picker};
 use clearway_base::clock::Stamp;
 use clearway_base::hash::{self, Map, Set};
 use clearway_base::intern::Name;
+use clearway_net::connect::Target;
 use clearway_outcome::{Attempt, Side};
 
 use crate::named::Named;
@@ -105,10 +106,10 @@ pub(crate) struct LocalBackend {
 impl LocalBackend {
     /// A view of a backend, taking over what the view before had of it.
     pub(crate) fn new(plan: &Arc<BackendPlan>, worker: usize, before: Option<&Rc<Self>>) -> Self {
-        let known: Map<Name, usize> = before
+        let known: Map<&Target, usize> = before
             .iter()
             .flat_map(|b| b.servers.iter().enumerate())
-            .map(|(at, server)| (server.plan.address, at))
+            .map(|(at, server)| (&server.plan.target, at))
             .collect();
         let old_members = before.map(|b| b.members.borrow());
         let mut servers = Vec::with_capacity(plan.servers.len());
@@ -116,7 +117,7 @@ impl LocalBackend {
         for server in &plan.servers {
             let mut member = Member::new(server.key, server.weight);
             member.tier = server.tier;
-            let old = known.get(&server.address).copied();
+            let old = known.get(&server.target).copied();
             let kept = old.and_then(|at| before?.servers.get(at));
             if let (Some(at), Some(old_members)) = (old, &old_members)
                 && let Some(old) = old_members.get(at)
@@ -285,7 +286,8 @@ pub(crate) struct LocalServer {
 impl LocalServer {
     fn new(plan: &Arc<ServerPlan>, keep: Keep, worker: usize, before: Option<&Rc<Self>>) -> Self {
         let begins_alike = |old: &&Rc<Self>| {
-            old.plan.send_proxy == plan.send_proxy
+            old.plan.target == plan.target
+                && old.plan.send_proxy == plan.send_proxy
                 && old.plan.source == plan.source
                 && old.plan.protocol == plan.protocol
                 && old.plan.has_same_tls(plan)

@@ -274,14 +274,17 @@ fn plan_of(of: &BackendPlan, home: &Home, tls: bool, targets: Vec<Target>) -> Ba
     of.with_servers(targets.into_iter().map(plan).collect())
 }
 
-/// The name of an address, as long as there is room for more.
+/// The name of an address: the one it has, or a new one as long as there is room for more.
 fn named(address: &str, stand_in: &ServerPlan) -> Name {
     static MADE: AtomicUsize = AtomicUsize::new(0);
-    if MADE.fetch_add(1, Ordering::Relaxed) < NAMES_MAX {
-        return Name::new(address);
+    if let Some(known) = Name::known(address) {
+        return known;
     }
-    MADE.store(NAMES_MAX, Ordering::Relaxed);
-    stand_in.name
+    let one_more = |made: usize| (made < NAMES_MAX).then_some(made + 1);
+    match MADE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
+        Ok(_) => Name::new(address),
+        Err(_) => stand_in.name,
+    }
 }
 
 #[cfg(test)]
@@ -349,5 +352,41 @@ mod tests {
         ] {
             assert!(home(bad).is_none() || bad.starts_with("10.1"), "{bad}");
         }
+    }
+
+    #[test]
+    fn addresses_are_told_apart_without_names_of_their_own() {
+        let text = "[listener.web]\nbind = \"127.0.0.1:0\"\nbackend = \"any\"\n[backend.any]\nservers = []\n\
+                    by_request = { to = \"${header:x}\", networks = [\"10.0.0.0/8\"] }\n";
+        let config = clearway_config::parse("test", text).config;
+        let mut board = crate::board::Board::new(1);
+        let names = crate::compile::Names::default();
+        let plan = crate::compile::compile(&config, &names, &mut board, 1, None).unwrap();
+        let of = Rc::new(LocalBackend::new(&plan.backends[0], 0, None));
+        let stand_in = &plan.backends[0].servers[0];
+        // Looking up the same again takes no name.
+        for _ in 0..2 * NAMES_MAX {
+            assert_eq!(named("10.9.9.9:80", stand_in).as_str(), "10.9.9.9:80");
+        }
+        let mut last = stand_in.name;
+        for at in 0..=NAMES_MAX {
+            last = named(&format!("name {at}"), stand_in);
+        }
+        assert_eq!(last, stand_in.name);
+        let known = Named::default();
+        let make = |hosts: &[u8]| {
+            let target = |host: &u8| Target::Ip(([10, 0, 0, *host], 80).into());
+            let targets = (hosts.iter().map(target).collect(), None);
+            let home = Home::Host("a.test".to_owned(), 80);
+            known.make("a.test", &of, (&home, false), targets, Stamp(1))
+        };
+        let (before, after) = (make(&[1, 2]), make(&[2, 3]));
+        let is_shared = |a: usize, b: usize| {
+            let (a, b) = (&before.servers[a], &after.servers[b]);
+            assert_eq!(a.plan.name, b.plan.name);
+            Rc::ptr_eq(&a.kept, &b.kept)
+        };
+        assert!(is_shared(1, 0));
+        assert!(!is_shared(0, 0) && !is_shared(0, 1) && !is_shared(1, 1));
     }
 }

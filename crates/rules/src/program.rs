@@ -108,7 +108,7 @@ impl Program {
             if !rule.holds(&view.with(edits), scratch) {
                 continue;
             }
-            if run(&rule.response, view, scratch, edits).is_some() {
+            if run(&rule.response, 0, view, scratch, edits).is_some() {
                 return;
             }
         }
@@ -119,18 +119,22 @@ impl Program {
     /// `edits` are those of the request; with [`Flow::Reply`] they are of no use any more.
     pub fn run_request(&self, view: &View<'_>, scratch: &mut Scratch, edits: &mut Edits) -> Flow {
         scratch.begin(view);
-        let from = scratch.resumes(self.token);
-        let first = usize::try_from(from).unwrap_or(usize::MAX);
-        for (rule, index) in self.rules.iter().zip(0_u32..).skip(first) {
-            if rule.since == Since::Response || !rule.holds(&view.with(edits), scratch) {
-                continue;
+        let waited = scratch.resumes(self.token);
+        let (first, mut behind) = waited.unwrap_or_default();
+        for (index, rule) in self.rules.iter().enumerate().skip(first) {
+            // What stands behind an action that has waited is done whatever the condition says now.
+            let from = std::mem::take(&mut behind);
+            if from == 0 {
+                if rule.since == Since::Response || !rule.holds(&view.with(edits), scratch) {
+                    continue;
+                }
+                if !rule.response.is_empty() {
+                    scratch.hold(self.token, index);
+                }
             }
-            if !rule.response.is_empty() {
-                scratch.hold(self.token, index);
-            }
-            if let Some(end) = run(&rule.request, view, scratch, edits) {
+            if let Some((end, at)) = run(&rule.request, from, view, scratch, edits) {
                 if matches!(end, Flow::ReadBody(_) | Flow::Ask(_)) {
-                    scratch.resume_at(self.token, index + 1);
+                    scratch.resume_at(self.token, (index, at + 1));
                 }
                 return end;
             }
@@ -144,7 +148,7 @@ impl Program {
     /// request with the same `scratch`; rules whose condition did not hold then do nothing now.
     pub fn run_response(&self, view: &View<'_>, scratch: &mut Scratch, edits: &mut Edits) -> Flow {
         scratch.begin(view);
-        for (rule, index) in self.rules.iter().zip(0_u32..) {
+        for (index, rule) in self.rules.iter().enumerate() {
             if rule.response.is_empty() {
                 continue;
             }
@@ -155,7 +159,7 @@ impl Program {
             if !holds {
                 continue;
             }
-            if let Some(end) = run(&rule.response, view, scratch, edits) {
+            if let Some((end, _)) = run(&rule.response, 0, view, scratch, edits) {
                 return end;
             }
         }
@@ -163,12 +167,18 @@ impl Program {
     }
 }
 
-/// Applies steps in order; what comes next, once one of them ends the program.
-fn run(steps: &[Step], view: &View<'_>, scratch: &mut Scratch, edits: &mut Edits) -> Option<Flow> {
-    for step in steps {
+/// Applies steps in order, from one on; what comes next, once one of them ends the program, and which.
+fn run(
+    steps: &[Step],
+    from: usize,
+    view: &View<'_>,
+    scratch: &mut Scratch,
+    edits: &mut Edits,
+) -> Option<(Flow, usize)> {
+    for (at, step) in steps.iter().enumerate().skip(from) {
         match step.apply(view, scratch, edits) {
             Flow::Continue => {}
-            Flow::Finish => return Some(Flow::Continue),
+            Flow::Finish => return Some((Flow::Continue, at)),
             end @ (Flow::Reply(_)
             | Flow::Page(_)
             | Flow::Files(_)
@@ -176,7 +186,7 @@ fn run(steps: &[Step], view: &View<'_>, scratch: &mut Scratch, edits: &mut Edits
             | Flow::ReadBody(_)
             | Flow::Ask(_)
             | Flow::Reroute) => {
-                return Some(end);
+                return Some((end, at));
             }
         }
     }

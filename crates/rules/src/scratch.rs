@@ -99,19 +99,29 @@ pub struct Scratch {
     stuck_to: Option<Name>,
     /// Keys that the server is stored with, once there is one.
     to_store: Vec<(Arc<Table>, Vec<u8>)>,
-    /// The program that waits for the body, and the rule where it goes on.
-    resume: Option<(u32, u32)>,
     /// A pattern took more steps than are allowed: what the rules say is not to be relied on.
     gave_up: Cell<bool>,
+    /// The program that waits for the body or an answer, and where it goes on.
+    resume: Option<Resume>,
     /// Where templates are written: see [`Scratch::lend`].
     out: Vec<u8>,
+}
+
+/// Where a program goes on.
+#[derive(Debug)]
+struct Resume {
+    program: u32,
+    /// The rule, and the action in it.
+    at: (usize, usize),
+    /// What its condition has captured.
+    captures: Option<Captures>,
 }
 
 /// A rule whose condition held.
 #[derive(Debug)]
 struct Held {
     program: u32,
-    rule: u32,
+    rule: usize,
     /// What it saw captured: rules after it may capture something else.
     captures: Option<Captures>,
 }
@@ -555,24 +565,27 @@ impl Scratch {
         self.set_variable(Name::new("rerouted"), b"1");
     }
 
-    /// Remembers where a program goes on that waits for the body.
-    pub(crate) fn resume_at(&mut self, program: u32, rule: u32) {
-        self.resume = Some((program, rule));
+    /// Remembers at which rule, and which action in it, a program goes on that waits.
+    pub(crate) fn resume_at(&mut self, program: u32, at: (usize, usize)) {
+        self.resume = Some(Resume {
+            program,
+            at,
+            captures: self.has_captures.then(|| self.captures.clone()),
+        });
     }
 
-    /// The rule at which a program goes on: the first unless it has waited.
-    pub(crate) fn resumes(&mut self, program: u32) -> u32 {
-        match self.resume {
-            Some((waits, rule)) if waits == program => {
-                self.resume = None;
-                rule
-            }
-            Some(_) | None => 0,
+    /// The rule and the action in it at which a program goes on that has waited; what was captured then is
+    /// captured again.
+    pub(crate) fn resumes(&mut self, program: u32) -> Option<(usize, usize)> {
+        let resume = self.resume.take_if(|waits| waits.program == program)?;
+        if let Some(captures) = resume.captures {
+            self.set_captures(captures);
         }
+        Some(resume.at)
     }
 
     /// Remembers that the condition of a rule held when the request came.
-    pub(crate) fn hold(&mut self, program: u32, rule: u32) {
+    pub(crate) fn hold(&mut self, program: u32, rule: usize) {
         let captures = self.has_captures.then(|| self.captures.clone());
         self.held.push(Held {
             program,
@@ -582,7 +595,7 @@ impl Scratch {
     }
 
     /// Whether the condition of a rule held; what was captured then is captured again.
-    pub(crate) fn held(&mut self, program: u32, rule: u32) -> bool {
+    pub(crate) fn held(&mut self, program: u32, rule: usize) -> bool {
         let mut held = self.held.iter();
         let Some(held) = held.find(|held| (held.program, held.rule) == (program, rule)) else {
             return false;

@@ -275,6 +275,37 @@ fn a_cookie_keeps_a_client_on_its_server() {
 }
 
 #[test]
+fn cookies_that_rules_took_away_do_not_come_back() {
+    let server = Server::script(behave::ok("a"));
+    let start = |rule: &str| {
+        Clearway::setup(&format!(
+            "[listener.web]\nbind = \"127.0.0.1:0\"\n[[route]]\nbackend = \"app\"\n{rule}\n\
+             [backend.app]\nservers = [\"$A\"]\nsticky = {{ cookie = \"SRV\", hidden = true }}\n"
+        ))
+        .set("A", server.address())
+        .start()
+    };
+    for (rule, wanted) in [
+        ("", Some("one=1; two=2")),
+        ("remove_request_headers = [\"cookie\"]", None),
+        (
+            "set_request_headers = { cookie = \"SRV=x; other=3\" }",
+            Some("other=3"),
+        ),
+        (
+            "add_request_headers = { cookie = \"other=3\" }",
+            Some("one=1; two=2; other=3"),
+        ),
+    ] {
+        let clearway = start(rule);
+        let lines = "Cookie: one=1; SRV=x; two=2\r\n";
+        clearway.client().get_with("/", lines);
+        let seen = server.seen().pop().unwrap();
+        assert_eq!(seen.header("cookie"), wanted, "{rule}");
+    }
+}
+
+#[test]
 fn a_cookie_of_a_lost_server_is_replaced() {
     let mut servers = named(&["a", "b"]);
     let clearway = over(

@@ -92,6 +92,69 @@ fn chunks_are_kept_bare_and_large_bodies_not_at_all() {
     }
 }
 
+/// Over a server with another one for errors, at `/sorry`.
+fn with_sorry(server: &str, sorry: &Server, more: &str) -> Clearway {
+    Clearway::setup(&format!(
+        "[cache.pages]\nsize = \"1MiB\"\n[listener.web]\nbind = \"127.0.0.1:0\"\n\
+         [[route]]\npath = \"/sorry\"\nbackend = \"sorry\"\nretries = {{ max = 0 }}\n\
+         [[route]]\nbackend = \"app\"\nretries = {{ max = 0 }}\n\
+         set_response_headers = {{ x-cache = \"${{var:cache_status}}\" }}\n\
+         cache = {{ store = \"pages\"{more} }}\n\
+         on_error = [{{ status = [502, 503, 404], to = \"/sorry\", send = 0, of_servers = true }}]\n\
+         [backend.app]\nservers = [\"$A\"]\nejection = \"off\"\n\
+         [backend.sorry]\nservers = [\"$B\"]\n"
+    ))
+    .set("A", server)
+    .set("B", sorry.address())
+    .start()
+}
+
+#[test]
+fn what_another_route_answers_for_an_error_is_not_kept_in_its_place() {
+    let sorry = Server::script(behave::answer(answer(
+        "Cache-Control: max-age=60\r\n",
+        "sorry",
+    )));
+    let server = Server::script(behave::answer(behave::response(404, "none")));
+    let (closed, _held) = behave::closed_port();
+    for app in [server.address(), &closed] {
+        let clearway = with_sorry(app, &sorry, "");
+        let mut client = clearway.client();
+        for times in 1..4 {
+            assert_eq!(client.get("/a").text(), "sorry");
+            assert_eq!(sorry.requests() % 3, times % 3, "{app}");
+        }
+    }
+}
+
+#[test]
+fn another_route_hears_what_the_client_asked_not_what_the_cache_did() {
+    let times = AtomicUsize::new(0);
+    let server = Server::script(move |mut conn| {
+        while conn.request().is_some() {
+            conn.send(match times.fetch_add(1, Ordering::SeqCst) {
+                0 => answer("Cache-Control: max-age=1\r\nETag: \"a\"\r\n", "first"),
+                _ => behave::response(503, "no"),
+            });
+        }
+    });
+    let sorry = Server::script(behave::ok("sorry"));
+    let clearway = with_sorry(server.address(), &sorry, "");
+    let mut client = clearway.client();
+    let mut found = client.get("/a").text();
+    while found == "first" {
+        found = client
+            .get_with("/a", "If-None-Match: \"mine\"\r\nRange: bytes=0-\r\n")
+            .text();
+    }
+    assert_eq!(found, "sorry");
+    let last = server.seen().pop().unwrap();
+    assert_eq!(last.header("if-none-match"), Some("\"a\""));
+    let heard = sorry.only();
+    assert_eq!(heard.headers.all("if-none-match"), ["\"mine\""]);
+    assert_eq!(heard.headers.all("range"), ["bytes=0-"]);
+}
+
 #[test]
 fn one_asks_while_others_wait() {
     let gate = Gate::new();

@@ -112,13 +112,16 @@ impl Exchange<'_> {
         {
             return Ok(Admission::Elsewhere);
         }
-        self.route_passed = true;
+        // A program of the backend that has waited goes on: it was entered before.
+        let is_entered = std::mem::replace(&mut self.route_passed, true);
         let Some(backend) = self.backend.clone() else {
             return Err(Stop::Fault(
                 self.local_fault(FaultKind::NoRoute, Phase::Route),
             ));
         };
-        self.cookie_for_server(&backend);
+        if !is_entered {
+            self.cookie_for_server(&backend);
+        }
         if !self.route_plan().upgrades || backend.plan.cgi.is_some() {
             self.request.head.upgrade = false;
         }

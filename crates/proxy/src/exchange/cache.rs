@@ -8,9 +8,9 @@ use std::task::Poll;
 
 use clearway_cache::{Kept, Terms, keep, wants_fresh};
 use clearway_config::model::StaleWhen;
-use clearway_http::encode_response;
 use clearway_http::{
-    Framing, HeadLimits, Method, Progress, ResponseHead, ResponseOptions, Version,
+    Framing, HeadLimits, Method, Progress, ResponseHead, ResponseOptions, Version, edited_lines,
+    encode_response,
 };
 use clearway_outcome::{Fault, FaultKind, Phase, Side};
 use clearway_rules::{FileSettings, LocalReply, View};
@@ -35,14 +35,25 @@ fn limits() -> HeadLimits {
     }
 }
 
+/// Fields that make an answer depend on what the client has.
+const CONDITIONS: [&str; 6] = [
+    "If-None-Match",
+    "If-Modified-Since",
+    "If-Match",
+    "If-Unmodified-Since",
+    "If-Range",
+    "Range",
+];
+
 /// What a request has to do with a cache.
 pub(crate) struct Cached {
     plan: Arc<CachePlan>,
     key: Vec<u8>,
     /// What is kept but no longer fresh.
     stale: Option<Arc<Kept>>,
-    /// The server is asked whether it has changed.
+    /// The server is asked whether it has changed, and what the client wanted to know stood in these fields.
     asks_if_changed: bool,
+    asked_before: Vec<(&'static str, Vec<Vec<u8>>)>,
     may_store: bool,
     /// Others wait for what comes of this request.
     ticket: Option<Ticket>,
@@ -74,6 +85,7 @@ impl Exchange<'_> {
             key,
             stale: None,
             asks_if_changed: false,
+            asked_before: Vec::new(),
             may_store: true,
             ticket: None,
             draft: None,
@@ -182,22 +194,32 @@ impl Exchange<'_> {
             return;
         }
         cached.asks_if_changed = true;
+        let (head, buf) = (&self.request.head, self.lease.filled());
         let edits = &mut self.request.edits;
-        for name in [
-            "If-None-Match",
-            "If-Modified-Since",
-            "If-Match",
-            "If-Unmodified-Since",
-            "If-Range",
-            "Range",
-        ] {
+        for name in CONDITIONS {
+            let lines = edited_lines(Some(edits), &head.fields, buf, name.as_bytes());
+            let lines: Vec<Vec<u8>> = lines.map(<[u8]>::to_vec).collect();
             edits.remove(name);
+            cached.asked_before.push((name, lines));
         }
         if let Some(tag) = tag {
             edits.set("If-None-Match", tag);
         }
         if let Some(date) = date {
             edits.set("If-Modified-Since", date);
+        }
+    }
+
+    /// Has nothing to do with the cache any more: what comes is not the answer to what was looked for, and
+    /// whoever gives it is asked what the client wanted to know.
+    pub(super) fn leave_cache(&mut self) {
+        let Some(cached) = self.cached.take() else {
+            return;
+        };
+        let edits = &mut self.request.edits;
+        for (name, lines) in cached.asked_before {
+            edits.remove(name);
+            lines.iter().for_each(|line| edits.add(name, line));
         }
     }
 
@@ -232,7 +254,8 @@ impl Exchange<'_> {
             if cached.asks_if_changed && status == 304 {
                 let kept = renewed(plan, stale, (request, response), now)?;
                 if kept.terms.is_fresh(now) {
-                    plan.entry.store.insert(&cached.key, Arc::clone(&kept), now);
+                    let store = &plan.entry.store;
+                    store.insert(&cached.key, Arc::clone(&kept), request, now);
                     cached.ticket.iter().for_each(Ticket::kept);
                 }
                 return Some((kept, "REVALIDATED"));
@@ -311,7 +334,9 @@ impl Exchange<'_> {
         };
         let kept = Arc::new(draft.with_body(body.into()));
         let now = self.wall_seconds();
-        if cached.plan.entry.store.insert(&cached.key, kept, now) {
+        let request = (&self.request.head, self.lease.filled());
+        let store = &cached.plan.entry.store;
+        if store.insert(&cached.key, kept, request, now) {
             cached.ticket.iter().for_each(Ticket::kept);
         }
     }

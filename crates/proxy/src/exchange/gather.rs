@@ -12,6 +12,9 @@ use clearway_outcome::{Fault, FaultKind, Phase};
 use super::pump::Cut;
 use super::{Exchange, Stop};
 
+/// What framing may take besides, in bytes: short bodies come in short chunks.
+const FRAMING: u64 = 64 << 10;
+
 impl Exchange<'_> {
     /// Whether a body is to be asked for or read before a server is chosen.
     pub(super) fn waits_for_body(&self) -> bool {
@@ -48,7 +51,8 @@ impl Exchange<'_> {
                 Framing::Chunked => Some(ChunkedDecoder::default()),
                 Framing::None | Framing::Length(_) | Framing::UntilClose => None,
             },
-            raw: Vec::new(),
+            most,
+            raw: (!self.needs_length()).then(Vec::new),
             body: Vec::new(),
             rest: Vec::new(),
             taken: 0,
@@ -65,7 +69,7 @@ impl Exchange<'_> {
         taken.map_err(|kind| Stop::Fault(self.client_fault(kind, Phase::RequestBody)))?;
         let worker = Rc::clone(&self.conn.worker);
         while !reading.is_done {
-            if reading.body.len() as u64 > most {
+            if reading.is_too_long() {
                 break;
             }
             let limit = self.route_plan().timeouts.request_body;
@@ -96,7 +100,7 @@ impl Exchange<'_> {
                 }
             }
         }
-        if reading.body.len() as u64 > most {
+        if reading.is_too_long() {
             return self.go_on_as_it_comes(reading);
         }
         self.body_in = self.body_in.max(reading.taken);
@@ -113,8 +117,8 @@ impl Exchange<'_> {
 
     /// The body is too long to be kept: it goes on as it came, unless the server has to know its length.
     fn go_on_as_it_comes(&mut self, reading: Reading) -> Result<(), Stop> {
-        let needs_length = self.backend.as_ref().is_some_and(|b| b.plan.cgi.is_some());
-        if needs_length || reading.body.len() as u64 > self.body_limit() {
+        let raw = reading.raw.unwrap_or_default();
+        if self.needs_length() || reading.body.len() as u64 > self.body_limit() {
             let fault = self.client_fault(FaultKind::BodyTooLarge, Phase::RequestBody);
             return Err(Stop::Fault(fault));
         }
@@ -123,11 +127,16 @@ impl Exchange<'_> {
             return Ok(());
         }
         let head_len = self.request.head.len;
-        let mut whole = Pool::new(head_len + reading.raw.len(), 0).lease();
+        let mut whole = Pool::new(head_len + raw.len(), 0).lease();
         whole.append(self.lease.filled().get(..head_len).unwrap_or_default());
-        whole.append(&reading.raw);
+        whole.append(&raw);
         self.lease = whole;
         Ok(())
+    }
+
+    /// Whether the server has to know how long a body is.
+    fn needs_length(&self) -> bool {
+        self.backend.as_ref().is_some_and(|b| b.plan.cgi.is_some())
     }
 
     fn body_ended(&self, cut: &Cut) -> Stop {
@@ -143,8 +152,10 @@ impl Exchange<'_> {
 struct Reading {
     /// Where it comes in chunks.
     decoder: Option<ChunkedDecoder>,
-    /// As it came.
-    raw: Vec<u8>,
+    /// Most bytes of it that are kept.
+    most: u64,
+    /// As it came, in case it becomes too long; none where it could not go on so.
+    raw: Option<Vec<u8>>,
     body: Vec<u8>,
     /// What follows the body: the next request.
     rest: Vec<u8>,
@@ -154,13 +165,23 @@ struct Reading {
 }
 
 impl Reading {
+    /// Whether it is more than is kept: the body itself, or with what frames it.
+    fn is_too_long(&self) -> bool {
+        let raw = self.raw.as_ref().map_or(0, Vec::len) as u64;
+        // Whole bodies stay, however they are framed, where the framing is about as long as they are.
+        self.body.len() as u64 > self.most
+            || (!self.is_done && raw > self.most.saturating_mul(2).saturating_add(FRAMING))
+    }
+
     fn take(&mut self, input: &[u8]) -> Result<(), FaultKind> {
         let Some(decoder) = &mut self.decoder else {
             self.taken += input.len() as u64;
             self.body.extend_from_slice(input);
             return Ok(());
         };
-        self.raw.extend_from_slice(input);
+        if let Some(raw) = &mut self.raw {
+            raw.extend_from_slice(input);
+        }
         let (mut at, mut trailers) = (0, Vec::new());
         while at < input.len() && !self.is_done {
             let found = decoder.extract(input.get(at..).unwrap_or_default(), &mut trailers)?;
@@ -178,5 +199,50 @@ impl Reading {
                 .extend_from_slice(input.get(at..).unwrap_or_default());
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(most: u64, raw: Option<Vec<u8>>) -> Reading {
+        Reading {
+            decoder: Some(ChunkedDecoder::default()),
+            most,
+            raw,
+            body: Vec::new(),
+            rest: Vec::new(),
+            taken: 0,
+            is_done: false,
+        }
+    }
+
+    #[test]
+    fn framing_takes_no_more_memory_than_a_few_bodies() {
+        let chunk = format!("1;{}\r\nx\r\n", "e".repeat(250));
+        let mut kept = reading(100_000, Some(Vec::new()));
+        let mut bare = reading(100_000, None);
+        let mut sent = 0;
+        while !kept.is_too_long() {
+            kept.take(chunk.as_bytes()).unwrap();
+            sent += chunk.len();
+            assert!(sent < 300_000);
+        }
+        for _ in 0..10_000 {
+            bare.take(chunk.as_bytes()).unwrap();
+        }
+        assert_eq!((bare.body.len(), bare.is_too_long()), (10_000, false));
+        assert!(bare.raw.is_none());
+    }
+
+    #[test]
+    fn a_whole_body_is_not_too_long_for_its_framing() {
+        let mut whole = reading(10, Some(Vec::new()));
+        let chunk = format!("1;{}\r\nx\r\n", "e".repeat(250));
+        let text = format!("{}0\r\n\r\nGET", chunk.repeat(10));
+        whole.take(text.as_bytes()).unwrap();
+        assert!(whole.is_done && !whole.is_too_long());
+        assert_eq!((whole.body.len(), whole.rest.as_slice()), (10, &b"GET"[..]));
     }
 }

@@ -56,6 +56,7 @@ impl Exchange<'_> {
             return Turned::Unchanged(stop);
         };
         self.conn.timer.set_latest(None);
+        self.leave_cache();
         self.see_get(turn);
         let (scratch, edits) = (&mut self.request.scratch, &mut self.request.edits);
         let send = match turn.send {

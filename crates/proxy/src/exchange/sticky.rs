@@ -2,7 +2,7 @@
 
 use clearway_balance::sticky::{Brought, OfServer, Sticky};
 use clearway_base::clock;
-use clearway_http::{Known, Method};
+use clearway_http::{Method, edited_lines};
 use clearway_rules::ast::Persist;
 
 use super::Exchange;
@@ -56,18 +56,20 @@ impl Exchange<'_> {
         }
         let name = sticky.name();
         let (head, buf) = (&self.request.head, self.lease.filled());
-        if head.cookie(name.as_bytes(), buf).is_none() {
+        let edits = Some(&self.request.edits);
+        let lines = edited_lines(edits, &head.fields, buf, b"cookie");
+        let pairs = lines.flat_map(|line| line.split(|&byte| byte == b';'));
+        let pairs = pairs.map(<[u8]>::trim_ascii);
+        let own = |pair: &'_ [u8]| {
+            let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+            Some(pair.len() - value.len())
+        };
+        if pairs.clone().all(|pair| own(pair).is_none()) {
             return;
         }
-        let fields = head
-            .fields
-            .iter()
-            .filter(|field| field.known == Known::Cookie);
-        let pairs = fields.flat_map(|field| field.value.of(buf).split(|&byte| byte == b';'));
         let mut kept: Vec<Vec<u8>> = Vec::new();
-        for pair in pairs.map(<[u8]>::trim_ascii) {
-            let value = pair.strip_prefix(name.as_bytes());
-            match value.and_then(|rest| rest.strip_prefix(b"=")) {
+        for pair in pairs {
+            match own(pair).and_then(|at| pair.get(at..)) {
                 None => kept.push(pair.to_vec()),
                 Some(value) if policy.mode == Mode::Prefix => {
                     let value = sticky.for_server(value);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use clearway_outcome::FaultKind;
 
 use crate::ast::LimitUse;
@@ -11,8 +12,8 @@ use crate::limit::{Allowed, Budget, Verdict, ask};
 use crate::scratch::Scratch;
 use crate::view::{Flow, LocalReply, View};
 
-/// Longest key, in bytes.
-const KEY_MAX: usize = 1 << 10;
+/// Longest key that is kept as it is, in bytes; of a longer one its sum is.
+const KEY_MAX: usize = 256;
 
 /// One use of a limit.
 #[derive(Debug)]
@@ -75,10 +76,12 @@ impl Limit {
             let keys = self.uses.iter().map(|one| {
                 let mut key = Vec::new();
                 one.key.write(&at, &mut key);
+                if key.len() > KEY_MAX {
+                    key = digest(&SHA256, &key).as_ref().to_vec();
+                }
                 (key, one)
             });
-            keys.filter(|(key, _)| !key.is_empty() && key.len() <= KEY_MAX)
-                .collect()
+            keys.filter(|(key, _)| !key.is_empty()).collect()
         };
         let passes = match self.is_rate {
             true => self.rate(&keys, view, scratch),
@@ -127,5 +130,68 @@ impl Limit {
         }
         scratch.note_limit(self.is_rate, "PASSED");
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use clearway_http::Edits;
+
+    use crate::ast::{Action, Condition, Definitions, LimitUse, Rule, Template};
+    use crate::limit::{LimitKind, LimitSettings};
+    use crate::testing::get;
+    use crate::{Flow, Program, Scratch};
+
+    /// How many of three requests with each of these headers pass, which may come once.
+    fn passed(of_rate: bool, values: &[&str]) -> Vec<usize> {
+        let kind = match of_rate {
+            true => LimitKind::Rate(1),
+            false => LimitKind::Together,
+        };
+        let settings = LimitSettings { kind, entries: 100 };
+        let key = Template::parse("${header:x}").unwrap();
+        let definitions = Definitions {
+            limits: BTreeMap::from([("a".to_owned(), (settings, key))]),
+            ..Definitions::default()
+        };
+        let uses = vec![LimitUse {
+            limit: "a".to_owned(),
+            most: u32::from(!of_rate),
+            undelayed: 0,
+        }];
+        let rule = Rule {
+            condition: Condition::Always,
+            actions: vec![Action::Limit {
+                uses,
+                status: 429,
+                dry_run: false,
+                of_rate,
+            }],
+        };
+        let program = Program::compile_with(&[rule], &definitions).unwrap();
+        let mut held = Vec::new();
+        let mut count = |value: &str| {
+            let asked = get("/", &[&format!("X: {value}")]);
+            let mut pass = || {
+                let mut scratch = Scratch::default();
+                let flow = program.run_request(&asked.view(), &mut scratch, &mut Edits::default());
+                held.push(scratch);
+                flow == Flow::Continue
+            };
+            (0..3).filter(|_| pass()).count()
+        };
+        values.iter().map(|value| count(value)).collect()
+    }
+
+    #[test]
+    fn long_keys_count_like_short_ones_and_empty_ones_not_at_all() {
+        let long = "x".repeat(5_000);
+        let other = format!("{long}y");
+        for of_rate in [true, false] {
+            let passed = passed(of_rate, &["a", &long, &other, ""]);
+            assert_eq!(passed, [1, 1, 1, 3], "{of_rate}");
+        }
     }
 }

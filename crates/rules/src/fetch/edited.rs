@@ -1,6 +1,6 @@
 //! Parts of heads as the rules before have left them.
 
-use clearway_http::{Edits, Field, Known};
+use clearway_http::{Edits, edited_lines};
 
 use super::{Argument, Context, Short, Visit};
 
@@ -10,38 +10,6 @@ fn parts(argument: &Argument) -> (&str, Option<i64>) {
         Some((name, number)) => (name, number.trim().parse().ok()),
         None => (&argument.text, None),
     }
-}
-
-/// The lines of a header, those that came and are still there first.
-fn lines<'a>(
-    edits: Option<&'a Edits>,
-    fields: &'a [Field],
-    buf: &'a [u8],
-    name: &str,
-) -> Vec<&'a [u8]> {
-    let name = name.as_bytes();
-    let known = Known::of(name);
-    let came = fields.iter().filter(|field| {
-        field.known == known
-            && (known != Known::Other || field.name.of(buf).eq_ignore_ascii_case(name))
-    });
-    let came = came.map(|field| field.value.of(buf));
-    let Some(edits) = edits else {
-        return came.collect();
-    };
-    if known == Known::Host
-        && let Some(host) = edits.host()
-    {
-        return vec![host];
-    }
-    let written = edits.written();
-    let written = written.filter(|(own, _)| own.eq_ignore_ascii_case(name));
-    // As a parser reads them.
-    let written = written.map(|(_, value)| value.trim_ascii());
-    if edits.drops(name) {
-        return written.collect();
-    }
-    came.chain(written).collect()
 }
 
 /// Items between commas outside of quotes, without the space around them.
@@ -85,7 +53,7 @@ fn count(count: usize, visit: &mut Visit<'_>) -> bool {
 }
 
 /// The lines of a header of the request or the response.
-pub(crate) fn lines_of<'a>(at: &Context<'a>, name: &str, response: bool) -> Vec<&'a [u8]> {
+pub(crate) fn lines_of<'a>(at: &Context<'a>, name: &'a str, response: bool) -> Vec<&'a [u8]> {
     if response {
         answered(at, name)
     } else {
@@ -94,16 +62,16 @@ pub(crate) fn lines_of<'a>(at: &Context<'a>, name: &str, response: bool) -> Vec<
 }
 
 /// Lines of the request. When there is a response, what rules change is that.
-fn asked<'a>(at: &Context<'a>, name: &str) -> Vec<&'a [u8]> {
+fn asked<'a>(at: &Context<'a>, name: &'a str) -> Vec<&'a [u8]> {
     let edits = at.view.edits.filter(|_| at.view.response.is_none());
-    lines(edits, &at.view.head.fields, at.view.buf, name)
+    edited_lines(edits, &at.view.head.fields, at.view.buf, name.as_bytes()).collect()
 }
 
-fn answered<'a>(at: &Context<'a>, name: &str) -> Vec<&'a [u8]> {
+fn answered<'a>(at: &Context<'a>, name: &'a str) -> Vec<&'a [u8]> {
     let Some((head, buf)) = at.view.response else {
         return Vec::new();
     };
-    lines(at.view.edits, &head.fields, buf, name)
+    edited_lines(at.view.edits, &head.fields, buf, name.as_bytes()).collect()
 }
 
 pub(super) fn header_line(at: &Context<'_>, name: &Argument, visit: &mut Visit<'_>) -> bool {

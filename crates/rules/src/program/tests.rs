@@ -5,6 +5,7 @@ mod compile;
 mod edit;
 mod fetch;
 mod reply;
+mod waits;
 
 use clearway_http::Edits;
 use clearway_outcome::{Address, FaultKind};
