@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use clearway_config::model::{Config, LogLevel, Workers};
+use clearway_config::model::{Config, Identifier, LogLevel, Workers};
 use clearway_config::{Diagnostic, Loaded, Severity};
 use clearway_doctor::evidence::ChangeKind;
+use clearway_net::identity::{self, Identity};
 use clearway_net::kernel;
 use clearway_net::listen::Socket;
 use clearway_proxy::board::Board;
@@ -167,7 +168,13 @@ impl Supervisor {
         let opened = sockets::open_missing(&config, &[], count, place.takes_over)
             .map_err(StartError::Open)?;
         let sinks = Sinks::open(&config).map_err(StartError::Open)?;
-        let mut workers = spawn_workers(&config, count, &plan, &shared)?;
+        let identity = identity(&config).map_err(StartError::Open)?;
+        if identity.is_none() && config.process.user.is_some() {
+            let words = "process.user is for processes of root and does nothing here".to_owned();
+            let level = LogLevel::Warn;
+            emit(&mut events, &config, Event::News(News { level, words }));
+        }
+        let mut workers = spawn_workers(&config, (count, identity), &plan, &shared)?;
         let state = State::new(config, plan, board, (shared, issuing), (asks, tell));
         let rings = workers.iter_mut().filter_map(|w| w.access.take()).collect();
         let logs = Logs::start(&state, rings, sinks);
@@ -435,6 +442,10 @@ impl Supervisor {
         for warning in warnings(loaded.diagnostics, &config) {
             self.emit(Event::News(warning));
         }
+        let (user, group) = (&config.process.user, &config.process.group);
+        if (user, group) != (&old.process.user, &old.process.group) {
+            changes.push("process.user and process.group change with the next start".to_owned());
+        }
         if config.process.workers != old.process.workers {
             changes.push("the number of workers changes with the next start".to_owned());
         }
@@ -580,10 +591,23 @@ impl Supervisor {
     }
 }
 
+/// Whose rights the threads that serve traffic are to have, where the process may give them.
+///
+/// # Errors
+/// There is no such user or group.
+pub fn identity(config: &Config) -> Result<Option<Identity>, String> {
+    let Some(user) = config.process.user.as_ref() else {
+        return Ok(None);
+    };
+    let group = config.process.group.as_ref();
+    let found = Identity::find(user.as_str(), group.map(Identifier::as_str))?;
+    Ok(identity::is_root().then_some(found))
+}
+
 /// Starts the threads that serve traffic.
 fn spawn_workers(
     config: &Config,
-    count: usize,
+    (count, identity): (usize, Option<Identity>),
     plan: &Arc<Plan>,
     shared: &Arc<Shared>,
 ) -> Result<Vec<Handle>, StartError> {
@@ -593,6 +617,7 @@ fn spawn_workers(
             index,
             // Pinning helps only while every worker has a core of its own.
             core: (count > 1 && count <= cores).then_some(index),
+            identity: identity.clone(),
             shared: Arc::clone(shared),
             plan: Arc::clone(plan),
             log_ring: config.log.buffer,

@@ -12,6 +12,7 @@ pub mod connect;
 pub mod dns;
 pub mod h2;
 pub mod host;
+pub mod identity;
 pub mod kernel;
 pub mod listen;
 pub mod probe;

@@ -16,6 +16,7 @@ use clearway_base::intern::Name;
 use clearway_base::ring;
 use clearway_base::rng::Rng;
 use clearway_http::DateCache;
+use clearway_net::identity::Identity;
 use clearway_net::listen::Socket;
 use clearway_net::splice::PipePool;
 use clearway_net::timer::Timers;
@@ -102,6 +103,8 @@ pub struct Setup {
     pub index: usize,
     /// The core to run on, if any.
     pub core: Option<usize>,
+    /// Whose rights the thread is to have; those that it was started with when absent.
+    pub identity: Option<Identity>,
     /// Counters shared with control.
     pub shared: Arc<Shared>,
     /// The Plan to begin with.
@@ -158,12 +161,13 @@ fn run(
         // Running unpinned is slower, not wrong.
         clearway_net::kernel::pin_to_core(core).unwrap_or_default();
     }
+    let assumed = setup.identity.as_ref().map_or(Ok(()), Identity::assume);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .max_io_events_per_tick(512)
         .build_local(tokio::runtime::LocalOptions::default());
-    let (result, runtime) = match runtime {
+    let (result, runtime) = match assumed.and(runtime) {
         Ok(runtime) => (Ok(()), Some(runtime)),
         Err(error) => (Err(error), None),
     };

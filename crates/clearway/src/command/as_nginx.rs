@@ -269,6 +269,7 @@ fn check(options: &Options) -> ExitCode {
 /// Whether logs and the file with the process's id can be written, and addresses are this host's.
 fn could_start(loaded: &Loaded, process: &NginxProcess) -> Result<(), String> {
     process.errors.as_deref().map_or(Ok(()), try_file)?;
+    clearway_control::supervisor::identity(&loaded.config)?;
     clearway_control::try_logs(&loaded.config)?;
     clearway_control::try_addresses(&loaded.config)?;
     try_file(&process.pid)

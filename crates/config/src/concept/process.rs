@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{concept, table_value};
 use crate::syntax::Node;
-use crate::value::{OrOff, Problem, Reader, Spec, Value};
+use crate::value::{Identifier, OrOff, Problem, Reader, Spec, Value};
 use crate::words;
 
 concept! {
@@ -18,6 +18,11 @@ concept! {
     /// How long connections may take to end when the process stops, or when their server was removed; `"off"` = as
     /// long as they want.
     drain: OrOff<Duration> = OrOff::On(Duration::from_secs(30)), example = Some("\"2m\"");
+    /// The user whose rights the threads that serve traffic have, by name or number; those of the process unless
+    /// given. Configurations, keys, logs and sockets are opened with the rights of the process. Needs root.
+    user: Option<Identifier> = None, example = Some("\"www-data\"");
+    /// The group they have, in place of the user's own.
+    group: Option<Identifier> = None, example = Some("\"www-data\"");
 }
 table_value!(Process);
 

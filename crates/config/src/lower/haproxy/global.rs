@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::super::notes::Notes;
 use super::logs::{self, Manner, Target};
-use crate::model::{Config, OrOff, Workers};
+use crate::model::{Config, Identifier, OrOff, Workers};
 use crate::survey::units;
 use crate::syntax::haproxy::Line;
+use crate::value::Text as _;
 
 /// Keywords about nothing that requests or clients notice.
 const HARMLESS: &[(&str, &str)] = &[
@@ -20,10 +21,6 @@ const HARMLESS: &[(&str, &str)] = &[
         "`clearway run` stays in the foreground; called by the name haproxy, it is obeyed",
     ),
     ("master-worker", "one process serves and reloads"),
-    ("user", "the user is that of the service"),
-    ("group", "the group is that of the service"),
-    ("uid", "the user is that of the service"),
-    ("gid", "the group is that of the service"),
     (
         "chroot",
         "the service decides what is seen of the file system",
@@ -177,6 +174,8 @@ impl Global {
         let value = line.word(1);
         let number = units::size(value).and_then(|number| usize::try_from(number).ok());
         match line.word(0) {
+            "user" | "uid" => config.process.user = Identifier::parse(value).ok(),
+            "group" | "gid" => config.process.group = Identifier::parse(value).ok(),
             "maxconn" => self.maxconn = units::size(value),
             "crt-base" => self.crt_base = value.into(),
             "ca-base" => self.ca_base = value.into(),

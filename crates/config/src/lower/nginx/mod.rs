@@ -34,10 +34,11 @@ use std::path::{Path, PathBuf};
 
 use super::notes::Notes;
 use crate::foreign::Foreign;
-use crate::model::{Config, OrOff, Workers};
+use crate::model::{Config, Identifier, OrOff, Workers};
 use crate::survey::nginx::scope::Scope;
 use crate::survey::units;
 use crate::syntax::nginx::{Directive, Tree};
+use crate::value::Text as _;
 use table::Fate;
 use values::Names;
 
@@ -140,6 +141,12 @@ fn process(scope: &Scope<'_>, config: &mut Config) {
         .filter(|count| *count > 0)
     {
         config.process.workers = Workers::Count(count);
+    }
+    if let Some(user) = scope.find("user") {
+        let name = |index| Identifier::parse(user.argument(index)?).ok();
+        config.process.user = name(0);
+        // A group has the user's name unless it has its own.
+        config.process.group = name(1).or_else(|| name(0));
     }
     let drain = scope
         .find("worker_shutdown_timeout")

@@ -414,7 +414,7 @@ const TABLE: &[(&str, Fate)] = &[
     ),
     ("rewrite_log", Harmless("a line of the log")),
     // The process.
-    ("user", Harmless(SERVICE)),
+    ("user", Done),
     ("worker_processes", Done),
     (
         "worker_connections",
