@@ -447,7 +447,7 @@ pub(super) fn backend(proxy: &Proxy, global: &Global, config: &mut Config, notes
     backend.limits.response_header_bytes = Some(global.buffer.clamp(1_024, 65_536));
     balance::read(proxy, &members, &mut backend, notes);
     server::settle(&mut backend, &mut members, global);
-    backend.health = check::read(proxy, &members, notes);
+    backend.health = check::read(proxy, &mut members, notes);
     let is_checked = |member: &server::Member<'_>| member.parameters.has("check");
     if members.is_empty() || members.iter().any(is_checked) {
         backend.server_logs = logs::of_servers(proxy, &global.logs, &global.manner);
