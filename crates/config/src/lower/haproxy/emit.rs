@@ -167,8 +167,9 @@ fn listener(
         origins,
         ..Listener::default()
     };
+    // Who names no backend has none, although there may be but one.
+    listener.fallback = listener.backend.is_some();
     if is_http {
-        listener.fallback = listener.backend.is_some();
         unavailable(&mut listener.errors, global.speaks_tls);
     }
     if let Some(backlog) = seat.backlog {
