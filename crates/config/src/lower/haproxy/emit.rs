@@ -163,7 +163,11 @@ fn listener(
         limits: limits(proxy, global),
         compression: bodies::overrides(proxy),
         cache: proxy.caching.clone(),
-        errors: pages(proxy),
+        // Without requests there is nobody to show them to.
+        errors: match is_http {
+            true => pages(proxy),
+            false => ErrorPages::default(),
+        },
         origins,
         ..Listener::default()
     };
