@@ -143,6 +143,20 @@ impl Machine {
         transition
     }
 
+    /// Takes the word of somebody for it who knows better than checks. Those go on from there.
+    pub fn force(&mut self, to: Status, why: String) -> Option<Transition> {
+        let from = std::mem::replace(&mut self.status, to);
+        self.against = 0;
+        (from != to).then_some(Transition { from, to, why })
+    }
+
+    /// Has one more failed check take a server down that is up.
+    pub fn weaken(&mut self) {
+        if self.status == Status::Up {
+            self.against = self.needed() - 1;
+        }
+    }
+
     /// How many results in a row speak against the present verdict.
     #[must_use]
     pub fn against(&self) -> u32 {
@@ -335,6 +349,20 @@ mod tests {
         machine.set_policy(policy(7));
         assert_eq!(machine.status(), Status::Down);
         assert_eq!(machine.observe(&passed()), None);
+    }
+
+    #[test]
+    fn a_word_from_elsewhere_is_where_checks_go_on_from() {
+        let mut machine = Machine::new(Policy::default());
+        machine.observe(&passed());
+        let down = machine.force(Status::Down, "told".to_owned()).unwrap();
+        assert_eq!((down.from, down.to), (Status::Up, Status::Down));
+        assert_eq!(machine.force(Status::Down, "told".to_owned()), None);
+        assert_eq!(machine.observe(&passed()), None);
+        machine.observe(&passed()).unwrap();
+        machine.weaken();
+        assert_eq!(machine.against(), 2);
+        assert_eq!(machine.observe(&refused()).unwrap().to, Status::Down);
     }
 
     #[test]

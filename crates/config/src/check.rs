@@ -10,6 +10,7 @@ mod listeners;
 mod logs;
 mod process;
 mod routes;
+mod watch;
 
 use std::time::Duration;
 

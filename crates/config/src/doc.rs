@@ -7,17 +7,17 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::diagnostic::Lines;
 use crate::model::{
-    AccessLog, Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, Ask, Backend,
-    BackendTls, BasicAuth, BodyReplacement, ByRequest, CacheStore, CacheTime, Caching,
-    CertificateFiles, CheckStep, ClientCertificates, ClientFrom, Compression, ConcurrencyLimit,
-    ConcurrencyLimitUse, ConcurrencyLimiting, Condition, CookieSite, Ejection, ErrorPage, Files,
-    Forwarding, HashFunction, Health, HealthKind, Incidents, Keepalive, Limits, Listener,
-    ListenerTls, Log, LogFormat, LogLevel, Map as MapTable, MapEntry, Match, Mode, OnError,
-    Passthrough, Process, ProxyProtocol, Queue, RateLimit, RateLimitUse, RateLimiting, Redirect,
-    ReplaceBody, Replacement, Reply, Resolver, Retries, RetryMethods, Rewrite, Route, Rule,
-    RuntimeSocket, SendProxy, Server, ServerLog, ServerProtocol, ServerState, StatusPage, Stick,
-    StickyCookie, Syslog, SyslogFraming, Table, Tally, Timeouts, TlsProfile, Track, ValueTest,
-    Webhook, XForwarded,
+    AccessLog, Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey, Actions, Admin, AfterErrors,
+    Agent, Ask, Backend, BackendTls, BasicAuth, BodyReplacement, ByRequest, CacheStore, CacheTime,
+    Caching, CertificateFiles, CheckStep, ClientCertificates, ClientFrom, Compression,
+    ConcurrencyLimit, ConcurrencyLimitUse, ConcurrencyLimiting, Condition, CookieSite, Ejection,
+    ErrorPage, Files, Forwarding, HashFunction, Health, HealthKind, Incidents, Keepalive, Limits,
+    Listener, ListenerTls, Log, LogFormat, LogLevel, Map as MapTable, MapEntry, Match, Mode,
+    Observe, OnError, Passthrough, Process, ProxyProtocol, Queue, RateLimit, RateLimitUse,
+    RateLimiting, Redirect, ReplaceBody, Replacement, Reply, Resolver, Retries, RetryMethods,
+    Rewrite, Route, Rule, RuntimeSocket, SendProxy, Server, ServerLog, ServerProtocol, ServerState,
+    StatusPage, Stick, StickyCookie, Syslog, SyslogFraming, Table, Tally, Timeouts, TlsProfile,
+    Track, ValueTest, Webhook, XForwarded,
 };
 use crate::syntax::{Kind, Node};
 use crate::value::{Row, Section, Spec, Value, section_schema};
@@ -116,7 +116,7 @@ const fn chapter<S: Section>(place: &'static str) -> Chapter {
 }
 
 /// The chapters, in the order of the page.
-const CHAPTERS: [Chapter; 68] = [
+const CHAPTERS: [Chapter; 69] = [
     chapter::<Process>(""),
     chapter::<Admin>(""),
     chapter::<RuntimeSocket>(""),
@@ -173,6 +173,7 @@ const CHAPTERS: [Chapter; 68] = [
     chapter::<Backend>(""),
     chapter::<BackendTls>("`tls` of a backend"),
     chapter::<Server>("`servers` of a backend"),
+    chapter::<Agent>("`agent` of a server"),
     chapter::<StickyCookie>("`[backend.NAME.sticky]`"),
     chapter::<ByRequest>("`[backend.NAME.by_request]`"),
     chapter::<Keepalive>("`[backend.NAME.keepalive]`"),
@@ -384,7 +385,13 @@ fn choices_of(title: &str) -> String {
         }
         title if title == Server::TITLE => vec![table!("state", ServerState)],
         title if title == StickyCookie::TITLE => vec![table!("same_site", CookieSite)],
-        title if title == Health::TITLE => vec![table!("kind", HealthKind)],
+        title if title == Health::TITLE => {
+            vec![
+                table!("kind", HealthKind),
+                table!("observe", Observe),
+                table!("on_error", AfterErrors),
+            ]
+        }
         title if title == Retries::TITLE => vec![table!("methods", RetryMethods)],
         title if title == Backend::TITLE => {
             vec![
@@ -626,6 +633,7 @@ mod tests {
         reads::<StatusPage>();
         reads::<Backend>();
         reads::<Server>();
+        reads::<Agent>();
         reads::<StickyCookie>();
         reads::<Keepalive>();
         reads::<Queue>();

@@ -13,13 +13,14 @@ use clearway_base::clock::{self, Stamp};
 use clearway_base::hash::{Map, Set};
 use clearway_base::intern::Name;
 use clearway_base::ring::Reader;
-use clearway_config::model::LogDestination;
+use clearway_config::model::{LogDestination, Observe};
 use clearway_outcome::FaultKind;
 use clearway_proxy::board::{DOWN, EJECTED, ServerEntry};
-use clearway_proxy::plan::{BackendPlan, Plan, ServerPlan};
+use clearway_proxy::plan::{BackendPlan, CheckPlan, Plan, ServerPlan};
 use clearway_telemetry::{codec, receipt};
 use tokio::time::Instant;
 
+use crate::health::verdict::{Order, Source};
 use crate::logs;
 use crate::state::State;
 
@@ -54,6 +55,10 @@ struct Seen {
     last_fault: Option<FaultKind>,
     was_usable: bool,
     up_since: Option<Stamp>,
+    /// What went well and what failed, as far as it is looked at beside checks.
+    observed: (u64, u64),
+    /// Errors in a row.
+    errors: u32,
 }
 
 impl Passive {
@@ -175,6 +180,9 @@ impl Passive {
             {
                 changes.extend(ejector.observe_many(index, batch, now));
             }
+            if let Some(check) = backend.check.as_ref().filter(|_| server.checked) {
+                self.observe(server, check);
+            }
             self.weigh(server, now);
         }
         for change in changes {
@@ -211,8 +219,32 @@ impl Passive {
         seen.was_usable = usable;
         let configured = server.weight / slow_start::UNIT;
         let weight = slow_start::effective(configured, seen.up_since, server.slow_start, now);
+        let weight = self.state.verdicts.weight(key, weight);
         if weight != server.entry.cell.weight() {
             self.state.board().set_weight(key, weight);
+        }
+    }
+
+    /// Counts errors in a row that say something about a server beside its checks. Of those that ended
+    /// since the last look nobody knows the order: one that went well ends the row.
+    fn observe(&mut self, server: &ServerPlan, check: &CheckPlan) {
+        if check.observe == Observe::Off {
+            return;
+        }
+        let key = (server.backend, server.address);
+        let (well, failed) = observed(&server.entry, check.observe);
+        let seen = self.seen.entry(key).or_default();
+        let before = std::mem::replace(&mut seen.observed, (well, failed));
+        let failed = narrow(failed.saturating_sub(before.1));
+        if well > before.0 {
+            seen.errors = 0;
+        } else {
+            seen.errors = seen.errors.saturating_add(failed);
+        }
+        if seen.errors >= check.error_limit {
+            seen.errors = 0;
+            let order = Order::Errors(check.on_error);
+            self.state.verdicts.order(key, Source::Check, order);
         }
     }
 
@@ -287,6 +319,18 @@ impl Seen {
 fn totals(server: &ServerEntry) -> (u64, u64) {
     let faults = server.faults(FaultKind::counts_against_server);
     (server.successes(), faults)
+}
+
+/// What went well on a server so far and what failed, as far as it is looked at.
+fn observed(server: &ServerEntry, what: Observe) -> (u64, u64) {
+    let connects = server.faults(|kind| kind.haproxy()[1] == b'C');
+    let refused: u64 = server.shards.iter().map(|s| s.responses[4].value()).sum();
+    let (well, all) = (server.successes(), totals(server).1);
+    match what {
+        Observe::Off => (0, 0),
+        Observe::Tcp => (well + all.saturating_sub(connects), connects),
+        Observe::Http => (well.saturating_sub(refused), all + refused),
+    }
 }
 
 fn narrow(count: u64) -> u32 {

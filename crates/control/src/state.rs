@@ -14,6 +14,7 @@ use clearway_proxy::worker::Shared;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::haproxy::Runtime;
+use crate::health::verdict::Verdicts;
 use crate::incidents::Incidents;
 use crate::issuance::Issuing;
 use crate::receipts::Receipts;
@@ -81,6 +82,8 @@ pub struct State {
     incidents: Mutex<Incidents>,
     /// Told when there is something new about incidents.
     pub(crate) incident_news: Notify,
+    /// What is said of servers by those who look after them.
+    pub(crate) verdicts: Verdicts,
     /// What belongs to HAProxy's statistics and runtime commands.
     pub(crate) runtime: Runtime,
     /// Who obtains certificates.
@@ -114,7 +117,7 @@ fn change_of(to: &str) -> Option<ChangeKind> {
     Some(match to {
         "down" | "ejected" => ChangeKind::ServerDown,
         "up" | "back" => ChangeKind::ServerUp,
-        "drain" | "maintenance" => ChangeKind::ServerLeft,
+        "drain" | "stopping" | "maintenance" => ChangeKind::ServerLeft,
         "ready" => ChangeKind::ServerJoined,
         _ => return None,
     })
@@ -143,6 +146,7 @@ impl State {
             stories: Mutex::default(),
             incidents: Mutex::default(),
             incident_news: Notify::new(),
+            verdicts: Verdicts::default(),
             runtime: Runtime::default(),
             issuing,
             shared,
@@ -264,9 +268,13 @@ impl State {
         drop(self.news.send(News { level, words }));
     }
 
-    /// Sets and clears flags of a server.
+    /// Sets and clears flags of a server, and has follow what follows; whether anything changed.
     pub fn set_flags(&self, key: (Name, Name), set: u32, clear: u32) -> bool {
-        self.board().set_flags(key, set, clear)
+        let Some(before) = self.board().set_flags(key, set, clear) else {
+            return false;
+        };
+        self.follow(key, before);
+        true
     }
 
     /// Returns when the receipts of requests that have ended are filed, or after a second.

@@ -15,7 +15,7 @@ const KEEP: usize = 20;
 pub struct Transition {
     /// Microseconds since the Unix epoch.
     pub at: u64,
-    /// What it became: `up`, `down`, `ejected`, `back`, `drain`, `maintenance`, `ready`, `added`.
+    /// What it became: `up`, `down`, `ejected`, `back`, `drain`, `stopping`, `maintenance`, `ready`, `added`.
     pub to: &'static str,
     /// Why, in words.
     pub why: String,

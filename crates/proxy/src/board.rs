@@ -39,16 +39,21 @@ pub const REMOVED: u32 = 16;
 /// Set when the time that connections of a removed server had to end is over.
 pub const CUT: u32 = 32;
 
+/// Set when checks want the server drained: sticky clients only.
+pub const STOPPING: u32 = 64;
+
 /// Control's word about one server: one cache line, relaxed loads.
 #[derive(Debug)]
 #[repr(align(64))]
 pub struct ServerCell {
     flags: AtomicU32,
     weight: AtomicU32,
+    /// Occasions on which what was open then had to end.
+    cuts: AtomicU32,
 }
 
 impl ServerCell {
-    /// Which of [`DOWN`], [`EJECTED`], [`DRAIN`], [`MAINTENANCE`], [`REMOVED`] and [`CUT`] hold.
+    /// Which of [`DOWN`], [`EJECTED`], [`DRAIN`], [`STOPPING`], [`MAINTENANCE`], [`REMOVED`] and [`CUT`] hold.
     #[must_use]
     pub fn flags(&self) -> u32 {
         self.flags.load(Ordering::Relaxed)
@@ -66,10 +71,21 @@ impl ServerCell {
         self.flags() == 0
     }
 
-    /// Whether tunnels to the server must end now.
+    /// What tells tunnels that begin now from those that begin later.
     #[must_use]
-    pub fn is_cut(&self) -> bool {
-        self.flags() & CUT != 0
+    pub fn cuts(&self) -> u32 {
+        self.cuts.load(Ordering::Relaxed)
+    }
+
+    /// Whether tunnels to the server must end now that began when it had so many [`ServerCell::cuts`].
+    #[must_use]
+    pub fn is_cut(&self, cuts: u32) -> bool {
+        self.flags() & CUT != 0 || self.cuts() != cuts
+    }
+
+    /// Has the tunnels end that are open now; control's to call, which then tells the workers.
+    pub fn cut(&self) {
+        self.cuts.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether requests of clients that stick to the server may still go to it.
@@ -88,6 +104,7 @@ pub fn state_name(flags: u32) -> &'static str {
         (DOWN, "down"),
         (EJECTED, "ejected"),
         (DRAIN, "drain"),
+        (STOPPING, "drain"),
     ];
     let found = names.into_iter().find(|(flag, _)| flags & flag != 0);
     found.map_or("up", |(_, name)| name)
@@ -96,7 +113,7 @@ pub fn state_name(flags: u32) -> &'static str {
 /// Whether a server with these flags gets any requests at all: those of sticky clients while it is
 /// drained.
 fn takes_slots(flags: u32) -> bool {
-    flags & !DRAIN == 0
+    flags & !(DRAIN | STOPPING) == 0
 }
 
 /// One server of one backend.
@@ -338,6 +355,7 @@ impl Board {
                 cell: ServerCell {
                     flags: AtomicU32::new(flags),
                     weight: AtomicU32::new(weight),
+                    cuts: AtomicU32::new(0),
                 },
                 slots,
                 shards: (0..workers).map(|_| ServerShard::default()).collect(),
@@ -375,15 +393,13 @@ impl Board {
         Arc::clone(entry)
     }
 
-    /// Sets and clears flags of a server and tells the workers; says whether anything changed.
-    pub fn set_flags(&self, key: (Name, Name), set: u32, clear: u32) -> bool {
-        let Some(entry) = self.servers.get(&key) else {
-            return false;
-        };
+    /// Sets and clears flags of a server and tells the workers; what they were, if anything changed.
+    pub fn set_flags(&self, key: (Name, Name), set: u32, clear: u32) -> Option<u32> {
+        let entry = self.servers.get(&key)?;
         let old = entry.cell.flags();
         let new = (old | set) & !clear;
         if new == old {
-            return false;
+            return None;
         }
         entry.cell.flags.store(new, Ordering::Relaxed);
         // Workers must never take a server with closed slots for a usable one: those whom it
@@ -395,7 +411,7 @@ impl Board {
             self.touch(key.0);
             entry.slots.set_open(false);
         }
-        true
+        Some(old)
     }
 
     /// Sets a server's effective weight and tells the workers.
@@ -501,10 +517,10 @@ mod tests {
         let server = board.server(key, 100, 0);
         assert!(server.cell.is_usable());
         let before = backend.generation();
-        assert!(board.set_flags(key, DOWN, 0));
-        assert!(!board.set_flags(key, DOWN, 0));
+        assert_eq!(board.set_flags(key, DOWN, 0), Some(0));
+        assert_eq!(board.set_flags(key, DOWN, 0), None);
         assert!(backend.generation() > before && !server.cell.is_usable());
-        assert!(board.set_flags(key, DRAIN, DOWN) && server.cell.takes_sticky());
+        assert!(board.set_flags(key, DRAIN, DOWN).is_some() && server.cell.takes_sticky());
         board.sweep();
         assert!(Arc::ptr_eq(&board.server(key, 1, 0), &server));
         drop(server);

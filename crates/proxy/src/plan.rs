@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use clearway_balance::Algorithm;
 use clearway_balance::budget::{self, Budget};
+use clearway_balance::eject;
 use clearway_balance::sticky::Sticky;
-use clearway_balance::{eject, health};
 use clearway_base::hash::Map;
 use clearway_base::intern::Name;
 use clearway_config::model::{
@@ -20,7 +20,6 @@ use clearway_config::model::{
 use clearway_http::{HeadLimits, Tolerance, XForwarded};
 use clearway_net::cgi::Dialect;
 use clearway_net::connect::Target;
-use clearway_net::probe::{Http2, Probe, ProbeTls};
 use clearway_net::tls::{ClientTls, Files, Marks, ServerName, ServerTls, marks};
 use clearway_outcome::{Address, FaultKind};
 use clearway_rules::ast::Definitions;
@@ -33,6 +32,10 @@ use crate::body::plan::BodyPlan;
 use crate::cache::{CacheEntry, CachePlan};
 use crate::issuance::Issuance;
 use crate::status::Statistics;
+
+mod watch;
+
+pub use watch::{AgentPlan, CheckPlan, WatchPlan};
 
 /// Everything the data plane needs to know.
 pub struct Plan {
@@ -374,21 +377,6 @@ pub struct RetryPlan {
     pub time: Duration,
 }
 
-/// Active checks of a backend's servers.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CheckPlan {
-    /// How often, and how many results make a verdict.
-    pub policy: health::Policy,
-    /// What is asked.
-    pub probe: Probe,
-    /// How long an answer may take.
-    pub timeout: Duration,
-    /// Port to check instead of the server's own.
-    pub port: Option<u16>,
-    /// Whether TLS is spoken where the backend speaks it.
-    pub tls: bool,
-}
-
 /// A page that replaces the short text of an error reply.
 #[derive(Clone, Debug)]
 pub struct ErrorPage {
@@ -583,6 +571,8 @@ pub struct ServerPlan {
     pub slow_start: Duration,
     /// Whether it is checked where its backend has checks.
     pub checked: bool,
+    /// How control looks after it.
+    pub watch: Arc<WatchPlan>,
     /// What the sticky cookie says of it, where that is given.
     pub cookie: Option<String>,
     /// What is sent before the first byte.
@@ -612,6 +602,7 @@ impl ServerPlan {
             state: self.state,
             slow_start: self.slow_start,
             checked: false,
+            watch: Arc::default(),
             cookie: None,
             send_proxy: self.send_proxy,
             protocol: self.protocol,
@@ -631,8 +622,8 @@ impl ServerPlan {
         all(self) == all(other)
             && (self.state, self.slow_start, self.send_proxy)
                 == (other.state, other.slow_start, other.send_proxy)
-            && (self.protocol, self.checked, &self.cookie)
-                == (other.protocol, other.checked, &other.cookie)
+            && (self.protocol, self.checked, &self.cookie, &self.watch)
+                == (other.protocol, other.checked, &other.cookie, &other.watch)
             && self.has_same_tls(other)
             && Arc::ptr_eq(&self.entry, &other.entry)
     }
@@ -646,29 +637,6 @@ impl ServerPlan {
                 Arc::ptr_eq(plan, other) && name == other_name
             }
             (Some(_), None) | (None, Some(_)) => false,
-        }
-    }
-}
-
-impl CheckPlan {
-    /// TLS with a server that is checked.
-    #[must_use]
-    pub fn tls_of<'a>(&self, server: &'a ServerPlan) -> ProbeTls<'a> {
-        let (tls, name) = server.tls.as_ref().filter(|_| self.tls)?;
-        let client = match self.probe.http2 {
-            Http2::Never => &tls.client,
-            Http2::Agreed => &tls.check,
-            Http2::Always => &tls.check_h2,
-        };
-        Some((client, name))
-    }
-
-    /// Where to check a server.
-    #[must_use]
-    pub fn target_of(&self, server: &ServerPlan) -> Target {
-        match self.port {
-            Some(port) => server.target.with_port(port),
-            None => server.target.clone(),
         }
     }
 }

@@ -79,6 +79,8 @@ pub struct StatusPage {
     pub node: Option<String>,
     /// A text for people.
     pub description: Option<String>,
+    /// Whether states of servers can be changed on it.
+    pub admin: bool,
 }
 
 /// How far a limit may be taken.

@@ -128,6 +128,8 @@ pub(crate) enum Step {
     Close,
     /// Leaves the connection open until the end of the case.
     Keep,
+    /// Goes on with the connection that was kept last.
+    Back,
     /// Waits until a server got so many requests.
     Arrived(char, usize),
     /// Asks for a target until it answers with this status; nothing of it is compared.

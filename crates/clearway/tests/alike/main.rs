@@ -45,7 +45,7 @@ macro_rules! tables {
 
 tables! {
     Haproxy: haproxy {
-        acl, answers, balance, caches, checks, converters, cookies, headers, limits, logs, maps, messages, redirects, refusals, sections, tcp, timeouts, tls, variables,
+        acl, answers, balance, caches, checks, converters, cookies, headers, limits, logs, maps, messages, redirects, refusals, sections, tcp, timeouts, tls, variables, watch,
     }
     Nginx: nginx {
         access, caches, files, locations, logs, messages, proxy, refusals, returns, sites, upstreams, variables,

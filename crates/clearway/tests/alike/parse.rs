@@ -264,6 +264,7 @@ fn step(case: &mut Case, words: &str, place: &str) {
         "half-close" => Step::HalfClose,
         "close" => Step::Close,
         "keep" => Step::Keep,
+        "back" => Step::Back,
         "arrived" => Step::Arrived(first.chars().next().unwrap_or('A'), number(second).into()),
         "until" => Step::Until(number(first), second.to_owned()),
         "elapse" => Step::Elapse(Duration::from_millis(number(first).into())),

@@ -70,6 +70,10 @@ impl Player<'_> {
                     kept.extend(client.take());
                     continue;
                 }
+                Step::Back => {
+                    client = kept.pop();
+                    continue;
+                }
                 Step::Close => {
                     client = None;
                     continue;

@@ -59,6 +59,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
         if uses.tcp.contains(name) && !uses.http.contains(name) {
             tcp(backend, found);
         }
+        super::watch::check(config, backend, found);
         let label = format!("backend {name}");
         time_outs(&label, &backend.timeouts, Some(&TIME_OUTS), found);
         limits(&label, &backend.limits, &LIMITS, found);

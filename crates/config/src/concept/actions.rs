@@ -289,6 +289,9 @@ concept! {
     counters: bool = false, example = Some("true");
     /// A text for people.
     description: Option<String> = None, example = Some("\"Edge of the shop\"");
+    /// Whether states of servers can be changed on it, by whoever may see it: it has a form then, which is sent
+    /// by POST. Without this every POST is answered with a redirection that says no.
+    admin: bool = false, example = Some("true");
 }
 
 impl Value for StatusPage {

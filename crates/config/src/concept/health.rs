@@ -36,6 +36,15 @@ concept! {
     body: Option<Pattern> = None, example = Some("\"~ ^ok\"");
     /// Whether the body must not contain that instead.
     body_absent: bool = false, example = Some("true");
+    /// Statuses that drain a server that is up: it gets requests of clients alone that stick to it, until an
+    /// answer is healthy again.
+    drain_on: Option<Statuses> = None, example = Some("[404]");
+    /// What of real traffic is looked at besides; errors in a row say then what a check could have said.
+    observe: Observe = Observe::Off, example = Some("\"http\"");
+    /// Errors in a row that say it.
+    error_limit: u32 = 10, range = Some((1.0, 1_000_000.0)), example = Some("50");
+    /// What follows from errors in a row, besides checks in the fast interval.
+    on_error: AfterErrors = AfterErrors::FailCheck, example = Some("\"mark_down\"");
     /// The port to ask, instead of the server's own.
     port: Option<u16> = None, range = Some((1.0, 65_535.0)), example = Some("9000");
     /// Whether the check speaks TLS where the backend does.
@@ -68,6 +77,32 @@ choices! {
         /// It asks the health service of gRPC, `grpc.health.v1.Health`, over HTTP/2 whether a service is
         /// `SERVING`.
         Grpc = "grpc",
+    }
+}
+
+choices! {
+    /// What of real traffic is looked at beside checks.
+    Observe {
+        /// Nothing.
+        Off = "off",
+        /// Whether connections are made.
+        Tcp = "tcp",
+        /// That, whether answers come that HTTP allows, and whether their status is below 500.
+        Http = "http",
+    }
+}
+
+choices! {
+    /// What follows from errors in a row.
+    AfterErrors {
+        /// The next check comes soon.
+        Fastinter = "fastinter",
+        /// It is as if a check had failed.
+        FailCheck = "fail_check",
+        /// It is as if all checks but one had failed that take a server down.
+        SuddenDeath = "sudden_death",
+        /// The server is down, until checks bring it up.
+        MarkDown = "mark_down",
     }
 }
 

@@ -1,12 +1,13 @@
 //! `servers`: the members of a backend.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::backend::{SendProxy, ServerProtocol};
-use super::concept;
 use super::tls::BackendTls;
+use super::{concept, table_value};
 use crate::syntax::Node;
 use crate::value::{
     Identifier, OrOff, Reader, ServerAddress, Spec, Text, Value, choices, print_inline, read_table,
@@ -18,8 +19,8 @@ concept! {
     /// One server: an address, or a table with an address and settings.
     Server, "server";
 
-    /// Where it is: `"10.0.0.1:8080"`, `"app.internal:80"` (looked up again and again),
-    /// `"srv:_http._tcp.example.org"` or `"unix:/run/app.sock"`.
+    /// Where it is: `"10.0.0.1:8080"`, `"app.internal:80"` (looked up again and again), `"10.0.0.1:*"` (with the
+    /// port of the client's connection; not for HTTP/2), `"srv:_http._tcp.example.org"` or `"unix:/run/app.sock"`.
     address: ServerAddress = ServerAddress::default(), required = true,
         example = Some("\"10.0.0.1:8080\"");
     /// Its name in logs, receipts and the admin API; the address when absent. Metrics go by the
@@ -47,7 +48,39 @@ concept! {
     send_proxy: Option<SendProxy> = None, example = Some("\"v2\"");
     /// How long it takes to get its full part after it came up. The backend's when absent.
     slow_start: Option<Duration> = None, example = Some("\"30s\"");
+    /// The port that checks ask, in place of what the backend's checks say.
+    check_port: Option<u16> = None, range = Some((1.0, 65_535.0)), example = Some("8008");
+    /// The address that checks ask, in place of the server's own.
+    check_address: Option<IpAddr> = None, example = Some("\"10.0.1.1\"");
+    /// An agent on the server that says what it can take.
+    agent: Option<Agent> = None, example = Some("{ port = 9990 }");
+    /// A server whose verdict holds for this one too, which has no checks of its own: `BACKEND/NAME`, or the
+    /// name of a server of the same backend.
+    track: Option<String> = None, example = Some("\"app/app-1\"");
+    /// Whether what it has open is ended at once when it goes down: connections, tunnels, and requests under
+    /// way.
+    close_on_down: bool = false, example = Some("true");
+    /// Whether those of the backend's backup servers are ended when it comes up.
+    close_backups_on_up: bool = false, example = Some("true");
 }
+
+concept! {
+    /// An agent: a program on the server that is asked over TCP and answers with a line. Its words, apart by
+    /// spaces or commas, are `up`, `down`, `fail` or `stopped`; `ready`, `drain` or `maint`; a weight as `50%` of
+    /// the configured one; and `maxconn:100`. What follows `#` is for people. One that cannot be asked changes
+    /// nothing.
+    Agent, "agent";
+
+    /// Its port.
+    port: u16 = 0, required = true, always = true, range = Some((1.0, 65_535.0)), example = Some("9990");
+    /// Its address, in place of the server's own.
+    address: Option<IpAddr> = None, example = Some("\"10.0.1.1\"");
+    /// Time between questions.
+    interval: Duration = Duration::from_secs(2), range = Some((0.01, 86_400.0));
+    /// Text that it is sent.
+    send: Option<String> = None, example = Some("\"app-1\\n\"");
+}
+table_value!(Agent);
 
 choices! {
     /// What a server may be used for.

@@ -334,6 +334,7 @@ impl Actions {
                 hides_version: page.hide_version,
                 node: page.node.clone(),
                 description: page.description.clone(),
+                admin: page.admin,
             });
             out.push(("status_page", action));
         }

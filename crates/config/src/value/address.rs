@@ -12,13 +12,13 @@ use super::{Problem, Text, text_values};
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ServerAddress {
-    /// A literal address and port.
+    /// A literal address and port; 0 = the port of the client's connection, written `*`.
     Ip(SocketAddr),
     /// A host name, looked up again and again, and a port.
     Name {
         /// The host name.
         host: String,
-        /// The port.
+        /// The port; 0 = that of the client's connection.
         port: u16,
     },
     /// The SRV records of a name: they give hosts and ports.
@@ -106,6 +106,18 @@ impl Text for ServerAddress {
                 "a name such as \"srv:_http._tcp.example.org\"",
             ));
         }
+        // The port of the client's connection.
+        if let Some(host) = text.strip_suffix(":*") {
+            let ip = host.trim_start_matches('[').trim_end_matches(']').parse();
+            return match ip {
+                Ok(ip) => Ok(Self::Ip(SocketAddr::new(ip, 0))),
+                Err(_) if is_host(host) => Ok(Self::Name {
+                    host: host.to_owned(),
+                    port: 0,
+                }),
+                Err(_) => Err(explain(text)),
+            };
+        }
         if let Ok(address) = text.parse::<SocketAddr>() {
             return if address.port() == 0 {
                 Err(explain(text))
@@ -172,7 +184,14 @@ fn parse_path(text: &str, path: &str) -> Result<PathBuf, Problem> {
 impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Ip(SocketAddr::V4(address)) if address.port() == 0 => {
+                write!(f, "{}:*", address.ip())
+            }
+            Self::Ip(SocketAddr::V6(address)) if address.port() == 0 => {
+                write!(f, "[{}]:*", address.ip())
+            }
             Self::Ip(address) => address.fmt(f),
+            Self::Name { host, port: 0 } => write!(f, "{host}:*"),
             Self::Name { host, port } => write!(f, "{host}:{port}"),
             Self::Srv { name } => write!(f, "srv:{name}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
@@ -180,8 +199,20 @@ impl fmt::Display for ServerAddress {
     }
 }
 
+impl ServerAddress {
+    /// Whether its port is that of the client's connection.
+    #[must_use]
+    pub fn takes_port(&self) -> bool {
+        match self {
+            Self::Ip(address) => address.port() == 0,
+            Self::Name { port, .. } => *port == 0,
+            Self::Srv { .. } | Self::Unix(_) => false,
+        }
+    }
+}
+
 impl Default for ServerAddress {
-    /// Nowhere: a port that cannot be written.
+    /// Nowhere.
     fn default() -> Self {
         Self::Ip(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0))
     }

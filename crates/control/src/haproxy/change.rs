@@ -4,10 +4,12 @@
 //! configuration in force, from which a new Plan is made; a reload puts the file in force again.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use clearway_balance::Algorithm;
 use clearway_config::model::{Backend, Config, LimitOverrides, Server, ServerAddress, ServerState};
 use clearway_proxy::board::MAINTENANCE;
+use clearway_proxy::plan::{BackendPlan, Plan, ServerPlan};
 use tokio::sync::oneshot;
 
 use super::rows;
@@ -67,15 +69,7 @@ fn names<'a>(state: &State, text: Option<&&'a str>) -> Result<(String, &'a str),
         return Err("Require 'backend/server'.\n".to_owned());
     };
     let plan = state.plan();
-    let proxies = rows::proxies(&plan);
-    let is_it = |proxy: &&rows::Proxy<'_>| {
-        let number = backend
-            .strip_prefix('#')
-            .and_then(|number| number.parse().ok());
-        proxy.name.as_str() == backend || number == Some(proxy.number)
-    };
-    let found = proxies.iter().filter(|p| p.backend.is_some()).find(is_it);
-    let Some(group) = found.and_then(|proxy| proxy.backend) else {
+    let Some(group) = group(&plan, backend) else {
         return Err(NO_BACKEND.to_owned());
     };
     let mut servers = group.servers.iter();
@@ -83,6 +77,52 @@ fn names<'a>(state: &State, text: Option<&&'a str>) -> Result<(String, &'a str),
         return Err(NO_SERVER.to_owned());
     }
     Ok((group.name.to_string(), server))
+}
+
+/// A backend by its name, or by `#` and its number.
+fn group<'a>(plan: &'a Plan, backend: &str) -> Option<&'a BackendPlan> {
+    let proxies = rows::proxies(plan);
+    let is_it = |proxy: &&rows::Proxy<'_>| {
+        let number = backend
+            .strip_prefix('#')
+            .and_then(|number| number.parse().ok());
+        proxy.name.as_str() == backend || number == Some(proxy.number)
+    };
+    let found = proxies.iter().filter(|p| p.backend.is_some()).find(is_it);
+    found.and_then(|proxy| proxy.backend)
+}
+
+/// A server by the names of its backend and its own, with the backend's name.
+pub(super) fn find(
+    state: &State,
+    backend: &str,
+    server: &str,
+) -> Option<(String, Arc<ServerPlan>)> {
+    let plan = state.plan();
+    let group = group(&plan, backend)?;
+    let mut servers = group.servers.iter();
+    let found = servers.find(|s| s.name.as_str() == server || s.address.as_str() == server)?;
+    Some((group.name.to_string(), Arc::clone(found)))
+}
+
+/// Sets the operator's word on a server.
+///
+/// # Errors
+/// Why that was not done, in words.
+pub(super) async fn set(
+    state: &State,
+    backend: String,
+    server: &str,
+    action: ServerAction,
+) -> Result<String, String> {
+    let server = server.to_owned();
+    ask(state, |answer| Ask::Server {
+        backend,
+        server,
+        action,
+        answer,
+    })
+    .await
 }
 
 /// Hands something to the supervisor.
@@ -124,14 +164,7 @@ async fn set_state(state: &State, server: Option<&&str>, word: &str) -> String {
             return "'set server <srv> state' expects 'ready', 'drain' and 'maint'.\n".to_owned();
         }
     };
-    let server = server.to_owned();
-    let asked = ask(state, |answer| Ask::Server {
-        backend,
-        server,
-        action,
-        answer,
-    });
-    match asked.await {
+    match set(state, backend, server, action).await {
         Ok(_) => String::new(),
         Err(words) => format!("{words}\n"),
     }

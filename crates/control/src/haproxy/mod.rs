@@ -7,6 +7,7 @@
 mod change;
 mod command;
 mod fields;
+mod form;
 mod info;
 mod page;
 mod rows;

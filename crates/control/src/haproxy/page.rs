@@ -4,23 +4,28 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clearway_proxy::stats::Count;
-use clearway_proxy::status::{Rendering, Statistics};
+use clearway_proxy::status::{Posted, Rendering, Statistics};
 use clearway_rules::LocalReply;
 use clearway_rules::ast::StatusPage;
 use tokio::sync::{mpsc, oneshot};
 
 use super::fields::Field;
-use super::rows;
 use super::samples::Object;
 use super::write::{self, Row};
+use super::{form, rows};
 use crate::state::State;
 use crate::task;
 
 /// Pages that may be wanted at once; one more is refused.
 const AT_ONCE: usize = 64;
 
-/// A page that is wanted: how, for which target, and who waits for it.
-type Wanted = (StatusPage, Vec<u8>, oneshot::Sender<LocalReply>);
+/// A page that is wanted: how, for which target, what was sent to it, and who waits for it.
+type Wanted = (
+    StatusPage,
+    Vec<u8>,
+    Option<Posted>,
+    oneshot::Sender<LocalReply>,
+);
 
 /// Where workers ask for pages; they are rendered on control's runtime, one after the other.
 #[derive(Debug)]
@@ -46,28 +51,43 @@ impl Desk {
         };
         let state = Arc::clone(state);
         drop(task::spawn(async move {
-            while let Some((page, target, answer)) = inbox.recv().await {
+            while let Some((page, target, posted, answer)) = inbox.recv().await {
+                let reply = match posted {
+                    Some(posted) => form::obey(&state, &page, &target, posted).await,
+                    None => render(&state, &page, &target),
+                };
                 // Whoever asked may have gone.
-                drop(answer.send(render(&state, &page, &target)));
+                drop(answer.send(reply));
             }
         }));
     }
 }
 
-impl Statistics for Desk {
-    fn page<'a>(&'a self, page: &'a StatusPage, target: &'a [u8]) -> Rendering<'a> {
+impl Desk {
+    fn ask(&self, page: &StatusPage, target: &[u8], posted: Option<Posted>) -> Rendering<'_> {
+        let (answer, result) = oneshot::channel();
+        let wanted = (page.clone(), target.to_vec(), posted, answer);
+        let is_full = self.asks.try_send(wanted).is_err();
         Box::pin(async move {
-            let (answer, result) = oneshot::channel();
-            let wanted = (page.clone(), target.to_vec(), answer);
-            if self.asks.try_send(wanted).is_err() {
-                return refusal();
+            match is_full {
+                true => refusal(),
+                false => result.await.unwrap_or_else(|_| refusal()),
             }
-            result.await.unwrap_or_else(|_| refusal())
         })
     }
 }
 
-fn reply(status: u16, content_type: &str, body: String) -> LocalReply {
+impl Statistics for Desk {
+    fn page<'a>(&'a self, page: &'a StatusPage, target: &'a [u8]) -> Rendering<'a> {
+        self.ask(page, target, None)
+    }
+
+    fn posted<'a>(&'a self, page: &'a StatusPage, target: &'a [u8], form: Posted) -> Rendering<'a> {
+        self.ask(page, target, Some(form))
+    }
+}
+
+pub(super) fn reply(status: u16, content_type: &str, body: String) -> LocalReply {
     let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
     LocalReply {
         status,
@@ -127,7 +147,7 @@ fn render(state: &State, page: &StatusPage, target: &[u8]) -> LocalReply {
         reply(
             200,
             "text/html; charset=utf-8",
-            html(state, page, path, &rows),
+            html(state, page, (path, words), &rows),
         )
     };
     let mut header = |name: &str, value: String| {
@@ -208,7 +228,7 @@ b{display:inline-block;min-width:4.5em;padding:0 .5em;border-radius:3px;text-ali
 .good{background:#d9f2e0;color:#115c2c}.bad{background:#fbdada;color:#8d1616}\
 .hurt{background:#fdf0cf;color:#735200}.off{background:#dfe5ee;color:#33425a}.plain{background:#eee;color:#444}";
 
-fn html(state: &State, page: &StatusPage, path: &str, rows: &[Row]) -> String {
+fn html(state: &State, page: &StatusPage, (path, target): (&str, &str), rows: &[Row]) -> String {
     let mut title = "Clearway".to_owned();
     if !page.hides_version {
         title.push_str(concat!(" ", env!("CARGO_PKG_VERSION")));
@@ -236,24 +256,37 @@ fn html(state: &State, page: &StatusPage, path: &str, rows: &[Row]) -> String {
         span(uptime),
         std::process::id()
     ));
+    if let Some(words) = form::outcome(target) {
+        out.push_str(&format!("<p><b class=\"hurt\">{words}</b></p>\n"));
+    }
+    let end = |rows: &[Row], proxy: u32, out: &mut String| {
+        out.push_str("</table>\n");
+        if page.admin && has_servers(rows, proxy) {
+            form::controls(proxy, out);
+        }
+    };
     let mut open: Option<u32> = None;
     for row in rows {
         if open != Some(row.proxy) {
-            if open.is_some() {
-                out.push_str("</table>\n");
+            if let Some(before) = open {
+                end(rows, before, &mut out);
             }
             open = Some(row.proxy);
             let name = escaped(row.word(Field::Pxname));
-            out.push_str(&format!("<h2 id=\"{name}\">{name}</h2>\n<table><tr>"));
+            out.push_str(&format!("<h2 id=\"{name}\">{name}</h2>\n"));
+            if page.admin && has_servers(rows, row.proxy) {
+                out.push_str("<form method=\"post\">");
+            }
+            out.push_str("<table><tr>");
             for head in HEADS {
                 out.push_str(&format!("<th>{head}</th>"));
             }
             out.push_str("</tr>\n");
         }
-        line(row, &mut out);
+        line(row, page.admin, &mut out);
     }
-    if open.is_some() {
-        out.push_str("</table>\n");
+    if let Some(last) = open {
+        end(rows, last, &mut out);
     }
     out.push_str("</body></html>\n");
     out
@@ -276,7 +309,13 @@ const HEADS: [&str; 14] = [
     "Check",
 ];
 
-fn line(row: &Row, out: &mut String) {
+/// Whether a proxy has servers among the rows.
+fn has_servers(rows: &[Row], proxy: u32) -> bool {
+    let mut own = rows.iter().filter(|row| row.proxy == proxy);
+    own.any(|row| row.object == Object::Server)
+}
+
+fn line(row: &Row, admin: bool, out: &mut String) {
     let number = |field: Field| match row.value(field) {
         Some(value) => value.to_string(),
         None => "–".to_owned(),
@@ -285,6 +324,13 @@ fn line(row: &Row, out: &mut String) {
         Object::Frontend => "listener",
         Object::Backend => "all servers",
         Object::Server => row.word(Field::Svname),
+    };
+    let tick = match admin && row.object == Object::Server {
+        true => format!(
+            "<input type=\"checkbox\" name=\"s\" value=\"{}\"> ",
+            escaped(name)
+        ),
+        false => String::new(),
     };
     let status = row.word(Field::Status);
     let rate = match row.object {
@@ -316,7 +362,7 @@ fn line(row: &Row, out: &mut String) {
         ""
     };
     out.push_str(&format!(
-        "<tr{class}><td title=\"{}\">{}</td><td><b class=\"{}\">{}</b></td>",
+        "<tr{class}><td title=\"{}\">{tick}{}</td><td><b class=\"{}\">{}</b></td>",
         escaped(row.word(Field::Addr)),
         escaped(name),
         level(status),

@@ -7,7 +7,7 @@ use clearway_base::clock;
 use clearway_base::intern::Name;
 use clearway_net::probe::Kind;
 use clearway_outcome::{FaultKind, Party};
-use clearway_proxy::board::{DOWN, DRAIN, EJECTED, MAINTENANCE};
+use clearway_proxy::board::{DOWN, DRAIN, EJECTED, MAINTENANCE, STOPPING};
 use clearway_proxy::plan::{BackendPlan, ListenerPlan, Mode, Plan, ServerPlan};
 use clearway_proxy::stats::{
     BackendShard, Count, FaultCounts, LazyHistogram, ListenerShard, ServerShard,
@@ -379,6 +379,11 @@ fn checks(row: &mut Row, backend: &BackendPlan, server: &ServerPlan, story: Opti
         "DOWN".to_owned()
     } else if flags & DRAIN != 0 {
         "DRAIN".to_owned()
+    } else if flags & STOPPING != 0 {
+        match against {
+            0 => "NOLB".to_owned(),
+            failed => format!("NOLB {}/{fall}", fall.saturating_sub(failed)),
+        }
     } else if !checked {
         "no check".to_owned()
     } else {
@@ -424,7 +429,10 @@ fn checks(row: &mut Row, backend: &BackendPlan, server: &ServerPlan, story: Opti
 
 /// What came of a check: the code that tools know, and its name.
 pub(super) fn check_code(probe: &LastProbe, is_http: bool) -> (&'static str, &'static str) {
-    let Some(fault) = probe.fault.filter(|_| !probe.passed) else {
+    if probe.passed && probe.fault.is_some() {
+        return ("L7OKC", "Layer7 check conditionally passed");
+    }
+    let Some(fault) = probe.fault else {
         return match is_http {
             true => ("L7OK", "Layer7 check passed"),
             false => ("L4OK", "Layer4 check passed"),

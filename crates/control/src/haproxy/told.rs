@@ -143,6 +143,10 @@ pub(crate) fn changed(state: &State, key: (Name, Name), to: &str) {
             SyslogSeverity::Notice,
             format!("Server {name} enters drain state. {left}"),
         ),
+        "stopping" => (
+            SyslogSeverity::Notice,
+            format!("Server {name} is stopping{reason}. {left}"),
+        ),
         "ready" => {
             let word = if is_down { "DOWN" } else { "UP" };
             let line = format!("Server {name} is {word}/READY (leaving forced maintenance).");

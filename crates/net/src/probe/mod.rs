@@ -4,6 +4,7 @@
 //! A probe runs on the control runtime and is told its target and its time; when to run and what
 //! follows from the result is decided above.
 
+mod agent;
 pub mod diagnose;
 mod grpc;
 mod http;
@@ -18,6 +19,7 @@ use clearway_base::clock;
 use clearway_base::intern::Name;
 use clearway_outcome::Attempt;
 
+pub use agent::Agent;
 pub use grpc::{Grpc, GrpcSettings};
 pub use http::{BodyMatch, Http, HttpSettings, Statuses};
 pub use script::{Connect, Expect, Script, Sought, Step};
@@ -50,6 +52,8 @@ kinds! {
     Grpc(Grpc),
     /// Follows a script.
     Script(Script),
+    /// Asks an agent; the words of the report are those of the agent.
+    Agent(Agent),
 }
 
 /// The PROXY header that comes first on a connection. A probe speaks for nobody, so it says so:

@@ -28,7 +28,8 @@ use clearway_rules::{SERVER_FROM, Value};
 use super::{pages, tls};
 use crate::board::{Board, DRAIN, MAINTENANCE, server_key};
 use crate::plan::{
-    BackendPlan, BackendTlsPlan, ByRequestPlan, CgiPlan, CheckPlan, Keep, SendProxy, ServerPlan,
+    AgentPlan, BackendPlan, BackendTlsPlan, ByRequestPlan, CgiPlan, CheckPlan, Keep, SendProxy,
+    ServerPlan, WatchPlan,
 };
 
 /// What has to be asked of the resolver.
@@ -445,6 +446,7 @@ fn server_plan(
         state: flags,
         slow_start: backend.slow_start_of(server),
         checked: server.checked,
+        watch: Arc::new(watch(backend, server)),
         cookie: server.cookie.clone(),
         send_proxy: match backend.send_proxy_of(server) {
             SendProxyConfig::Off => SendProxy::Off,
@@ -454,6 +456,33 @@ fn server_plan(
         protocol: backend.protocol_of(server),
         tls: None,
         entry,
+    }
+}
+
+/// How control looks after a server.
+fn watch(backend: &Backend, server: &Server) -> WatchPlan {
+    let track = server.track.as_deref().map(|text| {
+        let (group, name) = text
+            .split_once('/')
+            .unwrap_or((backend.name.as_str(), text));
+        (Name::new(group), Name::new(name))
+    });
+    let agent = server.agent.as_ref().map(|agent| AgentPlan {
+        port: agent.port,
+        ip: agent.address,
+        interval: agent.interval,
+        timeout: agent.interval,
+        send: agent.send.clone().unwrap_or_default().into_bytes(),
+    });
+    WatchPlan {
+        port: server.check_port,
+        ip: server.check_address,
+        agent,
+        track,
+        severs: server.close_on_down
+            || server.backup && backend.servers.iter().any(|s| s.close_backups_on_up),
+        cuts_when_down: server.close_on_down,
+        cuts_backups_when_up: server.close_backups_on_up,
     }
 }
 
@@ -567,5 +596,12 @@ fn check(backend: &Backend, health: &Health) -> Result<CheckPlan, String> {
         timeout: health.timeout,
         port: health.port,
         tls: health.tls,
+        drain_on: health
+            .drain_on
+            .as_ref()
+            .map(|statuses| statuses.ranges().iter().copied().collect()),
+        observe: health.observe,
+        error_limit: health.error_limit.max(1),
+        on_error: health.on_error,
     })
 }

@@ -11,6 +11,7 @@ use clearway_outcome::{Fault, FaultKind, FirstBytes, Phase, RetryRefusal, Side};
 
 use super::evidence;
 use super::pump::{Coding, Cut, Pump, Source, Supplies};
+use super::sever::Severing;
 use super::talk::{Answer, of_client};
 use super::tunnel::{self, Ends};
 use super::upload::Leftover;
@@ -138,7 +139,7 @@ impl Exchange<'_> {
             return self.end(delivered).await;
         }
         let first = FirstBytes::of(transfer.pump.buffered());
-        let moved = poll_fn(|cx| self.poll_transfer(cx, &mut transfer)).await;
+        let moved = self.transfer(&mut transfer).await;
         self.conn.worker.tick();
         self.note_grpc_trailers(transfer.pump.trailers());
         self.count_body(&transfer.pump, owed);
@@ -391,7 +392,20 @@ impl Exchange<'_> {
         .await
     }
 
-    /// Moves both bodies until the response is over.
+    /// Moves both bodies until the response is over, or the server's connections have to end.
+    async fn transfer(&mut self, transfer: &mut Transfer) -> Result<(), Fault> {
+        let worker = Rc::clone(&self.conn.worker);
+        let mut severing = Severing::new(&worker, self.severable());
+        poll_fn(|cx| {
+            if severing.poll(cx) {
+                let kind = FaultKind::ResponseBodyReset;
+                return Poll::Ready(Err(self.server_fault(kind, Phase::ResponseBody, 0)));
+            }
+            self.poll_transfer(cx, transfer)
+        })
+        .await
+    }
+
     fn poll_transfer(
         &mut self,
         cx: &mut Context<'_>,

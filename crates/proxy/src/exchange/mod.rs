@@ -26,6 +26,7 @@ mod reply;
 mod retry;
 mod route;
 mod settle;
+mod sever;
 mod sticky;
 mod talk;
 pub(crate) mod tunnel;

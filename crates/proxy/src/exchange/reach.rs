@@ -1,5 +1,6 @@
 //! Getting an answer: choose a server, reach it, talk to it, and go round again where that is allowed.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -10,7 +11,7 @@ use clearway_base::hash;
 use clearway_config::model::ServerProtocol;
 use clearway_http::proxy_protocol;
 use clearway_net::cgi::CgiStream;
-use clearway_net::connect;
+use clearway_net::connect::{self, Target};
 use clearway_net::h2::{Trunk, TrunkSettings};
 use clearway_net::stream::Stream;
 use clearway_net::tls::{self, ClientTls, Connecting, ServerName};
@@ -144,11 +145,11 @@ impl Exchange<'_> {
         let now = self.request.attempt().started;
         let name = self.server_name(server);
         if !self.fresh_only
-            && let Some(conn) = server.checkout(now, name_hash(name.as_ref()))
+            && let Some(conn) = server.checkout(now, self.asked(server, name.as_ref()))
         {
             return Ok(self.reuse(server, conn, now));
         }
-        let asked = name_hash(name.as_ref());
+        let asked = self.asked(server, name.as_ref());
         let stream = self.connect(server, name).await?;
         if stream.tls_alpn() == Some(b"h2") {
             // It has begun to agree on HTTP/2.
@@ -159,6 +160,17 @@ impl Exchange<'_> {
             asked,
             ..ServerConn::new(stream, self.conn.worker.now())
         })
+    }
+
+    /// What tells connections to a server apart that cannot stand for each other.
+    fn asked(&self, server: &LocalServer, name: Option<&ServerName<'static>>) -> u64 {
+        let hash = name_hash(name);
+        match server.plan.target {
+            Target::Ip(address) if address.port() == 0 => {
+                hash ^ u64::from(self.conn.port().unwrap_or(0))
+            }
+            Target::Ip(_) | Target::Unix(_) => hash,
+        }
     }
 
     /// The name that the server is asked for on behalf of this request, where that depends on it.
@@ -341,6 +353,16 @@ impl Exchange<'_> {
     }
 }
 
+/// Where a server is for a client: one without a port has that of the client's connection.
+fn with_port_of<'a>(conn: &Conn, target: &'a Target) -> Cow<'a, Target> {
+    match (target, conn.port()) {
+        (Target::Ip(address), Some(port)) if address.port() == 0 => {
+            Cow::Owned(target.with_port(port))
+        }
+        _ => Cow::Borrowed(target),
+    }
+}
+
 /// Connects within `limit`; when files have run out, kept connections make room.
 async fn connect(
     conn: &Conn,
@@ -351,7 +373,8 @@ async fn connect(
     conn.timer.set_after(worker.now(), limit);
     let mut has_shed = false;
     loop {
-        let mut connecting = pin!(connect::connect(&server.plan.target, server.plan.source));
+        let target = with_port_of(conn, &server.plan.target);
+        let mut connecting = pin!(connect::connect(&target, server.plan.source));
         let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
             Poll::Pending if conn.timer.poll_expired(cx) => Poll::Ready(None),

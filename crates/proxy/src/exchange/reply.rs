@@ -4,13 +4,14 @@ use std::rc::Rc;
 
 use clearway_http::{Framing, Method, Reply, reason, write_reply};
 use clearway_outcome::{Fault, FaultKind, Phase, RequestId};
-use clearway_rules::LocalReply;
 use clearway_rules::ast::StatusPage;
 use clearway_rules::table;
+use clearway_rules::{BodyWait, LocalReply};
 use clearway_telemetry::proxy_status;
 
-use super::{Exchange, Next};
+use super::{Exchange, Next, Stop};
 use crate::plan::ErrorPage;
+use crate::status::Posted;
 
 /// What a reply says about the connection and the request.
 pub(crate) struct ReplyOptions<'a> {
@@ -231,9 +232,50 @@ impl Exchange<'_> {
             return self.reply_fault(fault).await;
         };
         let target = self.request.head.target.of(self.lease.filled()).to_vec();
-        let reply = statistics.page(page, &target).await;
+        let is_form = self.request.head.method == Method::Post && !page.counters;
+        let reply = if is_form {
+            // Boxed: hardly any request needs the room for it.
+            match Box::pin(self.posted(page)).await {
+                Ok(form) => statistics.posted(page, &target, form).await,
+                Err(Stop::Fault(fault)) => return self.reply_fault(fault).await,
+                Err(_) => return Next::Abort,
+            }
+        } else {
+            statistics.page(page, &target).await
+        };
         self.conn.worker.tick();
         self.reply_local(&reply).await
+    }
+
+    /// What was sent to a page on which something can be changed.
+    async fn posted(&mut self, page: &StatusPage) -> Result<Posted, Stop> {
+        let buf = self.lease.filled();
+        if self.request.head.header("sec-fetch-site", buf) == Some(b"cross-site") {
+            return Ok(Posted::Foreign);
+        }
+        if !page.admin {
+            return Ok(Posted::Form(Vec::new()));
+        }
+        let wait = BodyWait {
+            time: self.route_plan().timeouts.request_body,
+            from_start: false,
+            at_least: 0,
+        };
+        self.read_body(wait).await?;
+        let came = self.lease.filled().get(self.request.head.len..);
+        let came = came.unwrap_or_default();
+        let form = match self.request.head.framing {
+            Framing::None => Vec::new(),
+            Framing::Length(length) => {
+                let end = usize::try_from(length).unwrap_or(usize::MAX);
+                match came.get(..end) {
+                    Some(form) => form.to_vec(),
+                    None => return Ok(Posted::TooLong),
+                }
+            }
+            Framing::Chunked | Framing::UntilClose => return Ok(Posted::TooLong),
+        };
+        Ok(Posted::Form(form))
     }
 
     async fn send_reply(&mut self, out: &[u8], keep_alive: bool) -> Next {

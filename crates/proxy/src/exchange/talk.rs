@@ -14,6 +14,7 @@ use clearway_outcome::{Attempt, Fault, FaultKind, Phase};
 use super::Exchange;
 use super::evidence;
 use super::pump::{Cut, Supplies};
+use super::sever::Severing;
 use super::upload::{Keep, Upload};
 use crate::client::{ClientWatch, Seen};
 use crate::pool::ServerConn;
@@ -231,7 +232,17 @@ impl Exchange<'_> {
         if let Some(event) = self.parse_head(talk) {
             return event;
         }
-        poll_fn(|cx| self.poll_head(cx, talk)).await
+        let worker = std::rc::Rc::clone(&self.conn.worker);
+        let mut severing = Severing::new(&worker, self.severable());
+        poll_fn(|cx| {
+            if severing.poll(cx) {
+                let kind = FaultKind::ServerClosedNoResponse;
+                let fault = self.server_fault(kind, Phase::Wait, 0);
+                return Poll::Ready(Event::Failed(Failed::Server(fault)));
+            }
+            self.poll_head(cx, talk)
+        })
+        .await
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>, talk: &mut Talk) -> Poll<Event> {

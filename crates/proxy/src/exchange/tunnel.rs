@@ -48,6 +48,7 @@ pub(crate) async fn run(
     let worker = std::rc::Rc::clone(&conn.worker);
     let mut place = Place::none(&worker.tunnels);
     let began = worker.tick();
+    let cuts = cell.cuts();
     let supplies = Supplies {
         buffers: &worker.large,
         pipes: Some(&worker.pipes),
@@ -63,7 +64,7 @@ pub(crate) async fn run(
     };
     poll_fn(|cx| {
         place.register(cx);
-        if cell.is_cut() || conn.seat.entry().is_cut() {
+        if cell.is_cut(cuts) || conn.seat.entry().is_cut() {
             return Poll::Ready(Err(fault(FaultKind::ShuttingDown, Side::Local, 0)));
         }
         if !up_done {

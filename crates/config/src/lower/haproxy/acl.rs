@@ -52,7 +52,29 @@ pub(super) fn criterion(words: &[&str]) -> Result<Condition, String> {
 /// # Errors
 /// A sentence about what is wrong or not known.
 pub(super) fn criterion_among(words: &[&str], acls: &Acls) -> Result<Condition, String> {
+    if let [word] = words
+        && let Some(names) = word.strip_prefix("acl(").and_then(|w| w.strip_suffix(')'))
+    {
+        return all_named(names, acls);
+    }
     users::criterion(words, acls).unwrap_or_else(|| criterion(words))
+}
+
+/// `acl(NAME,!NAME…)`: all these ACLs hold, and those behind `!` do not.
+fn all_named(names: &str, acls: &Acls) -> Result<Condition, String> {
+    let one = |name: &str| {
+        let bare = name.strip_prefix('!').unwrap_or(name);
+        let found = acls
+            .get(bare)
+            .ok_or_else(|| format!("there is no acl {bare:?} above"))?;
+        let condition = one_of(found.clone());
+        Ok(match bare == name {
+            true => condition,
+            false => not(condition),
+        })
+    };
+    let all: Result<Vec<Condition>, String> = names.split(',').map(|n| one(n.trim())).collect();
+    all.map(all_of)
 }
 
 fn flags<'a>(words: &'a [&'a str]) -> Result<(Flags, &'a [&'a str]), String> {

@@ -31,7 +31,12 @@ pub(super) fn compression(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: 
             None => notes.wrong(&line.origin(), "a size is missing", "a number of bytes"),
         },
         "direction" if words == ["response"] => {}
-        "direction" | "algo-req" | "type-req" | "minsize-req" => {
+        "type-req" | "minsize-req" => {
+            notes.harmless(
+                "it is about requests, of which algo-req says whether they are compressed",
+            );
+        }
+        "direction" | "algo-req" => {
             notes.ineffective("bodies of requests are passed on as they are");
         }
         other => notes.refused(format!("\"compression {other}\" is not known here")),

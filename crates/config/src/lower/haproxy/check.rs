@@ -8,13 +8,60 @@ use super::script;
 use super::server::{Member, seconds};
 use crate::diagnostic::Origins;
 use crate::model::{
-    HeaderName, HeaderValue, Health, HealthKind, HostPattern, MethodName, Pattern, Statuses,
+    AfterErrors, HeaderName, HeaderValue, Health, HealthKind, HostPattern, MethodName, Observe,
+    Pattern, ServerAddress, Statuses,
 };
 use crate::syntax::haproxy::Line;
 use crate::value::Text;
 
+/// What is looked at besides checks.
+fn observe(members: &[Member<'_>], health: &mut Health) {
+    let value = |name: &str| {
+        let mut all = members.iter().filter(|m| m.parameters.has("check"));
+        all.find_map(|member| member.parameters.value(name))
+    };
+    health.observe = match value("observe") {
+        Some("layer4") => Observe::Tcp,
+        Some("layer7") => Observe::Http,
+        _ => return,
+    };
+    if let Some(limit) = value("error-limit").and_then(|text| text.parse().ok()) {
+        health.error_limit = limit;
+    }
+    health.on_error = match value("on-error") {
+        Some("fastinter") => AfterErrors::Fastinter,
+        Some("sudden-death") => AfterErrors::SuddenDeath,
+        Some("mark-down") => AfterErrors::MarkDown,
+        _ => AfterErrors::FailCheck,
+    };
+}
+
+/// Ports that servers are asked on in place of that of the first one.
+fn own_ports(members: &mut [Member<'_>], health: &Health) {
+    for member in members {
+        let port = member.parameters.value("port");
+        let own = port.and_then(|text| text.parse().ok());
+        let common = health.port;
+        if own != common && member.parameters.has("check") {
+            // Without a word about it, it is the server's own.
+            let server = match &member.server.address {
+                ServerAddress::Ip(address) => Some(address.port()),
+                ServerAddress::Name { port, .. } => Some(*port),
+                ServerAddress::Srv { .. } | ServerAddress::Unix(_) => None,
+            };
+            member.server.check_port = own.or(server);
+        }
+    }
+}
+
 /// The checks of a backend; none when no server is checked.
-pub(super) fn read(proxy: &Proxy, members: &[Member<'_>], notes: &mut Notes) -> Option<Health> {
+pub(super) fn read(proxy: &Proxy, members: &mut [Member<'_>], notes: &mut Notes) -> Option<Health> {
+    let health = common(proxy, members, notes)?;
+    own_ports(members, &health);
+    Some(health)
+}
+
+fn common(proxy: &Proxy, members: &[Member<'_>], notes: &mut Notes) -> Option<Health> {
     let mut checked = members.iter().filter(|m| m.parameters.has("check"));
     let first = checked.next();
     // Servers that are added at runtime are checked as the section says.
@@ -46,6 +93,7 @@ pub(super) fn read(proxy: &Proxy, members: &[Member<'_>], notes: &mut Notes) -> 
         origins: Origins::new(first.map_or(&proxy.origin, |m| m.server.origin()).clone()),
         ..Health::default()
     };
+    observe(members, &mut health);
     // A port of its own speaks TLS only when it is told to.
     if health.port.is_some() {
         health.tls = first_has("check-ssl");
@@ -65,9 +113,7 @@ pub(super) fn read(proxy: &Proxy, members: &[Member<'_>], notes: &mut Notes) -> 
             "send" => send(line, &mut health, notes),
             "expect" => expect(line, &mut health, notes),
             "connect" => connect(line, &mut health, notes),
-            "disable-on-404" => {
-                notes.ineffective("a status outside of those expected is a failure");
-            }
+            "disable-on-404" => health.drain_on = Statuses::of(["404"]),
             "send-state" => notes.ineffective("checks say nothing about the server"),
             "comment" => {}
             other => notes.ineffective(format!("{other:?} is not known here")),

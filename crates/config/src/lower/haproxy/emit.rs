@@ -163,12 +163,17 @@ fn listener(
         limits: limits(proxy, global),
         compression: bodies::overrides(proxy),
         cache: proxy.caching.clone(),
-        errors: pages(proxy),
+        // Without requests there is nobody to show them to.
+        errors: match is_http {
+            true => pages(proxy),
+            false => ErrorPages::default(),
+        },
         origins,
         ..Listener::default()
     };
+    // Who names no backend has none, although there may be but one.
+    listener.fallback = listener.backend.is_some();
     if is_http {
-        listener.fallback = listener.backend.is_some();
         unavailable(&mut listener.errors, global.speaks_tls);
     }
     if let Some(backlog) = seat.backlog {
@@ -447,7 +452,7 @@ pub(super) fn backend(proxy: &Proxy, global: &Global, config: &mut Config, notes
     backend.limits.response_header_bytes = Some(global.buffer.clamp(1_024, 65_536));
     balance::read(proxy, &members, &mut backend, notes);
     server::settle(&mut backend, &mut members, global);
-    backend.health = check::read(proxy, &members, notes);
+    backend.health = check::read(proxy, &mut members, notes);
     let is_checked = |member: &server::Member<'_>| member.parameters.has("check");
     if members.is_empty() || members.iter().any(is_checked) {
         backend.server_logs = logs::of_servers(proxy, &global.logs, &global.manner);

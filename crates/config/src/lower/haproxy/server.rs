@@ -1,5 +1,6 @@
 //! `server` and `default-server`: the servers of a backend, and what they say about all of them.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::super::notes::Notes;
@@ -9,8 +10,8 @@ use super::sample;
 use crate::diagnostic::Origins;
 use crate::lower::build;
 use crate::model::{
-    Backend, BackendTls, CertificateFiles, HostPattern, Identifier, OrOff, SendProxy, Server,
-    ServerAddress, ServerProtocol, ServerState,
+    Agent, Backend, BackendTls, CertificateFiles, HostPattern, Identifier, OrOff, SendProxy,
+    Server, ServerAddress, ServerProtocol, ServerState,
 };
 use crate::survey::haproxy::parameters::{Parameter, Parameters};
 use crate::survey::units;
@@ -158,6 +159,7 @@ fn apply(
         server.state = ServerState::Maintenance;
     }
     server.checked = parameters.has("check");
+    watched(server, parameters, proxy);
     if parameters.has("backup") {
         server.backup = true;
         // Of backups the first that is up is used, unless all of them are to be.
@@ -173,6 +175,38 @@ fn apply(
     }
     for parameter in parameters.all() {
         note(parameter, notes);
+    }
+}
+
+/// Who else looks after a server, and what follows when it goes down or comes up.
+fn watched(server: &mut Server, parameters: &Parameters<'_>, proxy: &Proxy) {
+    let address = |name: &str| parameters.value(name).and_then(|text| text.parse().ok());
+    server.check_address = address("addr").filter(|_| server.checked);
+    server.close_on_down = parameters.has("on-marked-down");
+    server.close_backups_on_up = parameters.has("on-marked-up");
+    server.track = parameters
+        .value("track")
+        .map(|text| match text.contains('/') {
+            true => text.to_owned(),
+            false => format!("{}/{text}", proxy.name),
+        });
+    let port = parameters.value("agent-port");
+    if let Some(port) = port.and_then(|text| text.parse().ok())
+        && parameters.has("agent-check")
+    {
+        let times = ["agent-inter", "inter"];
+        let mut times = times.iter().filter_map(|name| parameters.value(name));
+        server.agent = Some(Agent {
+            port,
+            address: address("agent-addr").or_else(|| address("addr")),
+            interval: times
+                .next()
+                .and_then(seconds)
+                .unwrap_or(Duration::from_secs(2))
+                .max(Duration::from_millis(10)),
+            send: parameters.value("agent-send").map(str::to_owned),
+            origins: Origins::new(server.origin().clone()),
+        });
     }
 }
 
@@ -200,8 +234,14 @@ fn note(parameter: &Parameter<'_>, notes: &mut Notes) {
                 .all(|name| matches!(name, "h2" | "http/1.1" | "h1")) => {}
         "ssl-min-ver" | "ssl-max-ver" if matches!(value, "TLSv1.2" | "TLSv1.3") => {}
         "ssl-min-ver" => notes.equivalent("TLS before 1.2 is not spoken"),
+        "on-marked-down" if value == "shutdown-sessions" => {}
+        "on-marked-up" if value == "shutdown-backup-sessions" => {}
         "on-marked-down" | "on-marked-up" => {
-            notes.ineffective(format!("{name}: connections end by themselves"));
+            notes.wrong(
+                &parameter.origin,
+                format!("{name} cannot be {value:?}"),
+                "shutdown-sessions, shutdown-backup-sessions",
+            );
         }
         "check-send-proxy" | "no-check-send-proxy" => {
             notes.equivalent("checks send the PROXY header where requests do");
@@ -209,9 +249,13 @@ fn note(parameter: &Parameter<'_>, notes: &mut Notes) {
         "send-proxy-v2-ssl" | "send-proxy-v2-ssl-cn" | "proxy-v2-options" => {
             notes.ineffective("the PROXY header says nothing of TLS");
         }
-        "addr" | "track" | "agent-check" | "agent-port" | "agent-addr" | "agent-inter"
-        | "agent-send" | "check-proto" | "check-via-socks4" => {
-            notes.ineffective(format!("{name}: the server itself is checked"));
+        "addr" | "agent-addr" if value.parse::<IpAddr>().is_err() => {
+            notes.ineffective(format!("{name}: only addresses are taken, no names"));
+        }
+        "addr" | "track" | "agent-check" | "no-agent-check" | "agent-port" | "agent-addr"
+        | "agent-inter" | "agent-send" => {}
+        "check-proto" | "check-via-socks4" => {
+            notes.ineffective(format!("{name}: checks speak as requests do"));
         }
         name if OF_CHECKS.contains(&name) => {}
         name => match HARMLESS.iter().find(|(known, _)| *known == name) {
@@ -226,8 +270,7 @@ pub(super) fn seconds(text: &str) -> Option<Duration> {
     units::haproxy_time(text)
 }
 
-/// The address of a server.
-/// An address; `taken` is the port where none is written.
+/// The address of a server; `taken` is the port where none is written.
 fn address(text: &str, taken: Option<u16>) -> Result<ServerAddress, String> {
     let unix = |path: &str| ServerAddress::parse(&format!("unix:{path}"));
     let parsed = if let Some(path) = text.strip_prefix("unix@") {
@@ -248,17 +291,18 @@ fn address(text: &str, taken: Option<u16>) -> Result<ServerAddress, String> {
         // Names of services by DNS begin with underscores.
         if host.starts_with('_') {
             ServerAddress::parse(&format!("srv:{host}"))
-        } else if port == 0 {
-            return Err(format!(
-                "{text:?} has no port: that of the client's connection is not taken over unless all \
-                 that leads here listens on one"
-            ));
-        } else if host.contains(':') {
-            ServerAddress::parse(&format!("[{host}]:{port}"))
-        } else if host == "*" || host.is_empty() {
-            ServerAddress::parse(&format!("127.0.0.1:{port}"))
         } else {
-            ServerAddress::parse(&format!("{host}:{port}"))
+            let port = match port {
+                0 => "*".to_owned(),
+                port => port.to_string(),
+            };
+            if host.contains(':') {
+                ServerAddress::parse(&format!("[{host}]:{port}"))
+            } else if host == "*" || host.is_empty() {
+                ServerAddress::parse(&format!("127.0.0.1:{port}"))
+            } else {
+                ServerAddress::parse(&format!("{host}:{port}"))
+            }
         }
     };
     parsed.map_err(|problem| problem.message)
@@ -311,10 +355,7 @@ pub(super) fn settle(backend: &mut Backend, members: &mut [Member<'_>], global: 
     }
     if let Some(found) = find("source") {
         let host = units::host_and_port(found.value).0;
-        backend.source_address = host
-            .parse()
-            .ok()
-            .filter(|ip: &std::net::IpAddr| !ip.is_unspecified());
+        backend.source_address = host.parse().ok().filter(|ip: &IpAddr| !ip.is_unspecified());
     }
     if let Some(size) = find("maxqueue").and_then(|found| found.value.parse().ok()) {
         backend.queue.size = size;

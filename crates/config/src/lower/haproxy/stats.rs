@@ -13,8 +13,8 @@ use crate::diagnostic::{Origin, Origins};
 use crate::lower::build;
 use crate::lower::build::rule;
 use crate::model::{
-    Actions, BasicAuth, Bind, Condition, Config, HeaderValue, Pairs, Rule, RuntimeLevel,
-    RuntimeSocket, StatusPage, ValueTest,
+    Actions, BasicAuth, Bind, Condition, Config, HeaderValue, MethodName, Pairs, Rule,
+    RuntimeLevel, RuntimeSocket, StatusPage, ValueTest,
 };
 use crate::survey::units;
 use crate::syntax::haproxy::Line;
@@ -36,6 +36,8 @@ pub(super) struct Stats {
     realm: Option<String>,
     users: Vec<(HeaderValue, String)>,
     access: Vec<(Access, Condition)>,
+    /// Under each of these states of servers may be changed.
+    admin: Vec<Condition>,
     page: StatusPage,
 }
 
@@ -58,15 +60,20 @@ impl Stats {
             begins: vec![self.uri.clone().unwrap_or_else(|| URI.to_owned())],
             ..ValueTest::default()
         };
-        let place = build::value(test);
-        let page = || Actions {
-            status_page: Some(self.page.clone()),
-            ..Actions::default()
-        };
+        let mut place = build::value(test);
+        // Other methods are not for it.
+        place.matching.method = ["GET", "HEAD", "POST"]
+            .iter()
+            .filter_map(|name| MethodName::parse(name).ok())
+            .collect();
         let mut rules = Vec::new();
         for (access, condition) in &self.access {
             let (actions, key) = match access {
-                Access::Allow => (page(), "status_page"),
+                Access::Allow => {
+                    let when = build::all_of(vec![place.clone(), condition.clone()]);
+                    self.pages(&when, None, origin, &mut rules);
+                    continue;
+                }
                 Access::Deny => (
                     Actions {
                         deny: Some(403),
@@ -88,13 +95,37 @@ impl Stats {
             };
             rules.push(rule(when, actions, key, origin));
         }
-        let mut last = page();
-        if !self.users.is_empty() {
-            let realm = self.realm.as_deref().unwrap_or(REALM);
-            last.basic_auth = Some(auth(realm, &self.users));
-        }
-        rules.push(rule(place, last, "status_page", origin));
+        let realm = self.realm.as_deref().unwrap_or(REALM);
+        let users = (!self.users.is_empty()).then(|| auth(realm, &self.users));
+        self.pages(&place, users.as_ref(), origin, &mut rules);
         rules
+    }
+
+    /// The rules that answer with the page, each with what may be changed on it.
+    fn pages(
+        &self,
+        when: &Condition,
+        users: Option<&BasicAuth>,
+        origin: &Origin,
+        rules: &mut Vec<Rule>,
+    ) {
+        let page = |admin: bool| Actions {
+            status_page: Some(StatusPage {
+                admin,
+                ..self.page.clone()
+            }),
+            basic_auth: users.cloned(),
+            ..Actions::default()
+        };
+        for condition in &self.admin {
+            let is_always = *condition == Condition::default();
+            let when = build::all_of(vec![when.clone(), condition.clone()]);
+            rules.push(rule(when, page(true), "status_page", origin));
+            if is_always {
+                return;
+            }
+        }
+        rules.push(rule(when.clone(), page(false), "status_page", origin));
     }
 }
 
@@ -141,7 +172,11 @@ pub(super) fn read(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut No
         }
         ["refresh", time, ..] => match seconds(time) {
             Some(time) => stats.page.refresh = Some(time).filter(|time| time.as_secs() > 0),
-            None => notes.wrong(&origin, format!("{time:?} is no time"), "a number of seconds"),
+            None => notes.wrong(
+                &origin,
+                format!("{time:?} is no time"),
+                "a number of seconds",
+            ),
         },
         ["scope", scope, ..] => {
             let scope = if *scope == "." { &name } else { *scope };
@@ -158,9 +193,13 @@ pub(super) fn read(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut No
         ["show-legends" | "show-modules", ..] => {
             notes.equivalent("the page shows the same to everybody");
         }
-        ["admin", ..] => notes.ineffective(
-            "states of servers are changed on runtime sockets and by the admin API, not by the page",
-        ),
+        ["admin", words @ ..] => match acl::of_line(words, &proxy.acls) {
+            Ok(([], condition)) => proxy.stats.admin.push(condition),
+            Ok((words, _)) => {
+                notes.refused(format!("\"{}\" is not known here", words.join(" ")));
+            }
+            Err(message) => notes.refused(message),
+        },
         ["http-request", words @ ..] => match access(words, &proxy.acls) {
             Ok(rule) => proxy.stats.access.push(rule),
             Err(message) => notes.refused(message),
@@ -363,7 +402,9 @@ mod tests {
              stats http-request deny if { src 10.0.0.1 }\n  stats http-request auth realm R unless { http_auth(u) }\n  \
              stats admin if TRUE\n",
         );
-        assert_eq!(remarks, ["ignored with effect: stats admin if TRUE"]);
+        assert_eq!(remarks, [""; 0]);
+        let page = config.listeners[0].rules[2].actions.status_page.as_ref();
+        assert!(page.unwrap().admin);
         assert_eq!(
             keys(&config.listeners[0]),
             ["deny", "basic_auth", "status_page"]
