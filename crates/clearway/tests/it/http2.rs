@@ -32,6 +32,27 @@ fn what_a_goaway_excludes_is_repeated_on_another_connection() {
 }
 
 #[test]
+fn requests_of_a_connection_share_what_it_keeps() {
+    let server = Server::script(behave::ok("x"));
+    let clearway = Clearway::setup(
+        "[table.t]\nkey = \"ip\"\nstore = [\"conn_cnt\"]\n[listener.web]\nbind = \"127.0.0.1:0\"\n\
+         backend = \"app\"\n[[listener.web.rule]]\nwhen = { not = { value = { of = \"var:sess.in\" } } }\n\
+         set_request_headers = { x-first = \"1\" }\n[[listener.web.rule]]\n\
+         set_variables = { \"sess.in\" = \"1\" }\n\
+         track = [{ table = \"t\", key = \"client_ip\", until = \"connection\" }]\n\
+         [backend.app]\nservers = [\"$A\"]\n",
+    )
+    .set("A", server.address())
+    .start();
+    let mut client = RawClient::connect(clearway.address("web"));
+    for times in 1..4 {
+        client.get("/");
+        let seen = server.seen().pop().unwrap();
+        assert_eq!(seen.header("x-first").is_some(), times == 1);
+    }
+}
+
+#[test]
 fn what_a_goaway_includes_is_finished_on_the_old_connection() {
     let gate = Gate::new();
     let opened = gate.clone();
