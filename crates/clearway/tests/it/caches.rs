@@ -156,6 +156,53 @@ fn another_route_hears_what_the_client_asked_not_what_the_cache_did() {
 }
 
 #[test]
+fn what_is_stale_is_given_when_no_server_is_left() {
+    let lines = "Cache-Control: max-age=1, stale-if-error=600\r\n";
+    let server = Server::script(behave::answer(answer(lines, "kept")));
+    let clearway = Clearway::setup(
+        "[cache.pages]\nsize = \"1MiB\"\n[listener.web]\nbind = \"127.0.0.1:0\"\n[[route]]\n\
+         backend = \"app\"\nset_response_headers = { x-cache = \"${var:cache_status}\" }\n\
+         cache = { store = \"pages\" }\n[backend.app]\nservers = [\"$A\"]\n\
+         health = { kind = \"tcp\", interval = \"50ms\", fast_interval = \"50ms\" }\n",
+    )
+    .set("A", server.address())
+    .start();
+    let mut client = clearway.client();
+    assert_eq!(got(&mut client, "/", "").1, "MISS");
+    let address = server.address().to_owned();
+    server.stop();
+    clearway.wait_state(&address, &["down"]);
+    let mut found = got(&mut client, "/", "");
+    while found.1 == "HIT" {
+        found = got(&mut client, "/", "");
+    }
+    assert_eq!(found, (200, "STALE".to_owned(), "kept".to_owned()));
+}
+
+#[test]
+fn what_is_stale_is_given_before_another_route_answers() {
+    let times = AtomicUsize::new(0);
+    let server = Server::script(move |mut conn| {
+        while conn.request().is_some() {
+            conn.send(match times.fetch_add(1, Ordering::SeqCst) {
+                0 => answer("Cache-Control: max-age=1\r\n", "first"),
+                _ => behave::response(503, "no"),
+            });
+        }
+    });
+    let sorry = Server::script(behave::ok("sorry"));
+    let clearway = with_sorry(server.address(), &sorry, ", use_stale = [\"http_503\"]");
+    let mut client = clearway.client();
+    assert_eq!(got(&mut client, "/a", "").1, "MISS");
+    let mut found = got(&mut client, "/a", "");
+    while found.1 == "HIT" {
+        found = got(&mut client, "/a", "");
+    }
+    assert_eq!(found, (200, "STALE".to_owned(), "first".to_owned()));
+    assert_eq!(sorry.requests(), 0);
+}
+
+#[test]
 fn one_asks_while_others_wait() {
     let gate = Gate::new();
     let next = gate.clone();

@@ -61,6 +61,19 @@ pub(crate) struct Cached {
     draft: Option<Kept>,
 }
 
+impl Cached {
+    /// Whether what is no longer fresh is given in place of a response with a status.
+    fn covers(&self, status: u16, now: u64) -> bool {
+        let Some(stale) = &self.stale else {
+            return false;
+        };
+        let covers = self.plan.covers_status(status);
+        covers.is_some_and(|covers| {
+            covers || (status >= 500 && stale.terms.serves_if_error(now, false))
+        })
+    }
+}
+
 /// What to do about something that is not there, or not fresh.
 enum Turn {
     /// Ask the server, with or without the right to have others wait.
@@ -260,10 +273,7 @@ impl Exchange<'_> {
                 }
                 return Some((kept, "REVALIDATED"));
             }
-            let is_covered = plan.covers_status(status).is_some_and(|covers| {
-                covers || (status >= 500 && stale.terms.serves_if_error(now, false))
-            });
-            if is_covered {
+            if cached.covers(status, now) {
                 return Some((Arc::clone(stale), "STALE"));
             }
         }
@@ -280,9 +290,19 @@ impl Exchange<'_> {
         None
     }
 
-    /// What is kept in place of a failure, where that is allowed.
+    /// Whether what is kept is given in place of the answer that has come, or renewed by it.
+    pub(super) fn is_kept_instead(&self) -> bool {
+        let status = self.request.response.status;
+        self.cached.as_ref().is_some_and(|cached| {
+            (cached.asks_if_changed && status == 304) || cached.covers(status, self.wall_seconds())
+        })
+    }
+
+    /// What is kept in place of a failure, where that is allowed: of a server, or that there is none to
+    /// be asked.
     pub(super) fn stale_for(&mut self, fault: &Fault) -> Option<Arc<Kept>> {
-        if fault.side != Side::Server {
+        let lacks_server = fault.side == Side::Local && fault.phase == Phase::Choose;
+        if fault.side != Side::Server && !lacks_server {
             return None;
         }
         let now = self.wall_seconds();

@@ -365,7 +365,10 @@ impl Exchange<'_> {
             },
             Err(stop) => return Err(stop),
         };
-        self.intercept(&answer)?;
+        // What is kept answers before another route does.
+        if !self.is_kept_instead() {
+            self.intercept(&answer)?;
+        }
         self.deliver(answer).await
     }
 
