@@ -32,6 +32,27 @@ fn what_a_goaway_excludes_is_repeated_on_another_connection() {
 }
 
 #[test]
+fn rules_see_bodies_whose_length_is_not_told() {
+    let server = Server::script(behave::echo_body());
+    let clearway = Clearway::setup(
+        "[listener.web]\nbind = \"127.0.0.1:0\"\nbackend = \"app\"\n[[listener.web.rule]]\n\
+         read_body = { time = \"5s\" }\n[[listener.web.rule]]\n\
+         when = { value = { of = \"body\", contains = [\"evil\"] } }\ndeny = 403\n\
+         [backend.app]\nservers = [\"$A\"]\n",
+    )
+    .set("A", server.address())
+    .start();
+    let mut client = RawClient::connect(clearway.address("web"));
+    assert_eq!(client.post("/", b"some evil words").status, 403);
+    assert_eq!(client.post("/", b"good words").text(), "good words");
+    assert_eq!(client.post("/", b"").status, 200);
+    // More than is looked at goes on as it comes.
+    let large = behave::pattern(200_000);
+    assert_eq!(client.post("/", &large).body, large);
+    assert_eq!(server.requests(), 3);
+}
+
+#[test]
 fn requests_of_a_connection_share_what_it_keeps() {
     let server = Server::script(behave::ok("x"));
     let clearway = Clearway::setup(
