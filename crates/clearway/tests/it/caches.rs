@@ -92,6 +92,28 @@ fn chunks_are_kept_bare_and_large_bodies_not_at_all() {
     }
 }
 
+#[test]
+fn what_servers_see_of_the_host_tells_responses_apart() {
+    let server = Server::script(|mut conn| {
+        while let Some(request) = conn.request() {
+            let host = request.header("host").unwrap_or_default().to_owned();
+            conn.send(answer("Cache-Control: max-age=60\r\n", &host));
+        }
+    });
+    let clearway = over(&server, "");
+    let mut client = clearway.client();
+    for host in ["a.test", "a.test:8080", "a.test.", "b.test"] {
+        client.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        assert_eq!(client.response("GET").text(), host);
+    }
+    let clearway = over(&server, "set_host = \"${header:x-h}.test\"");
+    let mut client = clearway.client();
+    for name in ["x", "y"] {
+        let response = client.get_with("/", &format!("X-H: {name}\r\n"));
+        assert_eq!(response.text(), format!("{name}.test"));
+    }
+}
+
 /// Over a server with another one for errors, at `/sorry`.
 fn with_sorry(server: &str, sorry: &Server, more: &str) -> Clearway {
     Clearway::setup(&format!(
