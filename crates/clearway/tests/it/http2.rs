@@ -53,6 +53,27 @@ fn rules_see_bodies_whose_length_is_not_told() {
 }
 
 #[test]
+fn connections_are_shared_by_requests_that_ask_for_the_same_name() {
+    let root = Authority::new("root");
+    let server = TlsServer::with(&root.issue(&["a.test", "b.test"])).alpn(&["h2"]);
+    let server = server.script(|mut conn: Conn| {
+        let Ok(agreed) = conn.handshake() else { return };
+        h2::ok(agreed.server_name.as_deref().unwrap_or("none"))(conn);
+    });
+    let tls = "tls = { ca = \"$DIR/ca.pem\", server_name_from = \"header:x-n\" }";
+    let text = one_worker(&[server.address()], &format!("{tls}\n{H2}"));
+    let clearway = Clearway::setup(&text)
+        .with_file("ca.pem", &root.pem())
+        .start();
+    let mut client = clearway.client();
+    for name in ["a.test", "b.test", "a.test", "b.test"] {
+        let response = client.get_with("/", &format!("X-N: {name}\r\n"));
+        assert_eq!(response.text(), name);
+    }
+    assert_eq!(server.connections(), 2);
+}
+
+#[test]
 fn requests_of_a_connection_share_what_it_keeps() {
     let server = Server::script(behave::ok("x"));
     let clearway = Clearway::setup(

@@ -138,7 +138,8 @@ impl Exchange<'_> {
         };
         if may_share {
             // Boxed: most servers speak HTTP/1.1.
-            let shared = Box::pin(self.reach_shared(server)).await?;
+            let name = self.server_name(server);
+            let shared = Box::pin(self.reach_shared(server, name)).await?;
             return self.may_tunnel(shared).await;
         }
         let now = self.request.attempt().started;
@@ -152,7 +153,7 @@ impl Exchange<'_> {
         let stream = self.connect(server, name).await?;
         if stream.tls_alpn() == Some(b"h2") {
             // It has begun to agree on HTTP/2.
-            return Box::pin(self.share(server, stream)).await;
+            return Box::pin(self.share(server, stream, asked)).await;
         }
         let stream = self.translated(stream);
         Ok(ServerConn {
@@ -227,7 +228,12 @@ impl Exchange<'_> {
     }
 
     /// A stream of an HTTP/2 connection, kept, fresh, or being opened by somebody else.
-    async fn reach_shared(&mut self, server: &Rc<LocalServer>) -> Result<ServerConn, Fault> {
+    async fn reach_shared(
+        &mut self,
+        server: &Rc<LocalServer>,
+        name: Option<ServerName<'static>>,
+    ) -> Result<ServerConn, Fault> {
+        let asked = name_hash(name.as_ref());
         let worker = Rc::clone(&self.conn.worker);
         let trunks = &server.kept.trunks;
         let limit = self.route_plan().timeouts.connect;
@@ -236,7 +242,7 @@ impl Exchange<'_> {
         let _right = loop {
             let now = worker.now();
             if !self.fresh_only
-                && let Some(conn) = trunks.stream(server.wear(), now)
+                && let Some(conn) = trunks.stream(server.wear(), now, asked)
             {
                 return Ok(self.reuse(server, conn, now));
             }
@@ -260,20 +266,28 @@ impl Exchange<'_> {
             }
             opened.set(trunks.opened().notified());
         };
-        let stream = self.connect(server, None).await?;
+        let stream = self.connect(server, name).await?;
         if stream.tls_alpn().is_none_or(|alpn| alpn == b"h2") {
-            return self.share(server, stream).await;
+            return self.share(server, stream, asked).await;
         }
         if server.plan.protocol == ServerProtocol::Auto {
             trunks.prefer_h1(true);
-            return Ok(ServerConn::new(stream, worker.now()));
+            return Ok(ServerConn {
+                asked,
+                ..ServerConn::new(stream, worker.now())
+            });
         }
         self.request.attempt().evidence = Some(evidence::gather(Some(&stream), &[]));
         Err(self.server_fault(FaultKind::ServerRefusesHttp2, Phase::Tls, 0))
     }
 
     /// Speaks HTTP/2 over a fresh connection, and takes its first stream.
-    async fn share(&self, server: &LocalServer, stream: Stream) -> Result<ServerConn, Fault> {
+    async fn share(
+        &self,
+        server: &LocalServer,
+        stream: Stream,
+        asked: u64,
+    ) -> Result<ServerConn, Fault> {
         let worker = Rc::clone(&self.conn.worker);
         let trunks = &server.kept.trunks;
         trunks.prefer_h1(false);
@@ -286,9 +300,9 @@ impl Exchange<'_> {
             self.server_fault(FaultKind::ServerResetWhileSending, Phase::Connect, errno)
         })?;
         worker.spawn(driver);
-        trunks.add(trunk, worker.now());
+        trunks.add(trunk, worker.now(), asked);
         trunks
-            .stream(server.wear(), worker.now())
+            .stream(server.wear(), worker.now(), asked)
             .ok_or_else(|| self.server_fault(FaultKind::ServerGoaway, Phase::Connect, 0))
     }
 
