@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
-use clearway_cache::{Kept, Terms, keep, wants_fresh};
+use clearway_cache::{Kept, Terms, age_of, keep, wants_fresh};
 use clearway_config::model::StaleWhen;
 use clearway_http::{
     Framing, HeadLimits, Method, Progress, ResponseHead, ResponseOptions, Version, edited_lines,
@@ -44,6 +44,9 @@ const CONDITIONS: [&str; 6] = [
     "If-Range",
     "Range",
 ];
+
+/// Stands between a key and a method.
+const BEFORE_METHOD: u8 = 0;
 
 /// What a request has to do with a cache.
 pub(crate) struct Cached {
@@ -151,22 +154,28 @@ impl Exchange<'_> {
                         cached.ticket = ticket;
                         return Err("MISS");
                     }
-                    Turn::Wait(flight) => has_waited = !self.wait_for(&flight, &plan).await,
+                    Turn::Wait(flight) => self.wait_for(&flight, &plan).await,
                 }
+                // Once: what came may be another variant.
+                has_waited = true;
                 continue;
             };
             if kept.terms.is_fresh(now) {
                 return Ok((kept, "HIT"));
             }
+            if has_waited {
+                cached.stale = Some(kept);
+                return Err("EXPIRED");
+            }
             let anyway = plan.use_stale.contains(&StaleWhen::Updating);
             match self.turn(cached) {
-                _ if has_waited => {}
                 Turn::Ask(ticket) => cached.ticket = ticket,
                 Turn::Wait(_) if kept.terms.serves_while_revalidating(now, anyway) => {
                     return Ok((kept, "UPDATING"));
                 }
                 Turn::Wait(flight) if plan.locks => {
-                    has_waited = !self.wait_for(&flight, &plan).await;
+                    self.wait_for(&flight, &plan).await;
+                    has_waited = true;
                     continue;
                 }
                 Turn::Wait(_) => {}
@@ -183,20 +192,18 @@ impl Exchange<'_> {
         }
     }
 
-    /// Waits for somebody who asks the server; whether it is worth looking again.
-    async fn wait_for(&mut self, flight: &Flight, plan: &CachePlan) -> bool {
+    /// Waits for somebody who asks the server.
+    async fn wait_for(&mut self, flight: &Flight, plan: &CachePlan) {
         let now = self.conn.worker.tick();
         self.conn.timer.set_after(now, plan.lock_timeout);
         let conn = &mut *self.conn;
         let mut wait = pin!(flight.wait());
-        let kept = poll_fn(|cx| match wait.as_mut().poll(cx) {
-            Poll::Ready(kept) => Poll::Ready(kept),
-            Poll::Pending if conn.timer.poll_expired(cx) => Poll::Ready(false),
-            Poll::Pending => Poll::Pending,
+        poll_fn(|cx| match wait.as_mut().poll(cx) {
+            Poll::Pending if !conn.timer.poll_expired(cx) => Poll::Pending,
+            Poll::Ready(()) | Poll::Pending => Poll::Ready(()),
         })
         .await;
         self.conn.worker.tick();
-        kept
     }
 
     /// Asks the server whether what is kept has changed, in place of what the client wants to know.
@@ -269,7 +276,6 @@ impl Exchange<'_> {
                 if kept.terms.is_fresh(now) {
                     let store = &plan.entry.store;
                     store.insert(&cached.key, Arc::clone(&kept), request, now);
-                    cached.ticket.iter().for_each(Ticket::kept);
                 }
                 return Some((kept, "REVALIDATED"));
             }
@@ -356,9 +362,7 @@ impl Exchange<'_> {
         let now = self.wall_seconds();
         let request = (&self.request.head, self.lease.filled());
         let store = &cached.plan.entry.store;
-        if store.insert(&cached.key, kept, request, now) {
-            cached.ticket.iter().for_each(Ticket::kept);
-        }
+        store.insert(&cached.key, kept, request, now);
     }
 
     /// Answers with what is kept.
@@ -511,10 +515,13 @@ impl Exchange<'_> {
         };
         let mut key = Vec::with_capacity(128);
         plan.key.write(&view, &mut self.request.scratch, &mut key);
-        // HEAD finds what GET has kept; what others get is something else.
-        if !matches!(self.request.head.method, Method::Get | Method::Head) {
-            key.extend_from_slice(b" ");
-            key.extend_from_slice(self.request.head.method_text.of(self.lease.filled()));
+        // HEAD finds what GET has kept; what others get is something else. Where the key itself has the byte
+        // before the method, which no field of a request can hold, the method is always there.
+        let is_get = matches!(self.request.head.method, Method::Get | Method::Head);
+        if !is_get || key.contains(&BEFORE_METHOD) {
+            let method = self.request.head.method_text.of(self.lease.filled());
+            key.push(BEFORE_METHOD);
+            key.extend_from_slice(if is_get { b"GET" } else { method });
         }
         key
     }
@@ -559,5 +566,8 @@ fn renewed(
         let terms = keep(&plan.rules, request, (&head, &kept.head), now);
         kept.terms = terms.unwrap_or_default();
     }
+    // Its head is without the age, which is that of the answer.
+    let age = age_of(&plan.rules, answer);
+    kept.terms = kept.terms.aged(age, now);
     Some(Arc::new(kept))
 }
