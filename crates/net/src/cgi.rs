@@ -146,6 +146,13 @@ impl CgiStream {
         Poll::Ready(Ok(taken))
     }
 
+    /// Whether a server can be given these parameters.
+    #[must_use]
+    pub fn fits(dialect: Dialect, params: &Params) -> bool {
+        params.len() <= PARAMS_MAX
+            && (dialect != Dialect::Uwsgi || cgi::write_uwsgi(params, &mut Vec::new()))
+    }
+
     fn write_head(&mut self, part: &[u8]) -> io::Result<usize> {
         let malformed = || io::Error::from(io::ErrorKind::InvalidData);
         let mut ends = part.windows(4);

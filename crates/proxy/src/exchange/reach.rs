@@ -29,6 +29,9 @@ use crate::pool::ServerConn;
 /// Body bytes of one response over a shared connection that may wait to be passed on.
 const SHARED_WINDOW: u32 = 64 * 1_024;
 
+/// Heads of so many bytes may be too long for the parameters of FastCGI and the like.
+const PARAMS_LOOKED_AT: usize = 4 * 1_024;
+
 impl Exchange<'_> {
     /// Tries servers until one answers or no further Attempt is allowed.
     pub(super) async fn obtain(&mut self) -> Result<Answer, Stop> {
@@ -39,6 +42,12 @@ impl Exchange<'_> {
         if self.waits_for_body() {
             // Boxed: most bodies go on as they come.
             Box::pin(self.gather()).await?;
+        }
+        // Parameters hold parts of the head several times: what is far from the bound is not looked at.
+        if self.needs_length() && self.request.head.len > PARAMS_LOOKED_AT && self.exceeds_params()
+        {
+            let fault = self.client_fault(FaultKind::HeadersTooLarge, Phase::Admit);
+            return Err(Stop::Fault(fault));
         }
         loop {
             let Chosen {
