@@ -52,6 +52,16 @@ impl Terms {
         now < self.fresh_until
     }
 
+    /// The same for what was so many seconds old already when it came, at `now`.
+    #[must_use]
+    pub fn aged(self, age: u64, now: u64) -> Self {
+        Self {
+            born: now.saturating_sub(age),
+            fresh_until: self.fresh_until.saturating_sub(age),
+            ..self
+        }
+    }
+
     /// How old it is, in seconds.
     #[must_use]
     pub fn age(&self, now: u64) -> u64 {
@@ -89,6 +99,16 @@ pub fn wants_fresh((head, buf): Request<'_>) -> bool {
     }
     let mut pragmas = values(&head.fields, buf, "pragma");
     pragmas.any(|value| value.eq_ignore_ascii_case(b"no-cache"))
+}
+
+/// How old a response says that it is, in seconds.
+#[must_use]
+pub fn age_of(rules: &Rules, (response, buf): Response<'_>) -> u64 {
+    if rules.ignores.iter().any(|ignored| ignored == "age") {
+        return 0;
+    }
+    let mut ages = values(&response.fields, buf, "age");
+    ages.next().and_then(number).unwrap_or(0)
 }
 
 /// Whether a response to a request may be kept, and on which terms.
@@ -146,7 +166,7 @@ pub fn keep(
         None if rules.validated_only && !has_validator => return None,
         None => own(rules, status)?,
     };
-    let age = of("age").next().and_then(number).unwrap_or(0);
+    let age = age_of(rules, (response, buf));
     let time = time.min(rules.max_age.unwrap_or(u64::MAX));
     let left = time.saturating_sub(age);
     if left == 0 {

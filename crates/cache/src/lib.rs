@@ -11,6 +11,6 @@ mod keep;
 mod kept;
 mod store;
 
-pub use keep::{Request, Response, Rules, Terms, keep, wants_fresh};
+pub use keep::{Request, Response, Rules, Terms, age_of, keep, wants_fresh};
 pub use kept::Kept;
 pub use store::{Bounds, Seen, Store};

@@ -92,6 +92,20 @@ impl Edits {
         self.host.map(|span| span.of(&self.text))
     }
 
+    /// How many changes of headers there are: a mark for [`Edits::before`].
+    #[must_use]
+    pub fn mark(&self) -> usize {
+        self.edits.len()
+    }
+
+    /// The changes that were made before a mark.
+    #[must_use]
+    pub fn before(&self, mark: usize) -> Self {
+        let mut before = self.clone();
+        before.edits.truncate(mark);
+        before
+    }
+
     /// Whether no header is changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -111,7 +111,7 @@ impl CgiStream {
     /// Whether another request may follow on the connection.
     #[must_use]
     pub fn may_follow(&self) -> bool {
-        self.keeps && self.is_at_end() && self.raw.is_empty() && self.out_done == self.out.len()
+        self.keeps && self.is_at_end() && self.out_done == self.out.len()
     }
 
     /// What the application has complained about, as far as it is kept.
@@ -144,6 +144,13 @@ impl CgiStream {
             return Poll::Ready(Err(error));
         }
         Poll::Ready(Ok(taken))
+    }
+
+    /// Whether a server can be given these parameters.
+    #[must_use]
+    pub fn fits(dialect: Dialect, params: &Params) -> bool {
+        params.len() <= PARAMS_MAX
+            && (dialect != Dialect::Uwsgi || cgi::write_uwsgi(params, &mut Vec::new()))
     }
 
     fn write_head(&mut self, part: &[u8]) -> io::Result<usize> {
@@ -252,16 +259,14 @@ impl CgiStream {
             if self.ended {
                 return Poll::Ready(Ok(0));
             }
-            self.raw.resize(READ_MAX, 0);
+            if self.raw.is_empty() {
+                self.raw.resize(READ_MAX, 0);
+            }
             let polled = self.wire.poll_read(cx, &mut self.raw);
             let count = match polled {
                 Poll::Ready(Ok(count)) => count,
-                Poll::Ready(Err(error)) => {
-                    self.raw.clear();
-                    return Poll::Ready(Err(error));
-                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
-                    self.raw.clear();
                     // An error of writing says more than that nothing came.
                     if let Poll::Ready(Err(error)) = flushed {
                         return Poll::Ready(Err(error));
@@ -269,11 +274,10 @@ impl CgiStream {
                     return Poll::Pending;
                 }
             };
-            self.raw.truncate(count);
             if count == 0 {
                 return Poll::Ready(self.closed());
             }
-            self.take_raw()?;
+            self.take_raw(count)?;
         }
     }
 
@@ -289,16 +293,15 @@ impl CgiStream {
         }
     }
 
-    /// Takes apart what was read.
-    fn take_raw(&mut self) -> io::Result<()> {
+    /// Takes apart the bytes that were read.
+    fn take_raw(&mut self, count: usize) -> io::Result<()> {
         let raw = std::mem::take(&mut self.raw);
+        let mut rest = raw.get(..count).unwrap_or_default();
         if self.dialect != Dialect::Fastcgi {
-            self.text.feed(&raw, &mut self.ready);
+            self.text.feed(rest, &mut self.ready);
             self.raw = raw;
-            self.raw.clear();
             return Ok(());
         }
-        let mut rest = raw.as_slice();
         while !rest.is_empty() && !self.ended {
             let next = self.reader.next(rest);
             let (event, count) = next.map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
@@ -319,7 +322,6 @@ impl CgiStream {
         let is_clean = rest.is_empty();
         self.keeps &= is_clean;
         self.raw = raw;
-        self.raw.clear();
         Ok(())
     }
 }

@@ -253,6 +253,15 @@ impl Resolver {
         }
     }
 
+    /// What it is that whoever asked for a host could not wait for the answer any longer.
+    #[must_use]
+    pub fn late(&self, host: &str) -> DnsFault {
+        self.fault(query::Trouble {
+            reason: Reason::Timeout,
+            words: format!("{host} was not looked up in time"),
+        })
+    }
+
     fn fault(&self, trouble: query::Trouble) -> DnsFault {
         let query::Trouble { reason, words } = trouble;
         let kind = match reason {

@@ -1,7 +1,7 @@
 //! Caches as routes use them: a store that all workers share, who is asking the server for what, and what is
 //! wanted of responses that are kept. What may be kept is decided in `clearway-cache`.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,16 +33,13 @@ pub struct CacheEntry {
 pub(crate) struct Flight {
     /// Closed when that is over.
     over: Semaphore,
-    /// Whether others find it kept then.
-    kept: AtomicBool,
 }
 
 impl Flight {
-    /// Waits until it is over; whether others find it kept. Cancel safe.
-    pub(crate) async fn wait(&self) -> bool {
+    /// Waits until it is over. Cancel safe.
+    pub(crate) async fn wait(&self) {
         // There are no permits: it ends when it is closed.
         drop(self.over.acquire().await);
-        self.kept.load(Ordering::Acquire)
     }
 }
 
@@ -52,13 +49,6 @@ pub(crate) struct Ticket {
     entry: Arc<CacheEntry>,
     key: Arc<[u8]>,
     flight: Arc<Flight>,
-}
-
-impl Ticket {
-    /// It is kept now: whoever waits finds it.
-    pub(crate) fn kept(&self) {
-        self.flight.kept.store(true, Ordering::Release);
-    }
 }
 
 impl Drop for Ticket {
@@ -103,7 +93,6 @@ impl CacheEntry {
         let key: Arc<[u8]> = key.into();
         let flight = Arc::new(Flight {
             over: Semaphore::new(0),
-            kept: AtomicBool::new(false),
         });
         flights.insert(Arc::clone(&key), Arc::clone(&flight));
         Ok(Ticket {
@@ -229,10 +218,8 @@ mod tests {
         let ticket = entry.begin(b"a").unwrap();
         let flight = entry.begin(b"a").unwrap_err();
         assert!(entry.begin(b"b").is_ok());
-        ticket.kept();
         drop(ticket);
         assert!(flight.over.is_closed());
-        assert!(flight.kept.load(Ordering::Acquire));
         assert!(entry.begin(b"a").is_ok());
     }
 }

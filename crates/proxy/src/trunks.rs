@@ -18,6 +18,8 @@ struct Known {
     opened: Stamp,
     uses: Cell<u32>,
     idle_since: Cell<Stamp>,
+    /// The hash of the name that the server was asked for, where that depends on the request; else 0.
+    asked: u64,
 }
 
 /// The connections of a worker to one server.
@@ -47,14 +49,15 @@ impl Wear {
 }
 
 impl Trunks {
-    /// A stream for a request, of the newest connection that is open and has room.
-    pub(crate) fn stream(&self, wear: Wear, now: Stamp) -> Option<ServerConn> {
+    /// A stream for a request, of the newest connection that is open, has room and was opened for the same
+    /// name: `asked` is its hash.
+    pub(crate) fn stream(&self, wear: Wear, now: Stamp, asked: u64) -> Option<ServerConn> {
         let mut open = self.open.borrow_mut();
         open.retain(|known| known.trunk.is_open());
-        let known = open
-            .iter()
-            .rev()
-            .find(|known| known.trunk.has_room() && !wear.is_worn(known, now))?;
+        let fits = |known: &&Known| {
+            known.asked == asked && known.trunk.has_room() && !wear.is_worn(known, now)
+        };
+        let known = open.iter().rev().find(fits)?;
         let mut conn = ServerConn::new(Stream::H2(Box::new(known.trunk.stream())), known.opened);
         conn.uses = known.uses.replace(known.uses.get().saturating_add(1));
         conn.idle_since = known.idle_since.replace(now);
@@ -62,12 +65,13 @@ impl Trunks {
     }
 
     /// Adds a connection that was just opened.
-    pub(crate) fn add(&self, trunk: Trunk, now: Stamp) {
+    pub(crate) fn add(&self, trunk: Trunk, now: Stamp, asked: u64) {
         self.open.borrow_mut().push(Known {
             trunk,
             opened: now,
             uses: Cell::new(0),
             idle_since: Cell::new(now),
+            asked,
         });
     }
 

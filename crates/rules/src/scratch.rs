@@ -1,6 +1,7 @@
 //! What a worker keeps while rules look at one request.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use clearway_base::intern::Name;
@@ -34,19 +35,86 @@ const STORED_MAX: usize = 16;
 /// What rules keep from one request of a connection to the next.
 #[derive(Debug, Default)]
 pub struct Session {
+    kept: Kept,
+    /// Where streams of one connection, whose requests run side by side, tell each other.
+    shared: Option<Rc<RefCell<Shared>>>,
+    /// The state of `shared` that `kept` is.
+    seen: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Kept {
     variables: Vec<(Name, Vec<u8>)>,
     /// What the connection tracks.
-    tracked: Vec<Tracked>,
+    tracked: Vec<Rc<Tracked>>,
+}
+
+/// What streams of one connection keep, and how often that was changed.
+#[derive(Debug, Default)]
+struct Shared {
+    kept: Kept,
+    changes: u64,
 }
 
 impl Session {
+    /// The session of one more stream of the connection: what one keeps all of them see.
+    #[must_use]
+    pub fn share(&mut self) -> Self {
+        let kept = &self.kept;
+        let shared = self.shared.get_or_insert_with(|| {
+            let kept = kept.clone();
+            Rc::new(RefCell::new(Shared { kept, changes: 1 }))
+        });
+        let mut session = Self {
+            shared: Some(Rc::clone(shared)),
+            ..Self::default()
+        };
+        session.look();
+        session
+    }
+
     /// Counts something with all that the connection tracks.
     pub fn count(&self, event: Event) {
-        for tracked in &self.tracked {
+        for tracked in &self.kept.tracked {
             tracked.count(event);
         }
     }
 
+    /// Sees what other streams have changed.
+    fn look(&mut self) {
+        let Some(shared) = &self.shared else { return };
+        let shared = shared.borrow();
+        if shared.changes != self.seen {
+            self.kept.clone_from(&shared.kept);
+            self.seen = shared.changes;
+        }
+    }
+
+    /// Changes something, for all streams.
+    fn change(&mut self, change: impl Fn(&mut Kept)) {
+        self.look();
+        change(&mut self.kept);
+        if let Some(shared) = &self.shared {
+            let mut shared = shared.borrow_mut();
+            change(&mut shared.kept);
+            shared.changes += 1;
+            self.seen = shared.changes;
+        }
+    }
+
+    fn set(&mut self, name: Name, value: &[u8]) {
+        self.change(|kept| kept.set(name, value));
+    }
+
+    fn unset(&mut self, name: Name) {
+        self.look();
+        if self.kept.variables.iter().any(|(known, _)| *known == name) {
+            self.change(|kept| kept.variables.retain(|(known, _)| *known != name));
+        }
+    }
+}
+
+impl Kept {
     fn set(&mut self, name: Name, value: &[u8]) {
         let mut known = self.variables.iter_mut();
         if let Some((_, old)) = known.find(|(known, _)| *known == name) {
@@ -204,6 +272,7 @@ impl Scratch {
     /// Prepares for a request unless that is done: host in lower case, path in normal form. What
     /// earlier rules have captured is forgotten each time, but for the route.
     pub(crate) fn begin(&mut self, view: &View<'_>) {
+        self.session.look();
         if self.owner == Some(view.id) {
             self.forget_captures();
             return;
@@ -390,7 +459,7 @@ impl Scratch {
         if let Some((_, value)) = self.variables.iter().rev().find(|(n, _)| *n == name) {
             return Some(value.of(&self.variable_text));
         }
-        let mut kept = self.session.variables.iter();
+        let mut kept = self.session.kept.variables.iter();
         let (_, value) = kept.find(|(known, _)| *known == name)?;
         Some(value)
     }
@@ -417,7 +486,7 @@ impl Scratch {
 
     pub(crate) fn unset_variable(&mut self, name: Name) {
         self.variables.retain(|(known, _)| *known != name);
-        self.session.variables.retain(|(known, _)| *known != name);
+        self.session.unset(name);
     }
 
     /// Tracks a value, for the request or the whole connection, unless its counter tracks one already.
@@ -429,23 +498,28 @@ impl Scratch {
         table: &Arc<Table>,
         value: &[u8],
     ) -> Option<&Tracked> {
-        let is_taken = |all: &[Tracked]| all.iter().any(|known| known.counter() == counter);
-        if is_taken(&self.session.tracked) || is_taken(&self.tracked) {
+        if self.tracked(counter).is_some() {
             return None;
         }
         let tracked = Tracked::begin(counter, table, value)?;
-        let all = match of_connection {
-            true => &mut self.session.tracked,
-            false => &mut self.tracked,
-        };
-        all.push(tracked);
-        all.last()
+        if !of_connection {
+            self.tracked.push(tracked);
+            return self.tracked.last();
+        }
+        let tracked = Rc::new(tracked);
+        self.session
+            .change(|kept| kept.tracked.push(Rc::clone(&tracked)));
+        self.session.kept.tracked.last().map(|tracked| &**tracked)
     }
 
     /// What a counter tracks.
     pub(crate) fn tracked(&self, counter: u8) -> Option<&Tracked> {
-        let all = self.tracked.iter().chain(&self.session.tracked);
-        all.into_iter().find(|known| known.counter() == counter)
+        self.all_tracked().find(|known| known.counter() == counter)
+    }
+
+    fn all_tracked(&self) -> impl Iterator<Item = &Tracked> {
+        let of_connection = self.session.kept.tracked.iter().map(|tracked| &**tracked);
+        self.tracked.iter().chain(of_connection)
     }
 
     /// What is asked of what a counter tracks; none when it tracks nothing.
@@ -459,12 +533,12 @@ impl Scratch {
     /// Whether anything is tracked.
     #[must_use]
     pub fn tracks(&self) -> bool {
-        !self.tracked.is_empty() || !self.session.tracked.is_empty()
+        !self.tracked.is_empty() || !self.session.kept.tracked.is_empty()
     }
 
     /// Counts something with all that is tracked.
     pub fn count(&self, event: Event) {
-        for tracked in self.tracked.iter().chain(&self.session.tracked) {
+        for tracked in self.all_tracked() {
             tracked.count(event);
         }
     }
@@ -605,5 +679,40 @@ impl Scratch {
             self.captures.clone_from(captures);
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::get;
+
+    /// Memory of a stream, about to look at a request.
+    fn stream(session: Session) -> Scratch {
+        let mut scratch = Scratch::default();
+        scratch.exchange_session(&mut { session });
+        scratch.begin(&get("/", &[]).view());
+        scratch
+    }
+
+    #[test]
+    fn streams_of_a_connection_see_what_each_other_keeps() {
+        let (a, b) = (Name::new("sess.a"), Name::new("sess.b"));
+        let mut connection = Session::default();
+        connection.set(a, b"before");
+        let mut first = stream(connection.share());
+        let mut second = stream(connection.share());
+        assert_eq!(second.variable(a), Some(&b"before"[..]));
+        first.set_session_variable(a, b"1");
+        second.set_session_variable(b, b"2");
+        assert_eq!(second.variable(a), Some(&b"1"[..]));
+        first.begin(&get("/", &[]).view());
+        assert_eq!(first.variable(b), Some(&b"2"[..]));
+        first.unset_variable(b);
+        let third = stream(connection.share());
+        assert_eq!(
+            (third.variable(a), third.variable(b)),
+            (Some(&b"1"[..]), None)
+        );
     }
 }

@@ -92,6 +92,119 @@ fn chunks_are_kept_bare_and_large_bodies_not_at_all() {
     }
 }
 
+#[test]
+fn what_servers_see_of_the_host_tells_responses_apart() {
+    let server = Server::script(|mut conn| {
+        while let Some(request) = conn.request() {
+            let host = request.header("host").unwrap_or_default().to_owned();
+            conn.send(answer("Cache-Control: max-age=60\r\n", &host));
+        }
+    });
+    let clearway = over(&server, "");
+    let mut client = clearway.client();
+    for host in ["a.test", "a.test:8080", "a.test.", "b.test"] {
+        client.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        assert_eq!(client.response("GET").text(), host);
+    }
+    let clearway = over(&server, "set_host = \"${header:x-h}.test\"");
+    let mut client = clearway.client();
+    for name in ["x", "y"] {
+        let response = client.get_with("/", &format!("X-H: {name}\r\n"));
+        assert_eq!(response.text(), format!("{name}.test"));
+    }
+}
+
+#[test]
+fn methods_are_told_apart_whatever_the_key_holds() {
+    let server = Server::script(|mut conn| {
+        while let Some(request) = conn.request() {
+            let text = answer("Cache-Control: max-age=60\r\n", &request.method);
+            conn.send(text);
+        }
+    });
+    let clearway = Clearway::setup(
+        "[cache.pages]\nsize = \"1MiB\"\n[listener.web]\nbind = \"127.0.0.1:0\"\n[[route]]\nbackend = \"app\"\n\
+         cache = { store = \"pages\", key = \"${header:x|url_dec}\", methods = [\"GET\", \"POST\"] }\n\
+         [backend.app]\nservers = [\"$A\"]\n",
+    )
+    .set("A", server.address())
+    .start();
+    let mut client = clearway.client();
+    for (method, key) in [
+        ("POST", "a"),
+        ("GET", "a POST"),
+        ("GET", "a%00POST"),
+        ("GET", "a"),
+    ] {
+        client.send(format!(
+            "{method} / HTTP/1.1\r\nHost: test\r\nX: {key}\r\nContent-Length: 0\r\n\r\n"
+        ));
+        assert_eq!(client.response(method).text(), method, "{key}");
+    }
+}
+
+#[test]
+fn a_renewed_response_is_as_old_as_the_answer_says() {
+    let times = AtomicUsize::new(0);
+    let server = Server::script(move |mut conn| {
+        while conn.request().is_some() {
+            let head = "HTTP/1.1 304 Same\r\nETag: \"a\"\r\nAge: 7\r\nCache-Control: ";
+            conn.send(match times.fetch_add(1, Ordering::SeqCst) {
+                0 => answer("Cache-Control: max-age=1\r\nETag: \"a\"\r\n", "kept"),
+                1 => format!("{head}no-cache\r\n\r\n"),
+                _ => format!("{head}max-age=60\r\n\r\n"),
+            });
+        }
+    });
+    let clearway = over(&server, "");
+    let mut client = clearway.client();
+    assert_eq!(got(&mut client, "/", "").1, "MISS");
+    for _ in 0..2 {
+        let mut response = client.get("/");
+        while response.header("x-cache") == Some("HIT") {
+            response = client.get("/");
+        }
+        assert_eq!(response.header("x-cache"), Some("REVALIDATED"));
+        assert_eq!(response.header("age"), Some("7"));
+    }
+    let again = client.get("/");
+    assert_eq!(again.header("x-cache"), Some("HIT"));
+    let age: u64 = again.header("age").unwrap().parse().unwrap();
+    assert!((7..60).contains(&age), "{age}");
+}
+
+#[test]
+fn variants_do_not_wait_for_each_other_one_by_one() {
+    let (first, rest) = (Gate::new(), Gate::new());
+    let (one, others) = (first.clone(), rest.clone());
+    let times = AtomicUsize::new(0);
+    let server = Server::script(move |mut conn| {
+        while let Some(request) = conn.request() {
+            match times.fetch_add(1, Ordering::SeqCst) {
+                0 => one.wait(),
+                _ => others.wait(),
+            }
+            let body = request.header("x").unwrap_or_default().to_owned();
+            conn.send(answer("Cache-Control: max-age=60\r\nVary: X\r\n", &body));
+        }
+    });
+    let clearway = over(&server, "");
+    let mut clients: Vec<Client> = (0..4).map(|_| clearway.client()).collect();
+    for (at, client) in clients.iter_mut().enumerate() {
+        client.send(format!("GET / HTTP/1.1\r\nHost: test\r\nX: {at}\r\n\r\n"));
+        if at == 0 {
+            server.wait_requests(1);
+        }
+    }
+    first.open();
+    assert_eq!(clients[0].response("GET").text(), "0");
+    server.wait_requests(4);
+    rest.open();
+    for (at, client) in clients.iter_mut().enumerate().skip(1) {
+        assert_eq!(client.response("GET").text(), at.to_string());
+    }
+}
+
 /// Over a server with another one for errors, at `/sorry`.
 fn with_sorry(server: &str, sorry: &Server, more: &str) -> Clearway {
     Clearway::setup(&format!(
@@ -153,6 +266,53 @@ fn another_route_hears_what_the_client_asked_not_what_the_cache_did() {
     let heard = sorry.only();
     assert_eq!(heard.headers.all("if-none-match"), ["\"mine\""]);
     assert_eq!(heard.headers.all("range"), ["bytes=0-"]);
+}
+
+#[test]
+fn what_is_stale_is_given_when_no_server_is_left() {
+    let lines = "Cache-Control: max-age=1, stale-if-error=600\r\n";
+    let server = Server::script(behave::answer(answer(lines, "kept")));
+    let clearway = Clearway::setup(
+        "[cache.pages]\nsize = \"1MiB\"\n[listener.web]\nbind = \"127.0.0.1:0\"\n[[route]]\n\
+         backend = \"app\"\nset_response_headers = { x-cache = \"${var:cache_status}\" }\n\
+         cache = { store = \"pages\" }\n[backend.app]\nservers = [\"$A\"]\n\
+         health = { kind = \"tcp\", interval = \"50ms\", fast_interval = \"50ms\" }\n",
+    )
+    .set("A", server.address())
+    .start();
+    let mut client = clearway.client();
+    assert_eq!(got(&mut client, "/", "").1, "MISS");
+    let address = server.address().to_owned();
+    server.stop();
+    clearway.wait_state(&address, &["down"]);
+    let mut found = got(&mut client, "/", "");
+    while found.1 == "HIT" {
+        found = got(&mut client, "/", "");
+    }
+    assert_eq!(found, (200, "STALE".to_owned(), "kept".to_owned()));
+}
+
+#[test]
+fn what_is_stale_is_given_before_another_route_answers() {
+    let times = AtomicUsize::new(0);
+    let server = Server::script(move |mut conn| {
+        while conn.request().is_some() {
+            conn.send(match times.fetch_add(1, Ordering::SeqCst) {
+                0 => answer("Cache-Control: max-age=1\r\n", "first"),
+                _ => behave::response(503, "no"),
+            });
+        }
+    });
+    let sorry = Server::script(behave::ok("sorry"));
+    let clearway = with_sorry(server.address(), &sorry, ", use_stale = [\"http_503\"]");
+    let mut client = clearway.client();
+    assert_eq!(got(&mut client, "/a", "").1, "MISS");
+    let mut found = got(&mut client, "/a", "");
+    while found.1 == "HIT" {
+        found = got(&mut client, "/a", "");
+    }
+    assert_eq!(found, (200, "STALE".to_owned(), "first".to_owned()));
+    assert_eq!(sorry.requests(), 0);
 }
 
 #[test]

@@ -116,3 +116,21 @@ fn python_over_uwsgi_and_scgi() {
         assert_eq!(answer.text(), "POST /up  100000\n", "{protocol}");
     }
 }
+
+#[test]
+fn a_request_that_no_parameters_can_carry_is_the_clients_fault() {
+    let server = Server::script(behave::never_answer());
+    for protocol in ["fastcgi", "scgi", "uwsgi"] {
+        let clearway = Clearway::over(
+            &[server.address()],
+            &format!(
+                "protocol = \"{protocol}\"\n[limits]\nheader_bytes = \"64KiB\"\nrequest_line = \"40KiB\"\n"
+            ),
+        );
+        let target = format!("/{}", "x".repeat(30_000));
+        let response = clearway.get(&target);
+        assert_eq!(response.status, 431, "{protocol}");
+        assert_eq!(clearway.fault(&response.id()).code(), "headers_too_large");
+    }
+    assert_eq!(server.connections(), 0);
+}

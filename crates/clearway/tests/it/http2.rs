@@ -32,6 +32,69 @@ fn what_a_goaway_excludes_is_repeated_on_another_connection() {
 }
 
 #[test]
+fn rules_see_bodies_whose_length_is_not_told() {
+    let server = Server::script(behave::echo_body());
+    let clearway = Clearway::setup(
+        "[listener.web]\nbind = \"127.0.0.1:0\"\nbackend = \"app\"\n[[listener.web.rule]]\n\
+         read_body = { time = \"5s\" }\n[[listener.web.rule]]\n\
+         when = { value = { of = \"body\", contains = [\"evil\"] } }\ndeny = 403\n\
+         [backend.app]\nservers = [\"$A\"]\n",
+    )
+    .set("A", server.address())
+    .start();
+    let mut client = RawClient::connect(clearway.address("web"));
+    assert_eq!(client.post("/", b"some evil words").status, 403);
+    assert_eq!(client.post("/", b"good words").text(), "good words");
+    assert_eq!(client.post("/", b"").status, 200);
+    // More than is looked at goes on as it comes.
+    let large = behave::pattern(200_000);
+    assert_eq!(client.post("/", &large).body, large);
+    assert_eq!(server.requests(), 3);
+}
+
+#[test]
+fn connections_are_shared_by_requests_that_ask_for_the_same_name() {
+    let root = Authority::new("root");
+    let server = TlsServer::with(&root.issue(&["a.test", "b.test"])).alpn(&["h2"]);
+    let server = server.script(|mut conn: Conn| {
+        let Ok(agreed) = conn.handshake() else { return };
+        h2::ok(agreed.server_name.as_deref().unwrap_or("none"))(conn);
+    });
+    let tls = "tls = { ca = \"$DIR/ca.pem\", server_name_from = \"header:x-n\" }";
+    let text = one_worker(&[server.address()], &format!("{tls}\n{H2}"));
+    let clearway = Clearway::setup(&text)
+        .with_file("ca.pem", &root.pem())
+        .start();
+    let mut client = clearway.client();
+    for name in ["a.test", "b.test", "a.test", "b.test"] {
+        let response = client.get_with("/", &format!("X-N: {name}\r\n"));
+        assert_eq!(response.text(), name);
+    }
+    assert_eq!(server.connections(), 2);
+}
+
+#[test]
+fn requests_of_a_connection_share_what_it_keeps() {
+    let server = Server::script(behave::ok("x"));
+    let clearway = Clearway::setup(
+        "[table.t]\nkey = \"ip\"\nstore = [\"conn_cnt\"]\n[listener.web]\nbind = \"127.0.0.1:0\"\n\
+         backend = \"app\"\n[[listener.web.rule]]\nwhen = { not = { value = { of = \"var:sess.in\" } } }\n\
+         set_request_headers = { x-first = \"1\" }\n[[listener.web.rule]]\n\
+         set_variables = { \"sess.in\" = \"1\" }\n\
+         track = [{ table = \"t\", key = \"client_ip\", until = \"connection\" }]\n\
+         [backend.app]\nservers = [\"$A\"]\n",
+    )
+    .set("A", server.address())
+    .start();
+    let mut client = RawClient::connect(clearway.address("web"));
+    for times in 1..4 {
+        client.get("/");
+        let seen = server.seen().pop().unwrap();
+        assert_eq!(seen.header("x-first").is_some(), times == 1);
+    }
+}
+
+#[test]
 fn what_a_goaway_includes_is_finished_on_the_old_connection() {
     let gate = Gate::new();
     let opened = gate.clone();

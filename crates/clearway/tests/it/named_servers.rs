@@ -1,5 +1,6 @@
 //! Servers that requests name themselves.
 
+use clearway_testkit::dns::{Answer, NameServer};
 use clearway_testkit::{Clearway, Server, behave};
 
 fn setup(to: &str, rest: &str) -> Clearway {
@@ -71,4 +72,31 @@ fn no_more_servers_are_remembered_than_the_bound_says() {
         let status = client.get_with("/", &format!("X-To: {to}\r\n")).status;
         assert_eq!(status, if last == 1 { 200 } else { 502 });
     }
+}
+
+#[test]
+fn known_addresses_are_used_while_looking_up_takes_too_long() {
+    let server = Server::script(behave::ok("a"));
+    let port = server.address().rsplit_once(':').unwrap().1.to_owned();
+    let names = NameServer::start();
+    names.set("app.test", Answer::a(0, &["127.0.0.1"]));
+    // One worker: each has to learn of an address first.
+    let clearway = Clearway::start(&format!(
+        "[process]\nworkers = 1\n[listener.web]\nbind = \"127.0.0.1:0\"\nbackend = \"any\"\n\
+         [backend.any]\nservers = []\nby_request = {{ to = \"app.test\", names = [\"app.test\"], port = {port}, \
+         ipv6 = false, valid = \"10ms\", resolvers = [\"{}\"], resolve_timeout = \"300ms\" }}\n",
+        names.address()
+    ));
+    assert_eq!(clearway.get("/").text(), "a");
+    names.set("app.test", Answer::Silence);
+    let asked = names.asked("app.test");
+    while names.asked("app.test") == asked {
+        assert_eq!(clearway.get("/").text(), "a");
+    }
+    // It is not waited for again at once.
+    let asked = names.asked("app.test");
+    for _ in 0..5 {
+        assert_eq!(clearway.get("/").text(), "a");
+    }
+    assert_eq!(names.asked("app.test"), asked);
 }

@@ -212,3 +212,27 @@ fn a_listener_that_only_redirects_needs_nothing_else() {
     }
     assert!(clearway.faults().is_empty());
 }
+
+#[test]
+fn questions_see_what_the_listener_has_made_of_a_request() {
+    let server = Server::script(behave::ok("x"));
+    let clearway = Clearway::setup(
+        "[listener.web]\nbind = \"127.0.0.1:0\"\n[[listener.web.rule]]\n\
+         remove_request_headers = [\"x-user\"]\nset_request_headers = { x-seen = \"1\" }\n\
+         [[route]]\npath = \"/auth\"\nbackend = \"app\"\n[[route]]\nbackend = \"app\"\nask = { path = \"/auth\" }\n\
+         set_request_headers = { x-route = \"1\" }\n[backend.app]\nservers = [\"$A\"]\n",
+    )
+    .set("A", server.address())
+    .start();
+    let lines = "X-User: root\r\nX-Own: 1\r\nX-Hop: 1\r\nConnection: x-hop\r\n";
+    assert_eq!(clearway.client().get_with("/", lines).status, 200);
+    let seen = server.seen();
+    assert_eq!(seen.len(), 2);
+    for (request, of_route) in seen.iter().zip([false, true]) {
+        assert_eq!(request.header("x-user"), None);
+        assert_eq!(request.header("x-hop"), None);
+        assert_eq!(request.headers.all("x-seen"), ["1"]);
+        assert_eq!(request.headers.all("x-own"), ["1"]);
+        assert_eq!(request.header("x-route").is_some(), of_route);
+    }
+}

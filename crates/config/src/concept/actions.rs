@@ -23,7 +23,7 @@ concept! {
 
     /// Sets variables, `${var:NAME}` in templates, before everything else. An empty text forgets one; a
     /// value that is not there leaves it as it was. Names that begin with `sess.` live as long as the
-    /// client's connection (over HTTP/2 as long as the request), those with `req.` until the response comes.
+    /// client's connection, those with `req.` until the response comes.
     set_variables: Pairs<Token, TemplateText> = Pairs::default(),
         example = Some("{ tenant = \"${header:x-tenant}\" }");
     /// The server of the backend that gets the request while requests may go to it, whatever the

@@ -30,7 +30,7 @@ concept! {
     /// The `[cache.NAME]` that responses are kept in.
     store: Identifier = Identifier::default(), required = true, example = Some("\"pages\"");
     /// What tells responses apart, besides what `Vary` names.
-    key: TemplateText = TemplateText::parse("${scheme}://${host}${sent_target}").unwrap_or_default(),
+    key: TemplateText = TemplateText::parse("${scheme}://${sent_host}${sent_target}").unwrap_or_default(),
         example = Some("\"${host}${path}\"");
     /// Requests that are looked up; what is kept answers GET and HEAD, and only answers to GET and POST are
     /// kept.

@@ -123,7 +123,7 @@ impl Conn {
     }
 
     /// A stream of this connection, which speaks HTTP/2, as a connection of its own.
-    pub(crate) fn child(&self, stream: Stream) -> Self {
+    pub(crate) fn child(&mut self, stream: Stream) -> Self {
         Self {
             worker: Rc::clone(&self.worker),
             stream,
@@ -137,7 +137,7 @@ impl Conn {
             accepted: self.accepted,
             idle_since: self.idle_since,
             requests: self.requests,
-            session: clearway_rules::Session::default(),
+            session: self.session.share(),
             queue_place: 0,
             listener_at: self.listener_at,
             plan: Rc::clone(&self.plan),

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use clearway_base::buffer::Lease;
-use clearway_http::{Framing, HeadLimits, Known, Method, Progress};
+use clearway_http::{Framing, HeadLimits, Method, Progress};
 use clearway_outcome::{FaultKind, Phase};
 use clearway_rules::{AskPlan, Elsewhere, LocalReply, View};
 
@@ -89,6 +89,7 @@ impl Exchange<'_> {
             cached: None,
             instead: None,
             is_question: true,
+            by_listener: 0,
         };
         let done = inner.put().await;
         let said = match done {
@@ -133,7 +134,8 @@ impl Exchange<'_> {
         self.obtain().await
     }
 
-    /// The head of the question, parsed.
+    /// The head of the question, parsed: as the listener's rules have left that of the request, without what
+    /// is about the connection.
     fn head_of_question(&self, request: &mut Request) -> Result<Lease, Stop> {
         let (head, buf) = (&self.request.head, self.lease.filled());
         let mut text = Vec::with_capacity(head.len + 16);
@@ -143,16 +145,18 @@ impl Exchange<'_> {
         text.extend_from_slice(b" HTTP/1.1\r\nHost: ");
         text.extend_from_slice(head.host.of(buf));
         text.extend_from_slice(b"\r\n");
-        for field in &head.fields {
-            let name = field.name.of(buf);
-            let is_left_out = field.known == Known::Host
-                || LEFT_OUT
-                    .iter()
-                    .any(|out| name.eq_ignore_ascii_case(out.as_bytes()));
-            if !is_left_out {
+        let edits = self.request.edits.before(self.by_listener);
+        let came = head.fields.iter().filter(|field| !field.hop);
+        let came = came.map(|field| (field.name.of(buf), field.value.of(buf)));
+        let came = came.filter(|(name, _)| !edits.drops(name));
+        let mut count = 1_usize;
+        for (name, value) in came.chain(edits.written()) {
+            let mut left_out = LEFT_OUT.iter();
+            if !left_out.any(|out| name.eq_ignore_ascii_case(out.as_bytes())) {
+                count += 1;
                 text.extend_from_slice(name);
                 text.extend_from_slice(b": ");
-                text.extend_from_slice(field.value.of(buf));
+                text.extend_from_slice(value);
                 text.extend_from_slice(b"\r\n");
             }
         }
@@ -161,7 +165,7 @@ impl Exchange<'_> {
         let limits = HeadLimits {
             line: text.len(),
             bytes: text.len(),
-            count: head.fields.len().saturating_add(1),
+            count,
             // It was read once already.
             tolerates: self.plan.listener(self.conn.listener_at).tolerates,
         };
@@ -239,7 +243,8 @@ impl Said {
 }
 
 /// Fields that are about the body, which is not sent, or about the connection.
-const LEFT_OUT: [&str; 8] = [
+const LEFT_OUT: [&str; 9] = [
+    "host",
     "content-length",
     "transfer-encoding",
     "expect",

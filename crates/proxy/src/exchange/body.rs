@@ -2,7 +2,7 @@
 //!
 //! What comes stays behind the head in the request's own buffer, from where it is sent like bytes that
 //! came with the head. There is room for as much as the largest buffer holds: what is longer is looked at
-//! as far as it is there. A body without a length that comes over HTTP/2 is not waited for.
+//! as far as it is there. One without a length that comes over HTTP/2 gets it when all of it is there.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -28,7 +28,9 @@ impl Progress {
     /// Looks at the bytes behind the head; whether no more are wanted.
     fn look(&mut self, framing: Framing, came: &[u8], at_least: usize) -> Result<bool, FaultKind> {
         match framing {
-            Framing::None | Framing::UntilClose => return Ok(true),
+            Framing::None => return Ok(true),
+            // Its end is told by the stream.
+            Framing::UntilClose => self.bytes = came.len(),
             Framing::Length(length) => {
                 self.bytes = came.len();
                 self.done = came.len() as u64 >= length;
@@ -85,7 +87,11 @@ impl Exchange<'_> {
                 };
                 self.conn.timer.set_after(from, wait.time);
             }
-            self.read_more().await?;
+            if !self.read_more().await? {
+                let bytes = self.lease.len().saturating_sub(self.request.head.len);
+                self.request.head.framing = Framing::Length(bytes as u64);
+                return Ok(());
+            }
         }
     }
 
@@ -103,7 +109,9 @@ impl Exchange<'_> {
         written.map_err(|kind| Stop::Cut(self.client_fault(kind, Phase::RequestBody)))
     }
 
-    async fn read_more(&mut self) -> Result<(), Stop> {
+    /// Reads more; whether there was any, which there is before the end of a body that is not told by its
+    /// stream.
+    async fn read_more(&mut self) -> Result<bool, Stop> {
         let (conn, lease) = (&mut *self.conn, &mut self.lease);
         let read = poll_fn(|cx| match conn.stream.poll_read_into(cx, lease) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
@@ -113,7 +121,8 @@ impl Exchange<'_> {
         .await;
         self.conn.worker.tick();
         let kind = match read {
-            Some(Ok(count)) if count > 0 => return Ok(()),
+            Some(Ok(count)) if count > 0 => return Ok(true),
+            Some(Ok(_)) if self.request.head.framing == Framing::UntilClose => return Ok(false),
             Some(Ok(_)) => FaultKind::RequestBodyTruncated,
             Some(Err(_)) => FaultKind::ClientReset,
             None => FaultKind::RequestBodyTimeout,

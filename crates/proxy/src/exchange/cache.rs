@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
-use clearway_cache::{Kept, Terms, keep, wants_fresh};
+use clearway_cache::{Kept, Terms, age_of, keep, wants_fresh};
 use clearway_config::model::StaleWhen;
 use clearway_http::{
     Framing, HeadLimits, Method, Progress, ResponseHead, ResponseOptions, Version, edited_lines,
@@ -45,6 +45,9 @@ const CONDITIONS: [&str; 6] = [
     "Range",
 ];
 
+/// Stands between a key and a method.
+const BEFORE_METHOD: u8 = 0;
+
 /// What a request has to do with a cache.
 pub(crate) struct Cached {
     plan: Arc<CachePlan>,
@@ -59,6 +62,19 @@ pub(crate) struct Cached {
     ticket: Option<Ticket>,
     /// What is put in when its body is there.
     draft: Option<Kept>,
+}
+
+impl Cached {
+    /// Whether what is no longer fresh is given in place of a response with a status.
+    fn covers(&self, status: u16, now: u64) -> bool {
+        let Some(stale) = &self.stale else {
+            return false;
+        };
+        let covers = self.plan.covers_status(status);
+        covers.is_some_and(|covers| {
+            covers || (status >= 500 && stale.terms.serves_if_error(now, false))
+        })
+    }
 }
 
 /// What to do about something that is not there, or not fresh.
@@ -138,22 +154,28 @@ impl Exchange<'_> {
                         cached.ticket = ticket;
                         return Err("MISS");
                     }
-                    Turn::Wait(flight) => has_waited = !self.wait_for(&flight, &plan).await,
+                    Turn::Wait(flight) => self.wait_for(&flight, &plan).await,
                 }
+                // Once: what came may be another variant.
+                has_waited = true;
                 continue;
             };
             if kept.terms.is_fresh(now) {
                 return Ok((kept, "HIT"));
             }
+            if has_waited {
+                cached.stale = Some(kept);
+                return Err("EXPIRED");
+            }
             let anyway = plan.use_stale.contains(&StaleWhen::Updating);
             match self.turn(cached) {
-                _ if has_waited => {}
                 Turn::Ask(ticket) => cached.ticket = ticket,
                 Turn::Wait(_) if kept.terms.serves_while_revalidating(now, anyway) => {
                     return Ok((kept, "UPDATING"));
                 }
                 Turn::Wait(flight) if plan.locks => {
-                    has_waited = !self.wait_for(&flight, &plan).await;
+                    self.wait_for(&flight, &plan).await;
+                    has_waited = true;
                     continue;
                 }
                 Turn::Wait(_) => {}
@@ -170,20 +192,18 @@ impl Exchange<'_> {
         }
     }
 
-    /// Waits for somebody who asks the server; whether it is worth looking again.
-    async fn wait_for(&mut self, flight: &Flight, plan: &CachePlan) -> bool {
+    /// Waits for somebody who asks the server.
+    async fn wait_for(&mut self, flight: &Flight, plan: &CachePlan) {
         let now = self.conn.worker.tick();
         self.conn.timer.set_after(now, plan.lock_timeout);
         let conn = &mut *self.conn;
         let mut wait = pin!(flight.wait());
-        let kept = poll_fn(|cx| match wait.as_mut().poll(cx) {
-            Poll::Ready(kept) => Poll::Ready(kept),
-            Poll::Pending if conn.timer.poll_expired(cx) => Poll::Ready(false),
-            Poll::Pending => Poll::Pending,
+        poll_fn(|cx| match wait.as_mut().poll(cx) {
+            Poll::Pending if !conn.timer.poll_expired(cx) => Poll::Pending,
+            Poll::Ready(()) | Poll::Pending => Poll::Ready(()),
         })
         .await;
         self.conn.worker.tick();
-        kept
     }
 
     /// Asks the server whether what is kept has changed, in place of what the client wants to know.
@@ -256,14 +276,10 @@ impl Exchange<'_> {
                 if kept.terms.is_fresh(now) {
                     let store = &plan.entry.store;
                     store.insert(&cached.key, Arc::clone(&kept), request, now);
-                    cached.ticket.iter().for_each(Ticket::kept);
                 }
                 return Some((kept, "REVALIDATED"));
             }
-            let is_covered = plan.covers_status(status).is_some_and(|covers| {
-                covers || (status >= 500 && stale.terms.serves_if_error(now, false))
-            });
-            if is_covered {
+            if cached.covers(status, now) {
                 return Some((Arc::clone(stale), "STALE"));
             }
         }
@@ -280,9 +296,19 @@ impl Exchange<'_> {
         None
     }
 
-    /// What is kept in place of a failure, where that is allowed.
+    /// Whether what is kept is given in place of the answer that has come, or renewed by it.
+    pub(super) fn is_kept_instead(&self) -> bool {
+        let status = self.request.response.status;
+        self.cached.as_ref().is_some_and(|cached| {
+            (cached.asks_if_changed && status == 304) || cached.covers(status, self.wall_seconds())
+        })
+    }
+
+    /// What is kept in place of a failure, where that is allowed: of a server, or that there is none to
+    /// be asked.
     pub(super) fn stale_for(&mut self, fault: &Fault) -> Option<Arc<Kept>> {
-        if fault.side != Side::Server {
+        let lacks_server = fault.side == Side::Local && fault.phase == Phase::Choose;
+        if fault.side != Side::Server && !lacks_server {
             return None;
         }
         let now = self.wall_seconds();
@@ -336,9 +362,7 @@ impl Exchange<'_> {
         let now = self.wall_seconds();
         let request = (&self.request.head, self.lease.filled());
         let store = &cached.plan.entry.store;
-        if store.insert(&cached.key, kept, request, now) {
-            cached.ticket.iter().for_each(Ticket::kept);
-        }
+        store.insert(&cached.key, kept, request, now);
     }
 
     /// Answers with what is kept.
@@ -491,10 +515,13 @@ impl Exchange<'_> {
         };
         let mut key = Vec::with_capacity(128);
         plan.key.write(&view, &mut self.request.scratch, &mut key);
-        // HEAD finds what GET has kept; what others get is something else.
-        if !matches!(self.request.head.method, Method::Get | Method::Head) {
-            key.extend_from_slice(b" ");
-            key.extend_from_slice(self.request.head.method_text.of(self.lease.filled()));
+        // HEAD finds what GET has kept; what others get is something else. Where the key itself has the byte
+        // before the method, which no field of a request can hold, the method is always there.
+        let is_get = matches!(self.request.head.method, Method::Get | Method::Head);
+        if !is_get || key.contains(&BEFORE_METHOD) {
+            let method = self.request.head.method_text.of(self.lease.filled());
+            key.push(BEFORE_METHOD);
+            key.extend_from_slice(if is_get { b"GET" } else { method });
         }
         key
     }
@@ -539,5 +566,8 @@ fn renewed(
         let terms = keep(&plan.rules, request, (&head, &kept.head), now);
         kept.terms = terms.unwrap_or_default();
     }
+    // Its head is without the age, which is that of the answer.
+    let age = age_of(&plan.rules, answer);
+    kept.terms = kept.terms.aged(age, now);
     Some(Arc::new(kept))
 }

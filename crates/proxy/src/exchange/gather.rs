@@ -135,7 +135,7 @@ impl Exchange<'_> {
     }
 
     /// Whether the server has to know how long a body is.
-    fn needs_length(&self) -> bool {
+    pub(super) fn needs_length(&self) -> bool {
         self.backend.as_ref().is_some_and(|b| b.plan.cgi.is_some())
     }
 

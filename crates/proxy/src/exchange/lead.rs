@@ -126,9 +126,16 @@ impl Exchange<'_> {
                         return Err(FaultKind::NameUnresolved);
                     }
                     Ok(found) => found,
-                    Err(None) => return Err(FaultKind::NameTimeout),
-                    Err(Some(fault)) => {
+                    Err(fault) => {
                         let now = self.conn.worker.now();
+                        let fault = match fault {
+                            Some(fault) => fault,
+                            // The client's time is over, which says nothing of the resolver.
+                            None if self.conn.timer.latest().is_some_and(|end| now >= end) => {
+                                return Err(FaultKind::NameTimeout);
+                            }
+                            None => resolver.late(host),
+                        };
                         named.lacks(key, &fault, now, by_request.settings.max);
                         return named.find(key, now).unwrap_or(Err(fault.kind));
                     }

@@ -202,6 +202,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) instead: Option<instead::Instead>,
     /// It asks whether another request may go on.
     pub(crate) is_question: bool,
+    /// The changes that the listener's rules have made to the request, which questions see too.
+    pub(crate) by_listener: usize,
 }
 
 /// The place of a route in the Plan the request began with.
@@ -252,6 +254,7 @@ pub(crate) async fn run(
         cached: None,
         instead: None,
         is_question: false,
+        by_listener: 0,
     };
     exchange.exchange_session();
     exchange.count_event(Event::Request);
@@ -345,6 +348,7 @@ impl Exchange<'_> {
         while let Err(stop) = self.listener_rules() {
             self.wait_for_rules(stop).await?;
         }
+        self.by_listener = self.request.edits.mark();
         self.find_route()?;
         self.limit_total();
         self.passed().await?;
@@ -366,7 +370,10 @@ impl Exchange<'_> {
             },
             Err(stop) => return Err(stop),
         };
-        self.intercept(&answer)?;
+        // What is kept answers before another route does.
+        if !self.is_kept_instead() {
+            self.intercept(&answer)?;
+        }
         self.deliver(answer).await
     }
 

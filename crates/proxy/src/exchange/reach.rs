@@ -30,6 +30,9 @@ use crate::pool::ServerConn;
 /// Body bytes of one response over a shared connection that may wait to be passed on.
 const SHARED_WINDOW: u32 = 64 * 1_024;
 
+/// Heads of so many bytes may be too long for the parameters of FastCGI and the like.
+const PARAMS_LOOKED_AT: usize = 4 * 1_024;
+
 impl Exchange<'_> {
     /// Tries servers until one answers or no further Attempt is allowed.
     pub(super) async fn obtain(&mut self) -> Result<Answer, Stop> {
@@ -40,6 +43,12 @@ impl Exchange<'_> {
         if self.waits_for_body() {
             // Boxed: most bodies go on as they come.
             Box::pin(self.gather()).await?;
+        }
+        // Parameters hold parts of the head several times: what is far from the bound is not looked at.
+        if self.needs_length() && self.request.head.len > PARAMS_LOOKED_AT && self.exceeds_params()
+        {
+            let fault = self.client_fault(FaultKind::HeadersTooLarge, Phase::Admit);
+            return Err(Stop::Fault(fault));
         }
         loop {
             let Chosen {
@@ -139,7 +148,8 @@ impl Exchange<'_> {
         };
         if may_share {
             // Boxed: most servers speak HTTP/1.1.
-            let shared = Box::pin(self.reach_shared(server)).await?;
+            let name = self.server_name(server);
+            let shared = Box::pin(self.reach_shared(server, name)).await?;
             return self.may_tunnel(shared).await;
         }
         let now = self.request.attempt().started;
@@ -153,7 +163,7 @@ impl Exchange<'_> {
         let stream = self.connect(server, name).await?;
         if stream.tls_alpn() == Some(b"h2") {
             // It has begun to agree on HTTP/2.
-            return Box::pin(self.share(server, stream)).await;
+            return Box::pin(self.share(server, stream, asked)).await;
         }
         let stream = self.translated(stream);
         Ok(ServerConn {
@@ -239,7 +249,12 @@ impl Exchange<'_> {
     }
 
     /// A stream of an HTTP/2 connection, kept, fresh, or being opened by somebody else.
-    async fn reach_shared(&mut self, server: &Rc<LocalServer>) -> Result<ServerConn, Fault> {
+    async fn reach_shared(
+        &mut self,
+        server: &Rc<LocalServer>,
+        name: Option<ServerName<'static>>,
+    ) -> Result<ServerConn, Fault> {
+        let asked = name_hash(name.as_ref());
         let worker = Rc::clone(&self.conn.worker);
         let trunks = &server.kept.trunks;
         let limit = self.route_plan().timeouts.connect;
@@ -248,7 +263,7 @@ impl Exchange<'_> {
         let _right = loop {
             let now = worker.now();
             if !self.fresh_only
-                && let Some(conn) = trunks.stream(server.wear(), now)
+                && let Some(conn) = trunks.stream(server.wear(), now, asked)
             {
                 return Ok(self.reuse(server, conn, now));
             }
@@ -272,20 +287,28 @@ impl Exchange<'_> {
             }
             opened.set(trunks.opened().notified());
         };
-        let stream = self.connect(server, None).await?;
+        let stream = self.connect(server, name).await?;
         if stream.tls_alpn().is_none_or(|alpn| alpn == b"h2") {
-            return self.share(server, stream).await;
+            return self.share(server, stream, asked).await;
         }
         if server.plan.protocol == ServerProtocol::Auto {
             trunks.prefer_h1(true);
-            return Ok(ServerConn::new(stream, worker.now()));
+            return Ok(ServerConn {
+                asked,
+                ..ServerConn::new(stream, worker.now())
+            });
         }
         self.request.attempt().evidence = Some(evidence::gather(Some(&stream), &[]));
         Err(self.server_fault(FaultKind::ServerRefusesHttp2, Phase::Tls, 0))
     }
 
     /// Speaks HTTP/2 over a fresh connection, and takes its first stream.
-    async fn share(&self, server: &LocalServer, stream: Stream) -> Result<ServerConn, Fault> {
+    async fn share(
+        &self,
+        server: &LocalServer,
+        stream: Stream,
+        asked: u64,
+    ) -> Result<ServerConn, Fault> {
         let worker = Rc::clone(&self.conn.worker);
         let trunks = &server.kept.trunks;
         trunks.prefer_h1(false);
@@ -298,9 +321,9 @@ impl Exchange<'_> {
             self.server_fault(FaultKind::ServerResetWhileSending, Phase::Connect, errno)
         })?;
         worker.spawn(driver);
-        trunks.add(trunk, worker.now());
+        trunks.add(trunk, worker.now(), asked);
         trunks
-            .stream(server.wear(), worker.now())
+            .stream(server.wear(), worker.now(), asked)
             .ok_or_else(|| self.server_fault(FaultKind::ServerGoaway, Phase::Connect, 0))
     }
 

@@ -6,7 +6,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use clearway_base::buffer::{Lease, Pool};
+use clearway_http::cgi::Params;
 use clearway_http::{Framing, HeadLimits, Method, Progress, encode_interim};
+use clearway_net::cgi::CgiStream;
 use clearway_net::stream::{Read, Stream, fault_of};
 use clearway_net::tls;
 use clearway_outcome::{Attempt, Fault, FaultKind, Phase};
@@ -207,7 +209,22 @@ impl Exchange<'_> {
         let Some(stream) = stream.cgi_mut() else {
             return;
         };
-        let params = stream.begin();
+        self.fill_params(stream.begin());
+    }
+
+    /// Whether what a server of FastCGI or the like gets of the request is more than its protocol can carry,
+    /// which is known before one is asked.
+    pub(super) fn exceeds_params(&self) -> bool {
+        let plan = self.backend.as_ref().and_then(|b| b.plan.cgi.as_ref());
+        let Some(plan) = plan else { return false };
+        let mut params = Params::default();
+        self.fill_params(&mut params);
+        self.encode_head(false);
+        params.add_head(&self.conn.worker.out.borrow());
+        !CgiStream::fits(plan.dialect, &params)
+    }
+
+    fn fill_params(&self, params: &mut Params) {
         let plan = self.backend.as_ref().and_then(|b| b.plan.cgi.as_ref());
         let wanted = plan.map(|plan| plan.params.as_slice()).unwrap_or_default();
         for (name, variable, is_optional) in wanted {

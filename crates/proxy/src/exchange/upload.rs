@@ -95,8 +95,10 @@ impl Upload {
                 rest.limit = limit;
                 if let Keep::Copy { before, most } = keep {
                     rest.keep(most);
-                    if !before.is_empty() {
-                        rest.feed(copy_of(&before), 0)?;
+                    // What rules have waited for is in what was kept of it too.
+                    let begin = if before.is_empty() { at_hand } else { &before };
+                    if !begin.is_empty() {
+                        rest.feed(copy_of(begin), 0)?;
                     }
                     rest.begun = rest.taken;
                 }

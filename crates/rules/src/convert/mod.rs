@@ -611,6 +611,7 @@ mod tests {
                 Some("en"),
             ),
             ("language(de,xx)", "fr", Some("xx")),
+            ("language(de,xx)", "de;q=4294968", Some("de")),
             ("host_only", "[::1]:80", Some("[::1]")),
             ("port_only", "a.test:80", Some("80")),
             ("port_only", "a.test", Some("0")),

@@ -46,7 +46,8 @@ fn weight(parameters: &str) -> u32 {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits: String = fraction.chars().chain("000".chars()).take(3).collect();
     let whole: u32 = whole.parse().unwrap_or(0);
-    (whole * 1_000 + digits.parse::<u32>().unwrap_or(0)).min(1_000)
+    let part: u32 = digits.parse().unwrap_or(0);
+    whole.saturating_mul(1_000).saturating_add(part).min(1_000)
 }
 
 /// A host as it stands in a header, cut in two.

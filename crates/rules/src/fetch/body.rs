@@ -10,7 +10,8 @@ use super::{Argument, Context, Short, Visit};
 fn here<'a>(at: &Context<'a>) -> Cow<'a, [u8]> {
     let came = at.view.buf.get(at.view.head.len..).unwrap_or_default();
     match at.view.head.framing {
-        Framing::None | Framing::UntilClose => Cow::Borrowed(&[]),
+        Framing::None => Cow::Borrowed(&[]),
+        Framing::UntilClose => Cow::Borrowed(came),
         Framing::Length(length) => {
             let end = usize::try_from(length)
                 .unwrap_or(usize::MAX)

@@ -142,6 +142,11 @@ pub(super) fn path(at: &Context<'_>, argument: &Argument, visit: &mut Visit<'_>)
     }
 }
 
+pub(super) fn host(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    let set = at.view.edits.and_then(|edits| edits.host());
+    visit(set.unwrap_or_else(|| at.view.head.host.of(at.view.buf)))
+}
+
 pub(super) fn base(at: &Context<'_>, argument: &Argument, visit: &mut Visit<'_>) -> bool {
     let mut text = asked(at, "host")
         .first()

@@ -226,6 +226,8 @@ fetches! {
         SentPath = "sent_path" Request edited::path;
         /// Path and query as the server will see them.
         SentTarget = "sent_target" Request edited::target;
+        /// Host as the server will see it, with its port where it has one.
+        SentHost = "sent_host" Request edited::host;
         /// Host as the server will see it, and the path behind it.
         Base = "base" Request edited::base;
         /// Query without `?`. Follows rewrites.

@@ -36,6 +36,7 @@ fn each_fetch_has_its_value() {
         ("${header:x-a}", "one"),
         ("${header:user-agent}", "curl"),
         ("${header:Host}", "WWW.Test.:8080"),
+        ("${sent_host}", "WWW.Test.:8080"),
         ("${header:none}", ""),
         ("${cookie:sid}", "xyz"),
         ("${cookie:b}", "2"),
