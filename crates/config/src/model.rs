@@ -14,7 +14,7 @@ pub use crate::concept::ejection::Ejection;
 pub use crate::concept::errors::{ErrorPage, ErrorPages};
 pub use crate::concept::files::{Files, ModifiedSince, Precompressed};
 pub use crate::concept::forwarded::{Forwarding, XForwarded};
-pub use crate::concept::health::{CheckStep, Health, HealthKind};
+pub use crate::concept::health::{CheckFailure, CheckStep, Health, HealthKind};
 pub use crate::concept::incidents::{Incidents, Webhook, WebhookFormat};
 pub use crate::concept::keepalive::Keepalive;
 pub use crate::concept::limits::{LimitOverrides, Limits};

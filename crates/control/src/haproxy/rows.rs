@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 
 use clearway_base::clock;
 use clearway_base::intern::Name;
-use clearway_net::probe::Kind;
+use clearway_net::probe::{Depth, Kind};
 use clearway_outcome::{FaultKind, Party};
 use clearway_proxy::board::{DOWN, DRAIN, EJECTED, MAINTENANCE};
-use clearway_proxy::plan::{BackendPlan, ListenerPlan, Mode, Plan, ServerPlan};
+use clearway_proxy::plan::{BackendPlan, CheckPlan, ListenerPlan, Mode, Plan, ServerPlan};
 use clearway_proxy::stats::{
     BackendShard, Count, FaultCounts, LazyHistogram, ListenerShard, ServerShard,
 };
@@ -410,7 +410,7 @@ fn checks(row: &mut Row, backend: &BackendPlan, server: &ServerPlan, story: Opti
         return;
     };
     let is_http = !matches!(check.probe.kind, Kind::Tcp(_));
-    let (code, words) = check_code(probe, is_http);
+    let (code, words) = check_code(probe, depth(check, server));
     row.text(Field::CheckStatus, code);
     row.text(Field::CheckDesc, words);
     if is_http && probe.status > 0 {
@@ -422,12 +422,24 @@ fn checks(row: &mut Row, backend: &BackendPlan, server: &ServerPlan, story: Opti
     }
 }
 
+/// How far up a server's check looks.
+pub(super) fn depth(check: &CheckPlan, server: &ServerPlan) -> Depth {
+    let is_secured = check.tls && server.tls.is_some();
+    match &check.probe.kind {
+        Kind::Tcp(_) if is_secured => Depth::Tls,
+        Kind::Tcp(_) => Depth::Connection,
+        Kind::Script(script) => script.depth(is_secured),
+        Kind::Http(_) | Kind::Grpc(_) => Depth::Application,
+    }
+}
+
 /// What came of a check: the code that tools know, and its name.
-pub(super) fn check_code(probe: &LastProbe, is_http: bool) -> (&'static str, &'static str) {
+pub(super) fn check_code(probe: &LastProbe, depth: Depth) -> (&'static str, &'static str) {
     let Some(fault) = probe.fault.filter(|_| !probe.passed) else {
-        return match is_http {
-            true => ("L7OK", "Layer7 check passed"),
-            false => ("L4OK", "Layer4 check passed"),
+        return match depth {
+            Depth::Application => ("L7OK", "Layer7 check passed"),
+            Depth::Tls => ("L6OK", "Layer6 check passed"),
+            Depth::Connection => ("L4OK", "Layer4 check passed"),
         };
     };
     let code = fault.code();
@@ -448,7 +460,9 @@ pub(super) fn check_code(probe: &LastProbe, is_http: bool) -> (&'static str, &'s
         (true, true) => ("L4TOUT", "Layer4 timeout"),
         (true, false) => ("L4CON", "Layer4 connection problem"),
         (false, true) => ("L7TOUT", "Layer7 timeout"),
-        (false, false) if probe.status > 0 => ("L7STS", "Layer7 wrong status"),
+        (false, false) if probe.status > 0 || fault == FaultKind::ProbeStatus => {
+            ("L7STS", "Layer7 wrong status")
+        }
         (false, false) => ("L7RSP", "Layer7 invalid response"),
     }
 }

@@ -20,7 +20,7 @@ use clearway_outcome::Attempt;
 
 pub use grpc::{Grpc, GrpcSettings};
 pub use http::{BodyMatch, Http, HttpSettings, Statuses};
-pub use script::{Connect, Expect, Script, Sought, Step};
+pub use script::{Connect, Depth, Expect, Script, Sought, Step, Tell};
 pub use tcp::Tcp;
 
 use crate::connect::Target;

@@ -146,6 +146,23 @@ fn compare(
             }
         }
         "str" => ValueTest { is: all, ..test },
+        // Patterns are bytes in hexadecimal, so that is what the value is compared in.
+        "bin" => {
+            let is_hex =
+                |text: &&String| text.len() % 2 == 0 && text.bytes().all(|b| b.is_ascii_hexdigit());
+            if let Some(bad) = patterns.iter().find(|text| !is_hex(text)) {
+                return Err(format!("{bad:?} is not hexadecimal"));
+            }
+            let hex = sample.fetch.clone().through(vec![Convert::new("hex")]);
+            ValueTest {
+                of: fetch_text(&hex)?,
+                is: patterns
+                    .iter()
+                    .map(|text| text.to_ascii_uppercase())
+                    .collect(),
+                ..test
+            }
+        }
         "beg" => ValueTest {
             begins: all,
             ..test

@@ -189,6 +189,13 @@ fn plain(call: &Call) -> Option<Result<Sample, String>> {
         ),
         "src" => sample(Fetch::Source, Kind::Address),
         "src_port" => sample(Fetch::SourcePort, Kind::Number),
+        "fc_src" => sample(Fetch::Peer, Kind::Address),
+        "fc_src_port" => sample(Fetch::PeerPort, Kind::Number),
+        "fc_dst" => sample(Fetch::Local, Kind::Address),
+        "fc_dst_port" => sample(Fetch::Port, Kind::Number),
+        "uuid" if matches!(call.argument(0), "" | "4") => sample(Fetch::Uuid, Kind::Text),
+        "fc_pp_authority" => sample(Fetch::ProxiedField("authority".to_owned()), Kind::Text),
+        "fc_pp_unique_id" => sample(Fetch::ProxiedField("unique_id".to_owned()), Kind::Text),
         "dst_port" => sample(Fetch::Port, Kind::Number),
         "fe_name" => sample(Fetch::Listener, Kind::Text),
         "be_name" => sample(Fetch::Backend, Kind::Text),
@@ -401,6 +408,7 @@ fn secure(call: &Call) -> Option<Result<Sample, String>> {
         "ssl_fc_sni" => sample(Fetch::TlsServerName, Kind::Text),
         "req.ssl_sni" | "req_ssl_sni" => sample(Fetch::TlsServerName, Kind::Text),
         "req.ssl_hello_type" | "req_ssl_hello_type" => sample(Fetch::TlsHello, Kind::Number),
+        "req.ssl_alpn" => sample(Fetch::TlsOfferedAlpn, Kind::Text),
         "ssl_fc_alpn" => sample(Fetch::TlsAlpn, Kind::Text),
         "ssl_fc_protocol" => sample(Fetch::TlsVersion, Kind::Text),
         "ssl_fc_cipher" => sample(Fetch::TlsCipher, Kind::Text),
@@ -482,6 +490,9 @@ const SAME: &[(Kind, &[&str])] = &[
     ),
 ];
 
+/// Sums of 32 bits that have an argument for how far their bits are spread.
+const SUMS: [&str; 5] = ["crc32", "crc32c", "djb2", "sdbm", "wt6"];
+
 /// Converters of numbers: a text is the number that it begins with, or 0.
 const ARITHMETIC: &[(Kind, &[&str])] = &[
     (
@@ -513,6 +524,10 @@ fn operand(text: &str) -> String {
 fn converter(call: &Call, from: Kind) -> Result<(Vec<Convert>, Option<Kind>), String> {
     let arguments: Vec<&str> = call.arguments.iter().map(String::as_str).collect();
     let name = call.name.as_str();
+    // Whatever number is written, bits are spread as far as they can be.
+    if SUMS.contains(&name) && !matches!(call.argument(0), "" | "0") {
+        return Ok((vec![Convert::with(name, &["2"])], Some(Kind::Number)));
+    }
     if let Some(kind) = listed(SAME, name) {
         return Ok((vec![Convert::with(name, &arguments)], Some(kind)));
     }

@@ -3,7 +3,7 @@
 use super::super::notes::Notes;
 use super::proxy::Proxy;
 use crate::diagnostic::Origins;
-use crate::model::{CheckStep, Pattern, SendProxy};
+use crate::model::{CheckFailure, CheckStep, Pattern, SendProxy};
 use crate::syntax::haproxy::Line;
 use crate::value::Text;
 
@@ -32,13 +32,39 @@ pub(super) fn read(proxy: &Proxy, notes: &mut Notes) -> Vec<CheckStep> {
     let origin = line.origin();
     let mut steps = match line.word(1) {
         "tcp-check" => return lines(proxy, notes),
-        "ssl-hello-chk" => vec![send_hex(CLIENT_HELLO), pattern("^[\\x15\\x16]")],
-        "redis-check" => vec![send("*1\r\n$4\r\nPING\r\n"), text("+PONG\r\n")],
+        "ssl-hello-chk" => vec![
+            send_hex(CLIENT_HELLO),
+            CheckStep {
+                fail_as: CheckFailure::Tls,
+                ..pattern("^[\\x15\\x16]")
+            },
+        ],
+        "redis-check" => vec![
+            send("*1\r\n$4\r\nPING\r\n"),
+            CheckStep {
+                fail_as: CheckFailure::Status,
+                words_at: Some(0),
+                absent: true,
+                ..pattern("^-")
+            },
+            CheckStep {
+                pass_words: said("Redis server is ok"),
+                words_at: None,
+                ..text("+PONG\r\n")
+            },
+        ],
         "smtpchk" => mail(line),
         "ldap-check" => vec![
             send_hex("300c020101600702010304008000"),
-            at(0, "30"),
-            hex("0a0100"),
+            CheckStep {
+                fail_words: said("Not LDAPv3 protocol"),
+                ..at(0, "30")
+            },
+            CheckStep {
+                fail_as: CheckFailure::Status,
+                pass_words: said("Success"),
+                ..hex("0a0100")
+            },
         ],
         "mysql-check" => database(line),
         "pgsql-check" => {
@@ -54,7 +80,18 @@ pub(super) fn read(proxy: &Proxy, notes: &mut Notes) -> Vec<CheckStep> {
             let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX);
             let mut packet = length.to_be_bytes().to_vec();
             packet.extend(body);
-            vec![send_hex(&digits(&packet)), at(0, "52")]
+            let refusal = CheckStep {
+                absent: true,
+                words_at: Some(6),
+                ..pattern("^E")
+            };
+            let welcome = CheckStep {
+                fail_as: CheckFailure::Status,
+                pass_words: said("PostgreSQL server is ok"),
+                fail_words: said("PostgreSQL unknown error"),
+                ..at(0, "52")
+            };
+            vec![send_hex(&digits(&packet)), refusal, welcome]
         }
         _ => Vec::new(),
     };
@@ -70,12 +107,25 @@ fn mail(line: &Line) -> Vec<CheckStep> {
         (word @ ("HELO" | "EHLO"), name) if !name.is_empty() => (word, name),
         _ => ("HELO", "localhost"),
     };
+    let speaks = CheckStep {
+        words_at: Some(0),
+        least_bytes: 4,
+        ..pattern("^[0-9]{3}[ \\r-]")
+    };
+    let agrees = |expression: &str| CheckStep {
+        fail_as: CheckFailure::Status,
+        status_at: Some(0),
+        words_at: Some(4),
+        least_bytes: 4,
+        ..pattern(expression)
+    };
     vec![
-        pattern("^2[0-9]{2}[ -](.*\\r\\n)"),
+        speaks,
+        agrees("^2[0-9]{2}[ \\r-]"),
         send(&format!("{word} {name}\r\n")),
-        pattern("(?m)^2[0-9]{2} .*\\r\\n"),
+        agrees("(?m)^2[0-9]{2}[ \\r]"),
         send("QUIT\r\n"),
-        pattern("^2[0-9]{2}[ \\r]"),
+        agrees("^2[0-9]{2}[ \\r-]"),
     ]
 }
 
@@ -260,6 +310,10 @@ fn pattern(expression: &str) -> CheckStep {
         expect: Some(Pattern::Regex(expression.to_owned())),
         ..CheckStep::default()
     }
+}
+
+fn said(words: &str) -> Option<String> {
+    Some(words.to_owned())
 }
 
 fn hex(digits: &str) -> CheckStep {
