@@ -116,8 +116,10 @@ concept! {
     pass_words: Option<String> = None, example = Some("\"the database is there\"");
     /// What is told when it fails at this step, in place of what came.
     fail_words: Option<String> = None, example = Some("\"no database\"");
-    /// Place in what came of three digits that are told as a status, from 0.
+    /// Place in what came of a status that is told, from 0: three digits.
     status_at: Option<u32> = None, range = Some((0.0, 65_535.0)), example = Some("0");
+    /// How many bytes the status has instead, the lowest first; 0 means digits.
+    status_bytes: u32 = 0, range = Some((0.0, 2.0)), example = Some("2");
     /// Place in what came of words that are told, up to the end of the line, from 0.
     words_at: Option<u32> = None, range = Some((0.0, 65_535.0)), example = Some("4");
 }

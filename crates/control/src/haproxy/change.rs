@@ -67,7 +67,7 @@ fn names<'a>(state: &State, text: Option<&&'a str>) -> Result<(String, &'a str),
         return Err("Require 'backend/server'.\n".to_owned());
     };
     let plan = state.plan();
-    let proxies = rows::proxies(&plan);
+    let proxies = rows::proxies(&plan, &state.config());
     let is_it = |proxy: &&rows::Proxy<'_>| {
         let number = backend
             .strip_prefix('#')

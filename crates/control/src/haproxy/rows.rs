@@ -4,7 +4,9 @@
 use std::sync::atomic::Ordering;
 
 use clearway_base::clock;
+use clearway_base::hash::Map;
 use clearway_base::intern::Name;
+use clearway_config::model::Config;
 use clearway_net::probe::{Depth, Kind};
 use clearway_outcome::{FaultKind, Party};
 use clearway_proxy::board::{DOWN, DRAIN, EJECTED, MAINTENANCE};
@@ -32,7 +34,7 @@ pub(super) struct Proxy<'a> {
 }
 
 /// All proxies: listeners, each with the backend of its name, then the other backends.
-pub(super) fn proxies(plan: &Plan) -> Vec<Proxy<'_>> {
+pub(super) fn proxies<'p>(plan: &'p Plan, config: &Config) -> Vec<Proxy<'p>> {
     let mut all: Vec<Proxy<'_>> = Vec::new();
     let fronts = plan.listeners.iter().map(|listener| {
         let backend = plan.backends.iter().find(|b| b.name == listener.name);
@@ -42,7 +44,11 @@ pub(super) fn proxies(plan: &Plan) -> Vec<Proxy<'_>> {
         |b: &&std::sync::Arc<BackendPlan>| !plan.listeners.iter().any(|l| l.name == b.name);
     let backs = plan.backends.iter().filter(is_own);
     let backs = backs.map(|backend| (backend.name, None, Some(backend)));
-    for (number, (name, listener, backend)) in (FIRST_PROXY..).zip(fronts.chain(backs)) {
+    let mut found: Vec<_> = fronts.chain(backs).collect();
+    // They are numbered as they stand in a file, whichever they are.
+    let places = places(config);
+    found.sort_by_key(|(name, ..)| places.get(name.as_str()).copied().unwrap_or(0));
+    for (number, (name, listener, backend)) in (FIRST_PROXY..).zip(found) {
         all.push(Proxy {
             number,
             name,
@@ -53,11 +59,27 @@ pub(super) fn proxies(plan: &Plan) -> Vec<Proxy<'_>> {
     all
 }
 
+/// The lines of sections by their names; nothing where they stand in several files.
+fn places(config: &Config) -> Map<&str, u32> {
+    let listeners = config.listeners.iter();
+    let fronts = listeners.map(|one| (one.name.as_str(), one.origins.section()));
+    let backends = config.backends.iter();
+    let backs = backends.map(|one| (one.name.as_str(), one.origins.section()));
+    let (mut places, mut file) = (Map::default(), None);
+    for (name, origin) in fronts.chain(backs) {
+        if *file.get_or_insert(&origin.file) != &origin.file {
+            return Map::default();
+        }
+        places.entry(name).or_insert(origin.line);
+    }
+    places
+}
+
 /// All rows as they are now.
 pub(crate) fn rows(state: &State) -> Vec<Row> {
     let plan = state.plan();
     let mut rows = Vec::new();
-    for proxy in proxies(&plan) {
+    for proxy in proxies(&plan, &state.config()) {
         if let Some(listener) = proxy.listener {
             let key = samples::frontend_key(listener);
             rows.push((key, frontend(state, listener, proxy.number)));
@@ -87,11 +109,8 @@ pub(crate) fn rows(state: &State) -> Vec<Row> {
 }
 
 /// What the counters stand at, as `clear counters all` remembers it.
-pub(super) fn counters(state: &State) -> clearway_base::hash::Map<Key, Vec<u64>> {
-    state
-        .runtime
-        .samples()
-        .clear(clearway_base::hash::Map::default());
+pub(super) fn counters(state: &State) -> Map<Key, Vec<u64>> {
+    state.runtime.samples().clear(Map::default());
     let name = |row: &Row, field| Name::new(row.word(field));
     let plan = state.plan();
     let key = |row: &Row| -> Option<Key> {

@@ -102,7 +102,7 @@ fn each(
 ) -> bool {
     let plan = state.plan();
     let mut is_known = backend.is_none();
-    for proxy in rows::proxies(&plan) {
+    for proxy in rows::proxies(&plan, &state.config()) {
         let Some(group) = proxy.backend else { continue };
         let number = proxy.number.to_string();
         if backend.is_some_and(|name| name != group.name.as_str() && name != number) {

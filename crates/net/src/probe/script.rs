@@ -10,6 +10,8 @@ use crate::tls::{ClientSettings, ClientTls, ServerName, Trust, server_name};
 
 /// Bytes of an unexpected answer that are shown.
 const SHOWN: usize = 80;
+/// Bytes of the server's own words that are shown.
+const WORDS_SHOWN: usize = 160;
 
 /// One step.
 #[derive(Clone, Debug)]
@@ -55,8 +57,10 @@ pub struct Tell {
     pub passed: Option<String>,
     /// Told when it fails.
     pub failed: Option<String>,
-    /// Where in what came three digits are its status.
+    /// Where in what came its status is.
     pub status_at: Option<usize>,
+    /// How many bytes it has there, the lowest first; 0 = it is three digits.
+    pub status_bytes: usize,
     /// Where in what came words begin that are told, up to the end of the line.
     pub words_at: Option<usize>,
 }
@@ -69,17 +73,30 @@ impl Tell {
             let rest = came.get(at..)?;
             let end = rest.iter().position(|b| matches!(b, b'\0' | b'\r' | b'\n'));
             let line = rest.get(..end.unwrap_or(rest.len()))?.trim_ascii();
-            let shown = line.get(..SHOWN).unwrap_or(line);
+            let shown = line.get(..WORDS_SHOWN).unwrap_or(line);
             Some(String::from_utf8_lossy(shown).into_owned())
         };
         let said = self.words_at.and_then(line);
-        said.filter(|said| !said.is_empty()).or_else(|| own.clone())
+        let said = said.filter(|said| !said.is_empty());
+        // What is written for a check that passes says it better than the server's bytes.
+        match passed {
+            true => own.clone().or(said),
+            false => said.or_else(|| own.clone()),
+        }
     }
 
     fn status(&self, came: &[u8]) -> Option<u16> {
         let at = self.status_at?;
-        let digits = came.get(at..at.checked_add(3)?)?;
-        std::str::from_utf8(digits).ok()?.parse().ok()
+        let length = match self.status_bytes {
+            0 => 3,
+            length => length,
+        };
+        let text = came.get(at..at.checked_add(length)?)?;
+        if self.status_bytes == 0 {
+            return std::str::from_utf8(text).ok()?.parse().ok();
+        }
+        let byte = |at: usize| text.get(at).copied().unwrap_or(0);
+        Some(u16::from_le_bytes([byte(0), byte(1)]))
     }
 }
 
@@ -305,8 +322,11 @@ impl Expect {
                 let is_decided = is_there || is_over || visit.buf.len() >= READ_MAX;
                 let absence = self.absent && visit.buf.len() >= self.what.reach();
                 if is_there != self.absent && (is_decided || absence) {
-                    visit.said = self.tell.words(true, &visit.buf);
-                    if let Some(status) = self.tell.status(&visit.buf) {
+                    let words = self.tell.words(true, &visit.buf);
+                    if let Some(words) = words.filter(|_| !self.absent) {
+                        visit.said = Some(words);
+                    }
+                    if let Some(status) = self.tell.status(&visit.buf).filter(|_| !self.absent) {
                         visit.note_status(status);
                     }
                     return Ok(());

@@ -515,6 +515,7 @@ fn step(step: &CheckStep) -> Result<Step, String> {
                 passed: step.pass_words.clone(),
                 failed: step.fail_words.clone(),
                 status_at: step.status_at.and_then(|at| usize::try_from(at).ok()),
+                status_bytes: usize::try_from(step.status_bytes).unwrap_or(0),
                 words_at: step.words_at.and_then(|at| usize::try_from(at).ok()),
             },
         }),

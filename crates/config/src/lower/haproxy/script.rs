@@ -63,6 +63,9 @@ pub(super) fn read(proxy: &Proxy, notes: &mut Notes) -> Vec<CheckStep> {
             CheckStep {
                 fail_as: CheckFailure::Status,
                 pass_words: said("Success"),
+                status_at: Some(9),
+                status_bytes: 1,
+                words_at: Some(14),
                 ..hex("0a0100")
             },
         ],
@@ -132,9 +135,21 @@ fn mail(line: &Line) -> Vec<CheckStep> {
 /// `option mysql-check [user NAME [post-41|pre-41]]`.
 fn database(line: &Line) -> Vec<CheckStep> {
     // A greeting with version 10 of the protocol; the first byte is a length.
-    let greeting = at(1, "0000000a");
+    let greeting = CheckStep {
+        words_at: Some(5),
+        ..at(1, "0000000a")
+    };
+    let refusal = CheckStep {
+        absent: true,
+        least_bytes: 5,
+        fail_as: CheckFailure::Status,
+        status_at: Some(5),
+        status_bytes: 2,
+        words_at: Some(7),
+        ..at(4, "ff")
+    };
     if line.word(2) != "user" {
-        return vec![greeting];
+        return vec![refusal, greeting];
     }
     let user = line.word(3).as_bytes();
     let mut body = if line.word(4) == "pre-41" {
@@ -153,12 +168,12 @@ fn database(line: &Line) -> Vec<CheckStep> {
     packet.extend(body);
     // Good-bye.
     packet.extend([1, 0, 0, 0, 1]);
-    let refusal = CheckStep {
-        absent: true,
-        least_bytes: 5,
-        ..at(4, "ff")
-    };
-    vec![greeting, send_hex(&digits(&packet)), refusal]
+    vec![
+        refusal.clone(),
+        greeting,
+        send_hex(&digits(&packet)),
+        refusal,
+    ]
 }
 
 /// The lines of `tcp-check`.
