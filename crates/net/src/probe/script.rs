@@ -191,7 +191,7 @@ impl Script {
     /// How far up it looks; `secured` where the server speaks TLS.
     #[must_use]
     pub fn depth(&self, secured: bool) -> Depth {
-        let expects = self.steps.iter().filter_map(|step| match step {
+        let mut expects = self.steps.iter().filter_map(|step| match step {
             Step::Expect(expect) => Some(expect),
             Step::Connect(_) | Step::Send(_) => None,
         });
@@ -199,7 +199,7 @@ impl Script {
             Step::Connect(how) => how.tls.unwrap_or(secured),
             Step::Send(_) | Step::Expect(_) => false,
         };
-        match expects.last() {
+        match expects.next_back() {
             Some(last) if last.tell.fault == Some(FaultKind::ServerTlsProtocol) => Depth::Tls,
             Some(_) => Depth::Application,
             None if self.steps.iter().any(secures) => Depth::Tls,

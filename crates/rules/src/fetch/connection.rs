@@ -97,7 +97,7 @@ pub(super) fn proxied_field(at: &Context<'_>, which: &Argument, visit: &mut Visi
     };
     let around = at.view.around;
     let value = kind.and_then(|kind| around?.proxied_field(kind));
-    value.is_some_and(|value| visit(value))
+    value.is_some_and(visit)
 }
 
 pub(super) fn requests(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {

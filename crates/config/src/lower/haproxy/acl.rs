@@ -120,8 +120,7 @@ fn compare(
         Kind::Truth => "bool",
         Kind::Address => "ip",
     });
-    let needs_patterns = !matches!(method, "found" | "bool");
-    if needs_patterns && patterns.is_empty() {
+    if !matches!(method, "found" | "bool") && patterns.is_empty() {
         return Err("patterns are missing".to_owned());
     }
     let all = patterns.to_vec();
@@ -146,23 +145,11 @@ fn compare(
             }
         }
         "str" => ValueTest { is: all, ..test },
-        // Patterns are bytes in hexadecimal, so that is what the value is compared in.
-        "bin" => {
-            let is_hex =
-                |text: &&String| text.len() % 2 == 0 && text.bytes().all(|b| b.is_ascii_hexdigit());
-            if let Some(bad) = patterns.iter().find(|text| !is_hex(text)) {
-                return Err(format!("{bad:?} is not hexadecimal"));
-            }
-            let hex = sample.fetch.clone().through(vec![Convert::new("hex")]);
-            ValueTest {
-                of: fetch_text(&hex)?,
-                is: patterns
-                    .iter()
-                    .map(|text| text.to_ascii_uppercase())
-                    .collect(),
-                ..test
-            }
-        }
+        "bin" => ValueTest {
+            of: fetch_text(&sample.fetch.clone().through(vec![Convert::new("hex")]))?,
+            is: hexadecimal(patterns)?,
+            ..test
+        },
         "beg" => ValueTest {
             begins: all,
             ..test
@@ -203,6 +190,18 @@ fn compare(
         other => return Err(format!("the way of matching {other:?} is not known here")),
     };
     Ok(value(test))
+}
+
+/// Patterns that are bytes in hexadecimal, in the form that `hex` gives values.
+fn hexadecimal(patterns: &[String]) -> Result<Vec<String>, String> {
+    let read = |text: &String| {
+        let is_hex = text.len().is_multiple_of(2) && text.bytes().all(|b| b.is_ascii_hexdigit());
+        match is_hex {
+            true => Ok(text.to_ascii_uppercase()),
+            false => Err(format!("{text:?} is not hexadecimal")),
+        }
+    };
+    patterns.iter().map(read).collect()
 }
 
 fn regexes(patterns: &[String], make: impl Fn(&str) -> String) -> Result<Vec<RegexText>, String> {

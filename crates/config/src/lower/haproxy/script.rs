@@ -54,21 +54,7 @@ pub(super) fn read(proxy: &Proxy, notes: &mut Notes) -> Vec<CheckStep> {
             },
         ],
         "smtpchk" => mail(line),
-        "ldap-check" => vec![
-            send_hex("300c020101600702010304008000"),
-            CheckStep {
-                fail_words: said("Not LDAPv3 protocol"),
-                ..at(0, "30")
-            },
-            CheckStep {
-                fail_as: CheckFailure::Status,
-                pass_words: said("Success"),
-                status_at: Some(9),
-                status_bytes: 1,
-                words_at: Some(14),
-                ..hex("0a0100")
-            },
-        ],
+        "ldap-check" => directory(),
         "mysql-check" => database(line),
         "pgsql-check" => {
             let user = if line.word(2) == "user" {
@@ -129,6 +115,31 @@ fn mail(line: &Line) -> Vec<CheckStep> {
         agrees("(?m)^2[0-9]{2}[ \\r]"),
         send("QUIT\r\n"),
         agrees("^2[0-9]{2}[ \\r-]"),
+    ]
+}
+
+/// `option ldap-check`: an anonymous bind of version 3 (RFC 4511 section 4.2).
+fn directory() -> Vec<CheckStep> {
+    vec![
+        send_hex("300c020101600702010304008000"),
+        CheckStep {
+            fail_words: said("Not LDAPv3 protocol"),
+            ..at(0, "30")
+        },
+        // The first message, which is a BindResponse.
+        CheckStep {
+            fail_words: said("Not LDAPv3 protocol"),
+            ..hex("02010161")
+        },
+        CheckStep {
+            fail_as: CheckFailure::Status,
+            pass_words: said("Success"),
+            fail_words: said("See RFC: http://tools.ietf.org/html/rfc4511#section-4.1.9"),
+            status_at: Some(9),
+            status_bytes: 1,
+            words_at: Some(14),
+            ..hex("0a0100")
+        },
     ]
 }
 
