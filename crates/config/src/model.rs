@@ -14,7 +14,9 @@ pub use crate::concept::ejection::Ejection;
 pub use crate::concept::errors::{ErrorPage, ErrorPages};
 pub use crate::concept::files::{Files, ModifiedSince, Precompressed};
 pub use crate::concept::forwarded::{Forwarding, XForwarded};
-pub use crate::concept::health::{AfterErrors, CheckStep, Health, HealthKind, Observe};
+pub use crate::concept::health::{
+    AfterErrors, CheckFailure, CheckStep, Health, HealthKind, Observe,
+};
 pub use crate::concept::incidents::{Incidents, Webhook, WebhookFormat};
 pub use crate::concept::keepalive::Keepalive;
 pub use crate::concept::limits::{LimitOverrides, Limits};

@@ -24,7 +24,44 @@ pub enum Parse {
         source: Option<SocketAddr>,
         /// Where the client connected to, when the header says so.
         destination: Option<SocketAddr>,
+        /// Where in the header further fields begin (section 2.2); its length where there are none.
+        fields: usize,
     },
+}
+
+/// Type of the field with the name that the client asked for.
+pub const AUTHORITY: u8 = 2;
+/// Type of the field with the id that the sender has given the connection.
+pub const UNIQUE_ID: u8 = 5;
+
+/// The value of the first field of a type among the further fields of a header.
+#[must_use]
+pub fn field(fields: &[u8], kind: u8) -> Option<&[u8]> {
+    let mut rest = fields;
+    while let Some((own, value, behind)) = next_field(rest) {
+        if own == kind {
+            return Some(value);
+        }
+        rest = behind;
+    }
+    None
+}
+
+/// A field, and what stands behind it.
+fn next_field(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&[kind, high, low], rest) = bytes.split_first_chunk::<3>()?;
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    let (value, behind) = rest.split_at_checked(length)?;
+    Some((kind, value, behind))
+}
+
+/// Whether fields end where the header does.
+fn are_sound(fields: &[u8]) -> bool {
+    let mut rest = fields;
+    while let Some((_, _, behind)) = next_field(rest) {
+        rest = behind;
+    }
+    rest.is_empty()
 }
 
 /// Parses a header of either version at the start of `buf`.
@@ -62,6 +99,7 @@ fn parse_v1(buf: &[u8]) -> Result<Parse, FaultKind> {
             len: end + 1,
             source,
             destination,
+            fields: end + 1,
         })
         .ok_or(FaultKind::ProxyHeaderInvalid)
 }
@@ -105,6 +143,16 @@ fn parse_v2(buf: &[u8]) -> Result<Parse, FaultKind> {
     let Some(body) = buf.get(16..len) else {
         return Ok(Parse::Partial);
     };
+    let addresses = match family >> 4 {
+        1 => 12,
+        2 => 36,
+        3 => 216,
+        _ => 0,
+    };
+    let own = body.get(addresses..).unwrap_or_default();
+    if family >> 4 != 0 && !are_sound(own) {
+        return Err(FaultKind::ProxyHeaderInvalid);
+    }
     // LOCAL: a health check of the proxy itself; the addresses mean nothing.
     let (source, destination) = if version_command & 15 == 0 {
         (None, None)
@@ -115,6 +163,7 @@ fn parse_v2(buf: &[u8]) -> Result<Parse, FaultKind> {
         len,
         source,
         destination,
+        fields: (16 + addresses).min(len),
     })
 }
 
@@ -217,6 +266,7 @@ mod tests {
                     len: out.len(),
                     source: from,
                     destination: to,
+                    fields: out.len(),
                 };
                 for cut in 0..out.len() {
                     assert_eq!(parse(&out[..cut]), Ok(Parse::Partial), "cut {cut}");
@@ -232,9 +282,32 @@ mod tests {
             Ok(Parse::Complete {
                 len: 16,
                 source: None,
-                destination: None
+                destination: None,
+                fields: 16,
             })
         );
+    }
+
+    #[test]
+    fn further_fields_are_found_and_have_to_end_with_the_header() {
+        let header = |fields: &[u8]| {
+            let mut out = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0".to_vec();
+            out.push(12 + u8::try_from(fields.len()).unwrap());
+            out.extend([127, 0, 0, 1, 127, 0, 0, 1, 0, 1, 0, 2]);
+            out.extend(fields);
+            out
+        };
+        let whole = header(b"\x02\0\x01a\x05\0\x02id");
+        let Ok(Parse::Complete { len, fields, .. }) = parse(&whole) else {
+            panic!("it is complete");
+        };
+        let fields = &whole[fields..len];
+        assert_eq!(field(fields, AUTHORITY), Some(&b"a"[..]));
+        assert_eq!(field(fields, UNIQUE_ID), Some(&b"id"[..]));
+        assert_eq!(field(fields, 1), None);
+        for broken in [&b"\x02\0\x05a"[..], b"\x02\0", b"\x02\0\x01ab"] {
+            assert_eq!(parse(&header(broken)), Err(FaultKind::ProxyHeaderInvalid));
+        }
     }
 
     #[test]

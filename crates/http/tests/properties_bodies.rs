@@ -212,7 +212,7 @@ proptest! {
         bytes.extend_from_slice(&rest);
         let pair = source.zip(destination).filter(|(a, b)| a.is_ipv4() == b.is_ipv4());
         let (source, destination) = pair.unzip();
-        let expected = Parse::Complete { len, source, destination };
+        let expected = Parse::Complete { len, source, destination, fields: len };
         prop_assert_eq!(proxy_protocol::parse(&bytes), Ok(expected));
     }
 

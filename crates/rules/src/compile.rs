@@ -183,7 +183,9 @@ impl<'d> Compiler<'d> {
 
     fn test(&mut self, fetch: &Fetch, test: &Test, ignore_case: bool) -> Result<Check, String> {
         match (fetch, test) {
-            (Fetch::Source, Test::Network(list)) => return Ok(Check::Client(Networks::new(list))),
+            (Fetch::Source, Test::Network(list)) => {
+                return Ok(Check::Client(Networks::new(list)));
+            }
             (Fetch::Listener, Test::Exact(list)) if !ignore_case => {
                 return Ok(Check::Listener(list.iter().map(|n| Name::new(n)).collect()));
             }

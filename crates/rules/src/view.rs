@@ -117,6 +117,11 @@ pub trait Around: std::fmt::Debug {
     /// Where a PROXY header says that the connection came from, and where it went; none without one.
     fn proxied(&self) -> Option<(Option<SocketAddr>, Option<SocketAddr>)>;
 
+    /// What else a PROXY header says in a field of a type; none when it says nothing there.
+    fn proxied_field(&self, _kind: u8) -> Option<&[u8]> {
+        None
+    }
+
     /// Requests on the connection so far, this one included.
     fn requests(&self) -> u32;
 

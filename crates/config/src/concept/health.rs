@@ -106,6 +106,18 @@ choices! {
     }
 }
 
+choices! {
+    /// What a check is that fails at a step.
+    CheckFailure {
+        /// The server says something else.
+        Body = "body",
+        /// The server says that something is wrong.
+        Status = "status",
+        /// The server does not speak TLS.
+        Tls = "tls",
+    }
+}
+
 concept! {
     /// One step of a script: it connects, sends or looks at what came since something was sent.
     CheckStep, "health.steps";
@@ -133,6 +145,18 @@ concept! {
     absent: bool = false, example = Some("true");
     /// Bytes that have to have come before it is decided.
     least_bytes: u32 = 0, range = Some((0.0, 65_536.0)), example = Some("5");
+    /// What it is when something else comes.
+    fail_as: CheckFailure = CheckFailure::Body, example = Some("\"status\"");
+    /// What is told when the check passes with this step.
+    pass_words: Option<String> = None, example = Some("\"the database is there\"");
+    /// What is told when it fails at this step, in place of what came.
+    fail_words: Option<String> = None, example = Some("\"no database\"");
+    /// Place in what came of a status that is told, from 0: three digits.
+    status_at: Option<u32> = None, range = Some((0.0, 65_535.0)), example = Some("0");
+    /// How many bytes the status has instead, the lowest first; 0 means digits.
+    status_bytes: u32 = 0, range = Some((0.0, 2.0)), example = Some("2");
+    /// Place in what came of words that are told, up to the end of the line, from 0.
+    words_at: Option<u32> = None, range = Some((0.0, 65_535.0)), example = Some("4");
 }
 table_value!(CheckStep);
 

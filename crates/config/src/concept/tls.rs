@@ -215,6 +215,10 @@ concept! {
     key: Option<PathBuf> = None, example = Some("\"a.key\"");
     /// An OCSP response (DER) that is stapled to it.
     ocsp: Option<PathBuf> = None, example = Some("\"a.ocsp\"");
+    /// Names (SNI) that clients get it for, in place of those that it holds, `*.` for all below.
+    names: Vec<HostPattern> = Vec::new(), example = Some("[\"a.example.org\", \"*.b.example.org\"]");
+    /// Names that clients do not get it for although `names` means them.
+    except: Vec<HostPattern> = Vec::new(), example = Some("[\"c.b.example.org\"]");
 }
 
 impl CertificateFiles {

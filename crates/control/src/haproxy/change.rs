@@ -69,7 +69,7 @@ fn names<'a>(state: &State, text: Option<&&'a str>) -> Result<(String, &'a str),
         return Err("Require 'backend/server'.\n".to_owned());
     };
     let plan = state.plan();
-    let Some(group) = group(&plan, backend) else {
+    let Some(group) = group(&plan, &state.config(), backend) else {
         return Err(NO_BACKEND.to_owned());
     };
     let mut servers = group.servers.iter();
@@ -80,8 +80,8 @@ fn names<'a>(state: &State, text: Option<&&'a str>) -> Result<(String, &'a str),
 }
 
 /// A backend by its name, or by `#` and its number.
-fn group<'a>(plan: &'a Plan, backend: &str) -> Option<&'a BackendPlan> {
-    let proxies = rows::proxies(plan);
+fn group<'a>(plan: &'a Plan, config: &Config, backend: &str) -> Option<&'a BackendPlan> {
+    let proxies = rows::proxies(plan, config);
     let is_it = |proxy: &&rows::Proxy<'_>| {
         let number = backend
             .strip_prefix('#')
@@ -99,7 +99,7 @@ pub(super) fn find(
     server: &str,
 ) -> Option<(String, Arc<ServerPlan>)> {
     let plan = state.plan();
-    let group = group(&plan, backend)?;
+    let group = group(&plan, &state.config(), backend)?;
     let mut servers = group.servers.iter();
     let found = servers.find(|s| s.name.as_str() == server || s.address.as_str() == server)?;
     Some((group.name.to_string(), Arc::clone(found)))

@@ -388,7 +388,7 @@ fn shown(session: &Session, words: &[&str]) -> Option<String> {
         ["cache", ..] => show::caches(state),
         ["backend", ..] => {
             let plan = state.plan();
-            let names = rows::proxies(&plan);
+            let names = rows::proxies(&plan, &state.config());
             let names = names.iter().filter(|proxy| proxy.backend.is_some());
             let names: String = names.map(|proxy| format!("{}\n", proxy.name)).collect();
             format!("# name\n{names}")

@@ -4,11 +4,13 @@
 use std::sync::atomic::Ordering;
 
 use clearway_base::clock;
+use clearway_base::hash::Map;
 use clearway_base::intern::Name;
-use clearway_net::probe::Kind;
+use clearway_config::model::Config;
+use clearway_net::probe::{Depth, Kind};
 use clearway_outcome::{FaultKind, Party};
 use clearway_proxy::board::{DOWN, DRAIN, EJECTED, MAINTENANCE, STOPPING};
-use clearway_proxy::plan::{BackendPlan, ListenerPlan, Mode, Plan, ServerPlan};
+use clearway_proxy::plan::{BackendPlan, CheckPlan, ListenerPlan, Mode, Plan, ServerPlan};
 use clearway_proxy::stats::{
     BackendShard, Count, FaultCounts, LazyHistogram, ListenerShard, ServerShard,
 };
@@ -32,7 +34,7 @@ pub(super) struct Proxy<'a> {
 }
 
 /// All proxies: listeners, each with the backend of its name, then the other backends.
-pub(super) fn proxies(plan: &Plan) -> Vec<Proxy<'_>> {
+pub(super) fn proxies<'p>(plan: &'p Plan, config: &Config) -> Vec<Proxy<'p>> {
     let mut all: Vec<Proxy<'_>> = Vec::new();
     let fronts = plan.listeners.iter().map(|listener| {
         let backend = plan.backends.iter().find(|b| b.name == listener.name);
@@ -42,7 +44,11 @@ pub(super) fn proxies(plan: &Plan) -> Vec<Proxy<'_>> {
         |b: &&std::sync::Arc<BackendPlan>| !plan.listeners.iter().any(|l| l.name == b.name);
     let backs = plan.backends.iter().filter(is_own);
     let backs = backs.map(|backend| (backend.name, None, Some(backend)));
-    for (number, (name, listener, backend)) in (FIRST_PROXY..).zip(fronts.chain(backs)) {
+    let mut found: Vec<_> = fronts.chain(backs).collect();
+    // They are numbered as they stand in a file, whichever they are.
+    let places = places(config);
+    found.sort_by_key(|(name, ..)| places.get(name.as_str()).copied().unwrap_or(0));
+    for (number, (name, listener, backend)) in (FIRST_PROXY..).zip(found) {
         all.push(Proxy {
             number,
             name,
@@ -53,11 +59,27 @@ pub(super) fn proxies(plan: &Plan) -> Vec<Proxy<'_>> {
     all
 }
 
+/// The lines of sections by their names; nothing where they stand in several files.
+fn places(config: &Config) -> Map<&str, u32> {
+    let listeners = config.listeners.iter();
+    let fronts = listeners.map(|one| (one.name.as_str(), one.origins.section()));
+    let backends = config.backends.iter();
+    let backs = backends.map(|one| (one.name.as_str(), one.origins.section()));
+    let (mut places, mut file) = (Map::default(), None);
+    for (name, origin) in fronts.chain(backs) {
+        if *file.get_or_insert(&origin.file) != &origin.file {
+            return Map::default();
+        }
+        places.entry(name).or_insert(origin.line);
+    }
+    places
+}
+
 /// All rows as they are now.
 pub(crate) fn rows(state: &State) -> Vec<Row> {
     let plan = state.plan();
     let mut rows = Vec::new();
-    for proxy in proxies(&plan) {
+    for proxy in proxies(&plan, &state.config()) {
         if let Some(listener) = proxy.listener {
             let key = samples::frontend_key(listener);
             rows.push((key, frontend(state, listener, proxy.number)));
@@ -87,11 +109,8 @@ pub(crate) fn rows(state: &State) -> Vec<Row> {
 }
 
 /// What the counters stand at, as `clear counters all` remembers it.
-pub(super) fn counters(state: &State) -> clearway_base::hash::Map<Key, Vec<u64>> {
-    state
-        .runtime
-        .samples()
-        .clear(clearway_base::hash::Map::default());
+pub(super) fn counters(state: &State) -> Map<Key, Vec<u64>> {
+    state.runtime.samples().clear(Map::default());
     let name = |row: &Row, field| Name::new(row.word(field));
     let plan = state.plan();
     let key = |row: &Row| -> Option<Key> {
@@ -415,7 +434,7 @@ fn checks(row: &mut Row, backend: &BackendPlan, server: &ServerPlan, story: Opti
         return;
     };
     let is_http = !matches!(check.probe.kind, Kind::Tcp(_));
-    let (code, words) = check_code(probe, is_http);
+    let (code, words) = check_code(probe, depth(check, server));
     row.text(Field::CheckStatus, code);
     row.text(Field::CheckDesc, words);
     if is_http && probe.status > 0 {
@@ -427,15 +446,27 @@ fn checks(row: &mut Row, backend: &BackendPlan, server: &ServerPlan, story: Opti
     }
 }
 
+/// How far up a server's check looks.
+pub(super) fn depth(check: &CheckPlan, server: &ServerPlan) -> Depth {
+    let is_secured = check.tls && server.tls.is_some();
+    match &check.probe.kind {
+        Kind::Tcp(_) if is_secured => Depth::Tls,
+        Kind::Tcp(_) => Depth::Connection,
+        Kind::Script(script) => script.depth(is_secured),
+        Kind::Http(_) | Kind::Grpc(_) | Kind::Agent(_) => Depth::Application,
+    }
+}
+
 /// What came of a check: the code that tools know, and its name.
-pub(super) fn check_code(probe: &LastProbe, is_http: bool) -> (&'static str, &'static str) {
+pub(super) fn check_code(probe: &LastProbe, depth: Depth) -> (&'static str, &'static str) {
     if probe.passed && probe.fault.is_some() {
         return ("L7OKC", "Layer7 check conditionally passed");
     }
     let Some(fault) = probe.fault else {
-        return match is_http {
-            true => ("L7OK", "Layer7 check passed"),
-            false => ("L4OK", "Layer4 check passed"),
+        return match depth {
+            Depth::Application => ("L7OK", "Layer7 check passed"),
+            Depth::Tls => ("L6OK", "Layer6 check passed"),
+            Depth::Connection => ("L4OK", "Layer4 check passed"),
         };
     };
     let code = fault.code();
@@ -456,7 +487,9 @@ pub(super) fn check_code(probe: &LastProbe, is_http: bool) -> (&'static str, &'s
         (true, true) => ("L4TOUT", "Layer4 timeout"),
         (true, false) => ("L4CON", "Layer4 connection problem"),
         (false, true) => ("L7TOUT", "Layer7 timeout"),
-        (false, false) if probe.status > 0 => ("L7STS", "Layer7 wrong status"),
+        (false, false) if probe.status > 0 || fault == FaultKind::ProbeStatus => {
+            ("L7STS", "Layer7 wrong status")
+        }
         (false, false) => ("L7RSP", "Layer7 invalid response"),
     }
 }

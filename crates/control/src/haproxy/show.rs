@@ -102,7 +102,7 @@ fn each(
 ) -> bool {
     let plan = state.plan();
     let mut is_known = backend.is_none();
-    for proxy in rows::proxies(&plan) {
+    for proxy in rows::proxies(&plan, &state.config()) {
         let Some(group) = proxy.backend else { continue };
         let number = proxy.number.to_string();
         if backend.is_some_and(|name| name != group.name.as_str() && name != number) {
@@ -149,7 +149,27 @@ pub(super) fn servers_state(state: &State, backend: Option<&str>) -> String {
         }
         let row = row_of(proxy.number, at);
         let count = |field| row.map_or(0, |row| row.count(field));
-        let code = row.map_or("", |row| row.word(Field::CheckStatus));
+        // A server in maintenance keeps what its last check found.
+        let stories = state.stories();
+        let last = stories
+            .get((group.name, server.address))
+            .and_then(|story| story.last_probe.as_ref())
+            .filter(|_| checked);
+        let code = match (last, &group.check) {
+            (Some(probe), Some(check)) => rows::check_code(probe, rows::depth(check, server)).0,
+            _ => row.map_or("", |row| row.word(Field::CheckStatus)),
+        };
+        let health = match (checked, flags & MAINTENANCE != 0) {
+            (false, _) => 1,
+            (true, true) => 0,
+            (true, false) => count(Field::CheckHealth),
+        };
+        // Configured and enabled, and paused while the server is in maintenance.
+        let checking = match (checked, flags & MAINTENANCE != 0) {
+            (false, _) => 0,
+            (true, false) => 6,
+            (true, true) => 14,
+        };
         let result = match code {
             "" => 0,
             "INI" => 1,
@@ -168,8 +188,8 @@ pub(super) fn servers_state(state: &State, backend: Option<&str>) -> String {
             if is_down { 0 } else { 2 },
             count(Field::Lastchg),
             check_number(code),
-            count(Field::CheckHealth),
-            if checked { 6 } else { 0 },
+            health,
+            checking,
             u8::from(server.tls.is_some()),
         ));
     });

@@ -110,6 +110,10 @@ pub(crate) fn changed(state: &State, key: (Name, Name), to: &str) {
     let Some(found) = find(state, key) else {
         return;
     };
+    // Servers begin up there: what is first found to be so is no news.
+    if to == "up" && !was_down(state, key) {
+        return;
+    }
     let told = &state.runtime.told;
     let (name, (active, backup)) = (found.name(), found.left());
     let is_down = found.server.entry.cell.flags() & (DOWN | EJECTED) != 0;
@@ -161,6 +165,16 @@ pub(crate) fn changed(state: &State, key: (Name, Name), to: &str) {
     }
 }
 
+/// Whether a server has been taken down since it was there.
+fn was_down(state: &State, key: (Name, Name)) -> bool {
+    let stories = state.stories();
+    let mut past = stories
+        .get(key)
+        .into_iter()
+        .flat_map(|story| &story.transitions);
+    past.any(|transition| matches!(transition.to, "down" | "ejected"))
+}
+
 fn in_flight(server: &ServerPlan) -> u32 {
     let shards = server.entry.shards.iter();
     shards.map(|shard| shard.inflight.value()).sum()
@@ -173,21 +187,30 @@ fn reason(state: &State, key: (Name, Name), found: &Found) -> String {
     };
     let stories = state.stories();
     let probe = stories.get(key).and_then(|story| story.last_probe.as_ref());
-    probe.map_or_else(String::new, |probe| outcome(check, probe))
+    probe.map_or_else(String::new, |probe| outcome(check, &found.server, probe))
 }
 
 /// `, reason: …, check duration: …`.
-fn outcome(check: &CheckPlan, probe: &LastProbe) -> String {
-    let (_, words) = rows::check_code(probe, !matches!(check.probe.kind, Kind::Tcp(_)));
+fn outcome(check: &CheckPlan, server: &ServerPlan, probe: &LastProbe) -> String {
+    let (_, words) = rows::check_code(probe, rows::depth(check, server));
     let mut out = format!(", reason: {words}");
     if probe.status > 0 {
         out.push_str(&format!(", code: {}", probe.status));
     }
-    if !probe.passed {
+    let tells = matches!(&check.probe.kind, Kind::Script(script) if script.tells());
+    if !probe.passed || tells {
         let info = probe.words.replace("of the script", "of tcp-check");
         let info = info.replace(
             "the connection was refused (ECONNREFUSED)",
             "Connection refused",
+        );
+        let info = info.replace(
+            "the address cannot be reached (ENETUNREACH)",
+            "General socket error (Network is unreachable)",
+        );
+        let info = info.replace(
+            "the server closed the connection without a word",
+            "TCPCHK got an empty response",
         );
         let info: String = info
             .chars()
@@ -220,8 +243,8 @@ pub(crate) fn checked(
     let Some(found) = find(state, key) else {
         return;
     };
-    let is_http = !matches!(check.probe.kind, Kind::Tcp(_));
-    let code = |probe: &LastProbe| rows::check_code(probe, is_http).0;
+    let depth = rows::depth(check, &found.server);
+    let code = |probe: &LastProbe| rows::check_code(probe, depth).0;
     if before == after && last.map(code) == Some(code(probe)) {
         return;
     }
@@ -244,7 +267,7 @@ pub(crate) fn checked(
         },
         found.name(),
         if probe.passed { "succeeded" } else { "failed" },
-        outcome(check, probe),
+        outcome(check, &found.server, probe),
     );
     state
         .runtime

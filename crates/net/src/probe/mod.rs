@@ -22,7 +22,7 @@ use clearway_outcome::Attempt;
 pub use agent::Agent;
 pub use grpc::{Grpc, GrpcSettings};
 pub use http::{BodyMatch, Http, HttpSettings, Statuses};
-pub use script::{Connect, Expect, Script, Sought, Step};
+pub use script::{Connect, Depth, Expect, Script, Sought, Step, Tell};
 pub use tcp::Tcp;
 
 use crate::connect::Target;

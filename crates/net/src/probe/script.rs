@@ -10,6 +10,8 @@ use crate::tls::{ClientSettings, ClientTls, ServerName, Trust, server_name};
 
 /// Bytes of an unexpected answer that are shown.
 const SHOWN: usize = 80;
+/// Bytes of the server's own words that are shown.
+const WORDS_SHOWN: usize = 160;
 
 /// One step.
 #[derive(Clone, Debug)]
@@ -42,6 +44,71 @@ pub struct Expect {
     pub absent: bool,
     /// Nothing is decided before so many bytes have come.
     pub least: usize,
+    /// What is told of it.
+    pub tell: Tell,
+}
+
+/// What is told of a check that ends at a step, in place of what came and was expected.
+#[derive(Clone, Debug, Default)]
+pub struct Tell {
+    /// What it is when it fails; [`FaultKind::ProbeBody`] when absent.
+    pub fault: Option<FaultKind>,
+    /// Told when it passes.
+    pub passed: Option<String>,
+    /// Told when it fails.
+    pub failed: Option<String>,
+    /// Where in what came its status is.
+    pub status_at: Option<usize>,
+    /// How many bytes it has there, the lowest first; 0 = it is three digits.
+    pub status_bytes: usize,
+    /// Where in what came words begin that are told, up to the end of the line.
+    pub words_at: Option<usize>,
+}
+
+impl Tell {
+    /// What is told; none when nothing is said about it.
+    fn words(&self, passed: bool, came: &[u8]) -> Option<String> {
+        let own = if passed { &self.passed } else { &self.failed };
+        let line = |at: usize| {
+            let rest = came.get(at..)?;
+            let end = rest.iter().position(|b| matches!(b, b'\0' | b'\r' | b'\n'));
+            let line = rest.get(..end.unwrap_or(rest.len()))?.trim_ascii();
+            let shown = line.get(..WORDS_SHOWN).unwrap_or(line);
+            Some(String::from_utf8_lossy(shown).into_owned())
+        };
+        let said = self.words_at.and_then(line);
+        let said = said.filter(|said| !said.is_empty());
+        // What is written for a check that passes says it better than the server's bytes.
+        match passed {
+            true => own.clone().or(said),
+            false => said.or_else(|| own.clone()),
+        }
+    }
+
+    fn status(&self, came: &[u8]) -> Option<u16> {
+        let at = self.status_at?;
+        let length = match self.status_bytes {
+            0 => 3,
+            length => length,
+        };
+        let text = came.get(at..at.checked_add(length)?)?;
+        if self.status_bytes == 0 {
+            return std::str::from_utf8(text).ok()?.parse().ok();
+        }
+        let byte = |at: usize| text.get(at).copied().unwrap_or(0);
+        Some(u16::from_le_bytes([byte(0), byte(1)]))
+    }
+}
+
+/// How far up a check looks that passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// It connects.
+    Connection,
+    /// It sees that TLS is spoken.
+    Tls,
+    /// It sees what is said.
+    Application,
 }
 
 /// Something that is looked for in what came.
@@ -121,6 +188,34 @@ impl Script {
         })
     }
 
+    /// How far up it looks; `secured` where the server speaks TLS.
+    #[must_use]
+    pub fn depth(&self, secured: bool) -> Depth {
+        let mut expects = self.steps.iter().filter_map(|step| match step {
+            Step::Expect(expect) => Some(expect),
+            Step::Connect(_) | Step::Send(_) => None,
+        });
+        let secures = |step: &Step| match step {
+            Step::Connect(how) => how.tls.unwrap_or(secured),
+            Step::Send(_) | Step::Expect(_) => false,
+        };
+        match expects.next_back() {
+            Some(last) if last.tell.fault == Some(FaultKind::ServerTlsProtocol) => Depth::Tls,
+            Some(_) => Depth::Application,
+            None if self.steps.iter().any(secures) => Depth::Tls,
+            None => Depth::Connection,
+        }
+    }
+
+    /// Whether what it says when it passes comes from the server or the configuration.
+    #[must_use]
+    pub fn tells(&self) -> bool {
+        let tells = |tell: &Tell| tell.passed.is_some() || tell.words_at.is_some();
+        self.steps
+            .iter()
+            .any(|step| matches!(step, Step::Expect(expect) if tells(&expect.tell)))
+    }
+
     #[expect(clippy::unused_async, reason = "every kind is called in the same way")]
     pub(super) async fn check(&self, _: &mut Visit, _: &Target) -> Result<String, Failure> {
         Ok(String::new())
@@ -135,7 +230,7 @@ impl Script {
     ) -> Result<String, Failure> {
         let mut is_open = false;
         for (step, number) in self.steps.iter().zip(1..) {
-            visit.place = format!(" at step {number} of the script");
+            visit.place = place(number, step);
             let done = match step {
                 Step::Connect(how) => {
                     is_open = true;
@@ -155,10 +250,8 @@ impl Script {
             self.connect(visit, &Connect::default(), (target, tls), probe)
                 .await?;
         }
-        Ok(format!(
-            "all {} steps of the script passed",
-            self.steps.len()
-        ))
+        let own = || format!("all {} steps of the script passed", self.steps.len());
+        Ok(visit.said.clone().unwrap_or_else(own))
     }
 
     async fn connect(
@@ -192,6 +285,18 @@ impl Script {
     }
 }
 
+/// Where in a script something happens, as it is added to what happened.
+fn place(number: usize, step: &Step) -> String {
+    let what = match step {
+        Step::Connect(Connect {
+            port: Some(port), ..
+        }) => format!(" (connect port {port})"),
+        Step::Connect(_) => " (connect)".to_owned(),
+        Step::Send(_) | Step::Expect(_) => String::new(),
+    };
+    format!(" at step {number} of the script{what}")
+}
+
 async fn perform(visit: &mut Visit, step: &Step) -> Result<(), Failure> {
     match step {
         Step::Connect(_) => Ok(()),
@@ -217,6 +322,13 @@ impl Expect {
                 let is_decided = is_there || is_over || visit.buf.len() >= READ_MAX;
                 let absence = self.absent && visit.buf.len() >= self.what.reach();
                 if is_there != self.absent && (is_decided || absence) {
+                    let words = self.tell.words(true, &visit.buf);
+                    if let Some(words) = words.filter(|_| !self.absent) {
+                        visit.said = Some(words);
+                    }
+                    if let Some(status) = self.tell.status(&visit.buf).filter(|_| !self.absent) {
+                        visit.note_status(status);
+                    }
                     return Ok(());
                 }
                 if is_decided || absence {
@@ -227,7 +339,20 @@ impl Expect {
         }
     }
 
-    fn refuted(&self, visit: &Visit) -> Failure {
+    fn refuted(&self, visit: &mut Visit) -> Failure {
+        let kind = self.tell.fault.unwrap_or(FaultKind::ProbeBody);
+        if let Some(words) = self
+            .tell
+            .words(false, &visit.buf)
+            .filter(|_| !visit.buf.is_empty())
+        {
+            // The server's own words are no sentence of ours.
+            visit.place.clear();
+            if let Some(status) = self.tell.status(&visit.buf) {
+                visit.note_status(status);
+            }
+            return Failure::new(kind, words);
+        }
         let came: String = visit
             .buf
             .iter()
@@ -239,6 +364,6 @@ impl Expect {
             (true, _) => format!("what must not come came: \"{came}\""),
             (false, _) => format!("something else came: \"{came}\""),
         };
-        Failure::new(FaultKind::ProbeBody, words)
+        Failure::new(kind, words)
     }
 }

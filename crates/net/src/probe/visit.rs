@@ -76,6 +76,8 @@ pub(super) struct Visit {
     pub(super) ending: Ending,
     /// Where in a script it is; empty where there is none.
     pub(super) place: String,
+    /// What is told of a script that passes, where that is said.
+    pub(super) said: Option<String>,
 }
 
 impl Visit {
@@ -90,6 +92,7 @@ impl Visit {
             unfinished: false,
             ending: Ending::Unconnected,
             place: String::new(),
+            said: None,
         }
     }
 
@@ -286,6 +289,11 @@ impl Visit {
     }
 
     /// Notes that the head is complete.
+    /// Notes the status that the server names.
+    pub(super) fn note_status(&mut self, status: u16) {
+        self.attempt.status = status;
+    }
+
     pub(super) fn head_done(&mut self, status: u16) {
         self.attempt.status = status;
         self.stage = Stage::Body;
@@ -432,6 +440,8 @@ impl Visit {
         let mut attempt = self.attempt.clone();
         attempt.ended_us = ended_us;
         let words = match verdict {
+            // What is said of it is told as it is.
+            Ok(words) if self.said.as_ref() == Some(&words) => words,
             Ok(words) => format!("{words} in {}", milliseconds(ended_us)),
             Err(Failure {
                 kind,

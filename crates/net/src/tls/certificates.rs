@@ -26,6 +26,8 @@ pub struct Certificate {
     pub(super) key: Arc<CertifiedKey>,
     /// DNS names, in lower case, `*.` included.
     names: Arc<[String]>,
+    /// Names that it is not used for although a wildcard of its own means them.
+    without: Arc<[String]>,
     facts: Arc<CertificateFacts>,
 }
 
@@ -39,9 +41,28 @@ impl Certificate {
         let facts = facts::certificate(leaf).ok_or("the certificate is malformed")?;
         Ok(Self {
             names: names(leaf).into(),
+            without: Arc::default(),
             facts: Arc::new(facts),
             key: Arc::new(key),
         })
+    }
+
+    /// The same for other names than those it holds; those with `!` before them it is not used for.
+    pub(super) fn named(mut self, names: &[String]) -> Self {
+        let (without, names): (Vec<_>, Vec<_>) =
+            names.iter().partition(|name| name.starts_with('!'));
+        let without = without.iter().map(|name| name.trim_start_matches('!'));
+        self.without = without.map(str::to_ascii_lowercase).collect();
+        if !names.is_empty() {
+            self.names = names.iter().map(|name| name.to_ascii_lowercase()).collect();
+        }
+        self
+    }
+
+    /// Whether it may be shown to who asks for a name.
+    fn serves(&self, name: &str) -> bool {
+        let mut without = self.without.iter();
+        !without.any(|other| name_matches(other, name))
     }
 
     /// What it says about itself.
@@ -299,18 +320,21 @@ impl Certificates {
             return None;
         }
         let view = self.view();
-        let found = hello.server_name().map(|name| view.find(name));
+        let name = hello.server_name();
+        let serves = |c: &&Certificate| name.is_none_or(|name| c.serves(name));
+        let found = name.map(|name| view.find(name));
         let candidates = match found {
-            Some(found) if !found.is_empty() => found,
+            Some(found) if found.iter().any(|c| serves(&c)) => found,
             Some(_) if self.strict => return None,
             _ => view.default(),
         };
-        let suits = |c: &&Certificate| suits(c, hello);
+        let suits = |c: &&Certificate| serves(c) && suits(c, hello);
         // The cheaper signature where the client takes both.
         let chosen = candidates
             .iter()
             .filter(suits)
             .min_by_key(|c| c.is_rsa())
+            .or_else(|| candidates.iter().find(serves))
             .or_else(|| candidates.first())?;
         Some(Arc::clone(&chosen.key))
     }

@@ -42,6 +42,8 @@ pub enum Source {
     /// All certificates in a directory: `*.pem` with their keys inside or in `*.key` beside them, and
     /// `*.crt` with `*.key`.
     Directory(PathBuf),
+    /// The same, for these names instead of those the certificates hold; `!NAME` for none below.
+    Named(Box<Self>, Vec<String>),
 }
 
 /// Why a certificate cannot be used.
@@ -242,6 +244,8 @@ struct Entry {
     /// The key is what lies beside the certificate: one in the same file comes first.
     is_beside: bool,
     ocsp: Option<PathBuf>,
+    /// What it is for, where that is not what it says itself.
+    names: Vec<String>,
 }
 
 impl Entry {
@@ -258,7 +262,9 @@ impl Entry {
         if let Some(path) = &self.ocsp {
             certified.ocsp = Some(read(path)?);
         }
-        Certificate::new(certified).map_err(|words| problem(&self.certificate, words))
+        Certificate::new(certified)
+            .map(|certificate| certificate.named(&self.names))
+            .map_err(|words| problem(&self.certificate, words))
     }
 
     fn files(&self) -> impl Iterator<Item = &PathBuf> {
@@ -282,7 +288,15 @@ fn entries(source: &Source) -> Result<Vec<Entry>, FileProblem> {
             key: Some(key.clone()),
             is_beside: false,
             ocsp: ocsp.clone(),
+            names: Vec::new(),
         }],
+        Source::Named(inner, names) => {
+            let mut all = entries(inner)?;
+            for entry in &mut all {
+                entry.names.clone_from(names);
+            }
+            all
+        }
         Source::Directory(directory) => {
             let listed =
                 fs::read_dir(directory).map_err(|error| problem(directory, error.to_string()))?;
@@ -312,6 +326,7 @@ fn combined(path: &Path) -> Entry {
         key: beside("key"),
         is_beside: true,
         ocsp: beside("ocsp"),
+        names: Vec::new(),
     }
 }
 

@@ -113,6 +113,7 @@ async fn proxy_header(conn: &mut Conn) -> Result<Option<Lease>, ()> {
                 len,
                 source,
                 destination,
+                fields,
             }) => {
                 let peer = conn.peer();
                 if let Some(source) = source {
@@ -122,6 +123,7 @@ async fn proxy_header(conn: &mut Conn) -> Result<Option<Lease>, ()> {
                     peer,
                     source,
                     destination,
+                    fields: lease.filled().get(fields..len).unwrap_or_default().into(),
                 }));
                 lease.consume(len);
                 return Ok((!lease.is_empty()).then_some(lease));

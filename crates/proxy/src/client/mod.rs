@@ -41,6 +41,8 @@ pub(crate) struct Proxied {
     pub(crate) source: Option<SocketAddr>,
     /// The address the client connected to.
     pub(crate) destination: Option<SocketAddr>,
+    /// What else the header says, as it came.
+    pub(crate) fields: Box<[u8]>,
 }
 
 /// A client's connection. Idle ones are most of the memory, so what few of them have is kept

@@ -12,14 +12,15 @@ use clearway_base::hash::{self, Map, Set};
 use clearway_base::intern::Name;
 use clearway_config::Diagnostic;
 use clearway_config::model::{
-    Backend, BackendTls, ByRequest, CheckStep, HashKey, Health, HealthKind, Identifier, Pattern,
-    SendProxy as SendProxyConfig, Server, ServerAddress, ServerProtocol, ServerState, Token,
+    Backend, BackendTls, ByRequest, CheckFailure, CheckStep, HashKey, Health, HealthKind,
+    Identifier, Pattern, SendProxy as SendProxyConfig, Server, ServerAddress, ServerProtocol,
+    ServerState, Token,
 };
 use clearway_net::cgi::Dialect;
 use clearway_net::connect::Target;
 use clearway_net::probe::{
     self, BodyMatch, Connect, Expect, Grpc, GrpcSettings, Http, Http2, HttpSettings, Probe,
-    ProxyHeader, Script, Sought, Step, Tcp,
+    ProxyHeader, Script, Sought, Step, Tcp, Tell,
 };
 use clearway_outcome::FaultKind;
 use clearway_rules::ast::{Definitions, Fetch};
@@ -534,6 +535,18 @@ fn step(step: &CheckStep) -> Result<Step, String> {
             what,
             absent: step.absent,
             least: usize::try_from(step.least_bytes).unwrap_or(0),
+            tell: Tell {
+                fault: match step.fail_as {
+                    CheckFailure::Body => None,
+                    CheckFailure::Status => Some(FaultKind::ProbeStatus),
+                    CheckFailure::Tls => Some(FaultKind::ServerTlsProtocol),
+                },
+                passed: step.pass_words.clone(),
+                failed: step.fail_words.clone(),
+                status_at: step.status_at.and_then(|at| usize::try_from(at).ok()),
+                status_bytes: usize::try_from(step.status_bytes).unwrap_or(0),
+                words_at: step.words_at.and_then(|at| usize::try_from(at).ok()),
+            },
         }),
         None => Step::Connect(Connect {
             port: step.port,

@@ -34,6 +34,17 @@ fn profile(profile: TlsProfile) -> Profile {
 }
 
 fn source(files: &CertificateFiles) -> Source {
+    let source = source_of(files);
+    let names = files.names.iter().map(ToString::to_string);
+    let except = files.except.iter().map(|name| format!("!{name}"));
+    let names: Vec<String> = names.chain(except).collect();
+    match names.is_empty() {
+        true => source,
+        false => Source::Named(Box::new(source), names),
+    }
+}
+
+fn source_of(files: &CertificateFiles) -> Source {
     let certificate = files.certificate.clone();
     if files.is_directory() {
         return Source::Directory(certificate);

@@ -89,6 +89,11 @@ impl Around for Surroundings<'_> {
         self.conn.peer()
     }
 
+    fn proxied_field(&self, kind: u8) -> Option<&[u8]> {
+        let proxied = self.conn.proxied.as_ref()?;
+        clearway_http::proxy_protocol::field(&proxied.fields, kind)
+    }
+
     fn proxied(&self) -> Option<(Option<SocketAddr>, Option<SocketAddr>)> {
         let proxied = self.conn.proxied.as_ref()?;
         Some((proxied.source, proxied.destination))

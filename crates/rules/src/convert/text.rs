@@ -1,8 +1,8 @@
 //! Parts and changes of texts.
 
-use std::net::IpAddr;
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{Ipv4Net, Ipv6Net};
 use regex::bytes::RegexBuilder;
 
 use super::Code;
@@ -284,31 +284,34 @@ pub(super) fn ip(_: &[String]) -> Result<Code, String> {
 
 pub(super) fn network(arguments: &[String]) -> Result<Code, String> {
     let first = argument(arguments, 0);
-    let v4 = prefix(first, 32).ok_or_else(|| format!("{first:?} is no mask of IPv4"))?;
+    let v4 = mask(first, 32).ok_or_else(|| format!("{first:?} is no mask of IPv4"))?;
+    let v4 = u32::try_from(v4).unwrap_or(u32::MAX);
     let second = argument(arguments, 1);
     let v6 = match second {
-        "" => 128,
-        mask => prefix(mask, 128).ok_or_else(|| format!("{mask:?} is no mask of IPv6"))?,
+        "" => u128::MAX,
+        text => mask(text, 128).ok_or_else(|| format!("{text:?} is no mask of IPv6"))?,
     };
     Ok(Box::new(move |value, out| {
         let Some(address) = crate::matcher::address(value) else {
             return false;
         };
         let network = match address {
-            IpAddr::V4(ip) => Ipv4Net::new(ip, v4).map(|net| net.network().to_string()),
-            IpAddr::V6(ip) => Ipv6Net::new(ip, v6).map(|net| net.network().to_string()),
+            IpAddr::V4(ip) => IpAddr::V4(Ipv4Addr::from_bits(ip.to_bits() & v4)),
+            IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & v6)),
         };
-        out.extend_from_slice(network.unwrap_or_default().as_bytes());
-        true
+        write!(out, "{network}").is_ok()
     }))
 }
 
-/// A prefix length, written as such or as a mask.
-fn prefix(text: &str, most: u8) -> Option<u8> {
-    if let Ok(mask) = text.parse::<IpAddr>() {
-        return ipnet::ip_mask_to_prefix(mask)
-            .ok()
-            .filter(|length| *length <= most);
+/// A mask of so many bits, written as such or as the length of a prefix.
+fn mask(text: &str, bits: u32) -> Option<u128> {
+    match (text.parse::<IpAddr>(), bits) {
+        (Ok(IpAddr::V4(mask)), 32) => return Some(mask.to_bits().into()),
+        (Ok(IpAddr::V6(mask)), 128) => return Some(mask.to_bits()),
+        (Ok(_), _) => return None,
+        (Err(_), _) => {}
     }
-    text.parse().ok().filter(|length| *length <= most)
+    let length: u32 = text.parse().ok().filter(|length| *length <= bits)?;
+    let all = u128::MAX.checked_shr(128 - bits).unwrap_or(0);
+    Some(all & !all.checked_shr(length).unwrap_or(0))
 }

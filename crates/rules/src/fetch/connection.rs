@@ -3,9 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use clearway_base::intern::Name;
+use clearway_http::proxy_protocol;
 use clearway_outcome::Address;
 
 use super::{Argument, Context, Short, Visit};
+use crate::scratch::Scratch;
+use crate::view::View;
 
 /// What a rule has set in place of a value, in the variable of its name.
 fn instead<'a>(at: &Context<'a>, name: &str) -> Option<&'a [u8]> {
@@ -13,6 +16,16 @@ fn instead<'a>(at: &Context<'a>, name: &str) -> Option<&'a [u8]> {
         true => at.scratch.variable(Name::new(name)),
         false => None,
     }
+}
+
+/// The address of the client, or the one that a rule has set in its place.
+pub(crate) fn client(view: &View<'_>, scratch: &Scratch) -> Option<IpAddr> {
+    if scratch.has_variables()
+        && let Some(text) = scratch.variable(Name::new("client_ip"))
+    {
+        return crate::matcher::address(text);
+    }
+    view.source(scratch)
 }
 
 /// A client on a Unix socket has no address.
@@ -74,6 +87,17 @@ pub(super) fn proxied_ip(at: &Context<'_>, which: &Argument, visit: &mut Visit<'
 pub(super) fn proxied_port(at: &Context<'_>, which: &Argument, visit: &mut Visit<'_>) -> bool {
     let address = proxied(at, &*which.text == "to");
     address.is_some_and(|a| visit(Short::of(a.port()).as_bytes()))
+}
+
+pub(super) fn proxied_field(at: &Context<'_>, which: &Argument, visit: &mut Visit<'_>) -> bool {
+    let kind = match &*which.text {
+        "authority" => Some(proxy_protocol::AUTHORITY),
+        "unique_id" => Some(proxy_protocol::UNIQUE_ID),
+        number => number.parse().ok(),
+    };
+    let around = at.view.around;
+    let value = kind.and_then(|kind| around?.proxied_field(kind));
+    value.is_some_and(visit)
 }
 
 pub(super) fn requests(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
@@ -149,6 +173,26 @@ pub(super) fn random(at: &Context<'_>, below: &Argument, visit: &mut Visit<'_>) 
     let below = below.text.trim().parse::<u64>().unwrap_or(0).max(1);
     let chance = clearway_base::hash::stable(&at.view.id.0.to_le_bytes()) % below;
     visit(Short::of(chance).as_bytes())
+}
+
+/// By the id of the request, whose bits are as good as any.
+pub(super) fn uuid(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    let half = |which: u8| {
+        let mut seed = [which; 9];
+        let (id, _) = seed.split_at_mut(8);
+        id.copy_from_slice(&at.view.id.0.to_le_bytes());
+        clearway_base::hash::stable(&seed)
+    };
+    let (high, low) = (half(1), half(2));
+    let id = format_args!(
+        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xffff,
+        high & 0xfff,
+        low >> 48 & 0x3fff | 0x8000,
+        low & 0xffff_ffff_ffff,
+    );
+    visit(Short::of(id).as_bytes())
 }
 
 pub(super) fn listener(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {

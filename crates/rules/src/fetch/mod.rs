@@ -17,6 +17,7 @@ use crate::convert::{Convert, split};
 use crate::scratch::{Captures, Scratch};
 use crate::view::View;
 
+pub(crate) use connection::client;
 pub(crate) use source::{Source, Text};
 
 /// What a fetch may look at.
@@ -277,6 +278,8 @@ fetches! {
         Scheme = "scheme" Request connection::scheme;
         /// Id of the request.
         RequestId = "id" Request connection::id;
+        /// A random id (RFC 9562, version 4): the same each time in one request.
+        Uuid = "uuid" Request connection::uuid;
         /// 1 when the client speaks TLS, or where it is passed through has begun to, else 0.
         TlsHello = "tls_hello" Request tls::hello;
         /// Version of TLS with the client: `TLSv1.3` or `TLSv1.2`. This and what follows about TLS has
@@ -346,6 +349,9 @@ fetches! {
         ProxiedIp = "proxied_ip" Request connection::proxied_ip;
         /// Port that a PROXY header names, `from` or `to`.
         ProxiedPort = "proxied_port" Request connection::proxied_port;
+        /// What else a PROXY header says: `authority`, the name that the client asked for, `unique_id`, or what
+        /// stands in the field of a type, which is a number.
+        ProxiedField = "proxied_field" Request connection::proxied_field;
         /// A header of the request. Tests hold when they do for one of several.
         Header = "header" Request request::header;
         /// Lines of a header as the rules before have left them; in templates the last one. With `,N` the

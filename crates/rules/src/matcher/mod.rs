@@ -135,7 +135,9 @@ impl Check {
                 }
                 holds
             }
-            Self::Client(networks) => view.source(scratch).is_some_and(|ip| networks.contains(ip)),
+            Self::Client(networks) => {
+                crate::fetch::client(view, scratch).is_some_and(|ip| networks.contains(ip))
+            }
             Self::Listener(names) => names.contains(&view.listener),
             Self::User(users) => users.knows(view),
         }

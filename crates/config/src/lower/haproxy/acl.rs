@@ -142,8 +142,7 @@ fn compare(
         Kind::Truth => "bool",
         Kind::Address => "ip",
     });
-    let needs_patterns = !matches!(method, "found" | "bool");
-    if needs_patterns && patterns.is_empty() {
+    if !matches!(method, "found" | "bool") && patterns.is_empty() {
         return Err("patterns are missing".to_owned());
     }
     let all = patterns.to_vec();
@@ -168,6 +167,11 @@ fn compare(
             }
         }
         "str" => ValueTest { is: all, ..test },
+        "bin" => ValueTest {
+            of: fetch_text(&sample.fetch.clone().through(vec![Convert::new("hex")]))?,
+            is: hexadecimal(patterns)?,
+            ..test
+        },
         "beg" => ValueTest {
             begins: all,
             ..test
@@ -208,6 +212,18 @@ fn compare(
         other => return Err(format!("the way of matching {other:?} is not known here")),
     };
     Ok(value(test))
+}
+
+/// Patterns that are bytes in hexadecimal, in the form that `hex` gives values.
+fn hexadecimal(patterns: &[String]) -> Result<Vec<String>, String> {
+    let read = |text: &String| {
+        let is_hex = text.len().is_multiple_of(2) && text.bytes().all(|b| b.is_ascii_hexdigit());
+        match is_hex {
+            true => Ok(text.to_ascii_uppercase()),
+            false => Err(format!("{text:?} is not hexadecimal")),
+        }
+    };
+    patterns.iter().map(read).collect()
 }
 
 fn regexes(patterns: &[String], make: impl Fn(&str) -> String) -> Result<Vec<RegexText>, String> {

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use super::super::notes::Notes;
 use super::global::Global;
 use crate::diagnostic::Origins;
-use crate::model::{Alpn, Bind, CertificateFiles, ClientCertificates, ListenerTls, TlsProfile};
+use crate::model::{
+    Alpn, Bind, CertificateFiles, ClientCertificates, HostPattern, ListenerTls, TlsProfile,
+};
 use crate::syntax::haproxy::Line;
 use crate::value::Text;
 
@@ -182,7 +184,8 @@ fn certificate(path: &Path, line: &Line) -> CertificateFiles {
     }
 }
 
-/// The first word of each line is a certificate; what names it is for is in it.
+/// The first word of each line is a certificate. Words in brackets may follow, and names that it is used for
+/// in place of those in it.
 fn crt_list(file: &str, global: &Global, tls: &mut ListenerTls, line: &Line, notes: &mut Notes) {
     let path = global.crt(file);
     let text = match std::fs::read_to_string(&path) {
@@ -192,17 +195,35 @@ fn crt_list(file: &str, global: &Global, tls: &mut ListenerTls, line: &Line, not
             return notes.wrong(&line.origin(), message, "");
         }
     };
-    let mut has_filters = false;
     for entry in text.lines().map(str::trim) {
+        let (entry, options) = match entry.split_once('[') {
+            Some((before, rest)) => {
+                let (options, names) = rest.split_once(']').unwrap_or((rest, ""));
+                (format!("{before} {names}"), options.trim())
+            }
+            None => (entry.to_owned(), ""),
+        };
         let mut words = entry.split_whitespace();
         let Some(first) = words.next().filter(|word| !word.starts_with('#')) else {
             continue;
         };
-        has_filters |= words.next().is_some();
-        tls.certificates.push(certificate(&global.crt(first), line));
-    }
-    if has_filters {
-        notes.ineffective("certificates are chosen by the names in them, not by those of the list");
+        if !options.is_empty() {
+            notes.ineffective(format!(
+                "[{options}]: the words of the line hold for all of them"
+            ));
+        }
+        let mut files = certificate(&global.crt(first), line);
+        for word in words.take_while(|word| !word.starts_with('#')) {
+            let (names, text) = match word.strip_prefix('!') {
+                Some(rest) => (&mut files.except, rest),
+                None => (&mut files.names, word),
+            };
+            match HostPattern::parse(text) {
+                Ok(name) => names.push(name),
+                Err(_) => notes.ineffective(format!("{word:?} is no name that is looked for")),
+            }
+        }
+        tls.certificates.push(files);
     }
 }
 

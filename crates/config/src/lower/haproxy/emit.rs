@@ -239,12 +239,26 @@ fn rules(proxy: &Proxy, notes: &mut Notes) -> Vec<Rule> {
         let to = ("X-Original-To", "server_ip");
         rules.extend(address_in(&words, to, &line.origin()));
     }
+    rules.extend(proxy.of_servers.iter().cloned());
     rules.extend(proxy.response.iter().cloned());
     rules
 }
 
 /// Whether a request is for `monitor-uri`.
 fn is_monitored(path: &str) -> Condition {
+    // With a host it is the whole address that is asked for.
+    let absolute = path.strip_prefix("http://").and_then(|rest| {
+        let at = rest.find('/')?;
+        rest.split_at_checked(at)
+    });
+    if let Some((host, path)) = absolute {
+        let host = build::value(ValueTest {
+            of: crate::model::FetchText::parse("header_line:host").unwrap_or_default(),
+            is: vec![host.to_owned()],
+            ..ValueTest::default()
+        });
+        return build::all_of(vec![host, is_monitored(path)]);
+    }
     build::value(ValueTest {
         of: crate::model::FetchText::parse("sent_target").unwrap_or_default(),
         is: vec![path.to_owned()],

@@ -5,8 +5,7 @@ use clearway_base::hash::Set;
 use super::super::notes::Notes;
 use super::proxy::{At, Proxy, Spoken, Switch};
 use super::rules::{self, Lowered, Phase, Trouble};
-use super::{acl, bodies, caches, extra, logs, options, pages, pass, stats, tables};
-use crate::lower::build;
+use super::{acl, bodies, caches, connection, extra, logs, options, pages, stats, tables};
 use crate::model::{HeaderValue, Mode};
 use crate::survey::units;
 use crate::syntax::haproxy::Line;
@@ -99,7 +98,8 @@ pub(super) fn read(line: &Line, proxy: &mut Proxy, names: &Set<String>, notes: &
         "capture" | "declare" => extra::capture(line, rest, proxy, notes),
         "use-server" => extra::use_server(rest, &line.origin(), proxy, notes),
         "monitor" => extra::monitor_fail(rest, proxy, notes),
-        "tcp-request" => tcp_request(line, rest, proxy, notes),
+        "tcp-request" => connection::request(line, rest, proxy, notes),
+        "tcp-response" => connection::response(line, rest, proxy, notes),
         "monitor-uri" => {
             let path = rest.first().map_or("", |path| path);
             proxy.monitor = Some(At::new(path.to_owned(), line));
@@ -290,6 +290,13 @@ fn rule(line: &Line, phase: Phase, rest: &[&str], proxy: &mut Proxy, notes: &mut
             (Err(message), _) => notes.refused(message),
         };
     }
+    // A target that cannot be brought into form is the client's mistake.
+    if let (Phase::Request, ["normalize-uri", ..]) = (phase, rest) {
+        match rules::unformed(rest, &proxy.acls, &line.origin()) {
+            Ok(rule) => proxy.request.push(rule),
+            Err(message) => return notes.refused(message),
+        }
+    }
     match rules::lower(phase, rest, (&proxy.acls, &proxy.groups), &line.origin()) {
         Ok(Lowered::Rule(mut rule)) => {
             // Without a realm users are asked in the name of the section.
@@ -307,7 +314,7 @@ fn rule(line: &Line, phase: Phase, rest: &[&str], proxy: &mut Proxy, notes: &mut
     }
 }
 
-fn trouble_with(line: &Line, trouble: Trouble, notes: &mut Notes) {
+pub(super) fn trouble_with(line: &Line, trouble: Trouble, notes: &mut Notes) {
     match trouble {
         Trouble::Wrong(message) => notes.wrong(&line.origin(), message, ""),
         Trouble::Unknown(message) => notes.refused(message),
@@ -323,75 +330,6 @@ fn redirect(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes) {
         Ok(redirect) => proxy.redirects.push((condition, redirect, line.origin())),
         Err(trouble) => trouble_with(line, trouble, notes),
     }
-}
-
-/// Rules about connections: done with requests where HTTP is spoken.
-fn tcp_request(line: &Line, rest: &[&str], proxy: &mut Proxy, notes: &mut Notes) {
-    let mut acls = std::borrow::Cow::Borrowed(&proxy.acls);
-    if !proxy.is_http() && !acls.contains_key("HTTP") {
-        let http = acl::criterion_among(&["payload_http"], &proxy.acls);
-        acls.to_mut()
-            .insert("HTTP".to_owned(), http.into_iter().collect());
-    }
-    let (words, condition) = match acl::of_line(rest, &acls) {
-        Ok(found) => found,
-        Err(message) => return notes.refused(message),
-    };
-    let action = match words {
-        ["inspect-delay", time, ..] => match units::haproxy_time(time) {
-            Some(time) => {
-                proxy.inspect_delay = Some(At::new(time, line));
-                if proxy.is_http() {
-                    notes.equivalent("what is needed is waited for as the time-outs allow");
-                }
-                return;
-            }
-            None => return notes.wrong(&line.origin(), format!("{time:?} is no time"), ""),
-        },
-        ["connection", "expect-proxy", "layer4"] => {
-            return pass::expect_proxy(&condition, proxy, notes);
-        }
-        ["connection" | "session" | "content", action, ..] => *action,
-        _ => return notes.refused("such a rule is not known here"),
-    };
-    if !proxy.is_http() {
-        return pass::rule(line, words, condition, proxy, notes);
-    }
-    if tables::is_action(action) {
-        let of_connection = words.first() != Some(&"content");
-        let action = words.get(1..).unwrap_or_default();
-        let place = (&*proxy, of_connection);
-        match tables::rule(line, Phase::Request, action, condition, place) {
-            Ok(rule) => proxy.connection.push(match of_connection {
-                true => tables::once(rule),
-                false => rule,
-            }),
-            Err(message) => notes.refused(message),
-        }
-        return;
-    }
-    let is_always = condition == crate::model::Condition::default();
-    let mut actions = crate::model::Actions::default();
-    let key = match action {
-        "accept" => {
-            actions.finish = true;
-            "finish"
-        }
-        "reject" | "silent-drop" => {
-            actions.drop = true;
-            "drop"
-        }
-        other => return notes.refused(format!("the action {other:?} is not known here")),
-    };
-    if action == "accept" && is_always {
-        return notes.equivalent("connections are accepted unless something is against it");
-    }
-    notes.equivalent("done when the first request has come");
-    let rule = build::rule(condition, actions, key, &line.origin());
-    proxy.connection.push(match words.first() {
-        Some(&"content") => rule,
-        _ => tables::once(rule),
-    });
 }
 
 /// `reqadd "Name: value"`, which HAProxy no longer knows.

@@ -12,6 +12,7 @@ mod bind;
 mod bodies;
 mod caches;
 mod check;
+mod connection;
 mod cookie;
 mod emit;
 mod extra;

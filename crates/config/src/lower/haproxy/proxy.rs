@@ -95,8 +95,13 @@ pub(super) struct Proxy {
     /// Rules about connections, then about requests, then redirections, in the order in which they
     /// are looked at.
     pub(super) connection: Vec<Rule>,
+    /// What rules about connections have let in, by what they begin with: the next ones of the kind are
+    /// not looked at then.
+    pub(super) accepted: BTreeMap<String, Vec<Condition>>,
     pub(super) request: Vec<Rule>,
     pub(super) redirects: Vec<(Condition, Redirect, Origin)>,
+    /// Rules about what servers send, which stand before those about responses.
+    pub(super) of_servers: Vec<Rule>,
     pub(super) response: Vec<Rule>,
     /// Its number, as lines or its place among all say.
     pub(super) number: usize,

@@ -105,11 +105,8 @@ fn act(
             actions.set_method = Some(format::template(text)?);
             Ok(("set_method", true))
         }
-        ("normalize-uri", [way, option @ ..]) => {
-            let mut arguments = vec![*way];
-            arguments.extend(option.first());
-            let convert = Convert::with("normalize", &arguments);
-            let target = Piece::Fetch(Fetch::SentTarget.through(vec![convert]));
+        ("normalize-uri", arguments @ [_, ..]) => {
+            let target = Piece::Fetch(formed(arguments));
             actions.set_target = Some(format::to_text(&Template::new([target]))?);
             Ok(("set_target", true))
         }
@@ -154,6 +151,28 @@ fn act(
             "the action {name:?} is not known here"
         ))),
     }
+}
+
+/// The target in the form that `normalize-uri` brings it into.
+fn formed(arguments: &[&str]) -> Fetch {
+    let arguments = arguments.get(..2).unwrap_or(arguments);
+    Fetch::SentTarget.through(vec![Convert::with("normalize", arguments)])
+}
+
+/// The refusal of targets that `normalize-uri` cannot bring into form.
+///
+/// # Errors
+/// A sentence about a condition that is wrong or not known.
+pub(super) fn unformed(words: &[&str], acls: &Acls, origin: &Origin) -> Result<Rule, String> {
+    let (words, condition) = acl::of_line(words, acls)?;
+    let formed = formed(words.get(1..).unwrap_or_default());
+    let is_formed = build::value(build::test_of(&formed));
+    let actions = Actions {
+        deny: Some(400),
+        ..Actions::default()
+    };
+    let when = build::all_of(vec![condition, build::not(is_formed)]);
+    Ok(rule(when, actions, "deny", origin))
 }
 
 /// What is set by an action that sets a variable, here or in HAProxy.
@@ -345,6 +364,11 @@ fn header(
             let pairs = Pairs(vec![(name, value)]);
             Ok((with_headers(phase, action, pairs, actions), true))
         }
+        // The response to HEAD and a 304 may carry it; whether there is a body says the connection.
+        ("del-header", []) if is_of_transfer(&name) => Ok((
+            "how a message is transferred is each connection's own affair",
+            false,
+        )),
         ("del-header", [] | [""]) if is_host => Ok((
             "a request has to have a host: one that is set later takes its place",
             false,
@@ -396,6 +420,14 @@ fn header(
             "{action} with these words is not known here"
         ))),
     }
+}
+
+/// Whether a header is about the connection it came on.
+fn is_of_transfer(name: &HeaderName) -> bool {
+    let names = ["transfer-encoding", "connection"];
+    names
+        .iter()
+        .any(|known| name.as_str().eq_ignore_ascii_case(known))
 }
 
 /// Sets or adds headers; the key they went to.

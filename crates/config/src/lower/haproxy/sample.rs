@@ -189,6 +189,7 @@ fn plain(call: &Call) -> Option<Result<Sample, String>> {
         ),
         "src" => sample(Fetch::Source, Kind::Address),
         "src_port" => sample(Fetch::SourcePort, Kind::Number),
+        "uuid" if matches!(call.argument(0), "" | "4") => sample(Fetch::Uuid, Kind::Text),
         "dst_port" => sample(Fetch::Port, Kind::Number),
         "fe_name" => sample(Fetch::Listener, Kind::Text),
         "be_name" => sample(Fetch::Backend, Kind::Text),
@@ -249,7 +250,22 @@ fn plain(call: &Call) -> Option<Result<Sample, String>> {
             Kind::Number,
         ),
         "last_rule_file" | "last_rule_line" => None,
-        _ => constant(call).or_else(|| kept(call)),
+        _ => connection(call)
+            .or_else(|| constant(call))
+            .or_else(|| kept(call)),
+    }
+}
+
+/// What is known of the connection with the client, whatever rules have set in its place.
+fn connection(call: &Call) -> Option<Result<Sample, String>> {
+    match call.name.as_str() {
+        "fc_src" => sample(Fetch::Peer, Kind::Address),
+        "fc_src_port" => sample(Fetch::PeerPort, Kind::Number),
+        "fc_dst" => sample(Fetch::Local, Kind::Address),
+        "fc_dst_port" => sample(Fetch::Port, Kind::Number),
+        "fc_pp_authority" => sample(Fetch::ProxiedField("authority".to_owned()), Kind::Text),
+        "fc_pp_unique_id" => sample(Fetch::ProxiedField("unique_id".to_owned()), Kind::Text),
+        _ => None,
     }
 }
 
@@ -401,6 +417,7 @@ fn secure(call: &Call) -> Option<Result<Sample, String>> {
         "ssl_fc_sni" => sample(Fetch::TlsServerName, Kind::Text),
         "req.ssl_sni" | "req_ssl_sni" => sample(Fetch::TlsServerName, Kind::Text),
         "req.ssl_hello_type" | "req_ssl_hello_type" => sample(Fetch::TlsHello, Kind::Number),
+        "req.ssl_alpn" => sample(Fetch::TlsOfferedAlpn, Kind::Text),
         "ssl_fc_alpn" => sample(Fetch::TlsAlpn, Kind::Text),
         "ssl_fc_protocol" => sample(Fetch::TlsVersion, Kind::Text),
         "ssl_fc_cipher" => sample(Fetch::TlsCipher, Kind::Text),
@@ -482,6 +499,16 @@ const SAME: &[(Kind, &[&str])] = &[
     ),
 ];
 
+/// Sums of 32 bits that have an argument for how far their bits are spread.
+const SUMS: [&str; 5] = ["crc32", "crc32c", "djb2", "sdbm", "wt6"];
+
+/// A sum whose bits are spread: as far as they can be, whatever number is written.
+fn spread(call: &Call) -> Option<Convert> {
+    let spreads = !matches!(call.argument(0), "" | "0");
+    let is_sum = SUMS.contains(&call.name.as_str());
+    (is_sum && spreads).then(|| Convert::with(&call.name, &["2"]))
+}
+
 /// Converters of numbers: a text is the number that it begins with, or 0.
 const ARITHMETIC: &[(Kind, &[&str])] = &[
     (
@@ -513,6 +540,9 @@ fn operand(text: &str) -> String {
 fn converter(call: &Call, from: Kind) -> Result<(Vec<Convert>, Option<Kind>), String> {
     let arguments: Vec<&str> = call.arguments.iter().map(String::as_str).collect();
     let name = call.name.as_str();
+    if let Some(convert) = spread(call) {
+        return Ok((vec![convert], Some(Kind::Number)));
+    }
     if let Some(kind) = listed(SAME, name) {
         return Ok((vec![Convert::with(name, &arguments)], Some(kind)));
     }

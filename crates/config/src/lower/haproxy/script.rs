@@ -3,7 +3,7 @@
 use super::super::notes::Notes;
 use super::proxy::Proxy;
 use crate::diagnostic::Origins;
-use crate::model::{CheckStep, Pattern, SendProxy};
+use crate::model::{CheckFailure, CheckStep, Pattern, SendProxy};
 use crate::syntax::haproxy::Line;
 use crate::value::Text;
 
@@ -32,14 +32,29 @@ pub(super) fn read(proxy: &Proxy, notes: &mut Notes) -> Vec<CheckStep> {
     let origin = line.origin();
     let mut steps = match line.word(1) {
         "tcp-check" => return lines(proxy, notes),
-        "ssl-hello-chk" => vec![send_hex(CLIENT_HELLO), pattern("^[\\x15\\x16]")],
-        "redis-check" => vec![send("*1\r\n$4\r\nPING\r\n"), text("+PONG\r\n")],
-        "smtpchk" => mail(line),
-        "ldap-check" => vec![
-            send_hex("300c020101600702010304008000"),
-            at(0, "30"),
-            hex("0a0100"),
+        "ssl-hello-chk" => vec![
+            send_hex(CLIENT_HELLO),
+            CheckStep {
+                fail_as: CheckFailure::Tls,
+                ..pattern("^[\\x15\\x16]")
+            },
         ],
+        "redis-check" => vec![
+            send("*1\r\n$4\r\nPING\r\n"),
+            CheckStep {
+                fail_as: CheckFailure::Status,
+                words_at: Some(0),
+                absent: true,
+                ..pattern("^-")
+            },
+            CheckStep {
+                pass_words: said("Redis server is ok"),
+                words_at: None,
+                ..text("+PONG\r\n")
+            },
+        ],
+        "smtpchk" => mail(line),
+        "ldap-check" => directory(),
         "mysql-check" => database(line),
         "pgsql-check" => {
             let user = if line.word(2) == "user" {
@@ -54,7 +69,18 @@ pub(super) fn read(proxy: &Proxy, notes: &mut Notes) -> Vec<CheckStep> {
             let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX);
             let mut packet = length.to_be_bytes().to_vec();
             packet.extend(body);
-            vec![send_hex(&digits(&packet)), at(0, "52")]
+            let refusal = CheckStep {
+                absent: true,
+                words_at: Some(6),
+                ..pattern("^E")
+            };
+            let welcome = CheckStep {
+                fail_as: CheckFailure::Status,
+                pass_words: said("PostgreSQL server is ok"),
+                fail_words: said("PostgreSQL unknown error"),
+                ..at(0, "52")
+            };
+            vec![send_hex(&digits(&packet)), refusal, welcome]
         }
         _ => Vec::new(),
     };
@@ -70,21 +96,71 @@ fn mail(line: &Line) -> Vec<CheckStep> {
         (word @ ("HELO" | "EHLO"), name) if !name.is_empty() => (word, name),
         _ => ("HELO", "localhost"),
     };
+    let speaks = CheckStep {
+        words_at: Some(0),
+        least_bytes: 4,
+        ..pattern("^[0-9]{3}[ \\r-]")
+    };
+    let agrees = |expression: &str| CheckStep {
+        fail_as: CheckFailure::Status,
+        status_at: Some(0),
+        words_at: Some(4),
+        least_bytes: 4,
+        ..pattern(expression)
+    };
     vec![
-        pattern("^2[0-9]{2}[ -](.*\\r\\n)"),
+        speaks,
+        agrees("^2[0-9]{2}[ \\r-]"),
         send(&format!("{word} {name}\r\n")),
-        pattern("(?m)^2[0-9]{2} .*\\r\\n"),
+        agrees("(?m)^2[0-9]{2}[ \\r]"),
         send("QUIT\r\n"),
-        pattern("^2[0-9]{2}[ \\r]"),
+        agrees("^2[0-9]{2}[ \\r-]"),
+    ]
+}
+
+/// `option ldap-check`: an anonymous bind of version 3 (RFC 4511 section 4.2).
+fn directory() -> Vec<CheckStep> {
+    vec![
+        send_hex("300c020101600702010304008000"),
+        CheckStep {
+            fail_words: said("Not LDAPv3 protocol"),
+            ..at(0, "30")
+        },
+        // The first message, which is a BindResponse.
+        CheckStep {
+            fail_words: said("Not LDAPv3 protocol"),
+            ..hex("02010161")
+        },
+        CheckStep {
+            fail_as: CheckFailure::Status,
+            pass_words: said("Success"),
+            fail_words: said("See RFC: http://tools.ietf.org/html/rfc4511#section-4.1.9"),
+            status_at: Some(9),
+            status_bytes: 1,
+            words_at: Some(14),
+            ..hex("0a0100")
+        },
     ]
 }
 
 /// `option mysql-check [user NAME [post-41|pre-41]]`.
 fn database(line: &Line) -> Vec<CheckStep> {
     // A greeting with version 10 of the protocol; the first byte is a length.
-    let greeting = at(1, "0000000a");
+    let greeting = CheckStep {
+        words_at: Some(5),
+        ..at(1, "0000000a")
+    };
+    let refusal = CheckStep {
+        absent: true,
+        least_bytes: 5,
+        fail_as: CheckFailure::Status,
+        status_at: Some(5),
+        status_bytes: 2,
+        words_at: Some(7),
+        ..at(4, "ff")
+    };
     if line.word(2) != "user" {
-        return vec![greeting];
+        return vec![refusal, greeting];
     }
     let user = line.word(3).as_bytes();
     let mut body = if line.word(4) == "pre-41" {
@@ -103,12 +179,12 @@ fn database(line: &Line) -> Vec<CheckStep> {
     packet.extend(body);
     // Good-bye.
     packet.extend([1, 0, 0, 0, 1]);
-    let refusal = CheckStep {
-        absent: true,
-        least_bytes: 5,
-        ..at(4, "ff")
-    };
-    vec![greeting, send_hex(&digits(&packet)), refusal]
+    vec![
+        refusal.clone(),
+        greeting,
+        send_hex(&digits(&packet)),
+        refusal,
+    ]
 }
 
 /// The lines of `tcp-check`.
@@ -260,6 +336,10 @@ fn pattern(expression: &str) -> CheckStep {
         expect: Some(Pattern::Regex(expression.to_owned())),
         ..CheckStep::default()
     }
+}
+
+fn said(words: &str) -> Option<String> {
+    Some(words.to_owned())
 }
 
 fn hex(digits: &str) -> CheckStep {
