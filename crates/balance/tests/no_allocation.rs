@@ -55,7 +55,6 @@ fn picking_allocates_nothing() {
                 random: mix(n),
                 now: Stamp(n),
                 turns: None,
-                spare: false,
             };
             let Some(index) = picker.pick(&members, &ask) else {
                 panic!("{} chose nobody", algorithm.name())

@@ -2,8 +2,8 @@
 
 pub use crate::concept::acme::{Acme, AcmeChallenge, AcmeDns, AcmeIssuer, AcmeKey};
 pub use crate::concept::actions::{
-    Actions, Ask, BasicAuth, ClientFrom, Persistence, ReadBody, Redirect, Replacement, Reply,
-    Rewrite, StatusPage,
+    Actions, Ask, BasicAuth, ClientFrom, Mirror, Persistence, ReadBody, Redirect, Replacement,
+    Reply, Rewrite, StatusPage,
 };
 pub use crate::concept::admin::{Admin, RuntimeLevel, RuntimeSocket};
 pub use crate::concept::backend::{Backend, HashFunction, SendProxy, ServerProtocol};

@@ -27,30 +27,41 @@ pub(crate) fn open_missing(
     workers: usize,
     takes_over: bool,
 ) -> Result<Vec<Opened>, String> {
-    let mut opened = Vec::new();
-    for listener in &config.listeners {
-        for (key, bind) in keys(listener) {
-            if open.contains(&key) {
-                continue;
-            }
-            let failed = |words: String| format!("listener {}: {words}", listener.name);
+    let missing = || {
+        let listeners = config.listeners.iter();
+        let all = listeners.flat_map(|listener| {
+            keys(listener)
+                .into_iter()
+                .map(move |(key, bind)| (listener, key, bind))
+        });
+        all.filter(|(_, key, _)| !open.contains(key))
+    };
+    // All are looked at before the first is opened: one address may stand beside all of them.
+    if !takes_over {
+        for (listener, key, bind) in missing() {
             // Moving a bind between listeners of this process is no conflict, nor is to listen on all addresses
             // where it was one, or the other way round.
             let ours = open
                 .iter()
                 .any(|(_, known)| *known == key.1 || has_port_of(known.as_str(), bind));
-            if !ours && !takes_over && listen::is_taken(bind) {
-                return Err(failed(format!("{bind} is in use by another process")));
+            if !ours && listen::is_taken(bind) {
+                let name = &listener.name;
+                return Err(format!(
+                    "listener {name}: {bind} is in use by another process"
+                ));
             }
-            let options = listen::Options {
-                backlog: listener.backlog,
-                reuse_port: true,
-                defer_accept: listener.defer_accept && listener.is_http(),
-            };
-            let sockets = listen::open_many(bind, &options, workers)
-                .map_err(|error| failed(error.to_string()))?;
-            opened.push(Opened { key, sockets });
         }
+    }
+    let mut opened = Vec::new();
+    for (listener, key, bind) in missing() {
+        let options = listen::Options {
+            backlog: listener.backlog,
+            reuse_port: true,
+            defer_accept: listener.defer_accept && listener.is_http(),
+        };
+        let sockets = listen::open_many(bind, &options, workers)
+            .map_err(|error| format!("listener {}: {error}", listener.name))?;
+        opened.push(Opened { key, sockets });
     }
     Ok(opened)
 }

@@ -12,7 +12,7 @@ use std::io;
 use std::mem::{offset_of, size_of};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
-use clearway_outcome::{TcpFacts, TcpPath};
+use clearway_outcome::{TcpFacts, TcpPace, TcpPath};
 
 /// The kernel's `struct tcp_info` (`include/uapi/linux/tcp.h`) up to `tcpi_snd_wnd`.
 ///
@@ -117,6 +117,18 @@ pub fn tcp_path(fd: RawFd) -> Option<TcpPath> {
         segment: info.snd_mss,
         out_of_order: is_known.then_some(info.rcv_ooopack),
         window: is_known.then_some(info.snd_wnd),
+    })
+}
+
+/// What the kernel knows of how fast a TCP connection goes; `None` when `fd` is none.
+#[must_use]
+pub fn tcp_pace(fd: RawFd) -> Option<TcpPace> {
+    let (info, _) = tcp_info(fd)?;
+    Some(TcpPace {
+        rtt_us: info.rtt,
+        rttvar_us: info.rttvar,
+        congestion_window: info.snd_cwnd,
+        receive_space: info.rcv_space,
     })
 }
 

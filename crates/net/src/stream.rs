@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use clearway_base::buffer::{Lease, Pool};
-use clearway_outcome::{FaultKind, Signal, TcpFacts, TlsFacts};
+use clearway_outcome::{FaultKind, Signal, TcpFacts, TcpPace, TlsFacts};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::cgi::CgiStream;
@@ -368,6 +368,15 @@ impl Stream {
         match self {
             Self::H2(stream) => stream.tcp_facts(),
             Self::Plain(_) | Self::Tls(_) | Self::Cgi(_) | Self::Gone => self.wire()?.tcp_facts(),
+        }
+    }
+
+    /// How fast the connection goes; `None` for a Unix socket.
+    #[must_use]
+    pub fn tcp_pace(&self) -> Option<TcpPace> {
+        match self {
+            Self::H2(stream) => stream.tcp_pace(),
+            Self::Plain(_) | Self::Tls(_) | Self::Cgi(_) | Self::Gone => self.wire()?.tcp_pace(),
         }
     }
 

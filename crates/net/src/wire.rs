@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use clearway_outcome::TcpFacts;
+use clearway_outcome::{TcpFacts, TcpPace};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::io::{AsyncWrite, Interest};
 use tokio::net::{TcpStream, UnixStream};
@@ -188,6 +188,15 @@ impl Wire {
     pub fn tcp_facts(&self) -> Option<TcpFacts> {
         match self {
             Self::Tcp(stream) => kernel::tcp_facts(stream.as_raw_fd()),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// How fast the connection goes, for TCP.
+    #[must_use]
+    pub fn tcp_pace(&self) -> Option<TcpPace> {
+        match self {
+            Self::Tcp(stream) => kernel::tcp_pace(stream.as_raw_fd()),
             Self::Unix(_) => None,
         }
     }

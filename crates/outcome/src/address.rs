@@ -108,6 +108,17 @@ impl Bind {
         }
     }
 
+    /// Whether it is all addresses of the host, of which the other is one.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Ip { address: a, .. }, Self::Ip { address: b, .. }) => {
+                a.ip().is_unspecified() && !b.ip().is_unspecified() && self.overlaps(other)
+            }
+            (Self::Ip { .. } | Self::Unix { .. } | Self::Inherited(_), _) => false,
+        }
+    }
+
     /// What binds have to share to overlap: equal for all that may.
     #[must_use]
     pub fn slot(&self) -> (u16, &str) {

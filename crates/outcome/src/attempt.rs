@@ -215,6 +215,8 @@ pub struct Attempt {
     pub bytes_sent: u64,
     /// Bytes read from the server.
     pub bytes_received: u64,
+    /// Bytes of the response's body among them, framing included.
+    pub body_received: u64,
     /// History of the connection.
     pub reuse: Reuse,
     /// The server's status, 0 when none was parsed.
@@ -243,6 +245,7 @@ impl Attempt {
             ended_us: 0,
             bytes_sent: 0,
             bytes_received: 0,
+            body_received: 0,
             reuse: Reuse::default(),
             status: 0,
             fault: None,

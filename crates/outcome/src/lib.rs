@@ -35,7 +35,7 @@ pub use kind::{Fault, FaultKind, Party, Retry};
 pub use phase::{Phase, Side};
 pub use probed::{
     Again, Answered, Asked, DnsAnswer, Ending, Handshake, Kept, OldHandshake, Port, Prefaced,
-    RecordKind, Reply, ResolvConf, Silence, TcpPath, TlsVersions, UnixFile, UnixPath,
+    RecordKind, Reply, ResolvConf, Silence, TcpPace, TcpPath, TlsVersions, UnixFile, UnixPath,
 };
 pub use record::{Protocol, Record, RequestId, Timings};
 pub use remark::Remark;

@@ -135,6 +135,19 @@ pub struct Reply {
     pub keeps_alive: bool,
 }
 
+/// What the kernel knows of how fast a TCP connection goes (`TCP_INFO`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpPace {
+    /// Smoothed round-trip time in microseconds.
+    pub rtt_us: u32,
+    /// How much it varies, in microseconds.
+    pub rttvar_us: u32,
+    /// Segments that may be under way.
+    pub congestion_window: u32,
+    /// Bytes that are expected to come in one round trip.
+    pub receive_space: u32,
+}
+
 /// What the kernel knows about the way between the two ends of a TCP connection (`TCP_INFO`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TcpPath {

@@ -13,6 +13,7 @@ use clearway_base::decimal;
 use clearway_base::intern::Name;
 use clearway_config::model::AccessLog;
 use clearway_http::{Known, Span};
+use clearway_outcome::TcpPace;
 use clearway_rules::ast::{Definitions, Fetch, Since};
 use clearway_rules::{Scratch, Value, View};
 use clearway_telemetry::line::parcel::Writer;
@@ -253,6 +254,10 @@ impl Ending<'_> {
                 Some(credentials) => writer.write(|out| user_of(credentials, out)),
                 None => writer.value(None),
             },
+            Asked::TcpRtt => self.pace(|pace| pace.rtt_us, writer),
+            Asked::TcpRttVariation => self.pace(|pace| pace.rttvar_us, writer),
+            Asked::TcpCongestionWindow => self.pace(|pace| pace.congestion_window, writer),
+            Asked::TcpReceiveSpace => self.pace(|pace| pace.receive_space, writer),
             Asked::QueryMs if self.complete.is_none() => writer.value(Some(b"-1")),
             Asked::ProcessConnections
             | Asked::ListenerConnections
@@ -266,6 +271,14 @@ impl Ending<'_> {
                 let number = self.number(asked);
                 writer.write(|out| decimal::write(out, number));
             }
+        }
+    }
+
+    /// A number of what the kernel knows of the client's connection.
+    fn pace(&self, number: fn(&TcpPace) -> u32, writer: &mut Writer<'_>) {
+        match self.conn.stream.tcp_pace() {
+            Some(pace) => writer.write(|out| decimal::write(out, number(&pace).into())),
+            None => writer.value(None),
         }
     }
 
@@ -290,7 +303,11 @@ impl Ending<'_> {
             | Asked::LocalPort
             | Asked::SourceIp
             | Asked::SourcePort
-            | Asked::RemoteUser => 0,
+            | Asked::RemoteUser
+            | Asked::TcpRtt
+            | Asked::TcpRttVariation
+            | Asked::TcpCongestionWindow
+            | Asked::TcpReceiveSpace => 0,
         }
     }
 

@@ -321,6 +321,8 @@ pub struct RoutePlan {
     pub retries: RetryPlan,
     /// Whether wishes to change the protocol are passed on.
     pub upgrades: bool,
+    /// Whether servers finish requests whose clients have left before the response came.
+    pub finishes_abandoned: bool,
     /// Access logs.
     pub logs: LogSet,
     /// What other routes answer in place of errors.
@@ -369,8 +371,6 @@ pub struct RetryPlan {
     pub body_buffer: usize,
     /// Whether another server is preferred.
     pub other_server: bool,
-    /// Whether backup servers are tried when all others were.
-    pub backups: bool,
     /// Whether a server that failed may be tried again.
     pub same_server: bool,
     /// How long after the first Attempt another may begin; zero = any time.
@@ -492,6 +492,8 @@ pub struct CgiPlan {
 pub struct ByRequestPlan {
     /// The variable with what a request says.
     pub variable: Name,
+    /// The text that says it, for connections at layer 4, where no rules set variables.
+    pub words: Option<clearway_rules::Words>,
     /// Places of backends in the Plan, by the names that lead to them.
     pub backends: Map<Vec<u8>, usize>,
     /// The settings.

@@ -183,6 +183,8 @@ pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) small: Rc<Pool>,
     pub(crate) large: Rc<Pool>,
+    /// Copies of requests under way.
+    pub(crate) copies: Cell<usize>,
     pub(crate) pipes: Rc<PipePool>,
     pub(crate) timers: Rc<Timers>,
     /// Heads are encoded here; never borrowed across a wait.
@@ -218,6 +220,7 @@ impl Worker {
             index: setup.index,
             small: Pool::new(SMALL_BUFFER, 4_096),
             large: Pool::new(LARGE_BUFFER, 512),
+            copies: Cell::new(0),
             pipes: PipePool::new(64),
             timers: Timers::new(),
             out: RefCell::new(Vec::with_capacity(SMALL_BUFFER)),

@@ -414,6 +414,13 @@ pub enum Action {
         /// Variables and what they become, with values of the answer.
         set: Vec<(String, Template)>,
     },
+    /// Sends a copy of the request to another route, whose answer nobody gets.
+    Mirror {
+        /// The path that the route is looked for with.
+        path: String,
+        /// Whether the body goes along.
+        body: bool,
+    },
     /// Refuses.
     Deny {
         /// Status, from 400.

@@ -37,6 +37,7 @@ mod view;
 
 pub use action::Page;
 pub use action::ask::AskPlan;
+pub use action::mirror::Mirror;
 pub use compile::CompileError;
 pub use fetch::payload::{looks_like_http, range_of as payload_range};
 pub use files::{Elsewhere, FileSettings, ModifiedSince, Try, Wanted, escaped};

@@ -9,6 +9,7 @@ use clearway_http::{Span, uri};
 use clearway_outcome::{Address, RequestId};
 
 use crate::action::ask::AskPlan;
+use crate::action::mirror::Mirror;
 use crate::ast::Persist;
 use crate::limit::Place;
 use crate::table::{Event, Table, Tracked, What};
@@ -153,6 +154,8 @@ pub struct Scratch {
     limited: [bool; 2],
     delay_ms: u64,
     places: Vec<Place>,
+    /// Copies of the request that go elsewhere, too.
+    mirrors: Vec<Arc<Mirror>>,
     /// Whom rules take for the client, when that is not who connected.
     client: Option<Address>,
     /// What the requests before on the same connection have left.
@@ -228,6 +231,12 @@ impl Captures {
         Some(group.of(&self.text))
     }
 
+    /// Where a group stands in the text.
+    pub(crate) fn place(&self, index: u8) -> Option<std::ops::Range<usize>> {
+        let group = self.groups.get(usize::from(index)).copied().flatten()?;
+        Some(group.start as usize..group.end as usize)
+    }
+
     fn clear(&mut self) {
         self.text.clear();
         self.groups = [None; CAPTURES];
@@ -255,6 +264,7 @@ impl Scratch {
         (self.limited, self.delay_ms) = ([false; 2], 0);
         self.places.clear();
         self.gave_up.set(false);
+        self.mirrors.clear();
     }
 
     /// A pattern took more steps than are allowed for a value of the request.
@@ -442,6 +452,28 @@ impl Scratch {
     /// Gives back the places among those that are served at the same time.
     pub fn leave_places(&mut self) {
         self.places.clear();
+    }
+
+    /// Notes that a copy of the request goes elsewhere, too.
+    pub(crate) fn add_mirror(&mut self, mirror: Arc<Mirror>) {
+        self.mirrors.push(mirror);
+    }
+
+    /// Whether copies of the request go elsewhere.
+    #[must_use]
+    pub fn has_mirrors(&self) -> bool {
+        !self.mirrors.is_empty()
+    }
+
+    /// Where copies of the request go.
+    pub fn take_mirrors(&mut self) -> Vec<Arc<Mirror>> {
+        std::mem::take(&mut self.mirrors)
+    }
+
+    /// The query where rules have changed it.
+    #[must_use]
+    pub fn changed_query(&self) -> Option<&[u8]> {
+        self.has_query.then_some(self.query.as_slice())
     }
 
     pub(crate) fn method(&self) -> Option<&[u8]> {

@@ -79,6 +79,7 @@ impl Asked {
             around: None,
             port: Some(80),
             edits: None,
+            attempts: &[],
         }
     }
 

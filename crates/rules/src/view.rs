@@ -7,7 +7,7 @@ use std::time::Duration;
 use clearway_base::clock::Stamp;
 use clearway_base::intern::Name;
 use clearway_http::{Edits, RequestHead, ResponseHead};
-use clearway_outcome::{Address, FaultKind, RequestId, TlsFacts};
+use clearway_outcome::{Address, Attempt, FaultKind, RequestId, TcpPace, TlsFacts};
 
 use crate::action::ask::AskPlan;
 use crate::ast::StatusPage;
@@ -43,6 +43,8 @@ pub struct View<'a> {
     pub port: Option<u16>,
     /// What rules have changed so far: of the request before there is a response, then of that.
     pub edits: Option<&'a Edits>,
+    /// What was tried to get a response from servers, as far as it is known here.
+    pub attempts: &'a [Attempt],
 }
 
 impl<'a> View<'a> {
@@ -121,6 +123,9 @@ pub trait Around: std::fmt::Debug {
     fn proxied_field(&self, _kind: u8) -> Option<&[u8]> {
         None
     }
+
+    /// What the kernel knows of the pace of the client's connection; none on a Unix socket.
+    fn tcp(&self) -> Option<TcpPace>;
 
     /// Requests on the connection so far, this one included.
     fn requests(&self) -> u32;

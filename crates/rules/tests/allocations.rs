@@ -129,6 +129,7 @@ fn routing_and_constant_edits_allocate_nothing() {
             around: None,
             port: Some(80),
             edits: None,
+            attempts: &[],
         };
         scratch.clear();
         edits.clear();

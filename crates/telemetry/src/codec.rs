@@ -135,7 +135,12 @@ fn put_attempt(out: &mut Vec<u8>, attempt: &Attempt) {
     ] {
         put_option(out, time);
     }
-    for number in [attempt.ended_us, attempt.bytes_sent, attempt.bytes_received] {
+    for number in [
+        attempt.ended_us,
+        attempt.bytes_sent,
+        attempt.bytes_received,
+        attempt.body_received,
+    ] {
         put64(out, number);
     }
     put32(out, attempt.reuse.uses);
@@ -321,6 +326,7 @@ impl<'a> Input<'a> {
             ended_us: self.u64()?,
             bytes_sent: self.u64()?,
             bytes_received: self.u64()?,
+            body_received: self.u64()?,
             reuse: Reuse {
                 uses: self.u32()?,
                 idle_us: self.u64()?,

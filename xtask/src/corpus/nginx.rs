@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::scratch::{Scratch, Stub};
 use super::{Stubbed, environment};
 
+mod dump;
 mod names;
 mod words;
 
@@ -54,7 +55,7 @@ const TABLES: &[&str] = &["map", "geo", "types", "split_clients", "charset_map"]
 /// # Errors
 /// When something cannot be written.
 pub(super) fn stub(text: &str, scratch: &Scratch<'_>) -> Result<Stubbed, String> {
-    let text = environment::fill(text, |_| false);
+    let text = dump::assembled(&environment::fill(text, |_| false));
     let directives = words::directives(&text);
     let around = around(&directives, scratch)?;
     let is_whole = directives

@@ -62,7 +62,6 @@ mod tests {
             random,
             now,
             turns: None,
-            spare: false,
         };
         picker.pick(members, &ask).unwrap()
     }

@@ -146,7 +146,6 @@ mod tests {
         random: 0,
         now: Stamp(1),
         turns: None,
-        spare: false,
     };
 
     fn members(weights: &[u32]) -> Vec<Member> {

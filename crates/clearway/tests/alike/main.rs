@@ -48,6 +48,6 @@ tables! {
         acl, answers, balance, caches, checks, converters, cookies, headers, limits, logs, maps, messages, redirects, refusals, sections, tcp, timeouts, tls, variables, watch,
     }
     Nginx: nginx {
-        access, caches, files, locations, logs, messages, proxy, refusals, returns, sites, upstreams, variables,
+        access, caches, extras, files, locations, logs, messages, proxy, refusals, returns, sites, upstreams, variables,
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
             found.warning("unused", backend.origin(), message);
         }
         servers(backend, &own, found);
-        leads(config, backend, uses.tcp.contains(name), found);
+        leads(config, backend, found);
         traffic(backend, found);
         cgi(backend, found);
         tls(backend, found);
@@ -146,7 +146,7 @@ fn tls(backend: &Backend, found: &mut Findings) {
 
 /// Each server once, each name once, none of them this balancer.
 /// Where names lead that requests say.
-fn leads(config: &Config, backend: &Backend, is_tcp: bool, found: &mut Findings) {
+fn leads(config: &Config, backend: &Backend, found: &mut Findings) {
     let Some(by_request) = &backend.by_request else {
         return;
     };
@@ -159,11 +159,6 @@ fn leads(config: &Config, backend: &Backend, is_tcp: bool, found: &mut Findings)
         };
         let message = format!("{} leads to {to}: {problem}", name.as_str());
         found.error("by-request", origin, message);
-    }
-    if is_tcp {
-        let message =
-            "only requests of HTTP name servers, and this backend is used with mode = \"tcp\"";
-        found.error("by-request", by_request.origins.section(), message);
     }
 }
 

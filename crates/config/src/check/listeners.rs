@@ -37,7 +37,7 @@ pub(super) fn check(config: &Config, found: &mut Findings) {
     }
 }
 
-const LISTENER_LIMITS: [&str; 10] = [
+const LISTENER_LIMITS: [&str; 12] = [
     "streams",
     "connections",
     "connections_per_source",
@@ -45,6 +45,8 @@ const LISTENER_LIMITS: [&str; 10] = [
     "header_bytes",
     "header_count",
     "body_bytes",
+    "response_rate",
+    "response_rate_after",
     "response_header_bytes",
     "interim_responses",
     "hops",
@@ -77,7 +79,13 @@ fn binds(config: &Config, found: &mut Findings) {
     });
     for (bind, owner, origin) in admin.into_iter().chain(sockets).chain(listeners) {
         let others = taken.entry(bind.slot()).or_default();
-        if let Some((other, by)) = others.iter().find(|(other, _)| other.overlaps(bind)) {
+        let is_listener = |owner: &str| owner.starts_with("listener ");
+        let collides = |(other, by): &&(&Bind, String)| {
+            // The kernel gives connections to the socket with the narrower address.
+            let may_share = is_listener(by) && is_listener(&owner);
+            other.overlaps(bind) && !(may_share && other.covers(bind) != bind.covers(other))
+        };
+        if let Some((other, by)) = others.iter().find(collides) {
             // The admin API is on by default: the one to be moved is then the admin API.
             let message = format!("{bind} is taken already: {by} is on {other}");
             found.error("duplicate-bind", origin, message);

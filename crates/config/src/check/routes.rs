@@ -23,7 +23,13 @@ const ROUTE_TIME_OUTS: [&str; 10] = [
     "half_closed",
     "total",
 ];
-const ROUTE_LIMITS: [&str; 3] = ["body_bytes", "response_header_bytes", "interim_responses"];
+const ROUTE_LIMITS: [&str; 5] = [
+    "body_bytes",
+    "response_rate",
+    "response_rate_after",
+    "response_header_bytes",
+    "interim_responses",
+];
 
 /// Checks that a cache is there and what it wants can work.
 pub(super) fn cache(

@@ -98,6 +98,8 @@ concept! {
         example = Some("{ realm = \"ops\", users = { anna = \"$5$salt$hash\" } }");
     /// Asks another route first whether the request may go on.
     ask: Option<Ask> = None, example = Some("{ path = \"/auth\" }");
+    /// Sends copies of the request to other routes as well, whose answers nobody gets.
+    mirror: Vec<Mirror> = Vec::new(), example = Some("[{ path = \"/shadow\" }]");
     /// Answers with the page of statistics: HTML, or what `;csv` or `;json` at the end of the target
     /// asks for.
     status_page: Option<StatusPage> = None, example = Some("true");
@@ -254,6 +256,20 @@ concept! {
         example = Some("{ user = \"${response_header:x-user}\" }");
 }
 table_value!(Ask);
+
+concept! {
+    /// A copy of a request that goes to another route, too, once the rules have let it pass. It sees the request's
+    /// method, headers and query, and the variables `rerouted` and `question` set to 1. It holds nothing up but
+    /// for the wait for the body; copies are not copied, and are not sent while a worker has 1000 of them under way.
+    Mirror, "mirror";
+
+    /// The path that the route is looked for with. The request's query goes behind it, unless it has one.
+    path: String = String::new(), required = true, example = Some("\"/shadow\"");
+    /// Whether the body goes along. One that does not fit into the buffer of 64 KiB beside the head, or has no
+    /// length over HTTP/2, is not copied, nor is its request.
+    body: bool = true, example = Some("false");
+}
+table_value!(Mirror);
 
 concept! {
     /// Whom to take for the client. Without `header` and `proxy_header` it is who connected, whatever a

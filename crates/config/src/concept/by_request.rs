@@ -10,7 +10,7 @@ use super::{concept, table_value};
 use crate::value::{HostPattern, Identifier, Pairs, ServerAddress, TemplateText, Text, Token};
 
 concept! {
-    /// A server that each request names itself, in place of `servers`. Only what `names`, `networks` or
+    /// A server that each request, or connection at layer 4, names itself, in place of `servers`. Only what `names`, `networks` or
     /// `unix_sockets` allow is connected to: without one of them nothing is. Such servers are neither checked nor
     /// ejected.
     ByRequest, "by_request";

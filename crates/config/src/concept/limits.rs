@@ -18,6 +18,11 @@ overridable! {
     header_count: usize = 100, range = Some((8.0, 1_000.0));
     /// Bytes of a request body; 0 = no limit.
     body_bytes: u64 = 0, bytes = true, example = Some("\"10MiB\"");
+    /// Bytes of a response that go to the client in a second; 0 = no limit. Replies of the balancer's own are not limited, but for files. The variable `response_rate`
+    /// takes its place where a rule sets it.
+    response_rate: u64 = 0, bytes = true, example = Some("\"1MiB\"");
+    /// Bytes of a response that go before `response_rate` holds.
+    response_rate_after: u64 = 0, bytes = true, example = Some("\"10MiB\"");
     /// Bytes of the response head.
     response_header_bytes: usize = 32_768, bytes = true, range = Some((1_024.0, 65_536.0));
     /// Interim (1xx) responses to one request.

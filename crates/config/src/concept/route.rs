@@ -35,6 +35,9 @@ concept! {
     /// Whether wishes to change the protocol (WebSocket) are passed on; else such requests are passed on as if
     /// they had none.
     upgrades: bool = true, example = Some("false");
+    /// Whether the server finishes a request whose client has left before the response came; else it is
+    /// given up.
+    finish_abandoned: bool = false, example = Some("true");
     /// What other routes answer in place of errors.
     on_error: Vec<OnError> = Vec::new(), example = Some("[{ status = [404], to = \"/404.html\" }]");
     /// Time-outs in place of those of the process, the listener and the backend.

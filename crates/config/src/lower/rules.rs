@@ -326,6 +326,13 @@ impl Actions {
             };
             out.push(("ask", action));
         }
+        for mirror in &self.mirror {
+            let action = ast::Action::Mirror {
+                path: mirror.path.clone(),
+                body: mirror.body,
+            };
+            out.push(("mirror", action));
+        }
         if let Some(page) = &self.status_page {
             let action = ast::Action::StatusPage(ast::StatusPage {
                 refresh_seconds: page.refresh.map_or(0, |time| time.as_secs()),

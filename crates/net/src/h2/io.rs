@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
-use clearway_outcome::{FaultKind, FirstBytes, Signal, TcpFacts, TlsFacts};
+use clearway_outcome::{FaultKind, FirstBytes, Signal, TcpFacts, TcpPace, TlsFacts};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::fault::{self, H2Error, Other};
@@ -104,6 +104,11 @@ impl Link {
     pub(super) fn tcp_facts(&self) -> Option<TcpFacts> {
         let fd = self.fd.load(Ordering::Relaxed);
         (fd >= 0).then(|| kernel::tcp_facts(fd)).flatten()
+    }
+
+    pub(super) fn tcp_pace(&self) -> Option<TcpPace> {
+        let fd = self.fd.load(Ordering::Relaxed);
+        (fd >= 0).then(|| kernel::tcp_pace(fd)).flatten()
     }
 
     pub(super) fn tls_facts(&self) -> Option<Box<TlsFacts>> {

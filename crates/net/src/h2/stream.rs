@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use clearway_outcome::{FaultKind, Signal, Spoken, TcpFacts, TlsFacts};
+use clearway_outcome::{FaultKind, Signal, Spoken, TcpFacts, TcpPace, TlsFacts};
 use h2::client::{ResponseFuture, SendRequest};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
@@ -490,6 +490,11 @@ impl H2Stream {
     /// What the kernel knows about the connection.
     pub(crate) fn tcp_facts(&self) -> Option<TcpFacts> {
         self.link.tcp_facts()
+    }
+
+    /// How fast the connection goes.
+    pub(crate) fn tcp_pace(&self) -> Option<TcpPace> {
+        self.link.tcp_pace()
     }
 
     /// What is known about the connection's TLS.

@@ -155,6 +155,11 @@ impl Conn {
         Rc::clone(&self.plan)
     }
 
+    /// The Plan that is followed.
+    pub(crate) fn current_plan(&self) -> Rc<LocalPlan> {
+        Rc::clone(&self.plan)
+    }
+
     /// Goes over to the newest Plan, if that still has the listener.
     pub(crate) fn follow_plan(&mut self) {
         if self.plan.plan.generation != self.worker.generation() {

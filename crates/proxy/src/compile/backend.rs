@@ -23,8 +23,8 @@ use clearway_net::probe::{
     ProxyHeader, Script, Sought, Step, Tcp, Tell,
 };
 use clearway_outcome::FaultKind;
-use clearway_rules::ast::{Definitions, Fetch};
-use clearway_rules::{SERVER_FROM, Value};
+use clearway_rules::ast::{Definitions, Fetch, Template};
+use clearway_rules::{SERVER_FROM, Value, Words};
 
 use super::{pages, tls};
 use crate::board::{Board, DRAIN, MAINTENANCE, server_key};
@@ -186,7 +186,7 @@ pub(super) fn compile(
         program: program.map(Arc::new),
         cgi: cgi(backend),
         body_buffer: backend.body_buffer(),
-        by_request: by_request(backend, index),
+        by_request: by_request(backend, named, index),
         sticking,
         keep: Keep {
             max_idle: backend.keepalive.max_idle,
@@ -237,13 +237,24 @@ fn sticky(backend: &Backend, servers: &[Arc<ServerPlan>]) -> Option<Sticky> {
 }
 
 /// How requests name its servers.
-fn by_request(backend: &Backend, index: &Map<&str, usize>) -> Option<Arc<ByRequestPlan>> {
+fn by_request(
+    backend: &Backend,
+    named: &Definitions,
+    index: &Map<&str, usize>,
+) -> Option<Arc<ByRequestPlan>> {
     let by_request = backend.by_request.as_ref()?;
     Some(Arc::new(ByRequestPlan {
         variable: Name::new(SERVER_FROM),
+        words: words_of(by_request, named),
         backends: leads(by_request, index),
         settings: by_request.clone(),
     }))
+}
+
+/// The text that names the server, for connections at layer 4; none where only requests can say it.
+pub(super) fn words_of(by_request: &ByRequest, named: &Definitions) -> Option<Words> {
+    let template = Template::parse(by_request.to.as_str()).ok()?;
+    Words::compile(&template, named).ok()
 }
 
 /// The cookie of a server by its address and a key, as HAProxy makes it: XXH64 over the address, the port in

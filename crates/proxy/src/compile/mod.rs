@@ -248,6 +248,7 @@ fn fallback(
         limits: config.limits_for(listener, default, None),
         retries: retries(&retried.unwrap_or_default()),
         upgrades: true,
+        finishes_abandoned: false,
         logs: logs(config, named, listener, None)?,
         on_error: Vec::new(),
         body: body(config, named, (listener, default, None))?,
@@ -281,18 +282,21 @@ fn passthrough(
     type Way<'w> = (&'w Passthrough, (Gate, Option<Words>));
     let plan = |((way, (gate, reply)), counting): (Way<'_>, Option<clearway_rules::Program>)| {
         let asks = gate.needs_hello() || reply.as_ref().is_some_and(Words::needs_hello);
-        let named = way.backend.as_ref().map(|name| name.as_str());
-        let backend = match named {
+        let name = way.backend.as_ref().map(|name| name.as_str());
+        let backend = match name {
             Some(name) => config.backend(name),
             None => config.default_backend(listener),
         };
+        let by_request = backend.and_then(|backend| backend.by_request.as_ref());
+        let words = by_request.and_then(|by_request| backend::words_of(by_request, named));
+        let asks = asks || words.is_some_and(|words| words.needs_hello());
         PassPlan {
             counting,
             names: way.server_name.iter().map(ToString::to_string).collect(),
             alpn: way.alpn.iter().map(|p| p.as_bytes().to_vec()).collect(),
             gate,
             needs_hello: (way.needs_hello() || asks) && listener.tls.is_none(),
-            backend: named.and_then(|name| index.get(name).copied()),
+            backend: name.and_then(|name| index.get(name).copied()),
             rejects: way.reject,
             accepts: way.accept,
             payload: payload_need(&way.when),
@@ -357,6 +361,7 @@ fn compile_route(
                 .unwrap_or_default(),
         ),
         upgrades: route.upgrades,
+        finishes_abandoned: route.finish_abandoned,
         logs: logs(config, named, listener, Some(route))?,
         on_error: route.on_error.iter().map(error_turn).collect(),
         body: body(config, named, (listener, backend, Some(route)))?,
@@ -438,7 +443,6 @@ fn retries(retries: &Retries) -> RetryPlan {
         methods: retries.methods,
         body_buffer: retries.body_buffer,
         other_server: retries.other_server,
-        backups: retries.backups,
         same_server: retries.same_server,
         time: retries.time,
     }

@@ -244,6 +244,7 @@ impl Exchange<'_> {
             };
             let view = View {
                 response: Some((&self.request.response, buf)),
+                attempts: &self.request.attempts,
                 backend: backend.plan.name,
                 server,
                 ..around.view(&self.request.head, self.lease.filled(), self.id)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clearway_base::clock::Stamp;
 use clearway_base::intern::Name;
 use clearway_http::RequestHead;
-use clearway_outcome::{Address, RequestId};
+use clearway_outcome::{Address, RequestId, TcpPace};
 use clearway_rules::{Around, OnDisk, View};
 
 use crate::client::Conn;
@@ -47,6 +47,7 @@ impl Surroundings<'_> {
             around: Some(self),
             port: self.conn.port(),
             edits: None,
+            attempts: &[],
         }
     }
 
@@ -97,6 +98,10 @@ impl Around for Surroundings<'_> {
     fn proxied(&self) -> Option<(Option<SocketAddr>, Option<SocketAddr>)> {
         let proxied = self.conn.proxied.as_ref()?;
         Some((proxied.source, proxied.destination))
+    }
+
+    fn tcp(&self) -> Option<TcpPace> {
+        self.conn.stream.tcp_pace()
     }
 
     fn requests(&self) -> u32 {

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use clearway_base::buffer::Lease;
 use clearway_http::{Framing, HeadLimits, Method, Progress};
-use clearway_outcome::{FaultKind, Phase};
+use clearway_outcome::{FaultKind, Phase, RequestId};
 use clearway_rules::{AskPlan, Elsewhere, LocalReply, View};
 
 use super::around::Surroundings;
 use super::talk::Answer;
-use super::{Exchange, Request, Stop};
+use super::{Arrival, Exchange, Request, Stop};
+use crate::client::Conn;
+use crate::local::LocalPlan;
 
 /// What the other route said.
 struct Said {
@@ -57,40 +59,12 @@ impl Exchange<'_> {
             let fault = self.local_fault(FaultKind::RewriteInvalid, Phase::Admit);
             return Err(Stop::Fault(fault));
         }
-        let mut inner = Exchange {
-            plan: Rc::clone(&self.plan),
-            conn: &mut *self.conn,
-            request: &mut request,
+        let mut inner = Exchange::inner(
+            &mut *self.conn,
+            &mut request,
             lease,
-            arrival: self.arrival,
-            id: self.id,
-            route: None,
-            backend: None,
-            stick_to: None,
-            status: 0,
-            bytes_in: 0,
-            body_in: 0,
-            bytes_out: 0,
-            body_out: 0,
-            fault: None,
-            grpc_status: None,
-            flight: None,
-            slot: None,
-            replayable: true,
-            was_alone: false,
-            kept: Vec::new(),
-            upload_read: 0,
-            used: None,
-            // The request that it is asked for is what is reported.
-            settled: true,
-            fresh_only: false,
-            route_passed: false,
-            limits: [None; 2],
-            cached: None,
-            instead: None,
-            is_question: true,
-            by_listener: 0,
-        };
+            (Rc::clone(&self.plan), self.arrival, self.id),
+        );
         let done = inner.put().await;
         let said = match done {
             Ok(answer) => Said {
@@ -128,7 +102,7 @@ impl Exchange<'_> {
     }
 
     /// The way of a question to its answer.
-    async fn put(&mut self) -> Result<Answer, Stop> {
+    pub(super) async fn put(&mut self) -> Result<Answer, Stop> {
         self.find_route()?;
         self.passed().await?;
         self.obtain().await
@@ -137,6 +111,17 @@ impl Exchange<'_> {
     /// The head of the question, parsed: as the listener's rules have left that of the request, without what
     /// is about the connection.
     fn head_of_question(&self, request: &mut Request) -> Result<Lease, Stop> {
+        let lease = self.head_of_copy(request, None)?;
+        request.head.method = Method::Get;
+        Ok(lease)
+    }
+
+    /// The head of the request as it came, parsed anew, with another body behind it or none.
+    pub(super) fn head_of_copy(
+        &self,
+        request: &mut Request,
+        body: Option<&[u8]>,
+    ) -> Result<Lease, Stop> {
         let (head, buf) = (&self.request.head, self.lease.filled());
         let mut text = Vec::with_capacity(head.len + 16);
         text.extend_from_slice(head.method_text.of(buf));
@@ -160,6 +145,9 @@ impl Exchange<'_> {
                 text.extend_from_slice(b"\r\n");
             }
         }
+        if let Some(body) = body {
+            text.extend_from_slice(format!("Content-Length: {}\r\n", body.len()).as_bytes());
+        }
         text.extend_from_slice(b"\r\n");
         let mut lease = self.conn.worker.large.lease();
         let limits = HeadLimits {
@@ -169,13 +157,13 @@ impl Exchange<'_> {
             // It was read once already.
             tolerates: self.plan.listener(self.conn.listener_at).tolerates,
         };
-        let fits = lease.append(&text) == text.len();
+        let body = body.unwrap_or_default();
+        let fits = lease.append(&text) == text.len() && lease.append(body) == body.len();
         let parsed = request.head.parse(lease.filled(), &limits);
         if !fits || parsed != Ok(Progress::Complete) {
             let fault = self.local_fault(FaultKind::RewriteInvalid, Phase::Admit);
             return Err(Stop::Fault(fault));
         }
-        request.head.method = Method::Get;
         Ok(lease)
     }
 
@@ -214,6 +202,51 @@ impl Exchange<'_> {
         server.uses += 1;
         if let Some(home) = self.backend.as_ref().and_then(|b| b.servers.get(member)) {
             home.give_back(server, now);
+        }
+    }
+}
+
+impl<'a> Exchange<'a> {
+    /// An exchange for another one, which is what is reported.
+    pub(super) fn inner(
+        conn: &'a mut Conn,
+        request: &'a mut Request,
+        lease: Lease,
+        (plan, arrival, id): (Rc<LocalPlan>, Arrival, RequestId),
+    ) -> Self {
+        Exchange {
+            conn,
+            request,
+            plan,
+            lease,
+            arrival,
+            id,
+            route: None,
+            backend: None,
+            stick_to: None,
+            status: 0,
+            bytes_in: 0,
+            body_in: 0,
+            bytes_out: 0,
+            body_out: 0,
+            fault: None,
+            grpc_status: None,
+            flight: None,
+            slot: None,
+            replayable: true,
+            was_alone: false,
+            kept: Vec::new(),
+            upload_read: 0,
+            used: None,
+            settled: true,
+            fresh_only: false,
+            route_passed: false,
+            limits: [None; 2],
+            cached: None,
+            instead: None,
+            pace: None,
+            by_listener: 0,
+            is_question: true,
         }
     }
 }

@@ -46,6 +46,8 @@ struct Transfer {
     progress: u64,
     client_silent: bool,
     watch: ClientWatch,
+    /// It waits until more may be written.
+    resting: bool,
 }
 
 /// How a body goes to a client that speaks HTTP/2: frames tell its end (RFC 9113 section 8.1).
@@ -112,6 +114,7 @@ impl Exchange<'_> {
         self.encode_response_head(&answer, shape.framing, keep);
         let mut pump = Pump::new(shape.source, shape.coding);
         pump.set_filters(filters);
+        self.begin_pace_of(&mut pump);
         if let Some(most) = copied {
             pump.keep(most);
         }
@@ -123,6 +126,7 @@ impl Exchange<'_> {
             progress: u64::MAX,
             client_silent: false,
             watch: ClientWatch::new(self.conn.half_closed),
+            resting: false,
         };
         let owed = match self.write_first(&mut transfer).await {
             Ok(owed) => owed,
@@ -362,7 +366,7 @@ impl Exchange<'_> {
             let mut out = worker.out.borrow_mut();
             let pump = &mut transfer.pump;
             let last = pump.ends_with_this();
-            let direct = !pump.has_prefix();
+            let direct = !pump.has_prefix() && !pump.is_paced();
             let body = if direct { pump.ready_bytes() } else { b"" };
             let head_len = out.len();
             if body.len() <= COPY_BELOW {
@@ -417,6 +421,9 @@ impl Exchange<'_> {
             pipes: Some(&worker.pipes),
         };
         let Transfer { answer, pump, .. } = transfer;
+        if let Some(pace) = &self.pace {
+            pump.allow(pace.allowed(worker.now()));
+        }
         if !answer.upload_failed && !answer.upload.is_done() && !transfer.client_silent {
             let polled = answer.upload.poll(
                 cx,
@@ -458,6 +465,11 @@ impl Exchange<'_> {
             Some(Seen::Finished) => self.conn.half_closed = true,
             None => {}
         }
+        if transfer.pump.is_held() {
+            return self.poll_rest(cx, transfer);
+        }
+        let pump = &transfer.pump;
+        let answer = &transfer.answer;
         let progress = pump.taken + pump.given + answer.upload.progress();
         if progress != transfer.progress {
             transfer.progress = progress;
@@ -477,6 +489,29 @@ impl Exchange<'_> {
                 self.server_fault(FaultKind::ResponseBodyStalled, Phase::ResponseBody, 0)
             })));
         }
+        Poll::Pending
+    }
+
+    /// Rests until more may be written.
+    fn poll_rest(&self, cx: &Context<'_>, transfer: &mut Transfer) -> Poll<Result<(), Fault>> {
+        let Some(pace) = &self.pace else {
+            return Poll::Pending;
+        };
+        if !std::mem::replace(&mut transfer.resting, true) {
+            let now = self.conn.worker.tick();
+            self.conn.timer.set_after(now, pace.rest());
+        }
+        if !self.conn.timer.poll_expired(cx) {
+            return Poll::Pending;
+        }
+        let now = self.conn.worker.tick();
+        if self.conn.timer.latest().is_some_and(|latest| latest <= now) {
+            let fault = self.client_fault(FaultKind::ClientNotReading, Phase::Deliver);
+            return Poll::Ready(Err(self.or_total(fault)));
+        }
+        // Time-outs begin anew with what goes now.
+        (transfer.resting, transfer.progress) = (false, u64::MAX);
+        cx.waker().wake_by_ref();
         Poll::Pending
     }
 
@@ -548,6 +583,7 @@ impl Exchange<'_> {
             progress: u64::MAX,
             client_silent: false,
             watch: ClientWatch::new(self.conn.half_closed),
+            resting: false,
         };
         // What comes next depends on what the client gets in its place.
         self.finish(transfer, false);
@@ -668,9 +704,11 @@ impl Exchange<'_> {
     /// Marks the Attempt as done, after `received` bytes from the server.
     pub(super) fn finish_attempt(&mut self, answer: &Answer, received: u64) {
         self.body_in = self.body_in.max(answer.upload.body_in());
+        let head_len = self.request.response.len as u64;
         let attempt = self.request.attempt();
         attempt.bytes_sent = answer.upload.totals().0;
         attempt.bytes_received = received;
+        attempt.body_received = received.saturating_sub(head_len);
         self.close_attempt(answer.member);
     }
 }

@@ -42,6 +42,7 @@ impl Exchange<'_> {
             };
             let view = View {
                 response: Some((&head, reply)),
+                attempts: &self.request.attempts,
                 backend: backend.as_ref().map_or(Name::NONE, |b| b.plan.name),
                 ..around.view(&self.request.head, self.lease.filled(), self.id)
             };

@@ -336,6 +336,7 @@ impl Exchange<'_> {
         body: &Body,
         (pieces, filters): (Vec<Piece>, Option<Box<Filters>>),
     ) -> Result<(), Cut> {
+        self.begin_pace();
         if let Some(filters) = filters {
             return self.send_filtered(head, body, (pieces, filters)).await;
         }
@@ -409,10 +410,12 @@ impl Exchange<'_> {
     async fn send_bytes(&mut self, mut data: &[u8]) -> Result<(), FaultKind> {
         let limit = self.route_plan().timeouts.client_write;
         while !data.is_empty() {
+            let room = self.room_for(data.len()).await?;
+            let part = data.get(..room).unwrap_or(data);
             let now = self.conn.worker.tick();
             self.conn.timer.set_after(now, limit);
             let conn = &mut *self.conn;
-            let count = poll_fn(|cx| match conn.stream.poll_write(cx, data) {
+            let count = poll_fn(|cx| match conn.stream.poll_write(cx, part) {
                 Poll::Ready(Ok(count)) if count > 0 => Poll::Ready(Ok(count)),
                 Poll::Ready(_) => Poll::Ready(Err(FaultKind::ClientReset)),
                 Poll::Pending if conn.timer.poll_expired(cx) => {
@@ -421,6 +424,7 @@ impl Exchange<'_> {
                 Poll::Pending => Poll::Pending,
             })
             .await?;
+            self.went(count);
             self.bytes_out += count as u64;
             data = data.get(count..).unwrap_or_default();
         }

@@ -12,6 +12,7 @@ use clearway_net::dns::{Answer, DnsFault};
 use clearway_outcome::{FaultKind, Phase};
 
 use super::{Admission, Exchange, Stop};
+use crate::client::Conn;
 use crate::local::LocalBackend;
 use crate::named::{Home, Place};
 use crate::plan::ByRequestPlan;
@@ -44,9 +45,7 @@ impl Exchange<'_> {
             return Err(unresolved(self, FaultKind::NameUnresolved));
         };
         let key = format!("{}{}", if tls { "tls:" } else { "" }, place.authority);
-        let found = self
-            .find_home(&key, (&home, tls), &backend, &by_request)
-            .await;
+        let found = find_home(self.conn, &key, (&home, tls), &backend, &by_request).await;
         match found {
             Ok(found) => self.backend = Some(found),
             Err(kind) => return Err(unresolved(self, kind)),
@@ -91,79 +90,80 @@ impl Exchange<'_> {
         }
         Ok(())
     }
+}
 
-    async fn find_home(
-        &self,
-        key: &str,
-        (home, tls): (&Home, bool),
-        backend: &Rc<LocalBackend>,
-        by_request: &Arc<ByRequestPlan>,
-    ) -> Result<Rc<LocalBackend>, FaultKind> {
-        let Some(named) = &backend.named else {
-            return Err(FaultKind::NoServers);
-        };
-        let now = self.conn.worker.now();
-        if let Some(known) = named.find(key, now) {
-            return known;
+/// The backend with the server at a place, which is looked up unless it is known.
+pub(crate) async fn find_home(
+    conn: &Conn,
+    key: &str,
+    (home, tls): (&Home, bool),
+    backend: &Rc<LocalBackend>,
+    by_request: &Arc<ByRequestPlan>,
+) -> Result<Rc<LocalBackend>, FaultKind> {
+    let Some(named) = &backend.named else {
+        return Err(FaultKind::NoServers);
+    };
+    let now = conn.worker.now();
+    if let Some(known) = named.find(key, now) {
+        return known;
+    }
+    let (targets, valid) = match home {
+        Home::Socket(path) => (vec![Target::Unix(path.clone())], None),
+        Home::Address(address) => (vec![Target::Ip(*address)], None),
+        Home::Host(..) if !by_request.settings.resolve => {
+            return Err(FaultKind::NameUnresolved);
         }
-        let (targets, valid) = match home {
-            Home::Socket(path) => (vec![Target::Unix(path.clone())], None),
-            Home::Address(address) => (vec![Target::Ip(*address)], None),
-            Home::Host(..) if !by_request.settings.resolve => {
-                return Err(FaultKind::NameUnresolved);
-            }
-            Home::Host(host, port) => {
-                let resolver = named.resolver(&by_request.settings);
-                let found = self.look_up(&resolver, (host, *port), by_request).await;
-                let found = found.map(|answer| {
-                    let is_wanted = |a: &SocketAddr| by_request.settings.ipv6 || a.is_ipv4();
-                    let addresses = answer.addresses.into_iter().filter(is_wanted);
-                    let targets: Vec<_> = addresses.map(Target::Ip).collect();
-                    (targets, Some(answer.valid_for))
-                });
-                match found {
-                    Ok((targets, _)) if targets.is_empty() => {
-                        return Err(FaultKind::NameUnresolved);
-                    }
-                    Ok(found) => found,
-                    Err(fault) => {
-                        let now = self.conn.worker.now();
-                        let fault = match fault {
-                            Some(fault) => fault,
-                            // The client's time is over, which says nothing of the resolver.
-                            None if self.conn.timer.latest().is_some_and(|end| now >= end) => {
-                                return Err(FaultKind::NameTimeout);
-                            }
-                            None => resolver.late(host),
-                        };
-                        named.lacks(key, &fault, now, by_request.settings.max);
-                        return named.find(key, now).unwrap_or(Err(fault.kind));
-                    }
+        Home::Host(host, port) => {
+            let resolver = named.resolver(&by_request.settings);
+            let found = look_up(conn, &resolver, (host, *port), by_request).await;
+            let found = found.map(|answer| {
+                let is_wanted = |a: &SocketAddr| by_request.settings.ipv6 || a.is_ipv4();
+                let addresses = answer.addresses.into_iter().filter(is_wanted);
+                let targets: Vec<_> = addresses.map(Target::Ip).collect();
+                (targets, Some(answer.valid_for))
+            });
+            match found {
+                Ok((targets, _)) if targets.is_empty() => {
+                    return Err(FaultKind::NameUnresolved);
+                }
+                Ok(found) => found,
+                Err(fault) => {
+                    let now = conn.worker.now();
+                    let fault = match fault {
+                        Some(fault) => fault,
+                        // The client's time is over, which says nothing of the resolver.
+                        None if conn.timer.latest().is_some_and(|end| now >= end) => {
+                            return Err(FaultKind::NameTimeout);
+                        }
+                        None => resolver.late(host),
+                    };
+                    named.lacks(key, &fault, now, by_request.settings.max);
+                    return named.find(key, now).unwrap_or(Err(fault.kind));
                 }
             }
-        };
-        let now = self.conn.worker.now();
-        Ok(named.make(key, backend, (home, tls), (targets, valid), now))
-    }
+        }
+    };
+    let now = conn.worker.now();
+    Ok(named.make(key, backend, (home, tls), (targets, valid), now))
+}
 
-    /// Looks a name up; no fault when time was over.
-    async fn look_up(
-        &self,
-        resolver: &clearway_net::dns::Resolver,
-        (host, port): (&str, u16),
-        by_request: &ByRequestPlan,
-    ) -> Result<Answer, Option<DnsFault>> {
-        let worker = Rc::clone(&self.conn.worker);
-        let limit = by_request.settings.resolve_timeout;
-        self.conn.timer.set_after(worker.now(), limit);
-        let mut asking = pin!(resolver.resolve(host, port));
-        let done = poll_fn(|cx| match asking.as_mut().poll(cx) {
-            Poll::Ready(result) => Poll::Ready(result.map_err(Some)),
-            Poll::Pending if self.conn.timer.poll_expired(cx) => Poll::Ready(Err(None)),
-            Poll::Pending => Poll::Pending,
-        })
-        .await;
-        worker.tick();
-        done
-    }
+/// Looks a name up; no fault when time was over.
+async fn look_up(
+    conn: &Conn,
+    resolver: &clearway_net::dns::Resolver,
+    (host, port): (&str, u16),
+    by_request: &ByRequestPlan,
+) -> Result<Answer, Option<DnsFault>> {
+    let worker = Rc::clone(&conn.worker);
+    let limit = by_request.settings.resolve_timeout;
+    conn.timer.set_after(worker.now(), limit);
+    let mut asking = pin!(resolver.resolve(host, port));
+    let done = poll_fn(|cx| match asking.as_mut().poll(cx) {
+        Poll::Ready(result) => Poll::Ready(result.map_err(Some)),
+        Poll::Pending if conn.timer.poll_expired(cx) => Poll::Ready(Err(None)),
+        Poll::Pending => Poll::Pending,
+    })
+    .await;
+    worker.tick();
+    done
 }

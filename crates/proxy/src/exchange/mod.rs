@@ -19,6 +19,8 @@ mod gone;
 mod grpc;
 mod instead;
 mod lead;
+mod mirror;
+mod pace;
 mod pages;
 pub(crate) mod pump;
 mod reach;
@@ -57,6 +59,7 @@ use crate::slots::Slot;
 
 pub(crate) use choose::none_usable;
 pub(crate) use evidence::gather;
+pub(crate) use lead::find_home;
 pub(crate) use reach::{Offer, asked_name, open};
 pub(crate) use reply::{ReplyOptions, encode_fault};
 pub(crate) use settle::is_servers;
@@ -200,6 +203,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) cached: Option<Box<cache::Cached>>,
     /// Another route answers for an error.
     pub(crate) instead: Option<instead::Instead>,
+    /// How fast the response goes to the client, where that is limited.
+    pub(crate) pace: Option<Box<pace::Pace>>,
     /// It asks whether another request may go on.
     pub(crate) is_question: bool,
     /// The changes that the listener's rules have made to the request, which questions see too.
@@ -253,6 +258,7 @@ pub(crate) async fn run(
         route_passed: false,
         cached: None,
         instead: None,
+        pace: None,
         is_question: false,
         by_listener: 0,
     };
@@ -352,6 +358,10 @@ impl Exchange<'_> {
         self.find_route()?;
         self.limit_total();
         self.passed().await?;
+        if self.request.scratch.has_mirrors() {
+            // Boxed: hardly any request is copied.
+            Box::pin(self.mirror()).await?;
+        }
         self.offload();
         let scratch = &self.request.scratch;
         self.limits = ["timeout.server", "timeout.tunnel"]

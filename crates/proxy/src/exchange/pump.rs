@@ -127,6 +127,8 @@ pub(crate) struct Pump {
     pub(crate) begun: u64,
     /// Bytes written to the sink.
     pub(crate) given: u64,
+    /// Bytes that may have been written by now.
+    quota: u64,
 }
 
 impl Pump {
@@ -155,7 +157,23 @@ impl Pump {
             taken: 0,
             begun: 0,
             given: 0,
+            quota: u64::MAX,
         }
+    }
+
+    /// Lets no more than so many bytes be written from the begin on.
+    pub(crate) fn allow(&mut self, given: u64) {
+        self.quota = given;
+    }
+
+    /// Whether what is written is counted, see [`Pump::allow`].
+    pub(crate) fn is_paced(&self) -> bool {
+        self.quota < u64::MAX
+    }
+
+    /// Whether there is something to be written that may not be, yet.
+    pub(crate) fn is_held(&self) -> bool {
+        self.given >= self.quota && self.has_output()
     }
 
     /// Has the body go through filters. It must not be written as it came: not with [`Coding::Same`] out of
@@ -421,9 +439,21 @@ impl Pump {
                 Some(_) => b"",
                 None => filled.get(self.start..self.end).unwrap_or_default(),
             };
+            if prefix.is_empty() && body.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let room = self.quota.saturating_sub(self.given);
+            let room = usize::try_from(room).unwrap_or(usize::MAX);
+            if room == 0 {
+                // Whoever has set the quota wakes the task.
+                return Poll::Pending;
+            }
+            let is_whole = prefix.len().saturating_add(body.len()) <= room;
+            let prefix = prefix.get(..room).unwrap_or(prefix);
+            let body = body.get(..room - prefix.len()).unwrap_or(body);
             let count = match (prefix.is_empty(), body.is_empty()) {
                 (true, true) => return Poll::Ready(Ok(())),
-                (true, false) if self.ends_with_this() => {
+                (true, false) if is_whole && self.ends_with_this() => {
                     let count = ready!(to.poll_write_last(cx, body))?;
                     self.closed = count == body.len();
                     count
@@ -623,6 +653,7 @@ impl Pump {
             && self.coding == Coding::Same
             && self.filters.is_none()
             && self.keep_max == 0
+            && !self.is_paced()
         {
             // Without descriptors for a pipe, copying still works.
             self.splice = pipes.take().ok().map(|pipe| Splice {

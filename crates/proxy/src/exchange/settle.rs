@@ -249,6 +249,7 @@ impl Exchange<'_> {
             around: None,
             port: self.conn.port(),
             edits: None,
+            attempts: &self.request.attempts,
         }
     }
 

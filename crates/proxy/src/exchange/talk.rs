@@ -309,6 +309,8 @@ impl Exchange<'_> {
         {
             self.conn.worker.tick();
             match seen {
+                // The server is to finish all the same; nobody will take what it says.
+                Seen::Reset(_) if self.route_plan().finishes_abandoned => {}
                 Seen::Reset(error) => {
                     let fault = self.client_fault(FaultKind::ClientReset, Phase::Wait);
                     let fault = of_client(fault, &error);
@@ -318,7 +320,8 @@ impl Exchange<'_> {
                     self.conn.half_closed = true;
                     let grace = self.route_plan().timeouts.half_closed;
                     let response = self.response_limit();
-                    if !grace.is_zero() && (response.is_zero() || grace < response) {
+                    let is_bounded = !self.route_plan().finishes_abandoned;
+                    if is_bounded && !grace.is_zero() && (response.is_zero() || grace < response) {
                         self.conn.timer.set_after(self.conn.worker.now(), grace);
                     }
                 }

@@ -1,5 +1,6 @@
 //! Layer 4: the same choose, reach and settle around a tunnel of bytes.
 
+mod lead;
 mod passthrough;
 
 use std::net::SocketAddr;
@@ -160,8 +161,19 @@ pub(crate) async fn serve(mut conn: Box<Conn>) {
         }
         (None, _) => Err(Fault::new(FaultKind::NoRoute, Phase::Route, Side::Local)),
         (Some(backend), _) => {
-            let Through { conn, passage, .. } = &mut through;
-            Box::pin(relay(conn, &backend, passage, place)).await
+            let led = match &backend.plan.by_request {
+                // Boxed: hardly any listener needs the room.
+                Some(_) => Box::pin(lead::lead(&through.conn, &backend, through.passage.id)).await,
+                None => Ok(backend),
+            };
+            match led {
+                Ok(backend) => {
+                    through.backend = Some(Rc::clone(&backend));
+                    let Through { conn, passage, .. } = &mut through;
+                    Box::pin(relay(conn, &backend, passage, place)).await
+                }
+                Err(fault) => Err(fault),
+            }
         }
     };
     if let Err(fault) = result {
@@ -207,8 +219,7 @@ async fn relay(
         };
         let stuck = stuck_member(backend, &scratch, &passage.tried);
         let place = (backend, stuck);
-        let (member, slot, queued_us) =
-            choose(conn, place, (tried, rules.backups), &timeouts).await?;
+        let (member, slot, queued_us) = choose(conn, place, tried, &timeouts).await?;
         let Some(server) = backend.servers.get(member).cloned() else {
             return Err(Fault::new(FaultKind::NoServers, Phase::Choose, Side::Local));
         };
@@ -301,7 +312,7 @@ fn refusal(
 async fn choose(
     conn: &mut Conn,
     (backend, stuck): (&Rc<LocalBackend>, Option<usize>),
-    (tried, spare): (&[usize], bool),
+    tried: &[usize],
     timeouts: &clearway_config::model::Timeouts,
 ) -> Result<(usize, Option<Slot>, Option<u64>), Fault> {
     let now = conn.worker.now();
@@ -316,7 +327,6 @@ async fn choose(
         random,
         now,
         turns: Some(&backend.plan.entry.turns),
-        spare,
     };
     slots::take(conn, backend, stuck, &ask, timeouts.queue).await
 }

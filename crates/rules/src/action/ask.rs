@@ -4,10 +4,24 @@ use std::sync::Arc;
 
 use clearway_base::intern::Name;
 
+use super::{Step, When};
 use crate::compile::Compiler;
 use crate::fetch::{Context, Text};
 use crate::scratch::Scratch;
 use crate::view::View;
+
+/// The step that asks.
+///
+/// # Errors
+/// See [`AskPlan::new`].
+pub(super) fn step(
+    path: &str,
+    set: &[(String, crate::ast::Template)],
+    compiler: &Compiler<'_>,
+) -> Result<(When, Step), String> {
+    let plan = AskPlan::new(path, set, compiler)?;
+    Ok((When::Request, Step::Ask(plan)))
+}
 
 /// A question: by which route, and what is kept of the answer.
 #[derive(Debug)]

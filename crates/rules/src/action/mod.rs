@@ -7,6 +7,7 @@ mod client;
 mod files;
 mod header;
 mod limit;
+pub(crate) mod mirror;
 mod page;
 pub(crate) mod path;
 mod table;
@@ -51,6 +52,7 @@ pub(crate) enum Step {
     Client(client::Client),
     Limit(limit::Limit),
     Ask(Arc<ask::AskPlan>),
+    Mirror(Arc<mirror::Mirror>),
     Page(Arc<StatusPage>),
     Files(files::Serve),
     Drop,
@@ -98,6 +100,10 @@ impl Step {
             Self::ReadBody(wait) => return Flow::ReadBody(*wait),
             Self::Auth(step) => return step.apply(view),
             Self::Ask(plan) => return Flow::Ask(Arc::clone(plan)),
+            Self::Mirror(mirror) => {
+                scratch.add_mirror(Arc::clone(mirror));
+                Ok(())
+            }
             Self::Limit(step) => return step.apply(view, scratch),
             Self::Page(page) => return Flow::Page(Arc::clone(page)),
             Self::Files(step) => return step.to(&view.with(edits), scratch),
@@ -287,10 +293,8 @@ fn step(action: &Action, compiler: &mut Compiler<'_>) -> Result<(When, Step), St
             let step = limit::Limit::new(uses, (*status, *dry_run, *of_rate), compiler)?;
             Ok((When::Request, Step::Limit(step)))
         }
-        Action::Ask { path, set } => {
-            let plan = ask::AskPlan::new(path, set, compiler)?;
-            Ok((When::Request, Step::Ask(plan)))
-        }
+        Action::Ask { path, set } => ask::step(path, set, compiler),
+        Action::Mirror { path, body } => mirror::step(path, *body),
         Action::ClientFrom(from) => Ok((When::Request, Step::Client(client::Client::new(from)))),
         Action::Redirect { .. }
         | Action::Reply { .. }

@@ -1,12 +1,11 @@
 //! Rewriting of path and query.
 
 use clearway_http::Edits;
-use regex::bytes::Regex;
 
 use super::{Invalid, VALUE_MAX};
 use crate::fetch::{Context, Text};
-use crate::matcher::{self, below};
-use crate::scratch::{Captures, Scratch};
+use crate::matcher::{Pattern, below};
+use crate::scratch::Scratch;
 use crate::view::View;
 
 /// A rewrite. It starts from the path in normal form, because that is what conditions saw.
@@ -15,7 +14,7 @@ pub(crate) enum Rewrite {
     /// One begin for another; `from` is without slash at the end.
     Prefix { from: Box<[u8]>, to: Text },
     /// A text for the first match.
-    Regex { regex: Regex, replacement: Text },
+    Regex { regex: Pattern, replacement: Text },
     /// The whole path.
     Path(Text),
     /// The whole query.
@@ -47,7 +46,7 @@ impl Rewrite {
     pub(super) fn regex(pattern: &str, replacement: Text) -> Result<Self, String> {
         check_literals(&replacement)?;
         Ok(Self::Regex {
-            regex: matcher::regex(pattern, false)?,
+            regex: Pattern::new(pattern, false)?,
             replacement,
         })
     }
@@ -128,15 +127,19 @@ impl Rewrite {
                 true
             }
             Self::Regex { regex, replacement } => {
-                let Some(found) = regex.captures(path) else {
-                    return false;
+                let captures = match regex.captures(path) {
+                    Ok(Some(captures)) => captures,
+                    Ok(None) => return false,
+                    Err(_) => {
+                        scratch.give_up();
+                        return false;
+                    }
                 };
-                let captures = Captures::new(&found, path);
-                let (start, end) = found.get(0).map_or((0, 0), |all| (all.start(), all.end()));
-                out.extend_from_slice(path.get(..start).unwrap_or_default());
                 let captures = &captures;
+                let whole = captures.place(0).unwrap_or(0..0);
+                out.extend_from_slice(path.get(..whole.start).unwrap_or_default());
                 replacement.write(&Context { captures, ..at }, out);
-                out.extend_from_slice(path.get(end..).unwrap_or_default());
+                out.extend_from_slice(path.get(whole.end..).unwrap_or_default());
                 true
             }
             Self::Path(text) | Self::Query(text) | Self::Target(text) => {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use clearway_base::intern::Name;
 use clearway_http::proxy_protocol;
-use clearway_outcome::Address;
+use clearway_outcome::{Address, TcpPace};
 
 use super::{Argument, Context, Short, Visit};
 use crate::scratch::Scratch;
@@ -103,6 +103,28 @@ pub(super) fn proxied_field(at: &Context<'_>, which: &Argument, visit: &mut Visi
 pub(super) fn requests(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
     let requests = at.view.around.map(|around| around.requests());
     requests.is_some_and(|count| visit(Short::of(count).as_bytes()))
+}
+
+/// A number of what the kernel knows of the client's connection.
+fn pace(at: &Context<'_>, number: fn(&TcpPace) -> u32, visit: &mut Visit<'_>) -> bool {
+    let pace = at.view.around.and_then(|around| around.tcp());
+    pace.is_some_and(|pace| visit(Short::of(number(&pace)).as_bytes()))
+}
+
+pub(super) fn tcp_rtt(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    pace(at, |pace| pace.rtt_us, visit)
+}
+
+pub(super) fn tcp_rttvar(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    pace(at, |pace| pace.rttvar_us, visit)
+}
+
+pub(super) fn tcp_cwnd(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    pace(at, |pace| pace.congestion_window, visit)
+}
+
+pub(super) fn tcp_rcv_space(at: &Context<'_>, _: &Argument, visit: &mut Visit<'_>) -> bool {
+    pace(at, |pace| pace.receive_space, visit)
 }
 
 /// With three decimals.

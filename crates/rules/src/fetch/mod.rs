@@ -10,6 +10,7 @@ mod request;
 mod response;
 mod source;
 mod tls;
+mod upstream;
 
 use clearway_http::Known;
 
@@ -249,6 +250,15 @@ fetches! {
         SourcePort = "client_port" Request connection::source_port;
         /// Address that the connection came from, whatever headers say.
         Peer = "peer_ip" Request connection::peer;
+        /// Smoothed round-trip time of the client's connection in microseconds, as the kernel has measured
+        /// it. This and what follows about TCP has no value on a Unix socket.
+        TcpRtt = "tcp_rtt_us" Request connection::tcp_rtt;
+        /// How much the round-trip time of the client's connection varies, in microseconds.
+        TcpRttVariation = "tcp_rttvar_us" Request connection::tcp_rttvar;
+        /// Congestion window of the client's connection, in segments.
+        TcpCongestionWindow = "tcp_cwnd" Request connection::tcp_cwnd;
+        /// Bytes that the kernel expects to receive of the client in one round trip.
+        TcpReceiveSpace = "tcp_rcv_space" Request connection::tcp_rcv_space;
         /// Port that the connection came from, whatever headers say.
         PeerPort = "peer_port" Request connection::peer_port;
         /// Requests on the client's connection so far, this one included.
@@ -330,6 +340,23 @@ fetches! {
         Backend = "backend" Response response::backend;
         /// Name of the server.
         Server = "server" Response response::server;
+        /// Addresses and ports of the servers of all attempts, with `, ` between, as are the values of those
+        /// that follow. Nothing where no server was asked.
+        UpstreamAddress = "upstream_addr" Response upstream::address;
+        /// Statuses of the servers of all attempts; what a fault is answered with where there was none.
+        UpstreamStatus = "upstream_status" Response upstream::status;
+        /// Seconds that each attempt took, `-` for one that is under way.
+        UpstreamTime = "upstream_response_time" Response upstream::response_time;
+        /// Seconds until each attempt had its connection, `-` where it had none.
+        UpstreamConnect = "upstream_connect_time" Response upstream::connect_time;
+        /// Seconds until the first byte of the response in each attempt, `-` where none came.
+        UpstreamHeader = "upstream_header_time" Response upstream::header_time;
+        /// Bytes of the body that came of each attempt that is over.
+        UpstreamLength = "upstream_response_length" Response upstream::length;
+        /// Bytes written to the server in each attempt that is over.
+        UpstreamSent = "upstream_bytes_sent" Response upstream::sent;
+        /// Bytes read from the server in each attempt that is over.
+        UpstreamReceived = "upstream_bytes_received" Response upstream::received;
         /// Place of the server in its backend, from 1.
         ServerPlace = "server_place" Response response::place;
     }

@@ -104,6 +104,7 @@ impl Pattern {
             .map_err(told)
     }
 
+    /// Whether there are groups besides the whole match.
     fn has_groups(&self) -> bool {
         match self {
             Self::Linear(regex) => regex.captures_len() > 1,

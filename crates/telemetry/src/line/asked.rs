@@ -51,6 +51,14 @@ asked! {
     BackendQueue = "backend_queue" "%bq" "";
     /// Requests on the client's connection so far, this one included.
     ConnectionRequests = "connection_requests" "" "$connection_requests";
+    /// Smoothed round-trip time of the client's connection, in microseconds.
+    TcpRtt = "tcp_rtt_us" "" "$tcpinfo_rtt";
+    /// How much the round-trip time of the client's connection varies, in microseconds.
+    TcpRttVariation = "tcp_rttvar_us" "" "$tcpinfo_rttvar";
+    /// Congestion window of the client's connection, in segments.
+    TcpCongestionWindow = "tcp_cwnd" "" "$tcpinfo_snd_cwnd";
+    /// Bytes that the kernel expects to receive of the client in one round trip.
+    TcpReceiveSpace = "tcp_rcv_space" "" "$tcpinfo_rcv_space";
     /// Time from the connection's beginning until it was ready for requests (PROXY header, TLS), in
     /// milliseconds; 0 from the second request on.
     HandshakeMs = "handshake_ms" "%Th" "";

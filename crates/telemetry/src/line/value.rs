@@ -177,6 +177,10 @@ values! {
     UpstreamReceived = "upstream_bytes_received" "" "$upstream_bytes_received" |r, to| {
         to.list(r, |a, to| to.number(a.bytes_received));
     };
+    /// Bytes of the response's body read from the server in each attempt.
+    UpstreamLength = "upstream_response_length" "" "$upstream_response_length" |r, to| {
+        to.list(r, |a, to| to.number(a.body_received));
+    };
     /// Attempts besides the first.
     Retries = "retries" "" "" |r, to| to.number(retries(r));
     /// The same, with `+` before it when the last went to another server than the first.

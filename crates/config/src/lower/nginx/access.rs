@@ -12,8 +12,8 @@ use super::{absolute, text_of};
 use crate::diagnostic::Origin;
 use crate::lower::build::{all_of, not, one_of, rule, test_of, value};
 use crate::model::{
-    Actions, Ask, BasicAuth, ClientFrom, Condition, HeaderName, HeaderValue, Pairs, Rule, Token,
-    ValueTest,
+    Actions, Ask, BasicAuth, ClientFrom, Condition, HeaderName, HeaderValue, Mirror, Pairs, Rule,
+    Token, ValueTest,
 };
 use crate::survey::nginx::scope::Scope;
 use crate::syntax::nginx::Directive;
@@ -165,6 +165,35 @@ fn question(scope: &Scope<'_>, names: &Names, notes: &mut Notes) -> Option<Rule>
     };
     let origin = directive.origin();
     Some(rule(Condition::default(), actions, "ask", &origin))
+}
+
+/// `mirror` and `mirror_request_body`: copies of requests, none of copies.
+pub(super) fn mirrors(scope: &Scope<'_>, notes: &mut Notes) -> Option<Rule> {
+    let body = scope.flag("mirror_request_body", true).value;
+    let mut mirror = Vec::new();
+    let mut origin = None;
+    for directive in scope.all("mirror") {
+        let path = directive.argument(0).unwrap_or_default();
+        if path == "off" {
+            return None;
+        }
+        notes.begin(directive.origin(), text_of(directive));
+        if path.contains('$') {
+            notes.refused("where copies go cannot depend on the request");
+            continue;
+        }
+        origin.get_or_insert_with(|| directive.origin());
+        mirror.push(Mirror {
+            path: path.to_owned(),
+            body,
+            ..Mirror::default()
+        });
+    }
+    let actions = Actions {
+        mirror,
+        ..Actions::default()
+    };
+    Some(rule(Condition::default(), actions, "mirror", &origin?))
 }
 
 /// One `allow` or `deny`.

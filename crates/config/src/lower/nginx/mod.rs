@@ -18,7 +18,6 @@ mod location;
 mod logs;
 mod more;
 mod named;
-mod places;
 mod proxy;
 mod redirects;
 mod rewrite;
@@ -256,10 +255,10 @@ fn gather<'a>(block: &'a [Directive], set: &mut Vec<&'a Directive>) {
     }
 }
 
-/// Paths that `auth_request` names, in all blocks.
+/// Paths that `auth_request` and `mirror` name, in all blocks.
 fn questions<'a>(block: &'a [Directive], asked: &mut Vec<&'a str>) {
     for directive in block {
-        if directive.is("auth_request") {
+        if directive.is("auth_request") || directive.is("mirror") {
             asked.extend(directive.argument(0));
         }
         questions(directive.inner(), asked);

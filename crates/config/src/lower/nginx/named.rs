@@ -49,20 +49,10 @@ pub(super) fn backend(
         let backend = upstream::backend_with(&target, scope, params, work)?;
         leads.push((name, backend));
     }
-    let mut by_request = ByRequest {
-        to: values::template(text, names)?,
-        backends: Pairs(leads),
-        names: HostPattern::parse("*").into_iter().collect(),
-        networks: ["0.0.0.0/0", "::/0"]
-            .iter()
-            .filter_map(|net| net.parse().ok())
-            .collect(),
-        unix_sockets: true,
+    let by_request = ByRequest {
         set_host,
-        origins: Origins::new(directive.origin()),
-        ..ByRequest::default()
+        ..anywhere(directive, text, names, (scope, leads))?
     };
-    resolver(scope, &mut by_request);
     let target = Target {
         is_tls,
         host: String::new(),
@@ -79,6 +69,29 @@ pub(super) fn backend(
     upstream::settle(&mut backend, scope, &target);
     upstream::add_params(&mut backend, params);
     upstream::put(backend, "by-request", work.config)
+}
+
+/// What a text with variables comes to, wherever that is.
+pub(super) fn anywhere(
+    directive: &Directive,
+    text: &str,
+    names: &Names,
+    (scope, leads): (&Scope<'_>, Vec<(Token, Identifier)>),
+) -> Result<ByRequest, String> {
+    let mut by_request = ByRequest {
+        to: values::template(text, names)?,
+        backends: Pairs(leads),
+        names: HostPattern::parse("*").into_iter().collect(),
+        networks: ["0.0.0.0/0", "::/0"]
+            .iter()
+            .filter_map(|net| net.parse().ok())
+            .collect(),
+        unix_sockets: true,
+        origins: Origins::new(directive.origin()),
+        ..ByRequest::default()
+    };
+    resolver(scope, &mut by_request);
+    Ok(by_request)
 }
 
 /// Whether servers see what the text comes to as their host: where nothing else is said.

@@ -10,8 +10,9 @@ use crate::model::{
     Actions, BodyText, Condition, HeaderName, HeaderValue, Pairs, Redirect, RegexText, Reply,
     Rewrite, Rule, TemplateText, Token, ValueTest,
 };
+use crate::survey::units;
 use crate::syntax::nginx::Directive;
-use crate::value::{Text, print_inline};
+use crate::value::Text;
 
 /// What `default_type` says, as a constant that no variable can name.
 pub(super) const DEFAULT_TYPE: &str = "default type";
@@ -43,6 +44,8 @@ pub(super) struct Inner<'a> {
 /// Set where the rest of a block's directives are to be left alone, and where a path was rewritten.
 const BROKEN: &str = "broken";
 const REWRITTEN: &str = "rewritten";
+/// How many bytes of a response go to the client in a second.
+const RATE: &str = "response_rate";
 /// What a condition looks at that is no single value.
 const PROBE: &str = "probe";
 /// What it is compared with where that depends on the request.
@@ -58,43 +61,6 @@ impl Rules<'_> {
         let moves = self.rules.iter().any(|rule| rule.actions.reroute);
         self.ends && !self.reroutes && !moves && self.places.is_empty()
     }
-}
-
-/// What answers some requests, and the place where it does.
-pub(super) struct Answered {
-    /// What the variable `goto` is set to.
-    pub(super) name: String,
-    pub(super) rule: Rule,
-}
-
-/// Has rules lead to places instead of answering, so that answers get the pages, headers and logs that a server has
-/// for them. What a pattern has captured is known to its own rule alone: answers with that stay where they are.
-pub(super) fn to_answers(rules: &mut [Rule]) -> Vec<Answered> {
-    let mut places = Vec::new();
-    for (index, rule) in rules.iter_mut().enumerate() {
-        let actions = &rule.actions;
-        let answers =
-            actions.redirect.is_some() || actions.reply.is_some() || actions.deny.is_some();
-        let mut text = String::new();
-        print_inline(actions, &mut text);
-        if !answers || (1..=9).any(|group| text.contains(&format!("${{{group}"))) {
-            continue;
-        }
-        let name = format!("@answer-{index}");
-        let Ok(flag) = flag_of(GOTO, &name) else {
-            continue;
-        };
-        let to = Actions {
-            set_variables: Pairs(vec![flag]),
-            finish: true,
-            ..Actions::default()
-        };
-        let actions = std::mem::replace(&mut rule.actions, to);
-        let mut answer = rule.clone();
-        (answer.when, answer.actions) = (Condition::default(), actions);
-        places.push(Answered { name, rule: answer });
-    }
-    places
 }
 
 fn flag_of(name: &str, value: &str) -> Result<(Token, TemplateText), String> {
@@ -184,6 +150,10 @@ fn one<'a>(
     let words: Vec<&str> = directive.texts().collect();
     let origin = directive.origin();
     match (directive.name.text.as_str(), words.as_slice()) {
+        ("set", ["$limit_rate", value]) if !value.contains('$') => {
+            let rate = units::size(value).ok_or_else(|| format!("{value:?} is no size"))?;
+            rules.set(when, vec![flag_of(RATE, &rate.to_string())?], &origin);
+        }
         ("set", [name, value]) => {
             let pairs = assigned(name.trim_start_matches('$'), value, names)?;
             rules.set(when, pairs, &origin);
@@ -222,14 +192,14 @@ fn one<'a>(
 fn assigned(name: &str, text: &str, names: &Names) -> Result<Vec<(Token, TemplateText)>, String> {
     let token = Token::parse(name).map_err(|problem| problem.message)?;
     let template = values::read_plain(text, names)?;
-    let mut pairs = Vec::new();
+    let mut pieces = template.pieces().to_vec();
     if let [Piece::Fetch(fetch)] = template.pieces()
         && *fetch != Fetch::Variable(name.to_owned())
     {
-        pairs.push((token.clone(), TemplateText::default()));
+        // With nothing behind it, it is empty where there is no value.
+        pieces.push(Piece::Fetch(Fetch::Literal(String::new())));
     }
-    pairs.push((token, values::to_text(&template)?));
-    Ok(pairs)
+    Ok(vec![(token, values::to_text(&Template::new(pieces))?)])
 }
 
 /// `if`.
@@ -640,26 +610,21 @@ fn rewrite(
         .iter()
         .any(|begin| to.starts_with(begin));
     if is_absolute || matches!(flag, "redirect" | "permanent") {
-        let status = if flag == "permanent" { 301 } else { 302 };
-        let mut send = |when: Condition, text: &str| -> Result<(), String> {
-            let actions = Actions {
-                redirect: Some(redirect(text, status, names)?),
-                ..Actions::default()
-            };
-            rules.rules.push(rule(when, actions, "redirect", origin));
-            Ok(())
+        let text = if keeps_query && !to.contains('?') {
+            format!("{to}$is_args$args")
+        } else {
+            to.to_owned()
         };
-        if keeps_query && to.contains('?') {
-            // What the request asks for goes behind what the target asks for.
-            let asks = value(ValueTest {
-                least_bytes: Some(1),
-                ..test_of(&Fetch::Query)
-            });
-            send(all_of(vec![both.clone(), asks]), &format!("{to}&$args"))?;
-            return send(both, to);
-        }
-        let query = if keeps_query { "$is_args$args" } else { "" };
-        return send(both, &format!("{to}{query}"));
+        let actions = Actions {
+            redirect: Some(redirect(
+                &text,
+                if flag == "permanent" { 301 } else { 302 },
+                names,
+            )?),
+            ..Actions::default()
+        };
+        rules.rules.push(rule(both, actions, "redirect", origin));
+        return Ok(());
     }
     let whole = format!("(?s)^.*?(?:{pattern}).*$");
     let mut actions = Actions {

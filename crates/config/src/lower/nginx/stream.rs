@@ -17,8 +17,8 @@ use super::{logs, server, text_of};
 use crate::diagnostic::Origins;
 use crate::lower::build::{all_of, not, test_of, value};
 use crate::model::{
-    Backend, Bind, BodyText, Condition, Config, Identifier, Listener, Map, Match, Mode,
-    Passthrough, ProxyProtocol, Retries, RetryOn, SendProxy, TemplateText,
+    Backend, Bind, BodyText, Condition, Config, Identifier, Listener, Map, Match, Mode, OrOff,
+    Passthrough, ProxyProtocol, Retries, RetryOn, SendProxy, TemplateText, Token,
 };
 use crate::survey::nginx::scope::Scope;
 use crate::survey::units;
@@ -260,14 +260,16 @@ impl Work<'_, '_> {
         if let Some(host) = values::constant(text, names) {
             return self.backend(&host).map(Some);
         }
-        let unknown =
-            || "a server whose name depends on the connection is not known here".to_owned();
-        let (variable, rest) = values::name(text.strip_prefix('$').ok_or_else(unknown)?);
-        let name = names
-            .maps
-            .get(variable)
-            .filter(|_| rest.is_empty())
-            .ok_or_else(unknown)?;
+        let unknown = || "the map has texts that depend on the connection".to_owned();
+        let (variable, rest) = values::name(text.strip_prefix('$').unwrap_or_default());
+        let Some(name) = names.maps.get(variable).filter(|_| rest.is_empty()) else {
+            let backend = self.named(directive, text, names)?;
+            ways.push(Passthrough {
+                backend: Some(backend),
+                ..way(Condition::default(), directive)
+            });
+            return Ok(None);
+        };
         let known = self
             .config
             .maps
@@ -305,6 +307,47 @@ impl Work<'_, '_> {
             "" => Ok(None),
             host => self.backend(host).map(Some),
         }
+    }
+
+    /// The backend whose server each connection names: `$ssl_preread_server_name:443`.
+    fn named(
+        &mut self,
+        directive: &Directive,
+        text: &str,
+        names: &Names,
+    ) -> Result<Identifier, String> {
+        let mut leads = Vec::new();
+        let groups: Vec<String> = self
+            .upstreams
+            .iter()
+            .filter_map(|block| block.argument(0).map(str::to_owned))
+            .collect();
+        for group in groups {
+            if let Ok(name) = Token::parse(&group) {
+                leads.push((name, self.backend(&group)?));
+            }
+        }
+        let is_tls = self.scope.flag("proxy_ssl", false).value;
+        let target = Target {
+            words: &upstream::PROXY,
+            is_tls,
+            host: String::new(),
+            uri: None,
+        };
+        let by_request = super::named::anywhere(directive, text, names, (self.scope, leads))?;
+        let mut backend = Backend {
+            by_request: Some(by_request),
+            ejection: OrOff::Off,
+            origins: Origins::new(directive.origin()),
+            ..Backend::default()
+        };
+        backend.tls = is_tls.then(|| upstream::tls(self.scope, &target));
+        let minute = Duration::from_secs(60);
+        backend.timeouts.connect = Some(self.scope.time("proxy_connect_timeout", minute).value);
+        if self.scope.flag("proxy_protocol", false).value {
+            backend.send_proxy = SendProxy::V1;
+        }
+        upstream::put(backend, "by-request", self.config)
     }
 
     /// The backend for a name of `proxy_pass`: made when it is not there.

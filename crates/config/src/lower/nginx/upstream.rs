@@ -49,6 +49,7 @@ pub(super) struct Words {
     read: &'static str,
     send: &'static str,
     next: &'static str,
+    abort: &'static str,
     tries: &'static str,
     time: &'static str,
     buffering: &'static str,
@@ -69,6 +70,7 @@ macro_rules! words {
             read: concat!($prefix, "_read_timeout"),
             send: concat!($prefix, "_send_timeout"),
             next: concat!($prefix, "_next_upstream"),
+            abort: concat!($prefix, "_ignore_client_abort"),
             tries: concat!($prefix, "_next_upstream_tries"),
             time: concat!($prefix, "_next_upstream_timeout"),
             buffering: concat!($prefix, "_request_buffering"),
@@ -464,6 +466,7 @@ pub(super) fn ask(words: &Words, scope: &Scope<'_>, config: &Config, route: &mut
     timeouts.server_idle = Some(read);
     timeouts.tunnel = Some(read);
     timeouts.server_write = Some(scope.time(words.send, minute).value);
+    route.finish_abandoned = scope.flag(words.abort, false).value;
     route.upgrades = words.protocol == ServerProtocol::Http1 && upgrades(scope);
     let backend = route.backend.as_ref();
     let backend = backend.and_then(|name| config.backend(name.as_str()));

@@ -146,6 +146,7 @@ fn variable(name: &str, names: &Names) -> Result<Vec<Piece>, String> {
     };
     let of_stream = of_stream(name).filter(|_| names.is_stream);
     let found = of_place.or(of_stream).or_else(|| known(name));
+    let found = found.or_else(|| of_attempts(name));
     found.ok_or_else(|| format!("the variable ${name} is not known here"))
 }
 
@@ -167,6 +168,29 @@ fn of_stream(name: &str) -> Option<Vec<Piece>> {
         "ssl_preread_protocol" => one(Fetch::TlsOfferedVersion),
         "ssl_preread_alpn_protocols" => one(Fetch::TlsOfferedAlpn),
         "protocol" => text("TCP"),
+        _ => return None,
+    })
+}
+
+/// Variables of servers' answers and of the client's connection.
+fn of_attempts(name: &str) -> Option<Vec<Piece>> {
+    Some(match name {
+        "upstream_addr" => one(Fetch::UpstreamAddress),
+        "upstream_status" => one(Fetch::UpstreamStatus),
+        "upstream_response_time" => one(Fetch::UpstreamTime),
+        "upstream_connect_time" => one(Fetch::UpstreamConnect),
+        "upstream_header_time" => one(Fetch::UpstreamHeader),
+        "upstream_response_length" => one(Fetch::UpstreamLength),
+        "upstream_bytes_sent" => one(Fetch::UpstreamSent),
+        "upstream_bytes_received" => one(Fetch::UpstreamReceived),
+        "http2" => one(Fetch::Version.through(vec![
+            Convert::with("is", &["2.0"]),
+            Convert::with("iif", &["h2", ""]),
+        ])),
+        "tcpinfo_rtt" => one(Fetch::TcpRtt),
+        "tcpinfo_rttvar" => one(Fetch::TcpRttVariation),
+        "tcpinfo_snd_cwnd" => one(Fetch::TcpCongestionWindow),
+        "tcpinfo_rcv_space" => one(Fetch::TcpReceiveSpace),
         _ => return None,
     })
 }
