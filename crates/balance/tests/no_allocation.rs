@@ -55,6 +55,7 @@ fn picking_allocates_nothing() {
                 random: mix(n),
                 now: Stamp(n),
                 turns: None,
+                spare: false,
             };
             let Some(index) = picker.pick(&members, &ask) else {
                 panic!("{} chose nobody", algorithm.name())

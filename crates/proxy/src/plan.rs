@@ -371,6 +371,8 @@ pub struct RetryPlan {
     pub body_buffer: usize,
     /// Whether another server is preferred.
     pub other_server: bool,
+    /// Whether backup servers are tried when all others were.
+    pub backups: bool,
     /// Whether a server that failed may be tried again.
     pub same_server: bool,
     /// How long after the first Attempt another may begin; zero = any time.

@@ -242,6 +242,8 @@ pub struct Ask<'a> {
     /// Counts the turns of all workers, for algorithms that keep one order over all of them; without
     /// one each worker has its own.
     pub turns: Option<&'a AtomicU32>,
+    /// Whether members of higher tiers are chosen when all of the lowest that is open were tried.
+    pub spare: bool,
 }
 
 /// Chooses members of one backend, for one worker.
@@ -286,12 +288,17 @@ impl Picker {
 
     /// The index of the member that shall get the request; `None` only when no member is open.
     ///
-    /// Members already tried or full are passed over while there is another in the same tier. The
-    /// caller then notes the choice with [`Member::started`]. Does not allocate.
+    /// Members already tried or full are passed over while there is another in the same tier, or one in a
+    /// higher tier where [`Ask::spare`] says so. The caller then notes the choice with [`Member::started`]. Does not allocate.
     pub fn pick(&mut self, members: &[Member], ask: &Ask<'_>) -> Option<usize> {
         for &pass in Pass::ALL {
-            if pass.ignores_tried() && ask.exclude.is_empty() {
-                break;
+            if pass.ignores_tried() {
+                if ask.exclude.is_empty() {
+                    break;
+                }
+                if let Some(index) = spare(members, ask) {
+                    return Some(index);
+                }
             }
             let field = Field {
                 members,
@@ -308,6 +315,15 @@ impl Picker {
     }
 }
 
+/// A member that was not tried yet, of whatever tier, where those may be chosen. O(n), for the rare request that has
+/// tried everybody else.
+fn spare(members: &[Member], ask: &Ask<'_>) -> Option<usize> {
+    let open = members.iter().enumerate();
+    let open = open.filter(|(index, m)| ask.spare && m.is_open() && !ask.exclude.contains(index));
+    open.min_by_key(|(_, m)| (m.tier, m.full, m.inflight))
+        .map(|(index, _)| index)
+}
+
 /// A choice without any prepared state, for the time between a change of the members and the
 /// rebuild after it: every prepared member just became unusable.
 fn last_resort(members: &[Member], ask: &Ask<'_>) -> Option<usize> {
@@ -321,6 +337,29 @@ fn last_resort(members: &[Member], ask: &Ask<'_>) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spare_members_come_after_all_others_were_tried() {
+        let mut members: Vec<Member> = (1..=3).map(|id| Member::new(id, 100)).collect();
+        members[2].tier = 1;
+        let mut picker = Picker::new(&Algorithm::ALL[0], 1);
+        picker.rebuild(&members);
+        let mut pick = |exclude: &[usize], spare| {
+            let ask = Ask {
+                key: None,
+                exclude,
+                random: 7,
+                now: Stamp(1),
+                turns: None,
+                spare,
+            };
+            picker.pick(&members, &ask)
+        };
+        assert_eq!(pick(&[0], true), Some(1));
+        assert_eq!(pick(&[0, 1], true), Some(2));
+        assert!(pick(&[0, 1], false).is_some_and(|index| index < 2));
+        assert!(pick(&[0, 1, 2], true).is_some_and(|index| index < 2));
+    }
 
     #[test]
     fn names_are_found_again_and_docs_are_sentences() {
@@ -354,6 +393,7 @@ mod tests {
                 random: 3,
                 now: Stamp(1),
                 turns: None,
+                spare: false,
             };
             assert_eq!(picker.pick(&members, &ask), Some(1), "{}", algorithm.name());
             members[1].weight = 0;

@@ -62,6 +62,7 @@ mod tests {
             random,
             now,
             turns: None,
+            spare: false,
         };
         picker.pick(members, &ask).unwrap()
     }

@@ -41,6 +41,7 @@ fn ask(key: u64, exclude: &[usize]) -> Ask<'_> {
         random: mix(key ^ 0x5eed),
         now: Stamp(1_000_000 + key % 1_000),
         turns: None,
+        spare: false,
     }
 }
 

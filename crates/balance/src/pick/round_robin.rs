@@ -146,6 +146,7 @@ mod tests {
         random: 0,
         now: Stamp(1),
         turns: None,
+        spare: false,
     };
 
     fn members(weights: &[u32]) -> Vec<Member> {

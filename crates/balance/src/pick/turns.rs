@@ -213,6 +213,7 @@ mod tests {
             random: 0,
             now: Stamp(1),
             turns: Some(&turns),
+            spare: false,
         };
         let picks = (0..count).filter_map(|n| workers[n % 2].pick(&members, &ask));
         picks.map(|i| ["a", "b", "c"][i]).collect()

@@ -32,6 +32,9 @@ overridable! {
         example = Some("\"64KiB\"");
     /// Whether another server is tried first.
     other_server: bool = true;
+    /// Whether backup servers, and those of lower priority, are tried when the request has tried all others; else
+    /// they get requests only when no other server is up.
+    backups: bool = true;
     /// Whether a server that failed is tried again when there is no other.
     same_server: bool = true;
     /// How long after its first attempt a request may be tried again; `"0s"` = any time.

@@ -443,6 +443,7 @@ fn retries(retries: &Retries) -> RetryPlan {
         methods: retries.methods,
         body_buffer: retries.body_buffer,
         other_server: retries.other_server,
+        backups: retries.backups,
         same_server: retries.same_server,
         time: retries.time,
     }

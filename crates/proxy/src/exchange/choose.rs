@@ -44,6 +44,7 @@ impl Exchange<'_> {
             random: self.conn.worker.rng.borrow_mut().next_u64(),
             now: self.arrival.complete,
             turns: Some(&backend.plan.entry.turns),
+            spare: self.route_plan().retries.backups,
         };
         let taken = slots::take(self.conn, &backend, sticky, &ask, limit).await;
         let (member, slot, queued_us) =

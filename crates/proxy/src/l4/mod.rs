@@ -219,7 +219,8 @@ async fn relay(
         };
         let stuck = stuck_member(backend, &scratch, &passage.tried);
         let place = (backend, stuck);
-        let (member, slot, queued_us) = choose(conn, place, tried, &timeouts).await?;
+        let (member, slot, queued_us) =
+            choose(conn, place, (tried, rules.backups), &timeouts).await?;
         let Some(server) = backend.servers.get(member).cloned() else {
             return Err(Fault::new(FaultKind::NoServers, Phase::Choose, Side::Local));
         };
@@ -312,7 +313,7 @@ fn refusal(
 async fn choose(
     conn: &mut Conn,
     (backend, stuck): (&Rc<LocalBackend>, Option<usize>),
-    tried: &[usize],
+    (tried, spare): (&[usize], bool),
     timeouts: &clearway_config::model::Timeouts,
 ) -> Result<(usize, Option<Slot>, Option<u64>), Fault> {
     let now = conn.worker.now();
@@ -327,6 +328,7 @@ async fn choose(
         random,
         now,
         turns: Some(&backend.plan.entry.turns),
+        spare,
     };
     slots::take(conn, backend, stuck, &ask, timeouts.queue).await
 }

@@ -559,6 +559,8 @@ fn retries(proxy: &Proxy) -> Retries {
         // There is no budget: what is written is done.
         budget: 10.0,
         other_server: proxy.option("redispatch"),
+        // Those serve only when no other server is up.
+        backups: false,
         ..Retries::default()
     }
 }

@@ -189,6 +189,20 @@ fn error_route(
     Ok(route)
 }
 
+/// Whether errors of servers are intercepted, by the word of the protocol that requests are passed on in.
+fn intercepts(scope: &Scope<'_>) -> bool {
+    let protocols = [
+        ("fastcgi_pass", "fastcgi_intercept_errors"),
+        ("uwsgi_pass", "uwsgi_intercept_errors"),
+        ("scgi_pass", "scgi_intercept_errors"),
+        ("grpc_pass", "grpc_intercept_errors"),
+    ];
+    let mut protocols = protocols.into_iter();
+    let own = protocols.find(|(pass, _)| scope.find(pass).is_some());
+    let word = own.map_or("proxy_intercept_errors", |(_, word)| word);
+    scope.flag(word, false).value
+}
+
 fn error_page(
     directive: &Directive,
     scope: &Scope<'_>,
@@ -199,10 +213,7 @@ fn error_page(
         return Err("error_page has statuses and where to go".to_owned());
     };
     let mut turn = OnError {
-        of_servers: scope.flag("proxy_intercept_errors", false).value
-            || scope.flag("fastcgi_intercept_errors", false).value
-            || scope.flag("uwsgi_intercept_errors", false).value
-            || scope.flag("grpc_intercept_errors", false).value,
+        of_servers: intercepts(scope),
         as_get: true,
         again: scope.flag("recursive_error_pages", false).value,
         origins: Origins::new(directive.origin()),

@@ -5,7 +5,8 @@ use std::time::Duration;
 use clearway_rules::ast::Fetch;
 
 use super::super::notes::Notes;
-use super::rewrite::{self, Rules};
+use super::places::{self, Kind, Place, simple};
+use super::rewrite::{self, Answered, Rules};
 use super::values::Names;
 use super::{Http, text_of};
 use crate::diagnostic::{Origin, Origins};
@@ -17,29 +18,6 @@ use crate::model::{
 use crate::survey::nginx::scope::Scope;
 use crate::syntax::nginx::Directive;
 use crate::value::Text;
-
-/// How a location's path is compared.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Kind {
-    Exact,
-    /// `^~`: no pattern is tried when it is the longest.
-    Final,
-    Prefix,
-    Regex {
-        ignore_case: bool,
-    },
-    Named,
-}
-
-/// A location with everything around it.
-struct Place<'a> {
-    kind: Kind,
-    path: String,
-    scope: Scope<'a>,
-    directive: &'a Directive,
-    /// What the locations around it ask for.
-    outer: Condition,
-}
 
 /// What all routes of a server have in common.
 pub(super) struct Common {
@@ -62,37 +40,16 @@ pub(super) struct Work<'w> {
 
 /// The routes of a server, in the order in which they are to be tried.
 pub(super) fn routes(server: &Directive, scope: &Scope<'_>, work: &mut Work<'_>) {
-    let mut places = Vec::new();
-    collect(
-        server.inner(),
-        scope,
-        &Condition::default(),
-        &mut places,
-        work.notes,
-    );
-    let prefixes: Vec<(String, bool)> = places
-        .iter()
-        .filter(|place| matches!(place.kind, Kind::Prefix | Kind::Final))
-        .map(|place| (place.path.clone(), place.kind == Kind::Final))
-        .collect();
-    // Named ones are reached only from within; exact ones go first, final ones before patterns, then
-    // the others by length.
-    let rank = |place: &Place<'_>| match place.kind {
-        Kind::Named => (0, 0),
-        Kind::Exact => (1, 0),
-        Kind::Final => (2, usize::MAX - place.path.len()),
-        Kind::Regex { .. } => (3, 0),
-        Kind::Prefix => (4, usize::MAX - place.path.len()),
-    };
-    places.sort_by_key(rank);
-    let inexact = places.iter().position(|place| rank(place).0 > 1);
+    let places = places::in_order(server, scope, work.notes);
+    let is_inexact = |place: &Place<'_>| !matches!(place.kind, Kind::Named | Kind::Exact);
+    let inexact = places.iter().position(is_inexact);
     for (index, place) in places.iter().enumerate() {
         if Some(index) == inexact {
             slashes(&places, work);
         }
         work.notes
             .begin(place.directive.origin(), text_of(place.directive));
-        let Some(condition) = condition(place, &prefixes, work.notes) else {
+        let Some(condition) = condition(place, work.notes) else {
             continue;
         };
         let condition = all_of(vec![place.outer.clone(), condition]);
@@ -122,6 +79,24 @@ pub(super) fn whole(server: &Directive, scope: &Scope<'_>, rules: Vec<Rule>, wor
     route.rules = rules;
     finish(scope, &names, &mut route, work);
     work.config.routes.push(route);
+}
+
+/// The route of an answer that rules of the server lead to.
+pub(super) fn answer(server: &Directive, scope: &Scope<'_>, answer: Answered, work: &mut Work<'_>) {
+    let mut names = work.common.names.clone();
+    super::learn_place(scope, Some("/"), &mut names);
+    let is_here = value(ValueTest {
+        is: vec![answer.name],
+        ..test_of(&Fetch::Variable("goto".to_owned()))
+    });
+    let mut route = Route {
+        when: all_of(vec![work.common.route.when.clone(), is_here]),
+        origins: Origins::new(server.origin()),
+        ..work.common.route.clone()
+    };
+    route.rules = vec![answer.rule];
+    finish(scope, &names, &mut route, work);
+    work.config.routes.insert(work.common.first, route);
 }
 
 /// What lacks only the slash of a location that is passed on is redirected there.
@@ -158,124 +133,17 @@ fn slashes(places: &[Place<'_>], work: &mut Work<'_>) {
     }
 }
 
-fn collect<'a>(
-    block: &'a [Directive],
-    scope: &Scope<'a>,
-    outer: &Condition,
-    places: &mut Vec<Place<'a>>,
-    notes: &mut Notes,
-) {
-    for directive in block.iter().filter(|directive| directive.is("location")) {
-        let words: Vec<&str> = directive.texts().collect();
-        let (kind, path) = match words.as_slice() {
-            ["=", path] => (Kind::Exact, *path),
-            ["^~", path] => (Kind::Final, *path),
-            ["~", path] => (Kind::Regex { ignore_case: false }, *path),
-            ["~*", path] => (Kind::Regex { ignore_case: true }, *path),
-            [path] if path.starts_with('@') => (Kind::Named, *path),
-            [path] => match path.strip_prefix("~*").or_else(|| path.strip_prefix('~')) {
-                Some(regex) => (
-                    Kind::Regex {
-                        ignore_case: path.starts_with("~*"),
-                    },
-                    regex,
-                ),
-                None => match path.strip_prefix("^~") {
-                    Some(prefix) => (Kind::Final, prefix),
-                    None => match path.strip_prefix('=') {
-                        Some(exact) => (Kind::Exact, exact),
-                        None => (Kind::Prefix, *path),
-                    },
-                },
-            },
-            _ => {
-                notes.begin(directive.origin(), text_of(directive));
-                notes.wrong(&directive.origin(), "a location has a path", "");
-                continue;
-            }
-        };
-        let scope = scope.inside(directive.inner());
-        let own = simple(&kind, path).unwrap_or_default();
-        let inner_outer = all_of(vec![outer.clone(), own]);
-        collect(directive.inner(), &scope, &inner_outer, places, notes);
-        places.push(Place {
-            kind,
-            path: path.to_owned(),
-            scope,
-            directive,
-            outer: outer.clone(),
-        });
-    }
-}
-
-/// A path as it is written in a location, as requests may spell it: with the escapes that it needs.
-fn spellings(path: &str) -> Vec<String> {
-    let escaped = clearway_rules::escaped(path.as_bytes());
-    let Ok(escaped) = String::from_utf8(escaped) else {
-        return vec![path.to_owned()];
-    };
-    if path.starts_with('@') || escaped == path {
-        return vec![path.to_owned()];
-    }
-    let lower = escaped.to_ascii_lowercase();
-    let mut all = vec![escaped.clone()];
-    if lower != escaped && path.to_ascii_lowercase() == path {
-        all.push(lower);
-    }
-    all
-}
-
-/// What the path has to be, without regard to other locations.
-fn simple(kind: &Kind, path: &str) -> Option<Condition> {
-    let test = test_of(&Fetch::Path);
-    let text = spellings(path);
-    Some(match kind {
-        Kind::Exact => value(ValueTest { is: text, ..test }),
-        Kind::Final | Kind::Prefix if path == "/" => Condition::default(),
-        Kind::Final | Kind::Prefix => value(ValueTest {
-            begins: text,
-            ..test
-        }),
-        Kind::Regex { ignore_case } => value(ValueTest {
-            regex: vec![RegexText::parse(path).ok()?],
-            ignore_case: *ignore_case,
-            ..test
-        }),
-        Kind::Named => value(ValueTest {
-            is: text,
-            ..test_of(&Fetch::Variable("goto".to_owned()))
-        }),
-    })
-}
-
-fn condition(
-    place: &Place<'_>,
-    prefixes: &[(String, bool)],
-    notes: &mut Notes,
-) -> Option<Condition> {
-    let Some(own) = simple(&place.kind, &place.path) else {
+/// That the path is that of a location; `None` where its pattern cannot be used, which is told.
+fn condition(place: &Place<'_>, notes: &mut Notes) -> Option<Condition> {
+    let own = simple(&place.kind, &place.path);
+    if own.is_none() {
         let problem = RegexText::parse(&place.path).err();
         let hint = problem
             .map(|p| p.hint.unwrap_or(p.message))
             .unwrap_or_default();
         notes.refused(format!("the pattern cannot be used: {hint}"));
-        return None;
-    };
-    if place.kind != Kind::Final {
-        return Some(own);
     }
-    // A longer location that is not final leaves the word to patterns.
-    let longer = prefixes.iter().filter(|(path, is_final)| {
-        !is_final && path.len() > place.path.len() && path.starts_with(&place.path)
-    });
-    let mut all = vec![own];
-    for (path, _) in longer {
-        all.push(not(value(ValueTest {
-            begins: vec![path.clone()],
-            ..test_of(&Fetch::Path)
-        })));
-    }
-    Some(all_of(all))
+    own
 }
 
 /// Puts one route into the model, and those of its `if`s before all others.

@@ -18,6 +18,7 @@ mod location;
 mod logs;
 mod more;
 mod named;
+mod places;
 mod proxy;
 mod redirects;
 mod rewrite;

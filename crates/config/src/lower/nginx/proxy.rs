@@ -86,13 +86,14 @@ pub(super) fn pass(
     }
     request_headers(scope, Some(&target), &PROXY, names, route, work.notes);
     hidden(scope, &PROXY, route);
-    let default = target.uri.as_ref().and_then(|uri| {
-        let scheme = if target.is_tls { "https" } else { "http" };
-        Some((
-            format!("{scheme}://{}{uri}", target.host),
-            prefix?.to_owned(),
-        ))
-    });
+    let scheme = if target.is_tls { "https" } else { "http" };
+    let default = match &target.uri {
+        Some(uri) => prefix.map(|prefix| {
+            let from = format!("{scheme}://{}{uri}", target.host);
+            (from, prefix.to_owned())
+        }),
+        None => Some((format!("{scheme}://{}/", target.host), "/".to_owned())),
+    };
     let default = default.filter(|_| !has_variables);
     redirects(scope, default.as_ref(), names, route, work.notes);
     let place = (&mut *route, &*work.config);

@@ -12,7 +12,7 @@ use crate::model::{
 };
 use crate::survey::units;
 use crate::syntax::nginx::Directive;
-use crate::value::Text;
+use crate::value::{Text, print_inline};
 
 /// What `default_type` says, as a constant that no variable can name.
 pub(super) const DEFAULT_TYPE: &str = "default type";
@@ -61,6 +61,43 @@ impl Rules<'_> {
         let moves = self.rules.iter().any(|rule| rule.actions.reroute);
         self.ends && !self.reroutes && !moves && self.places.is_empty()
     }
+}
+
+/// What answers some requests, and the place where it does.
+pub(super) struct Answered {
+    /// What the variable `goto` is set to.
+    pub(super) name: String,
+    pub(super) rule: Rule,
+}
+
+/// Has rules lead to places instead of answering, so that answers get the pages, headers and logs that a server has
+/// for them. What a pattern has captured is known to its own rule alone: answers with that stay where they are.
+pub(super) fn to_answers(rules: &mut [Rule]) -> Vec<Answered> {
+    let mut places = Vec::new();
+    for (index, rule) in rules.iter_mut().enumerate() {
+        let actions = &rule.actions;
+        let answers =
+            actions.redirect.is_some() || actions.reply.is_some() || actions.deny.is_some();
+        let mut text = String::new();
+        print_inline(actions, &mut text);
+        if !answers || (1..=9).any(|group| text.contains(&format!("${{{group}"))) {
+            continue;
+        }
+        let name = format!("@answer-{index}");
+        let Ok(flag) = flag_of(GOTO, &name) else {
+            continue;
+        };
+        let to = Actions {
+            set_variables: Pairs(vec![flag]),
+            finish: true,
+            ..Actions::default()
+        };
+        let actions = std::mem::replace(&mut rule.actions, to);
+        let mut answer = rule.clone();
+        (answer.when, answer.actions) = (Condition::default(), actions);
+        places.push(Answered { name, rule: answer });
+    }
+    places
 }
 
 fn flag_of(name: &str, value: &str) -> Result<(Token, TemplateText), String> {
@@ -610,21 +647,26 @@ fn rewrite(
         .iter()
         .any(|begin| to.starts_with(begin));
     if is_absolute || matches!(flag, "redirect" | "permanent") {
-        let text = if keeps_query && !to.contains('?') {
-            format!("{to}$is_args$args")
-        } else {
-            to.to_owned()
+        let status = if flag == "permanent" { 301 } else { 302 };
+        let mut send = |when: Condition, text: &str| -> Result<(), String> {
+            let actions = Actions {
+                redirect: Some(redirect(text, status, names)?),
+                ..Actions::default()
+            };
+            rules.rules.push(rule(when, actions, "redirect", origin));
+            Ok(())
         };
-        let actions = Actions {
-            redirect: Some(redirect(
-                &text,
-                if flag == "permanent" { 301 } else { 302 },
-                names,
-            )?),
-            ..Actions::default()
-        };
-        rules.rules.push(rule(both, actions, "redirect", origin));
-        return Ok(());
+        if keeps_query && to.contains('?') {
+            // What the request asks for goes behind what the target asks for.
+            let asks = value(ValueTest {
+                least_bytes: Some(1),
+                ..test_of(&Fetch::Query)
+            });
+            send(all_of(vec![both.clone(), asks]), &format!("{to}&$args"))?;
+            return send(both, to);
+        }
+        let query = if keeps_query { "$is_args$args" } else { "" };
+        return send(both, &format!("{to}{query}"));
     }
     let whole = format!("(?s)^.*?(?:{pattern}).*$");
     let mut actions = Actions {

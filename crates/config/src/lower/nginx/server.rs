@@ -220,6 +220,7 @@ pub(super) fn emit(
             .collect();
         let listener = listener(name.clone(), &group, &members);
         config.listeners.push(listener);
+        one_word_of_clients(&members, notes);
         let mut before = Before::default();
         let clients = Clients::of(&members, notes);
         if let (Clients::Alike(Some(client)), Some(listener)) =
@@ -248,6 +249,7 @@ pub(super) fn emit(
             let mut rules = Rules::default();
             rewrite::read(server.directive.inner(), &server.names, &mut rules, notes);
             let answer = rules.answers().then(|| std::mem::take(&mut rules.rules));
+            let mut answers = Vec::new();
             if let Some(listener) = config.listeners.last_mut() {
                 listener
                     .rules
@@ -255,6 +257,7 @@ pub(super) fn emit(
                 listener.rules.extend(captured(server, &turn, &before));
                 if !rules.rules.is_empty() {
                     let is_for = before.and_now(&turn);
+                    answers = rewrite::to_answers(&mut rules.rules);
                     listener.rules.extend(first_phase(rules.rules, &is_for));
                 }
             }
@@ -272,7 +275,34 @@ pub(super) fn emit(
                 None if rules.ends => {}
                 None => location::routes(server.directive, &server.scope, &mut work),
             }
+            for answer in answers {
+                location::answer(server.directive, &server.scope, answer, &mut work);
+            }
         }
+    }
+}
+
+/// Refuses servers of a port that say different things of certificates of clients: the listener asks for them before
+/// it knows which server is meant, and one word would hold for all.
+fn one_word_of_clients(members: &[&Server<'_>], notes: &mut Notes) {
+    let secure = members.iter().filter(|server| {
+        let mut listens = server.directive.inner().iter().filter(|d| d.is("listen"));
+        listens.any(|listen| listen.texts().any(|word| word == "ssl"))
+    });
+    let words: Vec<_> = secure
+        .map(|server| server.scope.find("ssl_verify_client"))
+        .collect();
+    let text = |found: &Option<&Directive>| {
+        let word = found.and_then(|directive| directive.argument(0));
+        word.unwrap_or("off").to_owned()
+    };
+    let first = words.first().map(text);
+    if words.iter().all(|found| Some(text(found)) == first) {
+        return;
+    }
+    for directive in words.into_iter().flatten() {
+        notes.begin(directive.origin(), text_of(directive));
+        notes.refused("other servers of the port say something else of certificates of clients");
     }
 }
 

@@ -201,6 +201,10 @@ fn level(block: &[Directive], place: char, is_whole: bool, notes: &mut Notes) {
                 wrong(directive, message, notes);
                 continue;
             }
+            if let Some(message) = ending(directive, place) {
+                wrong(directive, message, notes);
+                continue;
+            }
             let count = directive.arguments.len();
             if !(*least..=*most).contains(&count) {
                 let message = format!("invalid number of arguments in \"{name}\" directive");
@@ -232,6 +236,34 @@ fn level(block: &[Directive], place: char, is_whole: bool, notes: &mut Notes) {
             _ => continue,
         };
         level(directive.inner(), inner, is_whole, notes);
+    }
+}
+
+/// Directives with a block of their own.
+const BLOCKS: &[&str] = &[
+    "http",
+    "events",
+    "stream",
+    "server",
+    "location",
+    "upstream",
+    "if",
+    "limit_except",
+    "types",
+    "map",
+    "geo",
+    "split_clients",
+];
+
+/// A word without its semicolon takes the block behind it, and a block may be missing.
+fn ending(directive: &Directive, place: char) -> Option<String> {
+    let name = directive.name.text.as_str();
+    // Servers of an upstream stand on one line.
+    let is_block = BLOCKS.contains(&name) && !(name == "server" && place == 'U');
+    match (is_block, directive.block.is_some()) {
+        (false, true) => Some(format!("directive \"{name}\" is not terminated by \";\"")),
+        (true, false) => Some(format!("directive \"{name}\" has no opening \"{{\"")),
+        (true, true) | (false, false) => None,
     }
 }
 
