@@ -19,11 +19,12 @@ fuzz_target!(|data: &[u8]| {
         len,
         source,
         destination,
+        fields,
     }) = whole
     else {
         return;
     };
-    assert!(len <= data.len());
+    assert!(fields <= len && len <= data.len());
     for write in [write_v1, write_v2] {
         let mut out = Vec::new();
         write(source, destination, &mut out);
@@ -31,6 +32,7 @@ fuzz_target!(|data: &[u8]| {
             len: out.len(),
             source,
             destination,
+            fields: out.len(),
         };
         assert_eq!(parse(&out), Ok(expected), "{}", out.escape_ascii());
     }

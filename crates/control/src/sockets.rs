@@ -29,11 +29,8 @@ pub(crate) fn open_missing(
 ) -> Result<Vec<Opened>, String> {
     let missing = || {
         let listeners = config.listeners.iter();
-        let all = listeners.flat_map(|listener| {
-            keys(listener)
-                .into_iter()
-                .map(move |(key, bind)| (listener, key, bind))
-        });
+        let all = listeners
+            .flat_map(|listener| keys(listener).map(move |(key, bind)| (listener, key, bind)));
         all.filter(|(_, key, _)| !open.contains(key))
     };
     // All are looked at before the first is opened: one address may stand beside all of them.

@@ -571,7 +571,7 @@ impl Supervisor {
                     Wish::Reopen => self.reopen(),
                     Wish::Drain | Wish::Reload | Wish::Upgrade | Wish::Nothing => {}
                 },
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep_until(Instant::now() + pause) => {}
             }
         }
         for worker in self.workers.drain(..) {

@@ -492,6 +492,7 @@ mod tests {
         let setup = Setup {
             index: 1,
             core: None,
+            identity: None,
             shared: Shared::new(2),
             plan,
             log_ring: 0,
@@ -568,6 +569,7 @@ mod tests {
         let setup = Setup {
             index: 0,
             core: None,
+            identity: None,
             shared: Shared::new(1),
             plan,
             log_ring: 0,

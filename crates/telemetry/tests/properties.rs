@@ -198,7 +198,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
 
 fn attempt() -> BoxedStrategy<Attempt> {
     let reached = uniform4(of(micros()));
-    let numbers = (micros(), any::<[u64; 2]>(), any::<(u32, u16)>());
+    let numbers = (micros(), any::<[u64; 3]>(), any::<(u32, u16)>());
     let ages = (micros(), micros());
     let end = (of(fault()), of(select(RetryRefusal::ALL)), of(evidence()));
     (uniform3(name()), micros(), reached, numbers, ages, end)
@@ -215,6 +215,7 @@ fn attempt() -> BoxedStrategy<Attempt> {
                 ended_us,
                 bytes_sent: bytes[0],
                 bytes_received: bytes[1],
+                body_received: bytes[2],
                 reuse: Reuse {
                     uses,
                     idle_us: ages.0,

@@ -56,7 +56,7 @@ fn rules_see_bodies_whose_length_is_not_told() {
 fn connections_are_shared_by_requests_that_ask_for_the_same_name() {
     let root = Authority::new("root");
     let server = TlsServer::with(&root.issue(&["a.test", "b.test"])).alpn(&["h2"]);
-    let server = server.script(|mut conn: Conn| {
+    let server = server.script(|conn: Conn| {
         let Ok(agreed) = conn.handshake() else { return };
         h2::ok(agreed.server_name.as_deref().unwrap_or("none"))(conn);
     });

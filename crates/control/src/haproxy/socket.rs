@@ -13,6 +13,7 @@ use tokio::io::{
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::command::{self, Session};
 use crate::state::State;
@@ -36,6 +37,11 @@ const AT_ONCE: usize = 10;
 
 /// Time until connections are taken again after that has failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Lets some time pass before connections are taken again.
+async fn pause() {
+    tokio::time::sleep_until(Instant::now() + ACCEPT_PAUSE).await;
+}
 
 /// The sockets that are open, each with the settings that it was opened with.
 #[derive(Default)]
@@ -123,7 +129,7 @@ fn start(state: &Arc<State>, socket: &RuntimeSocket, takes_over: bool) -> Result
                     match listener.accept().await {
                         Ok((stream, _)) => seat.serve(stream).await,
                         // It is mostly the lack of open files, which does not pass at once.
-                        Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+                        Err(_) => pause().await,
                     }
                 }
             })
@@ -135,7 +141,7 @@ fn start(state: &Arc<State>, socket: &RuntimeSocket, takes_over: bool) -> Result
                     match listener.accept().await {
                         Ok((stream, _)) => seat.serve(stream).await,
                         // It is mostly the lack of open files, which does not pass at once.
-                        Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+                        Err(_) => pause().await,
                     }
                 }
             })

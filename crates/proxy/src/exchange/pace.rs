@@ -77,6 +77,10 @@ impl Exchange<'_> {
     }
 
     /// How many of these bytes may go now, after a rest where none may; all where nothing is limited.
+    #[expect(
+        clippy::needless_pass_by_ref_mut,
+        reason = "an exchange that others may look at is not to be held across a wait"
+    )]
     pub(super) async fn room_for(&mut self, len: usize) -> Result<usize, FaultKind> {
         loop {
             let now = self.conn.worker.now();

@@ -43,6 +43,14 @@ struct Passage {
 }
 
 impl Passage {
+    /// The members that another one is to be chosen in place of.
+    fn tried_by(&self, rules: &RetryPlan) -> &[usize] {
+        match rules.other_server {
+            true => &self.tried,
+            false => &[],
+        }
+    }
+
     /// How far the connection has come.
     fn phase(&self) -> Phase {
         match self.attempts.last() {
@@ -212,11 +220,7 @@ async fn relay(
     }
     loop {
         let began = worker.now();
-        let tried: &[usize] = if rules.other_server {
-            &passage.tried
-        } else {
-            &[]
-        };
+        let tried = passage.tried_by(&rules);
         let stuck = stuck_member(backend, &scratch, &passage.tried);
         let place = (backend, stuck);
         let (member, slot, queued_us) =

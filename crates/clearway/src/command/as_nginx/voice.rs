@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
 
 use clearway_base::clock;
 use clearway_config::{Diagnostic, Severity};
@@ -20,9 +19,7 @@ pub(super) fn tell(level: &str, message: &str) {
         }
         return;
     }
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let seconds = since.map_or(0, |since| since.as_secs());
-    let text = clock::rfc3339_seconds(i64::try_from(seconds).unwrap_or_default());
+    let text = clock::rfc3339_seconds(clock::wall_seconds());
     let text = String::from_utf8_lossy(&text);
     let date = text
         .trim_end_matches('Z')

@@ -536,6 +536,23 @@ fn operand(text: &str) -> String {
     }
 }
 
+fn json_query(call: &Call, arguments: &[&str]) -> (Vec<Convert>, Option<Kind>) {
+    let kind = match arguments.get(1) {
+        Some(&"int") => Kind::Number,
+        _ => Kind::Text,
+    };
+    // What does not begin at the root is nowhere.
+    let path = match call.argument(0) {
+        path if path.starts_with('$') => path.to_owned(),
+        path => format!("$.{path}"),
+    };
+    let mut arguments = arguments.to_vec();
+    if let Some(first) = arguments.first_mut() {
+        *first = &path;
+    }
+    (vec![Convert::with("json_query", &arguments)], Some(kind))
+}
+
 /// The converters that stand for one, and the kind of value they yield.
 fn converter(call: &Call, from: Kind) -> Result<(Vec<Convert>, Option<Kind>), String> {
     let arguments: Vec<&str> = call.arguments.iter().map(String::as_str).collect();
@@ -567,22 +584,7 @@ fn converter(call: &Call, from: Kind) -> Result<(Vec<Convert>, Option<Kind>), St
         "debug" => Ok((Vec::new(), None)),
         // A text ends at its first zero byte there.
         "length" => Ok((vec![Convert::new("text_length")], Some(Kind::Number))),
-        "json_query" => {
-            let kind = match arguments.get(1) {
-                Some(&"int") => Kind::Number,
-                _ => Kind::Text,
-            };
-            // What does not begin at the root is nowhere.
-            let path = match call.argument(0) {
-                path if path.starts_with('$') => path.to_owned(),
-                path => format!("$.{path}"),
-            };
-            let mut arguments = arguments.clone();
-            if let Some(first) = arguments.first_mut() {
-                *first = &path;
-            }
-            Ok((vec![Convert::with(name, &arguments)], Some(kind)))
-        }
+        "json_query" => Ok(json_query(call, &arguments)),
         "hmac" => {
             let key = operand(call.argument(1));
             let arguments = [call.argument(0), key.as_str()];

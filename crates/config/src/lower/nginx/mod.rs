@@ -27,6 +27,7 @@ mod shape;
 mod stream;
 mod table;
 mod tables;
+mod turns;
 mod upstream;
 mod values;
 

@@ -2,20 +2,18 @@
 
 use std::time::Duration;
 
-use clearway_base::hash::Set;
-use clearway_rules::ast::Fetch;
-
 use super::super::notes::Notes;
 use super::location::{self, Common, Work};
 use super::rewrite::{self, Rules};
+use super::turns::{Before, Turn, captured, numbered, turns};
 use super::values::Names;
 use super::{Http, absolute, text_of};
 use crate::diagnostic::Origins;
-use crate::lower::build::{all_of, not, one_of, rule, test_of, value};
+use crate::lower::build::all_of;
 use crate::model::{
-    Actions, Bind, CertificateFiles, ClientCertificates, Condition, Config, ErrorKey, ErrorPage,
-    Forwarding, HostPattern, Identifier, Listener, ListenerTls, OrOff, Pairs, ProxyProtocol,
-    RegexText, Route, Rule, TemplateText, TlsProfile, Token, Tolerated, ValueTest, XForwarded,
+    Bind, CertificateFiles, ClientCertificates, Condition, Config, ErrorKey, ErrorPage, Forwarding,
+    HostPattern, Identifier, Listener, ListenerTls, OrOff, ProxyProtocol, Route, Rule, TlsProfile,
+    Tolerated, XForwarded,
 };
 use crate::survey::nginx::scope::Scope;
 use crate::survey::units;
@@ -29,7 +27,7 @@ pub(super) struct Server<'a> {
     pub(super) names: Names,
     seats: Vec<Seat>,
     /// The names it is asked for by.
-    hosts: Vec<String>,
+    pub(super) hosts: Vec<String>,
 }
 
 /// One `listen`.
@@ -348,105 +346,6 @@ impl Clients {
     }
 }
 
-/// The servers whose turn came before.
-#[derive(Default)]
-struct Before {
-    hosts: Vec<HostPattern>,
-    conditions: Vec<Condition>,
-}
-
-impl Before {
-    fn add(&mut self, turn: &Turn) {
-        if turn.condition == Condition::default() {
-            self.hosts.extend(turn.hosts.iter().cloned());
-        } else {
-            self.conditions.push(host_condition(turn));
-        }
-    }
-
-    /// That a request is for a server, and for none before it. Whole names come first and each stands for one
-    /// server, so nothing before them has to be ruled out.
-    fn and_now(&self, turn: &Turn) -> Condition {
-        let own = host_condition(turn);
-        if !turn.hosts.is_empty() && !turn.is_wild {
-            return own;
-        }
-        let mut all = vec![own];
-        if !self.hosts.is_empty() {
-            let mut hosts = Condition::default();
-            hosts.matching.host.clone_from(&self.hosts);
-            all.push(not(hosts));
-        }
-        all.extend(self.conditions.iter().cloned().map(not));
-        all_of(all)
-    }
-}
-
-/// What decides that a request is for a server, as a condition of a rule.
-fn host_condition(turn: &Turn) -> Condition {
-    let mut condition = turn.condition.clone();
-    if !turn.hosts.is_empty() {
-        let mut hosts = Condition::default();
-        hosts.matching.host.clone_from(&turn.hosts);
-        condition = all_of(vec![condition, hosts]);
-    }
-    condition
-}
-
-/// A condition that always holds, for what patterns of its names capture: texts may name groups by number.
-fn numbered(server: &Server<'_>, turn: &Turn) -> Option<Condition> {
-    if turn.condition != Condition::default() || !turn.hosts.is_empty() {
-        return None;
-    }
-    let patterns = server
-        .hosts
-        .iter()
-        .filter_map(|name| name.strip_prefix('~'));
-    let with_groups = patterns.filter(|pattern| pattern.contains('('));
-    let regex: Vec<RegexText> = with_groups
-        .filter_map(|p| RegexText::parse(p).ok())
-        .collect();
-    if regex.is_empty() {
-        return None;
-    }
-    let fits = value(ValueTest {
-        regex,
-        ignore_case: true,
-        ..test_of(&Fetch::Host)
-    });
-    Some(one_of(vec![fits, Condition::default()]))
-}
-
-/// What groups of patterns of its names a server keeps.
-fn captured(server: &Server<'_>, turn: &Turn, before: &Before) -> Vec<Rule> {
-    let mut rules = Vec::new();
-    for pattern in turn.patterns(server) {
-        let mut own = Names::default();
-        own.learn_groups(pattern);
-        let pair = |(name, group): (&String, &u8)| {
-            let text = TemplateText::parse(&format!("${group}")).ok()?;
-            Some((Token::parse(name).ok()?, text))
-        };
-        let pairs: Vec<_> = own.groups.iter().filter_map(pair).collect();
-        let (Ok(regex), false) = (RegexText::parse(pattern), pairs.is_empty()) else {
-            continue;
-        };
-        let fits = value(ValueTest {
-            regex: vec![regex],
-            ignore_case: true,
-            ..test_of(&Fetch::Host)
-        });
-        let actions = Actions {
-            set_variables: Pairs(pairs),
-            ..Actions::default()
-        };
-        let when = all_of(vec![before.and_now(turn), fits]);
-        let origin = server.directive.origin();
-        rules.push(rule(when, actions, "set_variables", &origin));
-    }
-    rules
-}
-
 /// Rules of a server that come before a location is looked for.
 fn first_phase(rules: Vec<Rule>, is_for: &Condition) -> impl Iterator<Item = Rule> {
     rules.into_iter().map(move |mut rule| {
@@ -457,145 +356,6 @@ fn first_phase(rules: Vec<Rule>, is_for: &Condition) -> impl Iterator<Item = Rul
             rule.actions.finish = true;
         }
         rule
-    })
-}
-
-/// A server in the order in which names are compared.
-struct Turn {
-    member: usize,
-    hosts: Vec<HostPattern>,
-    /// Whether names that end like this one are meant.
-    is_wild: bool,
-    condition: Condition,
-    /// The pattern that chose it.
-    pattern: Option<String>,
-}
-
-impl Turn {
-    /// Patterns whose groups are kept: the one that chose a server, and all of one that stands alone.
-    fn patterns<'a>(&'a self, server: &'a Server<'_>) -> Vec<&'a str> {
-        if let Some(pattern) = &self.pattern {
-            return vec![pattern];
-        }
-        if self.condition != Condition::default() || !self.hosts.is_empty() {
-            return Vec::new();
-        }
-        let names = server.hosts.iter();
-        names.filter_map(|name| name.strip_prefix('~')).collect()
-    }
-}
-
-/// Exact names, then `*.name` with the longest first, then `name.*`, then patterns, then the default.
-fn turns(members: &[&Server<'_>]) -> Vec<Turn> {
-    let mut turns = Vec::new();
-    let is_plain =
-        |name: &str| !name.contains('*') && !name.starts_with('~') && !name.starts_with('.');
-    let others = members.len() > 1;
-    let mut wild: Vec<(usize, String)> = Vec::new();
-    let mut tails: Vec<(usize, String)> = Vec::new();
-    let mut patterns: Vec<(usize, String)> = Vec::new();
-    // Of servers with the same name the first has it.
-    let mut taken: Set<String> = Set::default();
-    for (member, server) in members.iter().enumerate() {
-        let mut exact: Vec<HostPattern> = Vec::new();
-        let mut whole = |name: &str| {
-            let is_new = taken.insert(name.to_ascii_lowercase());
-            HostPattern::parse(name).ok().filter(|_| is_new)
-        };
-        for name in &server.hosts {
-            if let Some(domain) = name.strip_prefix('.') {
-                // Such a name counts as a whole: where the domain has a server already, neither half is taken.
-                let domains = exact.len();
-                exact.extend(whole(domain));
-                if exact.len() > domains {
-                    wild.push((member, format!("*.{domain}")));
-                }
-            } else if is_plain(name) {
-                exact.extend(whole(name));
-            } else if name.starts_with("*.") {
-                wild.push((member, name.clone()));
-            } else if let Some(pattern) = name.strip_prefix('~') {
-                patterns.push((member, pattern.to_owned()));
-            } else if let Some(begin) = name.strip_suffix(".*") {
-                tails.push((member, begin.to_owned()));
-            }
-        }
-        if others && !exact.is_empty() {
-            turns.push(Turn {
-                member,
-                hosts: exact,
-                is_wild: false,
-                condition: Condition::default(),
-                pattern: None,
-            });
-        }
-    }
-    if others {
-        wild.sort_by_key(|(_, name)| usize::MAX - name.len());
-        tails.sort_by_key(|(_, name)| usize::MAX - name.len());
-        for (member, name) in wild {
-            turns.push(Turn {
-                member,
-                hosts: HostPattern::parse(&name).into_iter().collect(),
-                is_wild: true,
-                condition: Condition::default(),
-                pattern: None,
-            });
-        }
-        let host = || test_of(&Fetch::Host);
-        turns.extend(nameless(members));
-        for (member, begin) in tails {
-            turns.push(Turn {
-                member,
-                hosts: Vec::new(),
-                is_wild: false,
-                condition: value(ValueTest {
-                    begins: vec![format!("{begin}.")],
-                    ..host()
-                }),
-                pattern: None,
-            });
-        }
-        for (member, pattern) in patterns {
-            let Ok(regex) = RegexText::parse(&pattern) else {
-                continue;
-            };
-            turns.push(Turn {
-                member,
-                hosts: Vec::new(),
-                is_wild: false,
-                condition: value(ValueTest {
-                    regex: vec![regex],
-                    ignore_case: true,
-                    ..host()
-                }),
-                pattern: Some(pattern),
-            });
-        }
-    }
-    turns.push(Turn {
-        member: 0,
-        hosts: Vec::new(),
-        is_wild: false,
-        condition: Condition::default(),
-        pattern: None,
-    });
-    turns
-}
-
-/// Servers for requests that name no host.
-fn nameless<'a>(members: &'a [&Server<'_>]) -> impl Iterator<Item = Turn> + 'a {
-    let nameless = members.iter().enumerate();
-    let nameless = nameless.filter(|(_, server)| server.hosts.iter().any(String::is_empty));
-    nameless.map(|(member, _)| Turn {
-        member,
-        hosts: Vec::new(),
-        is_wild: false,
-        condition: value(ValueTest {
-            is: vec![String::new()],
-            ..test_of(&Fetch::Host)
-        }),
-        pattern: None,
     })
 }
 
