@@ -5,7 +5,7 @@
 //! program and through Clearway, each with servers of its own, and what clients got and servers saw
 //! is compared ([`observe`] says what is not). A difference fails the test of its table unless the
 //! case is marked with the reason for it; a mark without a difference fails as well. What is still to
-//! be built is listed in `not_yet/`, a file for each table, written by `BLESS=1`.
+//! be built is listed in `not_yet/`, a file for each table, from which `BLESS=1` takes what is alike.
 #![expect(
     clippy::expect_used,
     clippy::panic,

@@ -123,8 +123,10 @@ pub(crate) fn table(kind: Kind, name: &str) {
         }
     });
     if std::env::var_os(BLESS).is_some() {
-        write_not_yet(kind, name, late.into_inner().expect("no panic while held"));
-        return;
+        // The list only shrinks: a case that was alike and is not any more is a failure, whoever writes it.
+        let mut late = late.into_inner().expect("no panic while held");
+        late.retain(|name| not_yet.contains(name));
+        write_not_yet(kind, name, late);
     }
     let mut failures = failures.into_inner().expect("no panic while held");
     failures.sort();

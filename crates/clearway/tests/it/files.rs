@@ -404,3 +404,30 @@ fn files_that_shrink_are_never_whole() {
     let (rest, _) = client.read_to_end();
     assert!(rest.len() < BIG, "{} bytes", rest.len());
 }
+
+/// Root alone may be somebody else: elsewhere the setting is told of and nothing changes.
+#[test]
+fn files_are_read_with_the_rights_of_the_user() {
+    let folder = TempDir::new();
+    let may = |path: &std::path::Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    may(folder.path(), 0o755);
+    for (name, mode) in [("open.txt", 0o644), ("shut.txt", 0o600)] {
+        let path = folder.write(name, "text");
+        may(path.as_ref(), mode);
+    }
+    let root = folder.path().display();
+    let clearway = Clearway::setup(&format!(
+        "[process]\nworkers = 1\nuser = \"12345\"\n[listener.web]\nbind = \"127.0.0.1:0\"\n\
+         [[route]]\nfiles = {{ root = \"{root}\" }}\n"
+    ))
+    .start();
+    assert_eq!(clearway.get("/open.txt").text(), "text");
+    let expected = if rustix::process::geteuid().is_root() {
+        403
+    } else {
+        200
+    };
+    assert_eq!(clearway.get("/shut.txt").status, expected);
+}

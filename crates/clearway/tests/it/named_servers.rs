@@ -100,3 +100,22 @@ fn known_addresses_are_used_while_looking_up_takes_too_long() {
     }
     assert_eq!(names.asked("app.test"), asked);
 }
+
+#[test]
+fn names_lead_into_the_networks_alone() {
+    let server = Server::script(behave::ok("inside"));
+    let port = server.address().rsplit_once(':').unwrap().1.to_owned();
+    let names = NameServer::start();
+    names.set("near.test", Answer::a(60, &["127.0.0.1"]));
+    names.set("far.test", Answer::a(60, &["127.1.0.1"]));
+    let allowed = format!(
+        "names = [\"*.test\"], networks = [\"127.0.0.0/16\"], port = {port}, ipv6 = false, resolvers = [\"{}\"]",
+        names.address()
+    );
+    let clearway = setup("${header:x-to}", &allowed);
+    let mut client = clearway.client();
+    let near = client.get_with("/", "X-To: near.test\r\n");
+    assert_eq!(near.text(), "inside");
+    let far = client.get_with("/", "X-To: far.test\r\n");
+    assert_eq!(clearway.fault(&far.id()).code(), "name_unresolved");
+}

@@ -10,9 +10,9 @@ use super::{concept, table_value};
 use crate::value::{HostPattern, Identifier, Pairs, ServerAddress, TemplateText, Text, Token};
 
 concept! {
-    /// A server that each request, or connection at layer 4, names itself, in place of `servers`. Only what `names`, `networks` or
-    /// `unix_sockets` allow is connected to: without one of them nothing is. Such servers are neither checked nor
-    /// ejected.
+    /// A server that each request, or connection at layer 4, names itself; `servers` is empty then. Only what `names`,
+    /// `networks` or `unix_sockets` allow is connected to: without one of them nothing is. Such servers are neither
+    /// checked nor ejected.
     ByRequest, "by_request";
 
     /// Where the request goes: `host`, `host:port` or `unix:/path`. With `http://` or `https://` before it, that
@@ -23,7 +23,8 @@ concept! {
     backends: Pairs<Token, Identifier> = Pairs::default(), example = Some("{ blue = \"app-blue\" }");
     /// Hosts that may be connected to by name.
     names: Vec<HostPattern> = Vec::new(), example = Some("[\"*.shards.internal\"]");
-    /// Networks of addresses that may stand in `to`.
+    /// Networks of addresses that may stand in `to`. Where there are any, names have to lead there too: whoever runs
+    /// the name server of a host would else choose the address, one of this machine perhaps.
     networks: Vec<IpNet> = Vec::new(), example = Some("[\"10.1.0.0/16\"]");
     /// Whether sockets of this machine may be connected to.
     unix_sockets: bool = false, example = Some("true");

@@ -257,16 +257,16 @@ pub(super) fn words_of(by_request: &ByRequest, named: &Definitions) -> Option<Wo
     Words::compile(&template, named).ok()
 }
 
-/// The cookie of a server by its address and a key, as HAProxy makes it: XXH64 over the address, the port in
-/// four bytes of this machine's order, and the key.
+/// The cookie of a server by its address and a key, as HAProxy makes it: XXH64 over the key, the
+/// address, and the port in four bytes, the highest first.
 fn dynamic_cookie(address: &str, key: &str) -> Option<String> {
     let address: SocketAddr = address.parse().ok()?;
-    let mut bytes = match address.ip() {
-        std::net::IpAddr::V4(ip) => ip.octets().to_vec(),
-        std::net::IpAddr::V6(ip) => ip.octets().to_vec(),
-    };
-    bytes.extend_from_slice(&u32::from(address.port()).to_ne_bytes());
-    bytes.extend_from_slice(key.as_bytes());
+    let mut bytes = key.as_bytes().to_vec();
+    match address.ip() {
+        std::net::IpAddr::V4(ip) => bytes.extend_from_slice(&ip.octets()),
+        std::net::IpAddr::V6(ip) => bytes.extend_from_slice(&ip.octets()),
+    }
+    bytes.extend_from_slice(&u32::from(address.port()).to_be_bytes());
     Some(format!("{:016x}", hash::xxh64(&bytes)))
 }
 

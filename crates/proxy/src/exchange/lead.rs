@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 
+use clearway_config::model::ByRequest;
 use clearway_net::connect::Target;
 use clearway_net::dns::{Answer, DnsFault};
 use clearway_outcome::{FaultKind, Phase};
@@ -117,7 +118,7 @@ pub(crate) async fn find_home(
             let resolver = named.resolver(&by_request.settings);
             let found = look_up(conn, &resolver, (host, *port), by_request).await;
             let found = found.map(|answer| {
-                let is_wanted = |a: &SocketAddr| by_request.settings.ipv6 || a.is_ipv4();
+                let is_wanted = |a: &SocketAddr| may_be_home(&by_request.settings, a);
                 let addresses = answer.addresses.into_iter().filter(is_wanted);
                 let targets: Vec<_> = addresses.map(Target::Ip).collect();
                 (targets, Some(answer.valid_for))
@@ -145,6 +146,13 @@ pub(crate) async fn find_home(
     };
     let now = conn.worker.now();
     Ok(named.make(key, backend, (home, tls), (targets, valid), now))
+}
+
+/// Whether a name may lead to an address.
+fn may_be_home(allowed: &ByRequest, address: &SocketAddr) -> bool {
+    let mut networks = allowed.networks.iter();
+    let is_near = allowed.networks.is_empty() || networks.any(|net| net.contains(&address.ip()));
+    is_near && (allowed.ipv6 || address.is_ipv4())
 }
 
 /// Looks a name up; no fault when time was over.

@@ -286,17 +286,21 @@ fn format_of(proxy: &Proxy, notes: &mut Notes) -> Option<LogFormat> {
 
 /// `{a|b} ` for what is captured of requests, then of responses.
 fn captured(proxy: &Proxy) -> String {
-    let mut out = String::new();
-    for (is_request, side) in [(true, "req"), (false, "res")] {
-        let count = proxy.captures.get(&is_request).map_or(0, Vec::len);
-        let value =
-            |number| format!("${{var:capture.{side}.{number},escape=haproxy_capture,else=}}");
-        let values: Vec<String> = (0..count).map(value).collect();
-        if !values.is_empty() {
-            out.push_str(&format!("{{{}}} ", values.join("|")));
-        }
+    let both = [true, false].map(|is_request| captured_of(proxy, is_request));
+    let there = both.iter().filter(|values| !values.is_empty());
+    there.map(|values| format!("{values} ")).collect()
+}
+
+/// `{a|b}` for what is captured of requests, or of responses; nothing where that is nothing.
+fn captured_of(proxy: &Proxy, is_request: bool) -> String {
+    let side = if is_request { "req" } else { "res" };
+    let count = proxy.captures.get(&is_request).map_or(0, Vec::len);
+    let value = |number| format!("${{var:capture.{side}.{number},escape=haproxy_capture,else=}}");
+    let values: Vec<String> = (0..count).map(value).collect();
+    match values.is_empty() {
+        true => String::new(),
+        false => format!("{{{}}}", values.join("|")),
     }
-    out
 }
 
 /// A log-format string as text with `${…}`.
@@ -349,9 +353,15 @@ fn value<'a>(text: &'a str, proxy: &Proxy) -> Result<(String, &'a str), String> 
             tail.get(1..).unwrap_or_default(),
         ));
     }
+    if let Some(tail) = text.strip_prefix("si:%sp") {
+        return Ok(("${server_address}".to_owned(), tail));
+    }
     let end = text
         .find(|c: char| !c.is_ascii_alphanumeric())
         .unwrap_or(text.len());
+    if let Some(half @ ("si" | "sp")) = text.get(..end) {
+        return Err(format!("%{half} is known in %si:%sp alone"));
+    }
     // The longest name that is known: what follows may be text.
     for end in (1..=end).rev() {
         let (name, tail) = text.split_at_checked(end).unwrap_or((text, ""));
@@ -379,11 +389,10 @@ fn known(name: &str, proxy: &Proxy) -> Option<String> {
         return Some(spelled(&format!("{}{or}", doc.spelling)));
     }
     match name {
-        "hr" | "hs" => Some(captured(proxy).trim_end().to_owned()),
+        "hr" | "hs" => Some(captured_of(proxy, name == "hr")),
         "t" | "tr" => Some(spelled("time_haproxy")),
         "T" | "Tl" => Some(spelled("end_time_clf")),
         "Tt" => Some(spelled("total_ms")),
-        "si" | "sp" => None,
         "H" => Some("-".to_owned()),
         "pid" => Some(spelled("pid")),
         "sq" => Some("0".to_owned()),

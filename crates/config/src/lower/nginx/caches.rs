@@ -1,4 +1,4 @@
-//! `proxy_cache` and its relatives. What NGINX keeps in files is kept in memory here.
+//! `proxy_cache`, `fastcgi_cache` and their relatives. What NGINX keeps in files is kept in memory here.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use clearway_rules::ast::{Fetch, Piece, Template};
 
 use super::super::notes::Notes;
 use super::text_of;
+use super::upstream::CacheWords;
 use super::values::{self, Names};
 use crate::diagnostic::Origins;
 use crate::lower::build::{all_of, never, not, test_of, value};
@@ -52,15 +53,15 @@ pub(super) fn path(directive: &Directive, config: &mut Config, notes: &mut Notes
     );
 }
 
-/// What holds in a place that passes on to `host`.
+/// What holds in a place that passes on to `host`, which may have variables in it.
 pub(super) fn read(
     scope: &Scope<'_>,
-    host: &str,
+    (words, host): (&CacheWords, &str),
     names: &Names,
     (route, config): (&mut Route, &Config),
     notes: &mut Notes,
 ) {
-    let Some(directive) = scope.find("proxy_cache") else {
+    let Some(directive) = scope.find(words.zone) else {
         return;
     };
     let name = directive.argument(0).unwrap_or_default();
@@ -81,7 +82,7 @@ pub(super) fn read(
         notes.wrong(&directive.origin(), message, "");
         return;
     }
-    match caching(scope, host, names, notes) {
+    match caching(scope, (words, host), names, notes) {
         Ok(mut caching) => {
             caching.store = Identifier::parse(name).unwrap_or_default();
             caching.origins = Origins::new(directive.origin());
@@ -94,24 +95,32 @@ pub(super) fn read(
 
 fn caching(
     scope: &Scope<'_>,
-    host: &str,
+    (words, host): (&CacheWords, &str),
     names: &Names,
     notes: &mut Notes,
 ) -> Result<Caching, String> {
-    let key = scope.text("proxy_cache_key").map(|key| key.value);
-    let key = key.unwrap_or_else(|| "$scheme$proxy_host$request_uri".to_owned());
-    let mut names = names.clone();
-    let host = host.to_owned();
-    names.constants.insert("proxy_host".to_owned(), host);
-    let names = &names;
+    let key = scope.text(words.key).map(|key| key.value);
+    let mut key = match key {
+        Some(key) => key,
+        None if words.zone == "proxy_cache" => "$scheme$proxy_host$request_uri".to_owned(),
+        None => {
+            return Err(format!(
+                "{} is missing, without which all would be one",
+                words.key
+            ));
+        }
+    };
+    for name in ["${proxy_host}", "$proxy_host"] {
+        key = key.replace(name, host);
+    }
     let key = values::template(&key, names)?;
     let flag = |name| scope.flag(name, false).value;
     let mut methods = vec!["GET", "HEAD"];
-    methods.extend(words(scope, "proxy_cache_methods"));
+    methods.extend(words_of(scope, words.methods));
     methods.dedup();
     let methods: std::collections::BTreeSet<&str> = methods.into_iter().collect();
     let mut names_ignored = Vec::new();
-    for name in words(scope, "proxy_ignore_headers") {
+    for name in words_of(scope, words.ignored) {
         names_ignored.extend(HeaderName::parse(name).ok());
     }
     Ok(Caching {
@@ -120,27 +129,25 @@ fn caching(
             .into_iter()
             .filter_map(|name| MethodName::parse(name).ok())
             .collect(),
-        when: unless(scope, "proxy_cache_bypass", names)?,
-        store_when: unless(scope, "proxy_no_cache", names)?,
-        times: times(scope, notes),
+        when: unless(scope, words.bypass, names)?,
+        store_when: unless(scope, words.not_kept, names)?,
+        times: times(scope, words, notes),
         ignore_headers: names_ignored,
         obeys_clients: false,
         min_uses: scope
-            .setting("proxy_cache_min_uses", |text| text.parse().ok())
+            .setting(words.min_uses, |text| text.parse().ok())
             .map_or(1, |uses| uses.value)
             .max(1),
-        revalidate: flag("proxy_cache_revalidate"),
-        use_stale: stale(scope, notes),
-        lock: flag("proxy_cache_lock"),
-        lock_timeout: scope
-            .time("proxy_cache_lock_timeout", Duration::from_secs(5))
-            .value,
+        revalidate: flag(words.revalidate),
+        use_stale: stale(scope, words, notes),
+        lock: flag(words.lock),
+        lock_timeout: scope.time(words.lock_timeout, Duration::from_secs(5)).value,
         tells_age: false,
         ..Caching::default()
     })
 }
 
-fn words<'a>(scope: &Scope<'a>, name: &str) -> Vec<&'a str> {
+fn words_of<'a>(scope: &Scope<'a>, name: &str) -> Vec<&'a str> {
     scope
         .find(name)
         .into_iter()
@@ -151,7 +158,7 @@ fn words<'a>(scope: &Scope<'a>, name: &str) -> Vec<&'a str> {
 /// A condition that holds unless one of the texts of a directive is neither empty nor 0.
 fn unless(scope: &Scope<'_>, name: &str, names: &Names) -> Result<Condition, String> {
     let mut all = Vec::new();
-    for text in words(scope, name) {
+    for text in words_of(scope, name) {
         let template = values::template(text, names)?;
         let template = Template::parse(template.as_str()).map_err(|error| error.message)?;
         let fetch = match template.pieces() {
@@ -186,9 +193,9 @@ fn joined(pieces: &[Piece]) -> Result<Fetch, String> {
 }
 
 /// `proxy_cache_valid`.
-fn times(scope: &Scope<'_>, notes: &mut Notes) -> Vec<CacheTime> {
+fn times(scope: &Scope<'_>, words: &CacheWords, notes: &mut Notes) -> Vec<CacheTime> {
     let mut times = Vec::new();
-    for directive in scope.all("proxy_cache_valid") {
+    for directive in scope.all(words.valid) {
         let words: Vec<&str> = directive.texts().collect();
         let Some((last, codes)) = words.split_last() else {
             continue;
@@ -214,9 +221,9 @@ fn times(scope: &Scope<'_>, notes: &mut Notes) -> Vec<CacheTime> {
 }
 
 /// `proxy_cache_use_stale`.
-fn stale(scope: &Scope<'_>, notes: &mut Notes) -> Vec<StaleWhen> {
+fn stale(scope: &Scope<'_>, words: &CacheWords, notes: &mut Notes) -> Vec<StaleWhen> {
     let mut found = Vec::new();
-    for word in words(scope, "proxy_cache_use_stale") {
+    for word in words_of(scope, words.use_stale) {
         let name = match word {
             "off" => continue,
             "invalid_header" => "invalid",

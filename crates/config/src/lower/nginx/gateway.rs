@@ -1,6 +1,6 @@
 //! `fastcgi_pass`, `uwsgi_pass`, `scgi_pass` and `grpc_pass`: other protocols than HTTP/1 with servers.
 
-use clearway_rules::ast::{Convert, Fetch};
+use clearway_rules::ast::{Convert, Fetch, Piece, Template};
 
 use super::location::Work;
 use super::text_of;
@@ -85,6 +85,8 @@ pub(super) fn pass(
         super::proxy::names_of_headers(scope, words, route);
     }
     super::proxy::hidden(scope, words, route);
+    let place = (&mut *route, &*work.config);
+    super::caches::read(scope, (&words.caches, host), names, place, work.notes);
     Ok(())
 }
 
@@ -101,7 +103,8 @@ fn params(words: &Words, scope: &Scope<'_>, names: &Names, notes: &mut Notes) ->
         notes.begin(directive.origin(), text_of(directive));
         let name = directive.argument(0).unwrap_or_default();
         let text = directive.argument(1).unwrap_or_default();
-        match (Token::parse(name), values::template(text, names)) {
+        // Programs are told the path as people read it.
+        match (Token::parse(name), values::plain(text, names)) {
             (Ok(name), Ok(value)) => {
                 if directive.argument(2) == Some("if_not_empty") {
                     params.optional.push(name.clone());
@@ -150,12 +153,13 @@ fn script_rules(scope: &Scope<'_>, origin: &Origin) -> Result<Vec<Rule>, String>
         })
     };
     let key = "set_variables";
-    let mut rules = vec![rule(Condition::default(), set("${path}", "")?, key, origin)];
+    let path = Template::new([Piece::Fetch(values::decoded_path())]).to_string();
+    let mut rules = vec![rule(Condition::default(), set(&path, "")?, key, origin)];
     if let Some(pattern) = scope.text("fastcgi_split_path_info") {
         let regex = RegexText::parse(&pattern.value);
         let matches = build::value(ValueTest {
             regex: vec![regex.map_err(|problem| problem.message)?],
-            ..build::test_of(&Fetch::Path)
+            ..build::test_of(&values::decoded_path())
         });
         rules.push(rule(matches, set("$1", "$2")?, key, origin));
     }

@@ -163,7 +163,10 @@ fn http(block: &[Directive], outside: &Scope<'_>, config: &mut Config, notes: &m
     let scope = outside.inside(block);
     let mut names = Names::default();
     tables::read_all(block, &mut names, config, notes);
-    for directive in block.iter().filter(|found| found.is("proxy_cache_path")) {
+    for directive in block
+        .iter()
+        .filter(|found| found.name.text.ends_with("_cache_path"))
+    {
         caches::path(directive, config, notes);
     }
     for directive in block {

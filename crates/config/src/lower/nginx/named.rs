@@ -63,6 +63,7 @@ pub(super) fn backend(
         by_request: Some(by_request),
         balance: Algorithm::RoundRobin,
         ejection: OrOff::Off,
+        keepalive: upstream::unkept(words),
         origins: Origins::new(directive.origin()),
         ..Backend::default()
     };

@@ -53,6 +53,9 @@ pub(super) fn pass(
         request_headers(scope, None, &PROXY, names, route, work.notes);
         hidden(scope, &PROXY, route);
         redirects(scope, None, names, route, work.notes);
+        let place = (&mut *route, &*work.config);
+        let server = host.split_once("://").map_or(host, |(_, server)| server);
+        super::caches::read(scope, (&PROXY.caches, server), names, place, work.notes);
         return Ok(());
     };
     let target = upstream::target(&format!("{host}{uri}"))
@@ -97,7 +100,8 @@ pub(super) fn pass(
     let default = default.filter(|_| !has_variables);
     redirects(scope, default.as_ref(), names, route, work.notes);
     let place = (&mut *route, &*work.config);
-    super::caches::read(scope, &target.host, names, place, work.notes);
+    let of = (&PROXY.caches, target.host.as_str());
+    super::caches::read(scope, of, names, place, work.notes);
     Ok(())
 }
 

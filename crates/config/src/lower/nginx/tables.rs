@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use clearway_base::hash::Map as Table;
 use clearway_rules::ast::{Convert, Fetch};
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
@@ -171,6 +172,8 @@ fn geo(directive: &Directive, names: &Names) -> Result<Map, String> {
         default: Some(TemplateText::default()),
         ..Map::default()
     };
+    // Where networks stand: of several for one the last counts.
+    let mut places: Table<IpNet, usize> = Table::default();
     let has_ranges = directive.inner().iter().any(|entry| entry.is("ranges"));
     for entry in directive.inner() {
         let key = entry.name.text.as_str();
@@ -186,6 +189,8 @@ fn geo(directive: &Directive, names: &Names) -> Result<Map, String> {
             ("delete", Some(text)) => {
                 let gone = network(text).ok_or_else(|| format!("{text:?} is no network"))?;
                 map.entries.retain(|known| known.within != Some(gone));
+                let known = map.entries.iter().enumerate();
+                places = known.filter_map(|(at, e)| Some((e.within?, at))).collect();
             }
             ("default", Some(text)) => map.default = Some(constant(text)?),
             (key, Some(text)) => {
@@ -196,8 +201,11 @@ fn geo(directive: &Directive, names: &Names) -> Result<Map, String> {
                 let networks = networks.ok_or_else(|| format!("{key:?} is no network"))?;
                 let to = constant(text)?;
                 for within in networks {
-                    // Of several for one network the last counts.
-                    map.entries.retain(|known| known.within != Some(within));
+                    let place = *places.entry(within).or_insert(map.entries.len());
+                    if let Some(known) = map.entries.get_mut(place) {
+                        known.to.clone_from(&to);
+                        continue;
+                    }
                     map.entries.push(MapEntry {
                         within: Some(within),
                         to: to.clone(),

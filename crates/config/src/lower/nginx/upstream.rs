@@ -54,6 +54,37 @@ pub(super) struct Words {
     time: &'static str,
     buffering: &'static str,
     pub(super) bind: &'static str,
+    tls: TlsWords,
+    pub(super) caches: CacheWords,
+}
+
+/// The directives about keeping responses.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct CacheWords {
+    pub(super) zone: &'static str,
+    pub(super) key: &'static str,
+    pub(super) methods: &'static str,
+    pub(super) ignored: &'static str,
+    pub(super) bypass: &'static str,
+    pub(super) not_kept: &'static str,
+    pub(super) min_uses: &'static str,
+    pub(super) revalidate: &'static str,
+    pub(super) lock: &'static str,
+    pub(super) lock_timeout: &'static str,
+    pub(super) valid: &'static str,
+    pub(super) use_stale: &'static str,
+}
+
+/// The directives about TLS with servers.
+#[derive(Debug, PartialEq, Eq)]
+struct TlsWords {
+    asks: &'static str,
+    name: &'static str,
+    verify: &'static str,
+    ca: &'static str,
+    crl: &'static str,
+    certificate: &'static str,
+    key: &'static str,
 }
 
 macro_rules! words {
@@ -75,6 +106,29 @@ macro_rules! words {
             time: concat!($prefix, "_next_upstream_timeout"),
             buffering: concat!($prefix, "_request_buffering"),
             bind: concat!($prefix, "_bind"),
+            tls: TlsWords {
+                asks: concat!($prefix, "_ssl_server_name"),
+                name: concat!($prefix, "_ssl_name"),
+                verify: concat!($prefix, "_ssl_verify"),
+                ca: concat!($prefix, "_ssl_trusted_certificate"),
+                crl: concat!($prefix, "_ssl_crl"),
+                certificate: concat!($prefix, "_ssl_certificate"),
+                key: concat!($prefix, "_ssl_certificate_key"),
+            },
+            caches: CacheWords {
+                zone: concat!($prefix, "_cache"),
+                key: concat!($prefix, "_cache_key"),
+                methods: concat!($prefix, "_cache_methods"),
+                ignored: concat!($prefix, "_ignore_headers"),
+                bypass: concat!($prefix, "_cache_bypass"),
+                not_kept: concat!($prefix, "_no_cache"),
+                min_uses: concat!($prefix, "_cache_min_uses"),
+                revalidate: concat!($prefix, "_cache_revalidate"),
+                lock: concat!($prefix, "_cache_lock"),
+                lock_timeout: concat!($prefix, "_cache_lock_timeout"),
+                valid: concat!($prefix, "_cache_valid"),
+                use_stale: concat!($prefix, "_cache_use_stale"),
+            },
         };
     };
 }
@@ -243,8 +297,18 @@ pub(super) fn alone(target: &Target) -> Result<Backend, String> {
     Ok(Backend {
         servers: vec![Server::new(address)],
         ejection: OrOff::Off,
+        keepalive: unkept(target.words),
         ..Backend::default()
     })
+}
+
+/// Connections are kept only where an `upstream` says so; those of HTTP/2 are shared.
+pub(super) fn unkept(words: &Words) -> Keepalive {
+    let mut keepalive = Keepalive::default();
+    if words.protocol != ServerProtocol::H2 {
+        keepalive.max_idle = 0;
+    }
+    keepalive
 }
 
 fn address(text: &str, default: u16) -> Result<ServerAddress, String> {
@@ -415,18 +479,19 @@ pub(super) fn tls(scope: &Scope<'_>, target: &Target) -> BackendTls {
             .and_then(|d| d.argument(0))
             .map(super::absolute)
     };
-    let asks = scope.flag("proxy_ssl_server_name", false).value;
-    let name = scope.text("proxy_ssl_name").map(|found| found.value);
+    let words = &target.words.tls;
+    let asks = scope.flag(words.asks, false).value;
+    let name = scope.text(words.name).map(|found| found.value);
     let host = units::host_and_port(&target.host).0;
     let name = name.filter(|name| !name.contains('$')).unwrap_or(host);
     BackendTls {
-        verify: scope.flag("proxy_ssl_verify", false).value,
-        ca: path("proxy_ssl_trusted_certificate"),
-        crl: path("proxy_ssl_crl"),
+        verify: scope.flag(words.verify, false).value,
+        ca: path(words.ca),
+        crl: path(words.crl),
         server_name: HostPattern::parse(&name).ok().filter(|_| asks),
-        certificate: path("proxy_ssl_certificate").map(|certificate| CertificateFiles {
+        certificate: path(words.certificate).map(|certificate| CertificateFiles {
             certificate,
-            key: path("proxy_ssl_certificate_key"),
+            key: path(words.key),
             ..CertificateFiles::default()
         }),
         ..BackendTls::default()
