@@ -146,6 +146,7 @@ impl Exchange<'_> {
             }
         }
         if let Some(body) = body {
+            count += 1;
             text.extend_from_slice(format!("Content-Length: {}\r\n", body.len()).as_bytes());
         }
         text.extend_from_slice(b"\r\n");

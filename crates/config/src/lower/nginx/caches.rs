@@ -110,9 +110,17 @@ fn caching(
             ));
         }
     };
-    for name in ["${proxy_host}", "$proxy_host"] {
-        key = key.replace(name, host);
+    let mut names = names.clone();
+    if host.starts_with('$') {
+        for name in ["${proxy_host}", "$proxy_host"] {
+            key = key.replace(name, host);
+        }
+    } else {
+        names
+            .constants
+            .insert("proxy_host".to_owned(), host.to_owned());
     }
+    let names = &names;
     let key = values::template(&key, names)?;
     let flag = |name| scope.flag(name, false).value;
     let mut methods = vec!["GET", "HEAD"];
