@@ -180,7 +180,7 @@ kinds! {
     ProxyHeaderUntrusted = "proxy_header_untrusted" 0 Client Never spares "" Proxy b'R' "DPE" "broken header" : "A PROXY header came from an address outside the listener's trust list.";
     ProxyHeaderTimeout = "proxy_header_timeout" 0 Client Never spares "" ClientTimeout b'R' "DPE" "client timed out" : "No PROXY header came within the time allowed.";
     ProxyLoop = "proxy_loop" 502 Configuration Never spares "proxy_loop_detected" Proxy b'R' "" "" : "The request has passed through this balancer too often already.";
-    PatternSteps = "pattern_steps" 500 Configuration Never spares "proxy_internal_error" Internal b'R' "" "pcre_exec() failed" : "A pattern with look-around takes more steps for this request than are allowed, so nobody knows what the rules say.";
+    PatternSteps = "pattern_steps" 500 Configuration Never spares "proxy_internal_error" Internal b'R' "" "pcre2_match() failed: -47" : "A pattern with look-around takes more steps for this request than are allowed, so nobody knows what the rules say.";
 
     // TLS with the client: no request could be read, so nothing is answered unless the row says so.
     HttpOnTlsPort = "http_on_tls_port" 400 Client Never spares "http_request_error" Proxy b'R' "DPE" "client sent plain HTTP request to HTTPS port while reading client request headers" : "The client speaks plain HTTP on a listener that expects TLS.";

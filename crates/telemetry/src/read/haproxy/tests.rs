@@ -127,6 +127,7 @@ fn the_letters_of_the_kinds_are_understood() {
         // Letters that several phases share are only read by what HAProxy itself means by them.
         let own = [
             K::ProxyLoop,
+            K::PatternSteps,
             K::TlsAlpnMismatch,
             K::ServerSpeaksPlain,
             K::OutOfFiles,

@@ -408,6 +408,9 @@ const OWN: &[(&str, &str, Option<Remark>, &[FaultKind])] = &[
         &[],
     ),
     ("subrequests cycle", "", Some(Remark::RewriteCycle), &[]),
+    // A pattern takes too many steps.
+    ("pcre2_match() failed", "", None, &[K::PatternSteps]),
+    ("pcre_exec() failed", "", None, &[K::PatternSteps]),
     (
         "auth request unexpected status",
         "",
